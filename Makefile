@@ -1,0 +1,72 @@
+# `make help` lists the verbs.  Each sets up what it needs in $(VENV); the stamp files there
+# make every later call quick, until pyproject.toml changes.
+
+PYTHON ?= python3
+VENV ?= .venv
+# More arguments: to the server for `serve`, to pytest for `test` and `stress`.
+ARGS ?=
+
+BIN := $(VENV)/bin
+BASE := $(VENV)/.stamp-base
+DEV := $(VENV)/.stamp-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help serve test stress style types conformance clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make serve        run the server on 127.0.0.1:9090 (more options: ARGS='...')"
+	@echo "make test         the fast tests (more pytest options: ARGS='...')"
+	@echo "make stress       the slow tests and the stress tests"
+	@echo "make style        ruff: lint and formatting"
+	@echo "make types        mypy"
+	@echo "make conformance  CPython's own asyncio tests on our event loop"
+	@echo "make clean        remove environments and caches"
+	@echo "Variables: PYTHON (now '$(PYTHON)', needs 3.11 or later), VENV (now '$(VENV)')"
+
+# `exec` leaves no shell between make and the server, so a signal reaches the server itself.
+serve: $(BASE)
+	@exec $(BIN)/asyncrev serve --host 127.0.0.1 --port 9090 $(ARGS)
+
+test: $(DEV)
+	@exec $(BIN)/python -m pytest -m "not slow and not stress" $(ARGS)
+
+# The long tests bring their own limits; this is only a net under them.
+stress: $(DEV)
+	@exec $(BIN)/python -m pytest -m "slow or stress" --timeout 900 -o faulthandler_timeout=890 $(ARGS)
+
+style: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+conformance: $(BASE)
+	@exec $(BIN)/python tests/conformance/run_stdlib_asyncio_tests.py $(ARGS)
+
+clean:
+	rm -rf .venv .venvs build dist htmlcov .coverage .coverage.* \
+		.hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find asyncrev tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Only when the environment is missing or its interpreter is gone.
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || \
+		{ echo "error: no '$(PYTHON)' here; name a Python 3.11 or later with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: '$(PYTHON)' is not Python 3.11 or later; name one with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "error: '$(PYTHON)' lacks the venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@"$(PYTHON)" -m venv --clear "$(VENV)"
+
+$(BASE): pyproject.toml | $(BIN)/python
+	@echo "installing asyncrev into $(VENV)"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	@echo "installing asyncrev and its development tools into $(VENV)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $(BASE) $@

@@ -1,0 +1,11 @@
+"""asyncrev: work on the bytes an asyncio program receives, in order, off the loop, bounded."""
+
+from asyncrev.errors import AsyncrevError
+from asyncrev.limits import Limits
+from asyncrev.version import __version__
+
+__all__ = [
+    "AsyncrevError",
+    "Limits",
+    "__version__",
+]

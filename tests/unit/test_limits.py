@@ -1,0 +1,134 @@
+"""limits: every bound with its message, the derived values, the memory formula."""
+
+import dataclasses
+import math
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncrev.errors import LocalError, SettingsError
+from asyncrev.limits import BACKLOG_OVERHEAD, FIXED_CONNECTION_BYTES, Limits
+
+FROM_ONE = [
+    "slots",
+    "slot_bytes",
+    "in_flight_entries",
+    "in_flight_bytes",
+    "spill_bytes",
+    "max_connections",
+    "backlog",
+]
+SECONDS = ["write_stall_timeout_s", "drain_timeout_s", "linger_timeout_s", "accept_retry_s"]
+
+
+def test_defaults_are_valid_and_documented() -> None:
+    """Every field has its unit in its name and its line in the docstring."""
+    limits = Limits()
+    assert Limits.__doc__ is not None
+    for field in dataclasses.fields(limits):
+        assert f"{field.name}: " in Limits.__doc__
+    assert limits.low_water_bytes == limits.high_water_bytes // 4
+
+
+@pytest.mark.parametrize("name", FROM_ONE)
+def test_count_of_one_is_the_least(name: str) -> None:
+    """1 works; 0, less, and what is no whole number are refused, with value and bound."""
+    assert getattr(Limits(**{name: 1}), name) == 1
+    for value in (0, -1, 1.5, "3", None):
+        with pytest.raises(SettingsError) as caught:
+            Limits(**{name: value})
+        assert str(caught.value) == f"{name} is {value!r}; it must be a whole number >= 1"
+
+
+@pytest.mark.parametrize("name", SECONDS)
+def test_seconds_are_finite_and_above_zero(name: str) -> None:
+    """Zero would cut everybody, infinity nobody ever."""
+    assert getattr(Limits(**{name: 0.001}), name) == 0.001
+    for value in (0, -1.0, math.inf, math.nan):
+        with pytest.raises(SettingsError) as caught:
+            Limits(**{name: value})
+        assert str(caught.value) == f"{name} is {value}; it must be a finite number above 0"
+
+
+def test_high_water_of_zero_is_allowed() -> None:
+    """Then a connection is read only while it owes nothing."""
+    assert Limits(high_water_bytes=0).low_water_bytes == 0
+    with pytest.raises(SettingsError, match="high_water_bytes is -1; it must be a whole number"):
+        Limits(high_water_bytes=-1, low_water_bytes=0)
+
+
+@pytest.mark.parametrize("low", [-2, 101])
+def test_low_water_lies_between_zero_and_high_water(low: int) -> None:
+    """The message has all three numbers."""
+    assert Limits(high_water_bytes=100, low_water_bytes=100).low_water_bytes == 100
+    assert Limits(high_water_bytes=100, low_water_bytes=0).low_water_bytes == 0
+    with pytest.raises(SettingsError) as caught:
+        Limits(high_water_bytes=100, low_water_bytes=low)
+    assert str(caught.value) == (
+        f"low_water_bytes is {low}; it must lie between 0 and high_water_bytes, which is 100"
+    )
+
+
+def test_ring_beyond_the_address_space_is_refused() -> None:
+    """It used to be an OverflowError, with a traceback, when the ring was made."""
+    assert Limits(slots=1, slot_bytes=sys.maxsize).ring_bytes == sys.maxsize
+    with pytest.raises(SettingsError) as caught:
+        Limits(slots=2, slot_bytes=sys.maxsize)
+    assert str(caught.value) == (
+        f"slots x slot_bytes is {2 * sys.maxsize}; it must be at most {sys.maxsize}"
+    )
+
+
+def test_settings_error_is_value_error_and_local_error() -> None:
+    """Who catches ValueError for bad settings catches this one."""
+    assert {LocalError, ValueError} <= set(SettingsError.__mro__)
+    with pytest.raises(ValueError, match="slots is 0"):
+        Limits(slots=0)
+
+
+def test_limits_are_frozen() -> None:
+    """A running server's limits do not change under it."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Limits().slots = 3  # type: ignore[misc]
+
+
+@given(
+    st.builds(
+        Limits,
+        slots=st.integers(1, 1000),
+        slot_bytes=st.integers(1, 1 << 20),
+        in_flight_bytes=st.integers(1, 1 << 20),
+        high_water_bytes=st.integers(0, 1 << 20),
+        spill_bytes=st.integers(1, 1 << 16),
+        max_connections=st.integers(1, 10_000),
+    )
+)
+def test_memory_bound_is_ring_plus_connections_plus_what_there_is_once(limits: Limits) -> None:
+    """The formula, written out a second time."""
+    unsent = limits.high_water_bytes + limits.in_flight_bytes + limits.slot_bytes
+    connection = int(unsent * BACKLOG_OVERHEAD) + limits.spill_bytes + FIXED_CONNECTION_BYTES
+    assert limits.ring_bytes == limits.slots * limits.slot_bytes
+    assert limits.unsent_bytes == unsent
+    assert limits.connection_bytes == connection
+    assert limits.memory_bound_bytes == (
+        limits.ring_bytes + limits.max_connections * connection + unsent + limits.spill_bytes
+    )
+
+
+def test_replace_changes_what_is_named_and_checks_again() -> None:
+    """Everything else stays."""
+    limits = Limits(slots=3, backlog=7)
+    other = limits.replace(slots=4)
+    assert (other.slots, other.backlog) == (4, 7)
+    assert limits.slots == 3
+    with pytest.raises(SettingsError, match="slots is 0"):
+        limits.replace(slots=0)
+
+
+def test_replace_of_high_water_moves_low_water_along() -> None:
+    """A low water that was never chosen must not contradict a new high water."""
+    assert Limits().replace(high_water_bytes=100).low_water_bytes == 25
+    assert Limits().replace(high_water_bytes=100, low_water_bytes=50).low_water_bytes == 50
+    assert Limits(low_water_bytes=9).replace(slots=2).low_water_bytes == 9
