@@ -2,10 +2,13 @@
 
 from asyncrev.errors import AsyncrevError
 from asyncrev.limits import Limits
+from asyncrev.loop import EpollEventLoop, run
 from asyncrev.version import __version__
 
 __all__ = [
     "AsyncrevError",
+    "EpollEventLoop",
     "Limits",
     "__version__",
+    "run",
 ]

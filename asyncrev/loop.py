@@ -1,0 +1,173 @@
+"""The event loop: asyncio's selector loop, pinned to epoll, with our transport for streams."""
+
+import asyncio
+import selectors
+from asyncio import events as asyncio_events
+from asyncio import sslproto
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from asyncrev.errors import LocalError
+from asyncrev.selector import WatchingSelector
+from asyncrev.transport import EpollTransport
+
+__all__ = ["EpollEventLoop", "run"]
+
+Result = TypeVar("Result")
+
+
+class TurnHook(Protocol):
+    """What takes part in every turn of the loop; both methods are short and do not raise."""
+
+    def before_poll(self) -> bool:
+        """Do what is due when the turn's callbacks have run; return whether more is due at once.
+
+        What it schedules with `call_soon` runs in the next turn, for which the loop does not wait.
+        """
+        ...
+
+    def after_poll(self) -> None:
+        """Take note that the loop is awake again."""
+        ...
+
+
+class EpollEventLoop(asyncio.SelectorEventLoop):
+    """A SelectorEventLoop on epoll whose stream transports never keep a caller's memory.
+
+    It differs from the stock loop in three ways only: stream sockets get an `EpollTransport`,
+    which is dispatched without a Handle for every event; `add_turn_hook` takes what shall run
+    around every poll; and it needs epoll.
+    """
+
+    _selector: WatchingSelector
+
+    def __init__(self) -> None:
+        """Make a loop with a selector of its own.
+
+        Raises:
+            LocalError: this platform has no epoll.
+        """
+        if not hasattr(selectors, "EpollSelector"):
+            self._closed = True  # __del__ would close what was never made
+            raise LocalError(
+                "EpollEventLoop needs epoll, which only Linux has; use asyncio's or uvloop's loop"
+            )
+        self._turn_hooks: tuple[TurnHook, ...] = ()
+        selector = WatchingSelector()
+        super().__init__(selector)
+        self._wake_poll = selector.wake  # asyncio forgets the selector when it closes
+        selector.before_poll = self._before_poll
+        selector.after_poll = self._after_poll
+
+    def close(self) -> None:
+        """Close the loop, as asyncio does, and let go of hooks."""
+        if not self.is_closed() and not self.is_running():
+            self._selector.before_poll = self._selector.after_poll = None
+            self._turn_hooks = ()
+        super().close()
+
+    def add_turn_hook(self, hook: TurnHook) -> None:
+        """Call `hook.before_poll` and `hook.after_poll` once every turn. Thread: loop."""
+        self._turn_hooks += (hook,)
+
+    def remove_turn_hook(self, hook: TurnHook) -> None:
+        """Call `hook` no more. Thread: loop."""
+        self._turn_hooks = tuple(h for h in self._turn_hooks if h is not hook)
+
+    def wake(self) -> None:
+        """Make the loop begin a turn, which runs the hooks. Thread: any.
+
+        A tenth of the price of `call_soon_threadsafe`, which makes a handle and wakes by socket.
+
+        Raises:
+            OSError: the loop is closed.
+        """
+        self._wake_poll()
+
+    def watch(self, fd: int, events: int, dispatch: Callable[[int], None]) -> None:
+        """Call `dispatch(events)` whenever epoll reports `fd`. For `EpollTransport`."""
+        self._selector.watch(fd, events, dispatch)
+
+    def rewatch(self, fd: int, events: int) -> None:
+        """Change the events that `fd` is watched for."""
+        self._selector.rewatch(fd, events)
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching `fd`."""
+        self._selector.unwatch(fd)
+
+    # -- what asyncio calls ----------------------------------------------------------------
+
+    def _before_poll(self) -> bool:
+        more = False
+        for hook in self._turn_hooks:
+            more = hook.before_poll() or more
+        return more or bool(self._ready)  # type: ignore[attr-defined]
+
+    def _after_poll(self) -> None:
+        for hook in self._turn_hooks:
+            hook.after_poll()
+
+    def _process_events(self, polled: list[tuple[int, int]]) -> None:
+        selector = self._selector
+        watches, debug = selector.watches, self.get_debug()
+        for fd, events in polled:
+            # Looked up now, because one of those before may have closed this one.
+            dispatch = watches.get(fd)
+            if dispatch is None:
+                stock = selector.registered(fd, events)
+                if stock is not None:
+                    super()._process_events([stock])  # type: ignore[misc]
+            elif debug:
+                # By way of a Handle, which asyncio times and reports when it is slow.
+                self.call_soon(self._dispatch_if_watched, fd, dispatch, events)
+            else:
+                dispatch(events)
+
+    def _dispatch_if_watched(self, fd: int, dispatch: Callable[[int], None], events: int) -> None:
+        if self._selector.watches.get(fd) is dispatch:
+            dispatch(events)
+
+    def _make_socket_transport(
+        self,
+        sock: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+    ) -> EpollTransport:
+        self._ensure_fd_no_transport(sock)  # type: ignore[attr-defined]
+        return EpollTransport(self, sock, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        **timeouts: Any,
+    ) -> Any:
+        # Stock makes its own transport here without asking `_make_socket_transport`.
+        self._ensure_fd_no_transport(rawsock)  # type: ignore[attr-defined]
+        make_tls: Any = sslproto.SSLProtocol
+        tls = make_tls(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
+        EpollTransport(self, rawsock, tls, None, extra, server)
+        return tls._app_transport
+
+
+def run(main: Coroutine[Any, Any, Result], *, debug: bool | None = None) -> Result:
+    """Run `main` on a new `EpollEventLoop`, as `asyncio.run` does on asyncio's.
+
+    Raises:
+        RuntimeError: a loop is running in this thread.
+    """
+    if asyncio_events._get_running_loop() is not None:
+        raise RuntimeError("asyncrev.run() cannot be called from a running event loop")
+    with asyncio.Runner(debug=debug, loop_factory=EpollEventLoop) as runner:
+        return runner.run(main)

@@ -1,0 +1,463 @@
+"""transport: what a connection goes through, each step once and none after its end (I13)."""
+
+import asyncio
+import contextvars
+import gc
+import logging
+import socket
+import struct
+import warnings
+from typing import Any
+
+import pytest
+
+from asyncrev import EpollEventLoop
+from asyncrev.transport import EpollTransport
+from tests.support import until
+from tests.unit.wires import (
+    FEW_POLLS,
+    Buffered,
+    Plain,
+    on_epoll,
+    polls_while_idle,
+    receive,
+    tcp_pair,
+    turns,
+    wire,
+)
+
+both_protocols = pytest.mark.parametrize("make", [Plain, Buffered])
+
+
+def reset(sock: socket.socket) -> None:
+    """Close `sock` with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+# -- reading -------------------------------------------------------------------------------------
+
+
+@on_epoll
+@both_protocols
+async def test_input_and_its_end_reach_the_protocol_in_order(make: Any) -> None:
+    """Every byte, then eof_received, then connection_lost(None)."""
+    protocol = make()
+    async with wire(protocol) as (_, peer):
+        await asyncio.get_running_loop().sock_sendall(peer, bytes(range(256)) * 100)
+        peer.shutdown(socket.SHUT_WR)
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert protocol.data == bytes(range(256)) * 100
+        assert protocol.calls == ["made", "eof", "lost"]
+        assert protocol.error is None
+
+
+@on_epoll
+@both_protocols
+async def test_pause_reading_in_connection_made_holds_from_the_first_byte(make: Any) -> None:
+    """Pausing and resuming twice is once; nothing is lost meanwhile."""
+    protocol = make()
+
+    def pause(transport: Any) -> None:
+        transport.pause_reading()
+        transport.pause_reading()
+
+    protocol.on_made = pause
+    async with wire(protocol) as (transport, peer):
+        peer.send(b"waiting")
+        assert not transport.is_reading()
+        assert await polls_while_idle(asyncio.get_running_loop()) < FEW_POLLS
+        assert not protocol.data
+        transport.resume_reading()
+        transport.resume_reading()
+        assert transport.is_reading()
+        await until(lambda: protocol.data == b"waiting", "it came")
+
+
+@on_epoll
+async def test_pause_reading_in_buffer_updated_gives_no_further_buffer() -> None:
+    """One call, then none until it resumes."""
+    protocol = Buffered(4)
+    plain_updated = protocol.buffer_updated
+
+    def updated(nbytes: int) -> None:
+        plain_updated(nbytes)
+        protocol.transport.pause_reading()
+
+    protocol.buffer_updated = updated  # type: ignore[method-assign]
+    async with wire(protocol) as (transport, peer):
+        peer.send(b"0123456789")
+        await until(lambda: protocol.data, "the first part came")
+        await turns(10)
+        assert protocol.data == b"0123"
+        transport.resume_reading()
+        await until(lambda: len(protocol.data) == 8, "the second part came")
+        await turns(10)
+        assert protocol.data == b"01234567"
+
+
+@on_epoll
+async def test_set_protocol_midway_moves_input_between_both_kinds() -> None:
+    """Each byte goes to the protocol that was set when it was read."""
+    plain, buffered, again = Plain(), Buffered(), Plain()
+    async with wire(plain) as (transport, peer):
+        assert transport.get_protocol() is plain
+        for protocol, data in ((plain, b"one"), (buffered, b"two"), (again, b"three")):
+            transport.set_protocol(protocol)
+            assert transport.get_protocol() is protocol
+            peer.send(data)
+            await until(lambda p=protocol, d=data: p.data == d, "it came")
+    assert plain.calls == ["made"]
+    assert again.calls == ["lost"]
+    assert not buffered.calls
+
+
+# -- a peer that goes ----------------------------------------------------------------------------
+
+
+@on_epoll
+@both_protocols
+@pytest.mark.parametrize("unread", [b"", b"unread"])
+async def test_reset_while_reading_is_paused_is_noticed(make: Any, unread: bytes) -> None:
+    """Also when input lies in front of it."""
+    protocol = make()
+    async with wire(protocol, tcp_pair) as (transport, peer):
+        transport.pause_reading()
+        if unread:
+            peer.send(unread)
+            await turns()
+        reset(peer)
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert isinstance(protocol.error, ConnectionResetError)
+        assert protocol.calls == ["made", "lost"]
+
+
+@on_epoll
+async def test_reset_while_reading_is_an_error_without_a_report(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """connection_lost gets it; debug mode logs it."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    caplog.set_level(logging.DEBUG, "asyncio")
+    for protocol in (Plain(), Buffered()):
+        async with wire(protocol, tcp_pair) as (_, peer):
+            reset(peer)
+            await until(lambda p=protocol: "lost" in p.calls, "it is lost")
+            assert isinstance(protocol.error, ConnectionResetError)
+    assert "Fatal read error" in caplog.text
+
+
+@on_epoll
+async def test_reset_with_a_backlog_while_paused_is_noticed() -> None:
+    """The backlog finds out first."""
+    protocol = Plain()
+    async with wire(protocol, tcp_pair) as (transport, peer):
+        transport.pause_reading()
+        transport.write(bytes(8_000_000))
+        assert transport.get_write_buffer_size()
+        reset(peer)
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert isinstance(protocol.error, OSError)
+
+
+@on_epoll
+@both_protocols
+async def test_unix_close_while_paused_loses_no_byte_and_does_not_spin(make: Any) -> None:
+    """epoll reports that hang-up for ever, and what the peer had sent is still to be read."""
+    protocol = make()
+    async with wire(protocol) as (transport, peer):
+        transport.pause_reading()
+        peer.send(b"last words")
+        peer.close()
+        assert await polls_while_idle(asyncio.get_running_loop()) < FEW_POLLS
+        assert protocol.calls == ["made"]
+        transport.resume_reading()
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert protocol.data == b"last words"
+        assert protocol.calls == ["made", "eof", "lost"]
+
+
+@on_epoll
+@pytest.mark.parametrize("pair", [socket.socketpair, tcp_pair], ids=["unix", "tcp"])
+async def test_both_directions_shut_does_not_spin(pair: Any) -> None:
+    """A protocol that keeps the connection open costs nothing after both ends of stream."""
+    protocol = Plain(keep_open=True)
+    async with wire(protocol, pair) as (transport, peer):
+        peer.shutdown(socket.SHUT_WR)
+        await until(lambda: "eof" in protocol.calls, "it came")
+        assert await polls_while_idle(asyncio.get_running_loop()) < FEW_POLLS
+        transport.pause_reading()
+        transport.resume_reading()
+        assert await polls_while_idle(asyncio.get_running_loop()) < FEW_POLLS
+        transport.write_eof()
+        assert await polls_while_idle(asyncio.get_running_loop()) < FEW_POLLS
+        assert protocol.calls == ["made", "eof"]
+        assert not transport.is_closing()
+
+
+@on_epoll
+async def test_write_after_everything_was_shut_by_the_peer_loses_the_connection() -> None:
+    """It watches again only for that, and finds out."""
+    protocol = Plain()
+    async with wire(protocol) as (transport, peer):
+        transport.pause_reading()
+        peer.close()
+        await polls_while_idle(asyncio.get_running_loop())
+        transport.write(b"x")
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert isinstance(protocol.error, BrokenPipeError)
+
+
+@on_epoll
+async def test_end_of_input_after_a_pause_in_the_same_event_waits() -> None:
+    """`buffer_updated` pauses; the end of stream behind its bytes comes after resume only."""
+    protocol = Buffered(4)
+    protocol.on_made = lambda transport: transport.pause_reading()
+    async with wire(protocol) as (transport, peer):
+        peer.send(b"abcd")
+        peer.shutdown(socket.SHUT_WR)
+        await turns(6)
+        assert protocol.calls == ["made"]
+        transport.resume_reading()
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert protocol.calls == ["made", "eof", "lost"]
+
+
+# -- ends ----------------------------------------------------------------------------------------
+
+
+@on_epoll
+@both_protocols
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_end_calls_connection_lost_once_and_nothing_after(make: Any, how: str) -> None:
+    """I13: input, resumes and further ends change nothing."""
+    protocol = make()
+    async with wire(protocol) as (transport, peer):
+        peer.send(b"too late")
+        getattr(transport, how)()
+        assert protocol.calls == ["made"]
+        for call in ("close", "abort", "resume_reading", "pause_reading", "write_eof"):
+            getattr(transport, call)()
+        assert transport.is_closing()
+        await turns()
+        transport.resume_reading()
+        transport.abort()
+        assert protocol.calls == ["made", "lost"]
+        assert protocol.error is None
+        assert not protocol.data
+        assert "closed" in repr(transport)
+        assert not transport.is_reading()
+
+
+@on_epoll
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_end_inside_connection_made_is_orderly(how: str) -> None:
+    """I13: also before anything is watched; what was written before close() goes out."""
+    protocol = Plain()
+
+    def end(transport: Any) -> None:
+        transport.write(b"sorry")
+        getattr(transport, how)()
+
+    protocol.on_made = end
+    async with wire(protocol) as (_, peer):
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert protocol.calls == ["made", "lost"]
+        assert await receive(peer) == b"sorry"
+
+
+@on_epoll
+@pytest.mark.parametrize("callback", ["get_buffer", "buffer_updated", "eof_received"])
+@pytest.mark.parametrize("make", [Buffered, Plain])
+async def test_callback_that_raises_loses_only_its_connection(
+    make: Any, callback: str, loop_errors: list[dict[str, Any]]
+) -> None:
+    """The loop's handler gets exception, transport and protocol."""
+    if make is Plain and callback != "eof_received":
+        callback = "data_received"
+    protocol, neighbour = make(), make()
+    raised = ZeroDivisionError(callback)
+
+    def fail(*args: Any) -> Any:
+        raise raised
+
+    setattr(protocol, callback, fail)
+    async with wire(neighbour) as (_, other_peer), wire(protocol) as (transport, peer):
+        peer.send(b"x")
+        peer.shutdown(socket.SHUT_WR)
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert protocol.error is raised
+        (context,) = loop_errors
+        assert context["exception"] is raised
+        assert context["transport"] is transport
+        assert context["protocol"] is protocol
+        assert callback in context["message"]
+        loop_errors.clear()
+        other_peer.send(b"fine")
+        await until(lambda: neighbour.data == b"fine", "the neighbour lives")
+
+
+@pytest.mark.parametrize(
+    ("callback", "protocol"),
+    [
+        ("get_buffer", Buffered),
+        ("buffer_updated", Buffered),
+        ("data_received", Plain),
+        ("eof_received", Plain),
+    ],
+)
+def test_system_exit_in_a_callback_ends_the_loop(callback: str, protocol: Any) -> None:
+    """It is no error of a connection."""
+
+    def leave(*args: Any) -> Any:
+        raise SystemExit(callback)
+
+    mine, peer = socket.socketpair()
+    mine.setblocking(False)
+    made = protocol()
+    setattr(made, callback, leave)
+
+    async def connect() -> None:
+        await asyncio.get_running_loop().create_connection(lambda: made, sock=mine)
+
+    async def finish() -> None:
+        made.transport.abort()
+        await until(lambda: "lost" in made.calls, "it is lost")
+
+    with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
+        loop = runner.get_loop()
+        loop.run_until_complete(connect())
+        peer.send(b"" if callback == "eof_received" else b"x")
+        peer.shutdown(socket.SHUT_WR)
+        with pytest.raises(SystemExit, match=callback):
+            loop.run_forever()
+        delattr(made, callback)
+        made.transport.set_protocol(made)
+        loop.run_until_complete(finish())
+    peer.close()
+
+
+@on_epoll
+async def test_empty_get_buffer_is_fatal_and_reported(loop_errors: list[dict[str, Any]]) -> None:
+    """As on the stock loop."""
+    protocol = Buffered(0)
+    async with wire(protocol) as (_, peer):
+        peer.send(b"x")
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert isinstance(protocol.error, RuntimeError)
+        assert "empty buffer" in str(loop_errors.pop()["exception"])
+
+
+# -- the rest of a good citizen ------------------------------------------------------------------
+
+
+@on_epoll
+async def test_extra_info_names_both_ends_and_the_socket() -> None:
+    """And TCP_NODELAY is set, as asyncio does."""
+    async with wire(Plain(), tcp_pair) as (transport, peer):
+        assert transport.get_extra_info("peername") == peer.getsockname()
+        assert transport.get_extra_info("sockname") == peer.getpeername()
+        sock = transport.get_extra_info("socket")
+        assert sock.fileno() == transport._sock.fileno()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert transport.get_extra_info("nothing", "default") == "default"
+        assert "open" in repr(transport)
+
+
+@on_epoll
+async def test_transport_on_a_socket_reset_already_is_lost_in_order() -> None:
+    """It has no peer's name any more; the first read tells why."""
+    protocol = Plain()
+    mine, peer = tcp_pair()
+    mine.setblocking(False)
+    reset(peer)
+    await asyncio.get_running_loop().create_connection(lambda: protocol, sock=mine)
+    assert protocol.transport.get_extra_info("peername") is None
+    await until(lambda: "lost" in protocol.calls, "it is lost")
+    assert isinstance(protocol.error, ConnectionResetError)
+
+
+@on_epoll
+async def test_callbacks_see_the_context_of_who_connected() -> None:
+    """contextvars, as with the handles of the stock loop."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+    seen: list[str] = []
+
+    class Looking(Plain):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            seen.append(variable.get())
+
+        def data_received(self, data: bytes) -> None:
+            seen.append(variable.get())
+
+        def connection_lost(self, error: BaseException | None) -> None:
+            seen.append(variable.get())
+
+    variable.set("connecting")
+    async with wire(Looking()) as (_, peer):
+        variable.set("later")
+        peer.send(b"x")
+        await until(lambda: len(seen) == 2, "the byte came")
+    assert seen[:2] == ["connecting", "connecting"]
+
+
+def test_transport_never_closed_warns_and_frees_its_descriptor() -> None:
+    """ResourceWarning, as from asyncio's."""
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    socks = [ours]
+    del ours
+
+    async def connect() -> None:
+        await asyncio.get_running_loop().create_connection(Plain, sock=socks[0])
+
+    loop = EpollEventLoop()
+    loop.run_until_complete(connect())
+    loop.close()
+    del loop
+    socks.clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert any("unclosed transport <EpollTransport open" in str(w.message) for w in caught)
+    assert peer.recv(1) == b""
+    peer.close()
+
+
+@on_epoll
+async def test_second_transport_on_a_descriptor_is_refused() -> None:
+    """By either way of making one."""
+    async with wire(Plain()) as (transport, _):
+        loop = asyncio.get_running_loop()
+        for make in (loop._make_socket_transport, loop._make_ssl_transport):
+            with pytest.raises(RuntimeError, match="used by transport"):
+                make(transport._sock, Plain(), *([None] * (make == loop._make_ssl_transport)))
+
+
+@on_epoll
+async def test_waiter_that_was_cancelled_is_left_alone() -> None:
+    """Whoever waited for the connection may have given up."""
+    mine, peer = socket.socketpair()
+    mine.setblocking(False)
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+    waiter.cancel()
+    transport = EpollTransport(loop, mine, Plain(), waiter)
+    await turns()
+    transport.abort()
+    await turns()
+    peer.close()
+
+
+@on_epoll
+async def test_debug_mode_logs_the_end_of_stream(caplog: pytest.LogCaptureFixture) -> None:
+    """As the stock transport does."""
+    asyncio.get_running_loop().set_debug(True)
+    caplog.set_level(logging.DEBUG, "asyncio")
+    protocol = Plain()
+    async with wire(protocol) as (_, peer):
+        peer.shutdown(socket.SHUT_WR)
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+    assert "received EOF" in caplog.text
