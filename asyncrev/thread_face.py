@@ -1,0 +1,119 @@
+"""The blocking face of the ring: what the worker thread sees of it."""
+
+from collections.abc import Callable
+
+from asyncrev.errors import ChannelClosed, LocalError
+from asyncrev.ring import Entry, Ring
+from asyncrev.wakeups import DrainSignal, Parker
+
+__all__ = ["BACKSTOP_S", "ThreadFace"]
+
+# A worker with nothing to do wakes this often all the same. Log4j and the Disruptor ended with
+# such a net (github.com/LMAX-Exchange/disruptor/issues/138); 10 ms burnt 28 % of a core in
+# Apache Storm, 1 s still 5 %, and `Parker.backstop_wakes` shows that ours catches nothing.
+BACKSTOP_S = 5.0
+
+
+class ThreadFace:
+    """Takes entries in order, answers them in order. All methods: one thread, the worker.
+
+    `take` and `finish` are the batch interface; `get` and `put` do the same a buffer at a time.
+    """
+
+    __slots__ = ("_drains", "_parker", "_ring", "_taken_seq")
+
+    def __init__(self, ring: Ring, parker: Parker, drains: DrainSignal) -> None:
+        self._ring = ring
+        self._parker = parker
+        self._drains = drains
+        self._taken_seq = 0  # processed_seq <= _taken_seq <= published_seq
+
+    def take(self, timeout_s: float | None = None) -> list[Entry]:
+        """Wait for entries and return all that are published and not yet taken, oldest first.
+
+        Returns an empty list after `timeout_s`. Valid until `finish`: an entry and its view.
+
+        Raises:
+            ChannelClosed: the input is closed and every entry has been taken.
+        """
+        ring, first_seq = self._ring, self._taken_seq
+        self._drains.request()  # ORDER: after the cursor (I6), before any sleep.
+        if ring.published_seq == first_seq:
+            self._wait(timeout_s)
+        end_seq = ring.published_seq  # one load: what comes later is for the next call
+        if end_seq == first_seq and ring.input_closed:
+            end_seq = ring.published_seq  # the last publish came before the close
+            if end_seq == first_seq:
+                raise ChannelClosed("the loop's side is closed and everything has been taken")
+        self._taken_seq = end_seq
+        return ring.entries_between(first_seq, end_seq)
+
+    def finish(self) -> None:
+        """Hand the oldest taken entry, its result set, back to the loop.
+
+        A loop that sleeps is asked for a drain at once, so that a slow processor's first results
+        do not wait for its last. The peek may be wrong; `take` asks again under the lock.
+        """
+        self._ring.mark_processed()
+        if not self._drains.awaited:
+            self._drains.request()  # ORDER: after the cursor (I6).
+
+    def get(self, timeout_s: float | None = None) -> memoryview:
+        """Return the next buffer, writable and valid until the `put` that answers it.
+
+        Buffers can be got ahead of their answers; answers belong to them in order.
+
+        Raises:
+            TimeoutError: nothing came in `timeout_s`.
+            ChannelClosed: the other side is closed and everything has been taken.
+        """
+        ring, seq = self._ring, self._taken_seq
+        if ring.published_seq == seq:
+            self._wait(timeout_s)
+        if ring.published_seq == seq:
+            # The last publish came before the close, so this order of looking misses nothing.
+            if ring.input_closed and ring.published_seq == seq:
+                raise ChannelClosed("the loop's side is closed and everything has been taken")
+            if ring.published_seq == seq:
+                raise TimeoutError(f"no buffer in {timeout_s} s")
+        self._taken_seq = seq + 1
+        entry = ring.entries[seq % ring.slots]
+        return entry.view[: entry.nbytes]
+
+    def put(self, result: bytes | bytearray | memoryview | None) -> None:
+        """Answer the oldest buffer that is got and not yet answered.
+
+        `result` is copied unless it is bytes or None (no answer).
+
+        Raises:
+            LocalError: no buffer is waiting for an answer.
+            ChannelClosed: `close` was called.
+        """
+        ring = self._ring
+        if ring.output_closed:
+            raise ChannelClosed("put after close: the loop may have seen the end already")
+        seq = ring.processed_seq
+        if seq >= self._taken_seq:
+            raise LocalError("put without a buffer to answer; call get first")
+        if result is not None and type(result) is not bytes:
+            result = memoryview(result).tobytes()
+        ring.entries[seq % ring.slots].result = result
+        ring.mark_processed()
+        self._drains.request()  # ORDER: after the cursor (I6).
+
+    def close(self) -> None:
+        """Say that no answer will come any more. The loop still gets those that were put."""
+        self._ring.output_closed = True
+        self._drains.request()
+
+    def _wait(self, timeout_s: float | None) -> None:
+        if timeout_s is not None:
+            if timeout_s > 0:
+                self._parker.park(self._has_work, timeout_s)
+            return
+        park: Callable[[Callable[[], bool], float], bool] = self._parker.park
+        while not park(self._has_work, BACKSTOP_S):
+            pass
+
+    def _has_work(self) -> bool:
+        return self._ring.published_seq != self._taken_seq or self._ring.input_closed
