@@ -1,0 +1,178 @@
+"""Admission: which lane may put input into the ring, and where input goes that finds no slot.
+
+  I8   a lane with entries or bytes in flight above its quota may not publish until half is back
+  I9   a lane that finds no slot fills the spill buffer instead, may not publish, and joins the
+       FIFO of waiters; while somebody waits there is no free slot, so nobody overtakes
+  I10  a lane's spill goes in before its end of input, and that before its close
+
+asyncio closes a connection whose `get_buffer` returns an empty view, and neither pausing nor
+closing is safe inside it; hence a spill buffer that is always there, instead of a refusal.
+"""
+
+import collections
+
+from asyncrev.errors import LocalError
+from asyncrev.lane import Lane
+from asyncrev.limits import Limits
+from asyncrev.loop_face import LoopFace
+from asyncrev.ring import CLOSE, DATA, EOF, Ring
+
+__all__ = ["Admission"]
+
+
+class Admission:
+    """The publishing half of a bridge. All methods: the loop's thread."""
+
+    __slots__ = (
+        "_claimed_by",
+        "_claimed_spill",
+        "_face",
+        "_most_bytes",
+        "_most_entries",
+        "_ring",
+        "_spill_view",
+        "_waiters",
+        "spills",
+    )
+
+    def __init__(self, ring: Ring, face: LoopFace, limits: Limits) -> None:
+        self._ring = ring
+        self._face = face
+        self._most_entries = limits.in_flight_entries
+        self._most_bytes = limits.in_flight_bytes
+        # One for all lanes: what is received into it is copied out at once.
+        self._spill_view = memoryview(bytearray(min(limits.spill_bytes, ring.slot_bytes)))
+        self._claimed_by: Lane | None = None
+        self._claimed_spill = False
+        self._waiters: collections.deque[Lane] = collections.deque()
+        self.spills = 0
+
+    @property
+    def waiting_lanes(self) -> int:
+        """How many lanes wait for a slot."""
+        return len(self._waiters)
+
+    def claim(self, lane: Lane) -> memoryview:
+        """Return where `lane`'s next input goes: writable, contiguous, never empty.
+
+        Valid until `publish`, or until another lane claims. Without a publish it costs nothing.
+        """
+        self._claimed_by = lane
+        ring = self._ring
+        if ring.free_views and not ring.input_closed:
+            self._claimed_spill = False
+            return ring.free_views[-1]  # what `try_claim` returns, a call less
+        self._claimed_spill = True
+        return self._spill_view
+
+    def publish(self, lane: Lane, nbytes: int) -> bool:
+        """Hand the first `nbytes` of the claimed view on; return whether `lane` may go on.
+
+        After False the lane should read no more until `Sink.on_credit`; what it publishes all
+        the same is kept, but counts against no bound.
+
+        Raises:
+            LocalError: `lane` was not the last to claim, or claimed fewer bytes.
+        """
+        if self._claimed_by is not lane:
+            raise LocalError("publish by a lane that was not the last to claim")
+        self._claimed_by = None
+        if self._claimed_spill or lane.waits_for_slot:
+            self._spill(lane, nbytes)
+            return False
+        self._ring.publish(lane, DATA, nbytes)
+        if not self._face.flush_is_due:
+            self._face.flush_soon()
+        entries = lane.in_flight_entries = lane.in_flight_entries + 1
+        in_flight_bytes = lane.in_flight_bytes = lane.in_flight_bytes + nbytes
+        if entries < self._most_entries and in_flight_bytes < self._most_bytes:
+            return True
+        lane.waits_for_credit = True
+        return False
+
+    def publish_eof(self, lane: Lane) -> None:
+        """Put the end of `lane`'s input behind all of it."""
+        lane.eof_waits = True
+        self._feed_or_wait(lane)
+
+    def publish_close(self, lane: Lane) -> None:
+        """Put the close of `lane` behind what is in the ring; what is not there yet is dropped."""
+        lane.spill.clear()
+        lane.eof_waits = False
+        lane.close_waits = True
+        self._feed_or_wait(lane)
+
+    def settle(self, lane: Lane, nbytes: int) -> bool:
+        """Count one entry of `lane` as back; return whether the lane now gets its credit (I8)."""
+        lane.in_flight_entries -= 1
+        lane.in_flight_bytes -= nbytes
+        if not lane.waits_for_credit or lane.waits_for_slot or self._over_half(lane):
+            return False
+        lane.waits_for_credit = False
+        return True
+
+    def serve_waiters(self) -> list[Lane]:
+        """Give free slots to who waits, in turn; return the lanes that may read on."""
+        waiters, served = self._waiters, []
+        while waiters and self._feed(waiters[0]):
+            lane = waiters.popleft()
+            lane.waits_for_slot = False
+            lane.waits_for_credit = self._over_half(lane)
+            if not lane.waits_for_credit:
+                served.append(lane)
+        return served
+
+    def forget_waiters(self) -> None:
+        """Drop who waits: there will be no free slot any more."""
+        self._waiters.clear()
+
+    def _over_half(self, lane: Lane) -> bool:
+        return (
+            lane.in_flight_entries > self._most_entries // 2
+            or lane.in_flight_bytes > self._most_bytes // 2
+        )
+
+    def _spill(self, lane: Lane, nbytes: int) -> None:
+        if self._claimed_spill:
+            source = self._spill_view
+            if not 0 <= nbytes <= source.nbytes:
+                raise LocalError(f"publish of {nbytes} bytes; {source.nbytes} were claimed")
+        else:
+            # It reads on although it may not (I9). The slot stays claimable.
+            source = self._ring.free_views[-1]
+        lane.spill += source[:nbytes]
+        self.spills += 1
+        self._join_waiters(lane)
+
+    def _feed_or_wait(self, lane: Lane) -> None:
+        if lane.waits_for_slot:
+            return  # I9: what waits already goes first, and takes this along
+        if self._waiters or not self._feed(lane):
+            self._join_waiters(lane)
+
+    def _join_waiters(self, lane: Lane) -> None:
+        if not lane.waits_for_slot:
+            lane.waits_for_slot = True
+            self._waiters.append(lane)
+
+    def _feed(self, lane: Lane) -> bool:
+        """Put what waits of `lane` into free slots, in order (I10); return whether all went in."""
+        ring, face = self._ring, self._face
+        if ring.input_closed:
+            return False
+        while (view := ring.try_claim()) is not None:
+            if lane.spill:
+                nbytes, kind = min(len(lane.spill), ring.slot_bytes), DATA
+                view[:nbytes] = lane.spill[:nbytes]
+                del lane.spill[:nbytes]
+            elif lane.eof_waits:
+                lane.eof_waits, nbytes, kind = False, 0, EOF
+            elif lane.close_waits:
+                lane.close_waits, nbytes, kind = False, 0, CLOSE
+            else:
+                return True
+            ring.publish(lane, kind, nbytes)
+            face.flush_soon()
+            lane.in_flight_entries += 1
+            lane.in_flight_bytes += nbytes
+        return not (lane.spill or lane.eof_waits or lane.close_waits)

@@ -1,0 +1,338 @@
+"""The bridge: lanes of many connections over one ring, one worker thread behind it.
+
+Theory of operation. A lane claims a slot, fills it, publishes it; the worker answers in order;
+a drain, on the loop, gives every answer to its lane's sink and releases the slot. Who may publish
+when is the business of `admission`.
+
+  I11  a drain takes at most DRAIN_ENTRIES entries, then lets the loop turn
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from asyncrev.admission import Admission
+from asyncrev.errors import BridgeStopped, LocalError, WorkerDied, WorkerHung
+from asyncrev.lane import Lane, Sink
+from asyncrev.limits import Limits
+from asyncrev.loop_face import LoopFace
+from asyncrev.processors import ProcessorFactory
+from asyncrev.ring import CLOSE, EOF, Entry, Ring
+from asyncrev.statistics import BridgeStatistics
+from asyncrev.thread_face import ThreadFace
+from asyncrev.wakeups import Parker
+from asyncrev.worker import Worker
+
+__all__ = ["Bridge"]
+
+logger = logging.getLogger("asyncrev")
+
+# 64 sends take about 0.5 ms, so other callbacks of the loop wait no longer for a full ring.
+DRAIN_ENTRIES = 64
+
+SWEEP_S = 1.0
+SWEEP_LANES = 256  # of one turn: 0.3 ms
+
+
+class Bridge:
+    """One ring and one worker thread, for any number of connections of one loop.
+
+    Made anywhere, started on a running loop: `async with Bridge() as bridge: ...`. All methods
+    belong to the loop's thread, except `stop`.
+    """
+
+    def __init__(self, limits: Limits | None = None, *, name: str = "asyncrev-worker") -> None:
+        self.limits = limits if limits is not None else Limits()
+        self._ring = Ring(self.limits.slots, self.limits.slot_bytes)
+        self._parker = Parker()
+        self._face = LoopFace(self._ring, self._parker)
+        thread_face = ThreadFace(self._ring, self._parker, self._face.signal)
+        self._worker = Worker(thread_face, self._ring.storage, self._on_worker_end, name=name)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        self.admission = Admission(self._ring, self._face, self.limits)
+        self._lanes: set[Lane] = set()
+        self._sweep_timer: asyncio.Handle | None = None
+        self._slots_in_use_high = 0
+        self._processor_errors = 0
+
+    # -- life ------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def start(self) -> None:
+        """Bind to the running loop and start the worker.
+
+        Raises:
+            LocalError: it was started before; a bridge serves one loop, once.
+            RuntimeError: no loop is running in this thread, or the system gives no thread.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not None:
+            raise LocalError("this bridge was started before; make another one")
+        self._loop = loop
+        try:
+            self._worker.start()
+        except BaseException:
+            self._loop = None
+            raise
+        self._ended = loop.create_future()
+        self._face.bind(loop, self._on_results)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether lanes can be opened and answered."""
+        return self._loop is not None and self._running_ended() is False
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the worker died of, if it did."""
+        return self._error
+
+    async def wait_ended(self) -> None:
+        """Wait until the worker has ended and its last answers were given out."""
+        if self._ended is not None:
+            await asyncio.shield(self._ended)
+
+    async def close(self, timeout_s: float = 5.0) -> None:
+        """Let the worker answer what is published, then end it and its thread. Twice is once.
+
+        Lanes still open are told BridgeStopped. Thread: loop.
+
+        Raises:
+            WorkerHung: a processor did not return in `timeout_s`; its thread lives on.
+        """
+        if self._ended is None:
+            return
+        self._face.close()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.wait_ended()
+        except TimeoutError:
+            raise WorkerHung(
+                f"thread {self._worker.name!r} did not end in {timeout_s} s: "
+                "a processor does not return"
+            ) from None
+        self._worker.join(timeout_s)  # it has said its last word, so this takes microseconds
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Do what `close` does, blocking. Thread: any, the worker itself included; twice is once.
+
+        On the worker's thread it asks for the end and does not wait for it.
+
+        Raises:
+            WorkerHung: the worker did not end in `timeout_s`.
+        """
+        loop = self._loop
+        if loop is None:
+            return
+        try:
+            on_loop = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            on_loop = False
+        # Only the loop publishes, so only the loop, while it runs, can say that it has finished.
+        if on_loop or not loop.is_running():
+            self._face.close()
+        else:
+            loop.call_soon_threadsafe(self._face.close)
+        if not self._worker.is_this_thread() and not self._worker.join(timeout_s):
+            raise WorkerHung(f"thread {self._worker.name!r} did not end in {timeout_s} s")
+
+    # -- lanes -----------------------------------------------------------------------------
+
+    def open(self, sink: Sink, factory: ProcessorFactory, *, views_allowed: bool) -> Lane:
+        """Return a new lane whose replies go to `sink`.
+
+        With `views_allowed` a reply may be a view of the ring, valid until `on_reply` returns;
+        without it replies are bytes.
+
+        Raises:
+            BridgeStopped: the bridge does not run.
+        """
+        if self._loop is None or self._ring.input_closed or self._running_ended():
+            raise BridgeStopped(
+                "the bridge was never started" if self._loop is None else "the bridge is stopped"
+            )
+        lane = Lane(sink, factory, views_allowed=views_allowed)
+        self._lanes.add(lane)
+        if self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+        return lane
+
+    def close_lane(self, lane: Lane) -> None:
+        """Give `lane` up: its sink is called no more, its unprocessed input is not processed."""
+        if lane.sink is None:
+            return
+        lane.sink = None
+        lane.abandoned = True
+        if self._running_ended():
+            self._lanes.discard(lane)
+        else:
+            self.admission.publish_close(lane)
+
+    def statistics(self) -> BridgeStatistics:
+        """Return the counters as they are now. Thread: any; other than on the loop, not exact."""
+        ring, worker = self._ring, self._worker
+        return BridgeStatistics(
+            published=ring.published_seq,
+            processed=ring.processed_seq,
+            released=ring.released_seq,
+            slots_in_use_high=self._slots_in_use_high,
+            lanes=len(self._lanes),
+            waiting_lanes=self.admission.waiting_lanes,
+            spills=self.admission.spills,
+            worker_batches=worker.batches,
+            worker_largest_batch=worker.largest_batch,
+            worker_wakes=self._parker.unparks,
+            loop_drains=self._face.drains,
+            loop_wakes=self._face.signal.requests,
+            backstop_wakes=self._parker.backstop_wakes,
+            processor_errors=self._processor_errors,
+        )
+
+    # -- results ---------------------------------------------------------------------------
+
+    def _on_results(self) -> bool:
+        ring = self._ring
+        in_use = ring.published_seq - ring.released_seq
+        self._slots_in_use_high = max(self._slots_in_use_high, in_use)
+        entries = self._face.results(DRAIN_ENTRIES)
+        settle = self.admission.settle
+        settled = 0
+        try:
+            for entry in entries:
+                settled += 1
+                lane: Lane = entry.owner
+                credit = settle(lane, entry.nbytes)
+                sink = lane.sink
+                if sink is None or entry.error is not None:
+                    self._settle_without_reply(lane, entry)
+                    continue
+                try:
+                    if entry.result:
+                        sink.on_reply(entry.result)
+                    if lane.abandoned:
+                        continue
+                    if entry.kind is EOF:
+                        sink.on_end()
+                    elif credit:
+                        sink.on_credit()
+                except Exception as raised:
+                    # One sink's defect must not cost the others their replies.
+                    self._give_up(lane, raised)
+        finally:
+            ring.release(settled)  # also when a KeyboardInterrupt ends this: no reply goes twice
+        if self.admission.waiting_lanes:
+            for lane in self.admission.serve_waiters():
+                if lane.sink is not None and not lane.abandoned:
+                    self._tell(lane, lane.sink.on_credit)
+        return ring.processed_seq != ring.released_seq
+
+    def _settle_without_reply(self, lane: Lane, entry: Entry) -> None:
+        error = entry.error
+        if entry.kind is CLOSE:
+            self._lanes.discard(lane)
+        if error is None:
+            return
+        self._processor_errors += 1
+        if lane.sink is not None:
+            lane.abandoned = True  # no reply, end or credit follows an error
+            self._tell(lane, lane.sink.on_error, error)
+        else:
+            self._report("a processor failed after its connection had gone", error)
+
+    # -- ends ------------------------------------------------------------------------------
+
+    def _running_ended(self) -> bool:
+        return self._ended is not None and self._ended.done()
+
+    def _on_worker_end(self, error: BaseException | None) -> None:
+        # Thread: worker, as the last thing that it does. The loop opens no lanes any more, and
+        # copying a set is one step for other threads, free-threaded builds included.
+        assert self._loop is not None
+        for lane in tuple(self._lanes):
+            try:
+                lane.close_processor()
+            except Exception:
+                logger.exception("a processor's close() failed while its bridge ended")
+        try:
+            self._loop.call_soon_threadsafe(self._worker_ended, error)
+        except RuntimeError:
+            unanswered = self._ring.published_seq - self._ring.released_seq
+            if unanswered:
+                logger.error(
+                    "the event loop was closed under a bridge with %d unanswered entries; "
+                    "close the bridge first",
+                    unanswered,
+                )
+
+    def _worker_ended(self, error: BaseException | None) -> None:
+        ring = self._ring
+        while ring.processed_seq != ring.released_seq:
+            self._on_results()
+        assert self._ended is not None
+        if not self._ended.done():
+            self._ended.set_result(None)
+        self._face.unbind()
+        self._face.close()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        told: BaseException = BridgeStopped("the bridge was stopped while this was open")
+        if error is not None:
+            self._error = told = WorkerDied(f"the worker thread died of {error!r}")
+            told.__cause__ = error
+            self._report("the worker thread of a bridge died; its connections are closed", told)
+        self.admission.forget_waiters()
+        for lane in list(self._lanes):
+            sink, lane.sink = lane.sink, None
+            if sink is not None:
+                self._tell(lane, sink.on_error, told)
+        self._lanes.clear()
+
+    def _sweep(self) -> None:
+        self._sweep_rest(list(self._lanes))
+
+    def _sweep_rest(self, lanes: list[Lane]) -> None:
+        assert self._loop is not None
+        now_s = self._loop.time()
+        for lane in lanes[-SWEEP_LANES:]:
+            if lane.sink is not None:
+                self._tell(lane, lane.sink.on_sweep, now_s)
+        del lanes[-SWEEP_LANES:]
+        self._sweep_timer = None
+        if self._running_ended():
+            return
+        if lanes:
+            self._sweep_timer = self._loop.call_soon(self._sweep_rest, lanes)
+        elif self._lanes:
+            self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _tell(self, lane: Lane, method: Callable[..., None], *args: object) -> None:
+        try:
+            method(*args)
+        except Exception as raised:
+            self._give_up(lane, raised)
+
+    def _give_up(self, lane: Lane, raised: Exception) -> None:
+        """Report what `lane`'s sink raised, and tell it that nothing more comes: it lost a call."""
+        self._report("a sink of the bridge raised", raised)
+        if lane.sink is not None and not lane.abandoned:
+            lane.abandoned = True
+            self._tell(lane, lane.sink.on_error, raised)
+
+    def _report(self, message: str, error: BaseException) -> None:
+        assert self._loop is not None
+        self._loop.call_exception_handler({"message": message, "exception": error})

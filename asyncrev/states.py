@@ -1,0 +1,130 @@
+"""The state machines: small tables, and the one function that moves along them.
+
+Several small machines, not one product of them. A pair of state and event that a table does not
+have is a defect, and says so. docs/design.md shows these tables; a test compares the two.
+"""
+
+import enum
+from collections.abc import Mapping
+from typing import TypeVar
+
+from asyncrev.errors import LocalError
+
+__all__ = [
+    "LINK_TRANSITIONS",
+    "SERVER_TRANSITIONS",
+    "TABLES",
+    "WORKER_TRANSITIONS",
+    "LinkEvent",
+    "LinkState",
+    "ServerEvent",
+    "ServerState",
+    "WorkerEvent",
+    "WorkerState",
+    "advance",
+]
+
+State = TypeVar("State", bound=enum.Enum)
+Event = TypeVar("Event", bound=enum.Enum)
+
+
+class WorkerState(enum.Enum):
+    """Where the worker thread is in its life."""
+
+    NEW = "new"
+    RUNNING = "running"
+    ENDED = "ended"
+    DEAD = "dead"
+
+
+class WorkerEvent(enum.Enum):
+    """What moves a worker on."""
+
+    START = "start"
+    END = "end of input"
+    FAIL = "error outside any processor"
+
+
+WORKER_TRANSITIONS: Mapping[tuple[WorkerState, WorkerEvent], WorkerState] = {
+    (WorkerState.NEW, WorkerEvent.START): WorkerState.RUNNING,
+    (WorkerState.RUNNING, WorkerEvent.END): WorkerState.ENDED,
+    (WorkerState.RUNNING, WorkerEvent.FAIL): WorkerState.DEAD,
+}
+
+
+class LinkState(enum.Enum):
+    """Where a connection is between its first byte and its end."""
+
+    NEW = "new"
+    OPEN = "open"  # reads, answers
+    ANSWERING = "answering"  # reads no more; replies are still owed
+    FINISHED = "finished"  # owes nothing; what is written goes out, then it closes
+    LOST = "lost"
+
+
+class LinkEvent(enum.Enum):
+    """What moves a connection on."""
+
+    MADE = "connection made"
+    INPUT_ENDED = "input ended"
+    ANSWERED = "last reply handed over"
+    FAILED = "no more replies"
+    LOST = "connection lost"
+
+
+LINK_TRANSITIONS: Mapping[tuple[LinkState, LinkEvent], LinkState] = {
+    (LinkState.NEW, LinkEvent.MADE): LinkState.OPEN,
+    (LinkState.OPEN, LinkEvent.INPUT_ENDED): LinkState.ANSWERING,
+    (LinkState.OPEN, LinkEvent.FAILED): LinkState.FINISHED,
+    (LinkState.OPEN, LinkEvent.LOST): LinkState.LOST,
+    (LinkState.ANSWERING, LinkEvent.ANSWERED): LinkState.FINISHED,
+    (LinkState.ANSWERING, LinkEvent.FAILED): LinkState.FINISHED,
+    (LinkState.ANSWERING, LinkEvent.LOST): LinkState.LOST,
+    (LinkState.FINISHED, LinkEvent.LOST): LinkState.LOST,
+}
+
+
+class ServerState(enum.Enum):
+    """Where a server is in its life."""
+
+    NEW = "new"
+    SERVING = "serving"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+class ServerEvent(enum.Enum):
+    """What moves a server on."""
+
+    START = "start"
+    DRAIN = "drain"
+    CLOSE = "close"
+
+
+SERVER_TRANSITIONS: Mapping[tuple[ServerState, ServerEvent], ServerState] = {
+    (ServerState.NEW, ServerEvent.START): ServerState.SERVING,
+    (ServerState.NEW, ServerEvent.CLOSE): ServerState.CLOSED,
+    (ServerState.SERVING, ServerEvent.DRAIN): ServerState.DRAINING,
+    (ServerState.SERVING, ServerEvent.CLOSE): ServerState.CLOSED,
+    (ServerState.DRAINING, ServerEvent.CLOSE): ServerState.CLOSED,
+}
+
+TABLES = {
+    "worker": WORKER_TRANSITIONS,
+    "link": LINK_TRANSITIONS,
+    "server": SERVER_TRANSITIONS,
+}
+
+
+def advance(table: Mapping[tuple[State, Event], State], state: State, event: Event) -> State:
+    """Return the state that `event` leads to from `state`.
+
+    Raises:
+        LocalError: the table has no such pair; names both.
+    """
+    try:
+        return table[state, event]
+    except KeyError:
+        raise LocalError(
+            f"{type(state).__name__}.{state.name} does not allow {event.name} ({event.value})"
+        ) from None

@@ -1,0 +1,329 @@
+"""admission: quotas, waiters and spills, with the worker's and the drain's part played here."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncrev import Limits
+from asyncrev.admission import Admission
+from asyncrev.errors import LocalError
+from asyncrev.lane import Lane
+from asyncrev.ring import CLOSE, DATA, EOF, Kind, Ring
+
+
+class FakeFace:
+    """Counts the flushes that were asked for."""
+
+    def __init__(self) -> None:
+        self.flush_is_due = False
+        self.flushes = 0
+
+    def flush_soon(self) -> None:
+        """Note it."""
+        self.flushes += 1
+
+
+class Bench:
+    """An admission over a ring, without a bridge."""
+
+    def __init__(self, slots: int = 2, slot_bytes: int = 8, **limits: int) -> None:
+        self.ring = Ring(slots, slot_bytes)
+        self.face = FakeFace()
+        self.limits = Limits(slots=slots, slot_bytes=slot_bytes, **limits)
+        self.admission = Admission(self.ring, self.face, self.limits)  # type: ignore[arg-type]
+
+    def lane(self) -> Lane:
+        """Return a new lane of nobody."""
+        return Lane(None, lambda: None, views_allowed=True)  # type: ignore[arg-type, return-value]
+
+    def send(self, lane: Lane, data: bytes) -> bool:
+        """Claim, fill and publish, as a transport does."""
+        view = self.admission.claim(lane)
+        assert not view.readonly
+        assert view.contiguous
+        assert view.nbytes >= 1
+        view[: len(data)] = data
+        return self.admission.publish(lane, len(data))
+
+    def take_one(self) -> tuple[Lane, Kind, bytes, bool]:
+        """Process, settle and release the oldest entry; return it and whether it gave credit."""
+        (entry,) = self.ring.entries_between(self.ring.released_seq, self.ring.released_seq + 1)
+        seen = (entry.owner, entry.kind, bytes(entry.view[: entry.nbytes]))
+        self.ring.mark_processed()
+        credit = self.admission.settle(entry.owner, entry.nbytes)
+        self.ring.release(1)
+        return (*seen, credit)
+
+    def take_all(self) -> tuple[list[tuple[Lane, Kind, bytes]], list[Lane]]:
+        """Take entries to the end, serving after each; return them and who was served."""
+        entries, served = [], []
+        while self.ring.released_seq != self.ring.published_seq:
+            entries.append(self.take_one()[:3])
+            served += self.admission.serve_waiters()
+        return entries, served
+
+
+def test_publish_with_room_goes_on_and_asks_for_a_flush() -> None:
+    """The plain way."""
+    bench = Bench(slots=4)
+    lane = bench.lane()
+    assert bench.send(lane, b"abc")
+    assert (lane.in_flight_entries, lane.in_flight_bytes) == (1, 3)
+    assert bench.face.flushes == 1
+    bench.face.flush_is_due = True
+    assert bench.send(lane, b"de")
+    assert bench.face.flushes == 1  # one is due anyway
+    assert [entry[2] for entry in bench.take_all()[0]] == [b"abc", b"de"]
+    assert (lane.in_flight_entries, lane.in_flight_bytes) == (0, 0)
+
+
+def test_claim_without_a_publish_costs_nothing() -> None:
+    """A receive that found nothing claims again."""
+    bench = Bench()
+    lane, other = bench.lane(), bench.lane()
+    assert bench.admission.claim(lane) is bench.admission.claim(other)
+    assert bench.ring.free_slots == 2
+
+
+def test_publish_by_another_lane_is_refused() -> None:
+    """Never one connection's bytes as another's; nor twice for one claim."""
+    bench = Bench()
+    lane, other = bench.lane(), bench.lane()
+    bench.admission.claim(lane)
+    with pytest.raises(LocalError, match="not the last to claim"):
+        bench.admission.publish(other, 1)
+    assert bench.admission.publish(lane, 1)
+    with pytest.raises(LocalError, match="not the last to claim"):
+        bench.admission.publish(lane, 1)
+    assert bench.ring.published_seq == 1
+
+
+@pytest.mark.parametrize(("spill_bytes", "expected"), [(3, 3), (8, 8), (100, 8)])
+def test_claim_on_a_full_ring_returns_the_spill_and_never_nothing(
+    spill_bytes: int, expected: int
+) -> None:
+    """asyncio closes a connection whose buffer is empty."""
+    bench = Bench(slots=1, spill_bytes=spill_bytes)
+    bench.send(bench.lane(), b"x")
+    assert bench.admission.claim(bench.lane()).nbytes == expected
+
+
+def test_publish_of_more_than_the_spill_raises() -> None:
+    """It would be cut silently otherwise."""
+    bench = Bench(slots=1, spill_bytes=3)
+    bench.send(bench.lane(), b"x")
+    lane = bench.lane()
+    bench.admission.claim(lane)
+    with pytest.raises(LocalError, match="publish of 4 bytes; 3 were claimed"):
+        bench.admission.publish(lane, 4)
+
+
+def test_publish_over_the_entry_quota_stops_until_half_is_back() -> None:
+    """I8: four allowed, so credit comes when two are left."""
+    bench = Bench(slots=8, in_flight_entries=4)
+    lane = bench.lane()
+    assert [bench.send(lane, b"x") for _ in range(4)] == [True, True, True, False]
+    assert [bench.take_one()[3] for _ in range(4)] == [False, True, False, False]
+
+
+def test_publish_over_the_byte_quota_stops_until_half_is_back() -> None:
+    """I8: ten bytes allowed, so credit comes when five or less are left."""
+    bench = Bench(slots=8, in_flight_bytes=10)
+    lane, other = bench.lane(), bench.lane()
+    assert [bench.send(lane, b"1234"), bench.send(lane, b"12"), bench.send(lane, b"1234")] == [
+        True,
+        True,
+        False,
+    ]
+    assert bench.send(other, b"1234")  # a quota is one lane's own
+    assert [bench.take_one()[3] for _ in range(4)] == [False, True, False, False]
+
+
+def test_quota_of_one_gives_credit_when_nothing_is_in_flight() -> None:
+    """I8: half of one is none."""
+    bench = Bench(slots=4, in_flight_entries=1)
+    lane = bench.lane()
+    assert not bench.send(lane, b"x")
+    assert not bench.send(lane, b"y")  # it does so although it may not: kept, not lost
+    assert [bench.take_one()[3] for _ in range(2)] == [False, True]
+
+
+def test_lanes_without_a_slot_wait_in_turn() -> None:
+    """I9: first come, first served, and nobody overtakes."""
+    bench = Bench(slots=2)
+    lanes = [bench.lane() for _ in range(5)]
+    for number, lane in enumerate(lanes):
+        assert bench.send(lane, b"%d" % number) is (number < 2)
+    assert bench.admission.waiting_lanes == 3
+    assert bench.admission.spills == 3
+    entries, served = bench.take_all()
+    assert entries == [(lane, DATA, b"%d" % number) for number, lane in enumerate(lanes)]
+    assert served == lanes[2:]
+    assert bench.admission.waiting_lanes == 0
+
+
+def test_lane_that_publishes_although_it_waits_keeps_its_place_and_its_order() -> None:
+    """I9, I10: what it reads on goes behind its own spill, even when a slot is free again."""
+    bench = Bench(slots=1, slot_bytes=4)
+    first, second = bench.lane(), bench.lane()
+    bench.send(first, b"a")
+    assert not bench.send(second, b"bcd")
+    assert not bench.send(second, b"efg")
+    bench.take_one()  # a slot is free, and nobody was served yet
+    assert not bench.send(second, b"h")
+    assert bench.admission.serve_waiters() == []  # not all of it found room
+    entries, served = bench.take_all()
+    assert entries == [(second, DATA, b"bcde"), (second, DATA, b"fgh")]
+    assert served == [second]
+
+
+def test_end_and_close_go_behind_the_spill() -> None:
+    """I10: spill, end of input, close, for a full ring."""
+    bench = Bench(slots=1, slot_bytes=2)
+    lane = bench.lane()
+    bench.send(bench.lane(), b"x")
+    bench.send(lane, b"ab")
+    bench.send(lane, b"c")
+    bench.admission.publish_eof(lane)
+    assert bench.admission.waiting_lanes == 1
+    bench.take_one()
+    served = bench.admission.serve_waiters()
+    entries, more = bench.take_all()
+    assert [entry[1:] for entry in entries] == [(DATA, b"ab"), (DATA, b"c"), (EOF, b"")]
+    assert served + more == [lane]
+    bench.admission.publish_close(lane)
+    assert bench.take_one()[:3] == (lane, CLOSE, b"")
+
+
+def test_close_drops_the_spill_and_the_end_that_wait() -> None:
+    """Nobody wants the replies; the close still comes, and the place is kept."""
+    bench = Bench(slots=1)
+    lane, other = bench.lane(), bench.lane()
+    bench.send(bench.lane(), b"x")
+    bench.send(lane, b"dropped")
+    bench.send(other, b"kept")
+    bench.admission.publish_eof(lane)
+    bench.admission.publish_close(lane)
+    bench.take_one()
+    bench.admission.serve_waiters()
+    entries, _ = bench.take_all()
+    assert entries == [(lane, CLOSE, b""), (other, DATA, b"kept")]
+
+
+def test_end_on_a_full_ring_waits_its_turn() -> None:
+    """I9: control entries do not overtake another lane's spill."""
+    bench = Bench(slots=1)
+    lanes = [bench.lane() for _ in range(3)]
+    bench.send(lanes[0], b"x")
+    bench.send(lanes[1], b"y")
+    bench.admission.publish_eof(lanes[2])
+    bench.take_one()
+    bench.admission.publish_eof(lanes[0])  # a slot is free, but others wait for it
+    bench.admission.serve_waiters()
+    entries, _ = bench.take_all()
+    assert [entry[:2] for entry in entries] == [(lanes[1], DATA), (lanes[2], EOF), (lanes[0], EOF)]
+
+
+def test_served_lane_over_half_its_quota_waits_for_credit() -> None:
+    """I8: a long spill that has found its slots is not yet a reason to read on."""
+    bench = Bench(slots=4, slot_bytes=2, in_flight_bytes=4, spill_bytes=2)
+    lane, other = bench.lane(), bench.lane()
+    for _ in range(4):
+        bench.send(other, b"x")
+    for data in (b"ab", b"cd", b"e"):
+        assert not bench.send(lane, data)
+    for _ in range(3):
+        bench.take_one()
+    assert bench.admission.serve_waiters() == []
+    assert bench.admission.waiting_lanes == 0
+    assert lane.waits_for_credit
+    assert [bench.take_one()[3] for _ in range(4)] == [False, False, True, False]
+    assert not lane.waits_for_credit
+
+
+def test_input_closed_means_no_more_slots() -> None:
+    """I4: what still comes is set aside and never published."""
+    bench = Bench(slots=2)
+    lane = bench.lane()
+    bench.ring.input_closed = True
+    assert not bench.send(lane, b"x")
+    bench.admission.publish_eof(bench.lane())
+    assert bench.admission.serve_waiters() == []
+    assert bench.ring.published_seq == 0
+    assert bench.admission.waiting_lanes == 2
+    bench.admission.forget_waiters()
+    assert bench.admission.waiting_lanes == 0
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["send", "send", "send", "take", "serve", "end", "close"]),
+        st.integers(0, 3),
+        st.binary(min_size=1, max_size=4),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(slots=st.integers(1, 4), entries=st.integers(1, 4), steps=STEPS)
+def test_any_schedule_keeps_every_lanes_bytes_in_order(
+    slots: int, entries: int, steps: list[tuple[str, int, bytes]]
+) -> None:
+    """I8-I10: nothing lost, doubled or reordered, and every lane that stops gets its credit."""
+    bench = Bench(slots, 4, in_flight_entries=entries)
+    lanes = [bench.lane() for _ in range(4)]
+    sent = [b""] * 4
+    got = [b""] * 4
+    stopped: set[int] = set()
+    ended: set[int] = set()
+    closed: set[int] = set()
+    seen: list[tuple[int, Any]] = []
+
+    def take() -> None:
+        lane, kind, data, credit = bench.take_one()
+        number = lanes.index(lane)
+        seen.append((number, kind))
+        got[number] += data
+        if credit:
+            stopped.discard(number)
+
+    def serve() -> None:
+        stopped.difference_update(lanes.index(lane) for lane in bench.admission.serve_waiters())
+
+    for what, number, data in steps:
+        if what == "send" and number not in ended | closed:
+            sent[number] += data
+            if not bench.send(lanes[number], data):
+                stopped.add(number)
+        elif what == "take" and bench.ring.published_seq != bench.ring.released_seq:
+            take()
+            serve()
+        elif what == "serve":
+            serve()
+        elif what == "end" and number not in ended | closed:
+            ended.add(number)
+            bench.admission.publish_eof(lanes[number])
+        elif what == "close" and number not in closed:
+            closed.add(number)
+            bench.admission.publish_close(lanes[number])
+        if bench.admission.waiting_lanes:
+            assert bench.ring.free_slots == 0  # I9: so nobody can overtake
+    while bench.ring.published_seq != bench.ring.released_seq:
+        take()
+        serve()
+    assert bench.admission.waiting_lanes == 0
+    for number, lane in enumerate(lanes):
+        assert (lane.in_flight_entries, lane.in_flight_bytes, lane.spill) == (0, 0, b"")
+        kinds = [kind for n, kind in seen if n == number]
+        control = [kind for kind in kinds if kind is not DATA]
+        assert kinds[len(kinds) - len(control) :] == control
+        if number in closed:
+            assert sent[number].startswith(got[number])
+            assert control in ([CLOSE], [EOF, CLOSE])
+        else:
+            assert got[number] == sent[number]
+            assert control == [EOF] * (number in ended)
+            assert number not in stopped

@@ -1,0 +1,472 @@
+"""bridge: lanes of many sinks over one ring and one real worker thread."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncrev import Bridge, EpollEventLoop, Limits
+from asyncrev import bridge as bridge_module
+from asyncrev.errors import BridgeStopped, ProcessorError
+from asyncrev.processors import as_factory
+from asyncrev.reverse import Reverse
+from tests import strategies
+from tests.support import until, wait_until
+from tests.unit.sinks import RecordingSink, Upper
+
+EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
+TINY = Limits(slots=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)
+
+
+class Held(Upper):
+    """A processor that waits until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.entered = threading.Event()
+        self.chunks: list[bytes] = []
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Wait, then answer in capitals."""
+        self.chunks.append(bytes(chunk))
+        self.entered.set()
+        self.go.wait(30)
+        return super().process(chunk)
+
+
+class Raises(Upper):
+    """A processor that fails on the word "fail"."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Fail, or answer in capitals."""
+        if chunk == b"fail":
+            raise ValueError("the word was fail")
+        return super().process(chunk)
+
+
+@pytest.mark.asyncio
+async def test_replies_and_end_come_in_order_on_every_loop() -> None:
+    """The whole way, without a transport: nothing lost and no wake-up lost."""
+    async with Bridge(TINY) as bridge:
+        sink = RecordingSink(bridge)
+        data = bytes(range(97, 123)) * 20
+        for start in range(0, len(data), 5):
+            await sink.send_politely(data[start : start + 5])
+        sink.end()
+        await until(lambda: sink.is_over, "the end was told")
+        assert sink.received == data.upper() + b"."
+        assert sink.calls[-1] == "end"
+        sink.close()
+        await until(lambda: bridge.statistics().lanes == 0, "the lane is gone")
+        assert bridge.statistics().backstop_wakes == 0
+
+
+@EPOLL
+@pytest.mark.parametrize("views_allowed", [False, True])
+async def test_reply_is_a_view_only_where_that_is_allowed(views_allowed: bool) -> None:
+    """Transports that keep what they get are given bytes."""
+    async with Bridge(Limits(slots=2, slot_bytes=8192)) as bridge:
+        types: list[type] = []
+
+        class Sink(RecordingSink):
+            def on_reply(self, reply: bytes | memoryview) -> None:
+                types.append(type(reply))
+                super().on_reply(reply)
+
+        sink = Sink(bridge, Reverse, views_allowed=views_allowed)
+        data = bytes(range(256)) * 32
+        sink.send(data)
+        await until(lambda: sink.received, "the reply came")
+        assert sink.received == data[::-1]
+        assert types == [memoryview if views_allowed else bytes]
+
+
+@EPOLL
+async def test_empty_replies_are_not_handed_over() -> None:
+    """None and b"" say the same."""
+    answers = iter([None, b"", b"x"])
+    async with Bridge(TINY) as bridge:
+        sink = RecordingSink(bridge, as_factory(lambda data: next(answers)))
+        for _ in range(3):
+            await sink.send_politely(b"a")
+        await until(lambda: sink.received, "the third answer came")
+        assert sink.calls.count("reply") == 1
+
+
+@EPOLL
+async def test_end_without_input_is_answered() -> None:
+    """The processor may have something to say about nothing."""
+    async with Bridge() as bridge:
+        sink = RecordingSink(bridge)
+        sink.end()
+        await until(lambda: sink.is_over, "the end was told")
+        assert sink.received == b"."
+
+
+@EPOLL
+async def test_closed_lane_is_called_no_more_and_others_are() -> None:
+    """With entries in flight, it gets nothing of them, and its later input is not processed."""
+    async with Bridge(Limits(slots=8, slot_bytes=8)) as bridge:
+        held = Held()
+        sink, other = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
+        for _ in range(3):
+            sink.send(b"a")
+        other.send(b"b")
+        await until(held.entered.is_set, "the worker has begun")
+        sink.close()
+        sink.close()
+        held.go.set()
+        await until(lambda: other.received, "the other lane was answered")
+        await until(lambda: bridge.statistics().lanes == 1, "the lane is gone")
+        assert sink.calls == []
+        assert held.chunks == [b"a"]
+        assert other.received == b"B"
+
+
+@EPOLL
+async def test_lane_closed_from_its_own_reply_is_called_no_more() -> None:
+    """Neither the end nor credit follows, though both came with the same entry."""
+    async with Bridge(TINY) as bridge:
+
+        class Closes(RecordingSink):
+            def on_reply(self, reply: bytes | memoryview) -> None:
+                super().on_reply(reply)
+                self.close()
+
+        at_end, at_credit = Closes(bridge), Closes(bridge)
+        at_end.end()
+        at_credit.send(b"a")
+        at_credit.send(b"b")
+        await until(lambda: bridge.statistics().lanes == 0, "the lanes are gone")
+        assert at_end.calls == ["reply"]
+        assert at_credit.calls == ["reply"]
+
+
+@EPOLL
+async def test_processor_error_ends_its_lane_only() -> None:
+    """Replies before it were given; neither replies nor the end follow it; others go on."""
+    async with Bridge(Limits(slots=16, slot_bytes=8)) as bridge:
+        sink, other = RecordingSink(bridge, Raises), RecordingSink(bridge, Raises)
+        for data in (b"before", b"fail", b"after", b"fail"):
+            sink.send(data)
+        sink.end()
+        other.send(b"fine")
+        other.end()
+        await until(lambda: sink.is_over and other.is_over, "both are over")
+        assert (sink.received, other.received) == (b"BEFORE", b"FINE.")
+        assert sink.calls == ["reply", "error"]
+        assert [str(error) for error in sink.errors] == ["the word was fail"]
+        assert bridge.statistics().processor_errors == 1
+        sink.close()
+        other.close()
+        await until(lambda: bridge.statistics().lanes == 0, "the lanes are gone")
+
+
+@EPOLL
+async def test_failed_lane_gets_no_credit() -> None:
+    """It had stopped for its quota, or waited for a slot; both are over."""
+    async with Bridge(TINY) as bridge:
+        sink = RecordingSink(bridge, Raises)
+        for data in (b"fail", b"b", b"c", b"d"):
+            sink.send(data)
+        sink.end()
+        await until(
+            lambda: bridge.statistics().released == bridge.statistics().published == 4,
+            "everything is through",
+        )
+        assert sink.calls == ["error"]
+
+
+@EPOLL
+async def test_wrong_result_is_a_processor_error() -> None:
+    """It is told to the sink like any other."""
+    async with Bridge(TINY) as bridge:
+        sink = RecordingSink(bridge, as_factory(lambda data: "text"))
+        sink.send(b"a")
+        await until(lambda: sink.is_over, "the error was told")
+        assert type(sink.errors[0]) is ProcessorError
+
+
+@EPOLL
+async def test_processor_that_fails_after_its_connection_is_reported(
+    loop_errors: list[dict[str, Any]],
+) -> None:
+    """There is no sink to tell, so the loop's exception handler gets it."""
+
+    class Closes(Upper):
+        def close(self) -> None:
+            raise ValueError("in close")
+
+    async with Bridge(TINY) as bridge:
+        sink = RecordingSink(bridge, Closes)
+        sink.send(b"a")
+        sink.close()
+        await until(lambda: bridge.statistics().lanes == 0, "the lane is gone")
+        # Abandoned before or after it was made: only a processor that exists can fail.
+        if bridge.statistics().processor_errors:
+            (context,) = loop_errors
+            assert "after its connection had gone" in context["message"]
+            assert str(context["exception"]) == "in close"
+        second = RecordingSink(bridge, Closes)
+        second.send(b"a")
+        await until(lambda: second.received, "it was made")
+        loop_errors.clear()
+        second.close()
+        await until(lambda: loop_errors, "it was reported")
+        assert str(loop_errors[0]["exception"]) == "in close"
+    loop_errors.clear()
+
+
+@EPOLL
+@pytest.mark.parametrize("fail_in", ["reply", "end", "error"])
+async def test_sink_that_raises_costs_others_nothing(
+    fail_in: str, loop_errors: list[dict[str, Any]]
+) -> None:
+    """It is reported, and the entries of everybody are released."""
+    async with Bridge(Limits(slots=16, slot_bytes=8)) as bridge:
+        factory = Raises if fail_in == "error" else Upper
+        bad, good = RecordingSink(bridge, factory, fail_in=fail_in), RecordingSink(bridge)
+        bad.send(b"fail")
+        good.send(b"good")
+        bad.end()
+        good.end()
+        await until(lambda: good.is_over, "the good one is over")
+        assert good.received == b"GOOD."
+        await until(
+            lambda: bridge.statistics().released == bridge.statistics().published,
+            "everything is released",
+        )
+    assert {str(c["exception"]) for c in loop_errors} == {f"sink fails in {fail_in}"}
+    assert loop_errors[0]["message"] == "a sink of the bridge raised"
+    loop_errors.clear()
+
+
+@EPOLL
+async def test_sink_that_raises_at_a_reply_gets_an_error_and_no_later_reply(
+    loop_errors: list[dict[str, Any]],
+) -> None:
+    """What it lost must not be followed by what came after it."""
+    async with Bridge(TINY) as bridge:
+        sink = RecordingSink(bridge, fail_in="reply")
+        sink.send(b"1")
+        await until(lambda: sink.errors, "it is told")
+        sink.fail_in = ""
+        sink.send(b"2")
+        sink.end()
+        sink.close()
+        await until(lambda: bridge.statistics().lanes == 0, "the lane is gone")
+        assert sink.calls == ["reply", "error"]
+        assert sink.received == b"1"
+    assert [str(context["exception"]) for context in loop_errors] == ["sink fails in reply"]
+    loop_errors.clear()
+
+
+@EPOLL
+async def test_interrupt_out_of_a_sink_gives_no_reply_twice() -> None:
+    """What was handed over is released, whatever ends the drain."""
+    async with Bridge(TINY) as bridge:
+        interrupted, other = RecordingSink(bridge), RecordingSink(bridge)
+
+        def interrupt(reply: bytes | memoryview) -> None:
+            interrupted.received += reply
+            raise KeyboardInterrupt
+
+        interrupted.on_reply = interrupt  # type: ignore[method-assign]
+        interrupted.send(b"1")
+        other.send(b"2")
+        bridge._face.flush()  # without a turn of the loop: the drain is to be ours
+        wait_until(lambda: bridge.statistics().processed == 2, "both are processed")
+        with pytest.raises(KeyboardInterrupt):
+            bridge._on_results()
+        bridge._on_results()
+        assert (bytes(interrupted.received), bytes(other.received)) == (b"1", b"2")
+
+
+@EPOLL
+async def test_sink_that_raises_at_its_credit_costs_other_waiters_nothing(
+    loop_errors: list[dict[str, Any]],
+) -> None:
+    """I9: those behind it in the queue are told all the same."""
+    async with Bridge(Limits(slots=3, slot_bytes=8)) as bridge:
+        held = Held()
+        first = RecordingSink(bridge, lambda: held)
+        for data in (b"1", b"2", b"3"):
+            first.send(data)
+        bad, good = RecordingSink(bridge, fail_in="credit"), RecordingSink(bridge)
+        assert not bad.send(b"bad")
+        assert not good.send(b"good")
+        held.go.set()
+        await until(lambda: good.received and good.may_publish, "the good one may go on")
+        assert [str(error) for error in bad.errors] == ["sink fails in credit"]
+    assert {str(c["exception"]) for c in loop_errors} == {"sink fails in credit"}
+    loop_errors.clear()
+
+
+@EPOLL
+async def test_sweep_reaches_every_sink_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, loop_errors: list[dict[str, Any]]
+) -> None:
+    """One that raises costs the others nothing; a bridge without lanes sweeps no more."""
+    monkeypatch.setattr(bridge_module, "SWEEP_S", 0.001)
+    async with Bridge(TINY) as bridge:
+        bad, good = RecordingSink(bridge, fail_in="sweep"), RecordingSink(bridge)
+        held = Held()
+        gone = RecordingSink(bridge, lambda: held)
+        gone.send(b"a")
+        await until(held.entered.is_set, "the worker has begun")
+        gone.close()  # its lane stays until the worker is free again
+        gone.calls.clear()
+        good.calls.clear()
+        await until(lambda: good.calls.count("sweep") >= 3, "three sweeps came")
+        assert bad.calls.count("sweep") >= 2
+        assert gone.calls == []
+        held.go.set()
+        bad.close()
+        good.close()
+        await until(lambda: bridge._sweep_timer is None, "the sweeps have ended")
+        again = RecordingSink(bridge)
+        await until(lambda: again.calls, "a new lane is swept")
+    loop_errors.clear()
+
+
+@EPOLL
+async def test_sweep_of_many_lanes_is_spread_over_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand idle connections must not make one turn long; each is looked at once."""
+    monkeypatch.setattr(bridge_module, "SWEEP_LANES", 3)
+    async with Bridge(TINY) as bridge:
+        sinks = [RecordingSink(bridge) for _ in range(8)]
+        swept = []
+        bridge._sweep()
+        while bridge._sweep_timer is not None and not hasattr(bridge._sweep_timer, "when"):
+            swept.append(sum(sink.calls.count("sweep") for sink in sinks))
+            await asyncio.sleep(0)
+        swept.append(sum(sink.calls.count("sweep") for sink in sinks))
+        assert swept == [3, 6, 8]
+        assert all(sink.calls == ["sweep"] for sink in sinks)
+
+
+@EPOLL
+async def test_drain_takes_a_bounded_number_of_entries() -> None:
+    """I11: a full ring of results comes in several turns."""
+    most = bridge_module.DRAIN_ENTRIES
+    async with Bridge(Limits(slots=4 * most, slot_bytes=8, in_flight_entries=9999)) as bridge:
+        for _ in range(2):  # a bridge's first turn drains once more, for what came before it
+            await asyncio.sleep(0)
+        per_turn: list[int] = []
+        held = Held()
+        sink = RecordingSink(bridge, lambda: held)
+        for _ in range(3 * most + 1):
+            sink.send(b"x")
+        held.go.set()
+        # Blocks the loop, so that every result is there before the first drain.
+        bridge._face.flush()
+        wait_until(lambda: bridge.statistics().processed == 3 * most + 1, "all is processed")
+        released = bridge.statistics().released
+        while released < 3 * most + 1:
+            await asyncio.sleep(0)
+            now = bridge.statistics().released
+            per_turn.append(now - released)
+            released = now
+        assert max(per_turn) == most
+        assert bridge.statistics().backstop_wakes == 0
+        assert sink.received == b"X" * (3 * most + 1)
+
+
+@EPOLL
+async def test_statistics_count_what_happened() -> None:
+    """Entries, lanes, waiters, spills, the most slots in use."""
+    async with Bridge(Limits(slots=2, slot_bytes=8)) as bridge:
+        held = Held()
+        sink, waiter = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
+        sink.send(b"a")
+        sink.send(b"b")
+        waiter.send(b"c")
+        seen = bridge.statistics()
+        assert (seen.published, seen.released, seen.lanes) == (2, 0, 2)
+        assert (seen.waiting_lanes, seen.spills) == (1, 1)
+        held.go.set()
+        await until(lambda: waiter.received, "all is answered")
+        await until(lambda: bridge.statistics().released == 3, "all is released")
+        seen = bridge.statistics()
+        assert (seen.published, seen.processed, seen.waiting_lanes) == (3, 3, 0)
+        assert seen.slots_in_use_high == 2
+        assert 1 <= seen.worker_batches <= 3
+        assert 1 <= seen.worker_largest_batch <= 2
+        assert seen.loop_drains >= 1
+        assert seen.backstop_wakes == seen.processor_errors == 0
+
+
+@EPOLL
+async def test_open_needs_a_bridge_that_runs() -> None:
+    """Before the start, while it stops, and after."""
+    bridge = Bridge(TINY)
+    with pytest.raises(BridgeStopped, match="never started"):
+        RecordingSink(bridge)
+    async with bridge:
+        RecordingSink(bridge).close()
+        bridge._face.close()
+        with pytest.raises(BridgeStopped, match="is stopped"):
+            RecordingSink(bridge)
+    with pytest.raises(BridgeStopped, match="is stopped"):
+        RecordingSink(bridge)
+
+
+@EPOLL
+async def test_results_are_given_to_owners_never_to_places() -> None:
+    """A lane opened after another was closed gets nothing of what that had in flight."""
+    async with Bridge(Limits(slots=4, slot_bytes=8)) as bridge:
+        held = Held()
+        old = RecordingSink(bridge, lambda: held)
+        old.send(b"old")
+        old.close()
+        new = RecordingSink(bridge)
+        new.send(b"new")
+        held.go.set()
+        await until(lambda: new.received, "the new one was answered")
+        assert new.received == b"NEW"
+        assert old.calls == []
+
+
+@strategies.QUICK
+@given(
+    slots=st.integers(1, 4),
+    entries=st.integers(1, 3),
+    spill_bytes=st.integers(1, 6),
+    lanes=st.lists(strategies.chunked(), min_size=1, max_size=6),
+)
+def test_many_lanes_on_a_tiny_ring_get_exactly_their_bytes(
+    slots: int, entries: int, spill_bytes: int, lanes: list[list[bytes]]
+) -> None:
+    """I1-I11: any lanes, cut anywhere, sent at once or politely, through 1 to 4 slots."""
+
+    async def main() -> None:
+        limits = Limits(
+            slots=slots, slot_bytes=7, in_flight_entries=entries, spill_bytes=spill_bytes
+        )
+        async with Bridge(limits) as bridge:
+            sinks = [RecordingSink(bridge, views_allowed=True) for _ in lanes]
+
+            async def feed(number: int, sink: RecordingSink, pieces: list[bytes]) -> None:
+                for piece in pieces:
+                    if number % 3:
+                        await sink.send_politely(piece)
+                    else:
+                        sink.send(piece)
+                sink.end()
+                await until(lambda: sink.is_over, "the end was told")
+
+            await asyncio.gather(
+                *(feed(n, *pair) for n, pair in enumerate(zip(sinks, lanes, strict=True)))
+            )
+            for sink, pieces in zip(sinks, lanes, strict=True):
+                assert sink.received == b"".join(pieces).upper() + b"."
+                assert not sink.errors
+            seen = bridge.statistics()
+            assert seen.backstop_wakes == 0
+            assert seen.slots_in_use_high <= slots
+
+    with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
+        runner.run(main())

@@ -1,0 +1,162 @@
+"""lane: one entry's work, and everything that a processor may do to it."""
+
+import mmap
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from asyncrev.errors import ProcessorError
+from asyncrev.lane import Lane
+from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind
+
+
+class Recorder:
+    """A processor that notes its calls and answers with what it was given."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def process(self, chunk: memoryview) -> memoryview:
+        """Answer with the chunk."""
+        self.calls.append(bytes(chunk))
+        return chunk
+
+    def eof(self) -> bytes:
+        """Answer with a last word."""
+        self.calls.append("eof")
+        return b"bye"
+
+    def close(self) -> None:
+        """Note it."""
+        self.calls.append("close")
+
+
+class Bench:
+    """A lane with one slot of memory."""
+
+    def __init__(self, factory: Callable[[], Any], *, views_allowed: bool = True) -> None:
+        self.storage = mmap.mmap(-1, 8)
+        self.lane = Lane(None, factory, views_allowed=views_allowed)  # type: ignore[arg-type]
+
+    def work(self, kind: Kind, data: bytes = b"") -> Entry:
+        """Have the lane work on one entry."""
+        entry = Entry()
+        entry.view = memoryview(self.storage)
+        entry.view[: len(data)] = data
+        entry.owner, entry.kind, entry.nbytes = self.lane, kind, len(data)
+        self.lane.work(entry, self.storage)
+        return entry
+
+
+def test_work_calls_the_processor_in_order_and_keeps_its_replies() -> None:
+    """Data as it came, cut to what was filled; one last reply; one close."""
+    recorder = Recorder()
+    bench = Bench(lambda: recorder)
+    entry = bench.work(DATA, b"abc")
+    assert isinstance(entry.result, memoryview)
+    assert entry.result == b"abc"
+    assert bench.work(EOF).result == b"bye"
+    assert bench.work(CLOSE).result is None
+    assert recorder.calls == [b"abc", "eof", "close"]
+    assert bench.lane.processor is None
+
+
+def test_work_makes_the_processor_once_and_on_first_use() -> None:
+    """A connection that sends nothing costs none; the end of input counts as use."""
+    made: list[Recorder] = []
+    bench = Bench(lambda: made.append(Recorder()) or made[-1])
+    assert not made
+    assert bench.work(EOF).result == b"bye"
+    bench.work(DATA, b"x")
+    assert len(made) == 1
+
+
+def test_work_without_leave_to_keep_views_gives_bytes() -> None:
+    """Transports that keep what they are given get something that stays."""
+    assert type(Bench(Recorder, views_allowed=False).work(DATA, b"abc").result) is bytes
+
+
+RAISED = [ValueError, SystemExit, KeyboardInterrupt, MemoryError, GeneratorExit]
+
+
+@pytest.mark.parametrize("raised", RAISED)
+@pytest.mark.parametrize("where", ["factory", "process", "eof"])
+def test_what_a_processor_raises_breaks_its_lane_and_is_kept(
+    where: str, raised: type[BaseException]
+) -> None:
+    """Nothing comes out of `work`; later entries are passed over; close still comes."""
+
+    def fail(*_: Any) -> Any:
+        raise raised(where)
+
+    recorder = Recorder()
+    if where != "factory":
+        setattr(recorder, where, fail)
+    bench = Bench(fail if where == "factory" else lambda: recorder)
+    entry = bench.work(EOF if where == "eof" else DATA, b"x")
+    assert type(entry.error) is raised
+    assert entry.result is None
+    assert bench.lane.broken
+    for kind in (DATA, EOF):
+        later = bench.work(kind, b"y")
+        assert (later.result, later.error) == (None, None)
+    bench.work(CLOSE)
+    assert recorder.calls == ([] if where == "factory" else ["close"])
+
+
+@pytest.mark.parametrize("result", ["text", 3, [1]])
+def test_wrong_result_breaks_the_lane(result: Any) -> None:
+    """It is the processor's error, like an exception."""
+    recorder = Recorder()
+    recorder.process = lambda _: result  # type: ignore[method-assign]
+    bench = Bench(lambda: recorder)
+    assert type(bench.work(DATA, b"x").error) is ProcessorError
+    assert bench.lane.broken
+
+
+def test_factory_of_something_else_breaks_the_lane() -> None:
+    """It is told which type came."""
+    error = Bench(object).work(DATA, b"x").error
+    assert type(error) is ProcessorError
+    assert "made a object" in str(error)
+
+
+def test_abandoned_lane_gets_no_more_calls_but_close() -> None:
+    """Nobody waits for its replies."""
+    recorder = Recorder()
+    bench = Bench(lambda: recorder)
+    bench.work(DATA, b"a")
+    bench.lane.abandoned = True
+    assert bench.work(DATA, b"b").result is None
+    assert bench.work(EOF).result is None
+    bench.work(CLOSE)
+    assert recorder.calls == [b"a", "close"]
+
+
+def test_close_without_a_hook_or_a_processor_does_nothing() -> None:
+    """`close` is optional, and a lane may never have had a processor."""
+
+    class Plain:
+        def process(self, chunk: memoryview) -> None: ...
+
+        def eof(self) -> None: ...
+
+    bench = Bench(Plain)
+    assert bench.work(CLOSE).error is None
+    bench.work(DATA, b"x")
+    assert bench.work(CLOSE).error is None
+
+
+def test_close_that_raises_leaves_its_error() -> None:
+    """The processor is let go all the same."""
+
+    def fail() -> None:
+        raise ValueError("close")
+
+    recorder = Recorder()
+    recorder.close = fail  # type: ignore[method-assign]
+    bench = Bench(lambda: recorder)
+    bench.work(DATA, b"x")
+    assert type(bench.work(CLOSE).error) is ValueError
+    assert bench.lane.processor is None

@@ -1,0 +1,216 @@
+"""processors: what becomes a factory, and what may come out of a processor."""
+
+import array
+import functools
+import hashlib
+import mmap
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asyncrev.errors import ProcessorError, SettingsError
+from asyncrev.processors import (
+    FunctionProcessor,
+    Processor,
+    as_factory,
+    as_reply,
+    make_processor,
+)
+from asyncrev.reverse import Reverse
+
+
+class Whole:
+    """Has both methods, and no base."""
+
+    def process(self, chunk: memoryview) -> None:
+        """Answer nothing."""
+
+    def eof(self) -> None:
+        """Answer nothing."""
+
+
+class Half:
+    """Has one of the two methods."""
+
+    def process(self, chunk: memoryview) -> None:
+        """Answer nothing."""
+
+
+class CallableObject:
+    """An object that is called with bytes."""
+
+    def __call__(self, data: bytes) -> bytes:
+        """Answer in capitals."""
+        return data.upper()
+
+
+def upper(data: bytes) -> bytes:
+    """Answer in capitals."""
+    return data.upper()
+
+
+# -- as_factory ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factory", [Whole, Reverse, lambda: Whole(), functools.partial(Whole)])
+def test_as_factory_takes_factories_as_they_are(factory: Any) -> None:
+    """A class with both methods, and what is called without arguments."""
+    assert as_factory(factory) is factory
+    assert isinstance(make_processor(factory), Processor)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        upper,
+        lambda data: data.upper(),
+        lambda data, extra=None: data.upper(),
+        functools.partial(lambda extra, data: data.upper(), None),
+        CallableObject(),
+        bytes.upper,
+    ],
+)
+def test_as_factory_wraps_functions_one_each_time(function: Any) -> None:
+    """What needs an argument is a function from bytes to bytes."""
+    factory = as_factory(function)
+    first, second = make_processor(factory), make_processor(factory)
+    assert isinstance(first, FunctionProcessor)
+    assert first is not second
+    assert first.process(memoryview(bytearray(b"abc"))) == b"ABC"
+    assert first.eof() is None
+
+
+def test_as_factory_takes_builtins_for_functions() -> None:
+    """With a signature or without one."""
+    data = memoryview(bytearray(b"abc"))
+    assert make_processor(as_factory(zlib.compress)).process(data) == zlib.compress(b"abc")
+
+
+def test_as_factory_takes_what_tells_no_signature_for_a_function() -> None:
+    """No built-in function makes processors."""
+
+    def liar(data: bytes) -> bytes:
+        return data
+
+    liar.__signature__ = "none"  # type: ignore[attr-defined]
+    assert make_processor(as_factory(liar)).process(memoryview(b"abc")) == b"abc"
+
+
+@pytest.mark.parametrize("processor", [Half, bytes, int])
+def test_as_factory_refuses_classes_that_are_no_processors(processor: Any) -> None:
+    """The message names the class and what would do."""
+    with pytest.raises(SettingsError, match=r"is a class without process\(chunk\) and eof\(\)"):
+        as_factory(processor)
+
+
+@pytest.mark.parametrize("processor", [None, 3, b"reverse", Whole()])
+def test_as_factory_refuses_what_cannot_be_called(processor: Any) -> None:
+    """An instance is refused too: it would be shared by all connections."""
+    with pytest.raises(SettingsError, match="is not callable"):
+        as_factory(processor)
+
+
+@pytest.mark.parametrize("factory", [Half, lambda: None, hashlib.sha256])
+def test_make_processor_refuses_what_a_factory_made(factory: Any) -> None:
+    """Only calling it tells; the message names the type that came."""
+    with pytest.raises(ProcessorError, match=rf"made a {type(factory()).__name__}, which has not"):
+        make_processor(factory)
+
+
+def test_function_gets_a_copy_that_it_may_keep() -> None:
+    """The slot is used again; the function's bytes stay."""
+    kept: list[bytes] = []
+    memory = bytearray(b"abc")
+    FunctionProcessor(lambda data: kept.append(data)).process(memoryview(memory))
+    memory[:] = b"???"
+    assert kept == [b"abc"]
+
+
+# -- as_reply ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def storage() -> Any:
+    """Memory as the ring has it."""
+    return mmap.mmap(-1, 16)
+
+
+def chunk_of(storage: Any, data: bytes) -> memoryview:
+    """Return a slot of `storage` that holds `data`."""
+    slot = memoryview(storage)[4 : 4 + len(data)]
+    slot[:] = data
+    return slot
+
+
+def test_as_reply_passes_none_and_bytes_through(storage: Any) -> None:
+    """Nothing can change them."""
+    reply = b"reply"
+    assert as_reply(reply, storage, views_allowed=True) is reply
+    assert as_reply(None, storage, views_allowed=True) is None
+
+
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        (lambda chunk: chunk, b"abcdefgh"),
+        (lambda chunk: chunk[2:5], b"cde"),
+        (lambda chunk: chunk[:0], b""),
+        (lambda chunk: chunk.cast("I"), b"abcdefgh"),
+        (lambda chunk: chunk.cast("b"), b"abcdefgh"),
+        (lambda chunk: chunk.cast("B", (2, 4)), b"abcdefgh"),
+        (lambda chunk: chunk.toreadonly(), b"abcdefgh"),
+    ],
+)
+def test_as_reply_keeps_views_of_the_ring_as_byte_views(
+    storage: Any, cut: Any, expected: bytes
+) -> None:
+    """No copy: a change of the slot shows. Without leave to keep views it is copied."""
+    chunk = chunk_of(storage, b"abcdefgh")
+    view = as_reply(cut(chunk), storage, views_allowed=True)
+    assert isinstance(view, memoryview)
+    assert (view.format, view.ndim, len(view)) == ("B", 1, len(expected))
+    copy = as_reply(cut(chunk), storage, views_allowed=False)
+    assert type(copy) is bytes
+    chunk[:] = b"????????"
+    assert view == b"?" * len(expected)
+    assert copy == expected
+
+
+@pytest.mark.parametrize("views_allowed", [False, True])
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda chunk: chunk[::-1], b"hgfedcba"),
+        (lambda chunk: chunk[::3], b"adg"),
+        (lambda chunk: np.frombuffer(chunk, "u1"), b"abcdefgh"),
+        (lambda chunk: np.frombuffer(chunk, "u1")[::-1], b"hgfedcba"),
+        (lambda chunk: np.frombuffer(chunk, ">u4"), b"abcdefgh"),
+        (lambda chunk: bytearray(chunk), b"abcdefgh"),
+        (lambda chunk: memoryview(bytearray(chunk)), b"abcdefgh"),
+        (lambda chunk: memoryview(bytes(chunk)), b"abcdefgh"),
+        (lambda chunk: memoryview(bytes(chunk)).cast("H"), b"abcdefgh"),
+        (lambda chunk: array.array("B", chunk), b"abcdefgh"),
+        (lambda chunk: type("Sub", (bytes,), {})(chunk), b"abcdefgh"),
+    ],
+)
+def test_as_reply_copies_everything_else(
+    storage: Any, make: Any, expected: bytes, views_allowed: bool
+) -> None:
+    """Its owner may change it, or it does not lie in one piece."""
+    chunk = chunk_of(storage, b"abcdefgh")
+    result = make(chunk)
+    reply = as_reply(result, storage, views_allowed=views_allowed)
+    assert type(reply) is bytes
+    if isinstance(result, bytearray):
+        result[:] = b"????????"
+    chunk[:] = b"????????"
+    assert reply == expected
+
+
+@pytest.mark.parametrize("result", ["text", 3, 3.5, [1, 2], object(), iter(b"abc"), True])
+def test_as_reply_refuses_what_is_not_bytes(storage: Any, result: Any) -> None:
+    """The message names the type; an integer is not that many zeros."""
+    with pytest.raises(ProcessorError, match=f"returned {type(result).__name__}; it must return"):
+        as_reply(result, storage, views_allowed=True)

@@ -1,0 +1,197 @@
+"""worker: its thread's life, and what may and may not end it."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from asyncrev.errors import LocalError
+from asyncrev.lane import Lane
+from asyncrev.ring import CLOSE, DATA, Kind, Ring
+from asyncrev.states import WorkerState
+from asyncrev.thread_face import ThreadFace
+from asyncrev.wakeups import DrainSignal, Parker
+from asyncrev.worker import Worker
+from tests.support import DEADLINE_S, wait_until
+
+
+class Bench:
+    """A worker with the loop's part played by the test."""
+
+    def __init__(self, slots: int = 8) -> None:
+        self.ring = Ring(slots, 8)
+        self.parker = Parker()
+        self.ended = threading.Event()
+        self.ends: list[tuple[BaseException | None, bool]] = []
+        face = ThreadFace(self.ring, self.parker, DrainSignal(lambda: None))
+        self.worker = Worker(face, self.ring.storage, self.on_end, name="the-worker")
+
+    def on_end(self, error: BaseException | None) -> None:
+        """Note the end, and whether it is told on the worker's thread."""
+        self.ends.append((error, self.worker.is_this_thread()))
+        self.ended.set()
+
+    def publish(self, lane: Any, data: bytes = b"x", kind: Kind = DATA) -> None:
+        """Do what the loop does for one entry."""
+        slot = self.ring.try_claim()
+        assert slot is not None
+        slot[: len(data)] = data
+        self.ring.publish(lane, kind, len(data))
+        self.parker.unpark()
+
+    def close(self) -> None:
+        """Do what the loop does at its end."""
+        self.ring.input_closed = True
+        self.parker.unpark()
+
+
+class Upper:
+    """Answers in capitals."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Answer in capitals."""
+        return bytes(chunk).upper()
+
+    def eof(self) -> None:
+        """Answer nothing."""
+
+
+def a_lane(factory: Any = Upper) -> Lane:
+    """Return a lane of nobody."""
+    return Lane(None, factory, views_allowed=True)  # type: ignore[arg-type]
+
+
+def test_worker_runs_named_works_in_order_and_ends() -> None:
+    """NEW, RUNNING, ENDED; the end is told once, on its thread, without an error."""
+    bench = Bench()
+    worker = bench.worker
+    assert worker.state is WorkerState.NEW
+    assert worker.name == "the-worker"
+    assert not worker.is_alive()
+    worker.start()
+    assert worker.is_alive()
+    assert worker.state is WorkerState.RUNNING
+    assert "the-worker" in [thread.name for thread in threading.enumerate()]
+    lane = a_lane()
+    for data in (b"a", b"b", b"c"):
+        bench.publish(lane, data)
+    bench.close()
+    assert worker.join(DEADLINE_S)
+    assert worker.state is WorkerState.ENDED
+    assert bench.ends == [(None, True)]
+    assert not worker.is_this_thread()
+    results = [entry.result for entry in bench.ring.entries_between(0, 3)]
+    assert results == [b"A", b"B", b"C"]
+    assert worker.entries == 3
+    assert 1 <= worker.batches <= 3
+    assert 1 <= worker.largest_batch <= 3
+
+
+def test_worker_counts_the_largest_batch() -> None:
+    """What was published before it started comes in one piece."""
+    bench = Bench()
+    for _ in range(5):
+        bench.publish(a_lane())
+    bench.worker.start()
+    bench.close()
+    assert bench.worker.join(DEADLINE_S)
+    assert (bench.worker.batches, bench.worker.entries, bench.worker.largest_batch) == (1, 5, 5)
+
+
+def test_start_twice_is_refused() -> None:
+    """While it runs, and after it has ended."""
+    bench = Bench()
+    bench.worker.start()
+    with pytest.raises(LocalError, match="RUNNING does not allow START"):
+        bench.worker.start()
+    bench.close()
+    assert bench.worker.join(DEADLINE_S)
+    with pytest.raises(LocalError, match="ENDED does not allow START"):
+        bench.worker.start()
+
+
+def test_join_before_start_is_refused() -> None:
+    """It would wait for what never comes."""
+    with pytest.raises(LocalError, match="never started"):
+        Bench().worker.join(0)
+
+
+def test_join_of_a_worker_that_does_not_end_returns_false() -> None:
+    """The caller decides what a hung processor means."""
+    bench, go = Bench(), threading.Event()
+
+    class Hangs(Upper):
+        def process(self, chunk: memoryview) -> bytes:
+            go.wait(DEADLINE_S)
+            return b""
+
+    bench.worker.start()
+    bench.publish(a_lane(Hangs))
+    bench.close()
+    assert not bench.worker.join(0.01)
+    go.set()
+    assert bench.worker.join(DEADLINE_S)
+
+
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, KeyboardInterrupt, MemoryError])
+def test_processor_that_raises_does_not_end_the_worker(raised: type[BaseException]) -> None:
+    """Other lanes are worked for as before."""
+
+    class Raises(Upper):
+        def process(self, chunk: memoryview) -> bytes:
+            raise raised("of the processor")
+
+    bench = Bench()
+    bench.worker.start()
+    bench.publish(a_lane(Raises))
+    bench.publish(a_lane())
+    bench.close()
+    assert bench.worker.join(DEADLINE_S)
+    first, second = bench.ring.entries_between(0, 2)
+    assert type(first.error) is raised
+    assert second.result == b"X"
+    assert bench.ends == [(None, True)]
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, SystemExit])
+def test_error_outside_any_processor_is_the_workers_death(raised: type[BaseException]) -> None:
+    """DEAD, told once with the error; nothing after it is taken."""
+
+    class BrokenLane:
+        def work(self, entry: Any, storage: Any) -> None:
+            raise raised("a defect")
+
+    bench = Bench()
+    bench.worker.start()
+    bench.publish(BrokenLane())
+    assert bench.worker.join(DEADLINE_S)
+    assert bench.worker.state is WorkerState.DEAD
+    ((error, on_its_thread),) = bench.ends
+    assert type(error) is raised
+    assert on_its_thread
+    assert bench.ring.processed_seq == 0
+
+
+def test_idle_worker_keeps_nothing_of_its_last_batch_alive() -> None:
+    """A connection that has gone is not held by a worker that has nothing to do."""
+    import gc
+    import weakref
+
+    class Sink:
+        pass
+
+    bench = Bench()
+    bench.worker.start()
+    sink = Sink()
+    gone = weakref.ref(sink)
+    lane = Lane(sink, Upper, views_allowed=True)  # type: ignore[arg-type]
+    bench.publish(lane)
+    bench.publish(lane, b"", CLOSE)
+    wait_until(lambda: bench.ring.processed_seq == 2, "it has worked")
+    bench.ring.release(2)
+    del lane, sink
+    wait_until(lambda: bench.parker._parked, "it is parked")
+    gc.collect()
+    assert gone() is None
+    bench.close()
+    assert bench.worker.join(DEADLINE_S)
