@@ -6,17 +6,22 @@ from asyncrev.errors import AsyncrevError
 from asyncrev.limits import Limits
 from asyncrev.loop import EpollEventLoop, run
 from asyncrev.processors import Processor
+from asyncrev.protocol import BridgeProtocol
 from asyncrev.reverse import Reverse
+from asyncrev.server import Server, serve
 from asyncrev.version import __version__
 
 __all__ = [
     "AsyncrevError",
     "Bridge",
+    "BridgeProtocol",
     "Channel",
     "EpollEventLoop",
     "Limits",
     "Processor",
     "Reverse",
+    "Server",
     "__version__",
     "run",
+    "serve",
 ]

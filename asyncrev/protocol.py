@@ -1,0 +1,341 @@
+"""BridgeProtocol: puts a connection of any loop and any transport on a bridge."""
+
+import asyncio
+import fcntl
+import logging
+import select
+import struct
+import termios
+from typing import Any
+
+from asyncrev.bridge import Bridge
+from asyncrev.errors import AsyncrevError, BridgeStopped, LocalError, WorkerDied, WriteStalled
+from asyncrev.lane import Lane
+from asyncrev.limits import Limits
+from asyncrev.processors import as_factory
+from asyncrev.reverse import Reverse
+from asyncrev.stall import StallWatch
+from asyncrev.states import LINK_TRANSITIONS, LinkEvent, LinkState, advance
+
+__all__ = ["BridgeProtocol"]
+
+logger = logging.getLogger("asyncrev")
+
+# Why reading is paused; it resumes when none of them is left.
+_NO_CREDIT = 1  # the bridge wants no more of this connection for now (I8, I9)
+_BACKLOG = 2  # the peer takes its replies too slowly
+_INPUT_ENDED = 4
+
+# What a TLS layer may hold of input: asyncio and uvloop stop reading at 256 KiB, after a read of
+# 256 KiB at most (asyncio.constants.FLOW_CONTROL_HIGH_WATER_SSL_READ, SSLProtocol.max_size).
+_TLS_HELD_BYTES = 512 * 1024
+_TLS_QUIET_TURNS = 3  # it hands the next part on one turn after a resume or a full buffer
+
+
+class BridgeProtocol(asyncio.BufferedProtocol):
+    """One connection on a bridge: its input is processed in order, the replies go back.
+
+    Works on asyncio's, uvloop's and our loop, over TCP, UNIX sockets and TLS, as server or as
+    client. Use one instance a connection:
+    `loop.create_server(lambda: BridgeProtocol(bridge), host, port)`. All methods: loop's thread.
+    """
+
+    def __init__(
+        self, bridge: Bridge, processor: Any = Reverse, *, limits: Limits | None = None
+    ) -> None:
+        """Prepare a connection on `bridge`.
+
+        Args:
+            bridge: does the work; it must run when the connection is made.
+            processor: a class or factory of processors, or a function from bytes to bytes.
+            limits: water marks and timeouts of this connection, by default the bridge's; the
+                quotas are the bridge's in any case.
+
+        Raises:
+            SettingsError: `processor` cannot be used as one.
+        """
+        self._bridge = bridge
+        self._admission = bridge.admission
+        self._factory = as_factory(processor)
+        self._limits = limits if limits is not None else bridge.limits
+        self._state = LinkState.NEW
+        self._transport: Any = None
+        self._lane: Lane | None = None
+        self._pauses = 0
+        self._peer_ended = False
+        self._stall = StallWatch(self._limits.write_stall_timeout_s)
+        self._drain_left_bytes: int | None = None  # None: not draining
+        self.received_bytes = 0
+        self.replied_bytes = 0
+        self.cut_reason: str | None = None
+
+    @property
+    def state(self) -> LinkState:
+        """Where this connection is in its life."""
+        return self._state
+
+    def _move(self, event: LinkEvent) -> None:
+        before, self._state = self._state, advance(LINK_TRANSITIONS, self._state, event)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: %s, %s -> %s", self._peer(), event.value, before, self._state)
+
+    def _peer(self) -> str:
+        peer = self._transport.get_extra_info("peername") if self._transport else None
+        if isinstance(peer, tuple):
+            return f"{peer[0]}:{peer[1]}"
+        return str(peer) if peer else "unnamed peer"
+
+    # -- what the transport calls ------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Open a lane; a bridge that does not run closes the connection, with a log line."""
+        self._transport = transport
+        self._move(LinkEvent.MADE)
+        limits = self._limits
+        self._transport.set_write_buffer_limits(
+            high=limits.high_water_bytes, low=limits.low_water_bytes
+        )
+        try:
+            self._lane = self._bridge.open(
+                self,
+                self._factory,
+                views_allowed=getattr(transport, "keeps_no_views", False),
+            )
+        except LocalError as error:
+            logger.error("%s: connection refused: %s", self._peer(), error)
+            self._transport.abort()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the transport may receive into. Valid until `buffer_updated`."""
+        assert self._lane is not None
+        return self._admission.claim(self._lane)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand what was received to the worker; pause when that was enough for now."""
+        lane = self._lane
+        assert lane is not None
+        self.received_bytes += nbytes
+        if not self._admission.publish(lane, nbytes):
+            self._pause(_NO_CREDIT)
+        if self._drain_left_bytes is not None:
+            self._drain_left_bytes -= nbytes
+            self._end_input_if_drained()
+
+    def eof_received(self) -> bool:
+        """Have what came before answered, then close: half-close works, except over TLS."""
+        self._peer_ended = True
+        self._end_input()
+        # TLS as asyncio does it has no half-close (github.com/python/cpython/issues/82918).
+        return not self._over_tls()
+
+    def pause_writing(self) -> None:
+        """Read no more while the peer does not take its replies."""
+        self._pause(_BACKLOG)
+
+    def resume_writing(self) -> None:
+        """Read again, now that the peer has taken enough."""
+        self._resume(_BACKLOG)
+        self._end_input_if_drained()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Give the lane up."""
+        self._move(LinkEvent.LOST)
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            self._bridge.close_lane(lane)
+
+    # -- what the bridge calls (lane.Sink) -----------------------------------------------------
+
+    def on_reply(self, reply: bytes | memoryview) -> None:
+        """Write a reply; a view is of the ring and our own transport does not keep it."""
+        if self._transport.is_closing():
+            return  # the peer has gone, and connection_lost is on its way
+        self.replied_bytes += len(reply)
+        self._transport.write(reply)
+
+    def on_end(self) -> None:
+        """Close, now that everything is answered."""
+        self._move(LinkEvent.ANSWERED)
+        self._finish()
+
+    def on_error(self, error: BaseException) -> None:
+        """Close this connection after the replies before `error`, and report what a processor did.
+
+        The bridge itself reports its worker's death, once for all connections.
+        """
+        if self._state not in (LinkState.OPEN, LinkState.ANSWERING):
+            return
+        self._move(LinkEvent.FAILED)
+        if isinstance(error, (BridgeStopped, WorkerDied)):
+            self.cut_reason = "bridge ended"
+        else:
+            self.cut_reason = "processor error"
+            asyncio.get_running_loop().call_exception_handler(
+                {
+                    "message": "a processor failed; its connection is closed",
+                    "exception": error,
+                    "transport": self._transport,
+                    "protocol": self,
+                }
+            )
+        self._finish()
+
+    def on_credit(self) -> None:
+        """Read again: the bridge has room for this connection."""
+        self._resume(_NO_CREDIT)
+        self._end_input_if_drained()
+
+    def on_sweep(self, now_s: float) -> None:
+        """Cut a peer that takes nothing of its replies, or that has gone unnoticed."""
+        transport = self._transport
+        unsent_bytes = transport.get_write_buffer_size()
+        if self._stall.is_stalled(now_s, self.replied_bytes, unsent_bytes):
+            self.cut(
+                "write stall",
+                WriteStalled(
+                    f"the peer took none of {unsent_bytes} bytes in "
+                    f"{self._limits.write_stall_timeout_s} s"
+                ),
+            )
+        elif self._pauses and self._peer_has_gone():
+            self.cut("peer gone while paused", None)
+        else:
+            self._end_input_if_drained()
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def cut(self, reason: str, error: AsyncrevError | None) -> None:
+        """End the connection at once; what the peer has not taken is lost to it.
+
+        The first reason stands.
+        """
+        if self._state is LinkState.LOST:
+            return
+        if self.cut_reason is None:
+            self.cut_reason = reason
+            logger.warning("%s: cut: %s", self._peer(), error if error is not None else reason)
+        self._transport.abort()
+
+    def drain(self) -> None:
+        """Answer what has arrived by now, then end: the peer sees an orderly end of stream.
+
+        What the kernel holds at this moment is read and answered; what comes later is not.
+        """
+        if self._drain_left_bytes is None:
+            self._drain_left_bytes = self._unread_bytes()
+            if self._over_tls():
+                self._drain_left_bytes += _TLS_HELD_BYTES
+            self._end_input_if_drained()
+
+    def _end_input_if_drained(self) -> None:
+        if self._drain_left_bytes is None or self._state is not LinkState.OPEN:
+            return
+        if self._drain_left_bytes <= 0:
+            self._end_input()
+        elif self._over_tls():
+            self._end_input_if_quiet(self.received_bytes, _TLS_QUIET_TURNS)
+        elif self._unread_bytes() == 0:
+            self._end_input()
+
+    def _end_input_if_quiet(self, received_bytes: int, turns: int) -> None:
+        # Nobody tells what TLS holds, but while reading is not paused it hands on all of it.
+        if (
+            self._state is not LinkState.OPEN
+            or self._pauses
+            or self.received_bytes != received_bytes
+            or self._unread_bytes()
+        ):
+            return  # what comes next, a credit or the sweep looks again
+        if turns:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._end_input_if_quiet, received_bytes, turns - 1)
+        else:
+            self._end_input()
+
+    def _over_tls(self) -> bool:
+        return self._transport.get_extra_info("sslcontext") is not None
+
+    def _end_input(self) -> None:
+        if self._state is LinkState.OPEN:
+            self._move(LinkEvent.INPUT_ENDED)
+            self._pause(_INPUT_ENDED)
+            assert self._lane is not None
+            self._admission.publish_eof(self._lane)
+
+    def _finish(self) -> None:
+        """Send what is written, then an end of stream; late input runs into nothing.
+
+        A socket that is closed with unread input answers it with a reset, which takes the last
+        replies from the peer (RFC 1122, 4.2.2.13), so a peer that may still send is lingered for.
+        """
+        transport = self._transport
+        if self._peer_ended or transport.is_closing() or not transport.can_write_eof():
+            transport.close()
+            return
+        transport.write_eof()
+        transport.set_protocol(_Lingering(self, transport, self._limits.linger_timeout_s))
+        transport.resume_reading()
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def _pause(self, reason: int) -> None:
+        if not self._pauses:
+            self._transport.pause_reading()
+        self._pauses |= reason
+
+    def _resume(self, reason: int) -> None:
+        was, self._pauses = self._pauses, self._pauses & ~reason
+        if was and not self._pauses:
+            self._transport.resume_reading()
+
+    def _descriptor(self) -> int:
+        sock = self._transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
+    def _unread_bytes(self) -> int:
+        descriptor = self._descriptor()
+        if descriptor < 0:
+            return 0
+        unread: bytes = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
+        return int(struct.unpack("i", unread)[0])
+
+    def _peer_has_gone(self) -> bool:
+        # Only our transport notices by itself; others do not look while reading is paused.
+        descriptor = self._descriptor()
+        if descriptor < 0:
+            return False
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+class _Lingering(asyncio.BufferedProtocol):
+    """Takes a connection over after its end of stream: drops late input until the peer closes."""
+
+    def __init__(self, link: BridgeProtocol, transport: Any, timeout_s: float) -> None:
+        self._link = link
+        self._transport = transport
+        self._scratch = memoryview(bytearray(4096))
+        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._expire)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        pass
+
+    def eof_received(self) -> bool:
+        self._transport.close()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._timer.cancel()
+        self._link.connection_lost(error)
+
+    def _expire(self) -> None:
+        # Replies that the peer still has to take are the business of the write stall.
+        if self._transport.get_write_buffer_size():
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(0.25, self._expire)
+        else:
+            self._transport.close()

@@ -1,0 +1,346 @@
+"""The server: listeners, a set of connections of its own, limits, drain, statistics."""
+
+import asyncio
+import collections
+import logging
+import socket
+import ssl as ssl_module
+from types import TracebackType
+from typing import Any, Self
+
+from asyncrev.bridge import Bridge
+from asyncrev.endpoints import UnixPath, describe, open_tcp
+from asyncrev.errors import LocalError, WorkerDied
+from asyncrev.limits import Limits
+from asyncrev.listener import Listener
+from asyncrev.processors import as_factory
+from asyncrev.protocol import BridgeProtocol
+from asyncrev.reverse import Reverse
+from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
+from asyncrev.statistics import ServerStatistics
+
+__all__ = ["Server", "serve"]
+
+logger = logging.getLogger("asyncrev")
+
+
+class Server:
+    """Serves connections on a bridge, on any loop. All methods: the loop's thread.
+
+    It installs no signal handlers: that is the program's business.
+    """
+
+    def __init__(
+        self,
+        processor: Any = Reverse,
+        *,
+        limits: Limits | None = None,
+        bridge: Bridge | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+    ) -> None:
+        """Prepare a server; `start` makes it listen.
+
+        Args:
+            processor: a class or factory of processors, or a function from bytes to bytes.
+            limits: see `Limits`; the default is the bridge's, or all defaults.
+            bridge: a running bridge to share. Without it the server has one of its own.
+            ssl: serve TLS with this context.
+
+        Raises:
+            SettingsError: `processor` cannot be used as one.
+        """
+        if limits is None:
+            limits = bridge.limits if bridge is not None else Limits()
+        self.limits = limits
+        self._factory = as_factory(processor)
+        self._owns_bridge = bridge is None
+        self.bridge = bridge if bridge is not None else Bridge(limits)
+        self._ssl = ssl
+        self._state = ServerState.NEW
+        self._listeners: list[Listener] = []
+        self._unix_paths: list[UnixPath] = []
+        self._connections: set[_Connection] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()  # set whenever a connection has gone
+        self._closed = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+        self._drain_cut_short = False
+        self._accepted = 0
+        self._connections_high = 0
+        self._received_bytes = 0  # of connections that have gone; likewise the next
+        self._replied_bytes = 0
+        self._cut: collections.Counter[str] = collections.Counter()
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        host: str | None = "127.0.0.1",
+        port: int = 9090,
+        *,
+        uds: str | None = None,
+        sock: socket.socket | None = None,
+    ) -> None:
+        """Listen on TCP, or on the UNIX path `uds`, or on the listening socket `sock`.
+
+        Raises:
+            OSError: an address cannot be bound.
+            LocalError: the server was started before, or closed meanwhile, or `uds` is somebody
+                else's.
+        """
+        self._move(ServerEvent.START)
+        sockets: list[socket.socket] = []
+        try:
+            if sock is not None:
+                sock.setblocking(False)
+                sockets = [sock]
+            elif uds is not None:
+                path = UnixPath(uds)
+                sockets = [path.open(self.limits.backlog)]
+                self._unix_paths.append(path)
+            else:
+                sockets = await open_tcp(host, port, self.limits.backlog)
+            if self._state is not ServerState.SERVING:
+                raise LocalError("the server was closed while it started")
+            if self._owns_bridge:
+                self.bridge.start()
+        except BaseException:
+            for listening in sockets:
+                listening.close()
+            for path in self._unix_paths:
+                path.remove()
+            if self._state is ServerState.SERVING:
+                self._move(ServerEvent.CLOSE)
+                self._closed.set()
+            raise
+        self._watcher = asyncio.create_task(self._watch_bridge())
+        for listening in sockets:
+            listener = Listener(listening, self._accept, retry_s=self.limits.accept_retry_s)
+            self._listeners.append(listener)
+            listener.resume()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed, by whomever.
+
+        Raises:
+            WorkerDied: the bridge's worker died; the server is closed.
+        """
+        await self._closed.wait()
+        if isinstance(self.bridge.error, WorkerDied):
+            raise self.bridge.error
+
+    async def drain(self, timeout_s: float | None = None) -> bool:
+        """Stop accepting, answer every byte that has arrived by now, close; return if in time.
+
+        Connections that the kernel has completed are accepted first. After `timeout_s`, by
+        default `Limits.drain_timeout_s`, what is left is cut, and False returned; likewise when
+        somebody calls `close` meanwhile.
+        """
+        if self._state is ServerState.NEW:
+            await self.close()
+        if self._state is not ServerState.SERVING:
+            await self._closed.wait()
+            return not self._drain_cut_short
+        self._move(ServerEvent.DRAIN)
+        if timeout_s is None:
+            timeout_s = self.limits.drain_timeout_s
+        logger.info("draining %d connections, at most %g s", len(self._connections), timeout_s)
+        for listener in self._listeners:
+            listener.accept_queued()
+            listener.close()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._arriving:
+                    await asyncio.wait(self._arriving)
+                for connection in list(self._connections):
+                    connection.drain()
+                await self._wait_empty()
+        except TimeoutError:
+            self._cut["drain deadline"] += len(self._arriving)  # handshakes not done
+            for connection in list(self._connections):
+                connection.cut("drain deadline", None)
+        await self.close()
+        return not self._drain_cut_short
+
+    async def close(self) -> None:
+        """Close everything now: what is unanswered stays so. Twice is once.
+
+        Raises:
+            WorkerHung: the server's own bridge does not end; everything else is closed.
+        """
+        if self._state is ServerState.CLOSED:
+            await self._closed.wait()
+            return
+        if self._state is ServerState.DRAINING and (self._connections or self._arriving):
+            self._drain_cut_short = True
+        self._move(ServerEvent.CLOSE)
+        try:
+            for listener in self._listeners:
+                listener.close()
+            for path in self._unix_paths:
+                path.remove()
+            for task in self._arriving:
+                task.cancel()
+            for connection in list(self._connections):
+                connection.cut("server closed", None)
+            if self._arriving:
+                await asyncio.wait(self._arriving)
+            await self._wait_empty()
+            if self._watcher is not None and self._watcher is not asyncio.current_task():
+                self._watcher.cancel()
+            if self._owns_bridge:
+                await self.bridge.close(timeout_s=1.0)
+        finally:
+            self._closed.set()
+
+    # -- looking at it -----------------------------------------------------------------------
+
+    @property
+    def state(self) -> ServerState:
+        """Where the server is in its life."""
+        return self._state
+
+    @property
+    def addresses(self) -> list[Any]:
+        """What it listens on, as `socket.getsockname` tells it: the real port for port 0."""
+        return [li.sock.getsockname() for li in self._listeners if li.sock.fileno() >= 0]
+
+    @property
+    def port(self) -> int:
+        """The TCP port of the first address."""
+        return int(self.addresses[0][1])
+
+    def __repr__(self) -> str:
+        where = ", ".join(describe(address) for address in self.addresses)
+        return f"<Server {self._state.value} {where} connections={len(self._connections)}>"
+
+    def statistics(self) -> ServerStatistics:
+        """Return what was counted so far."""
+        return ServerStatistics(
+            connections=len(self._connections),
+            connections_high=self._connections_high,
+            accepted=self._accepted,
+            accept_errors=sum(listener.errors for listener in self._listeners),
+            accepting=any(listener.accepting for listener in self._listeners),
+            received_bytes=self._received_bytes
+            + sum(connection.received_bytes for connection in self._connections),
+            replied_bytes=self._replied_bytes
+            + sum(connection.replied_bytes for connection in self._connections),
+            cut=dict(self._cut),
+            memory_bound_bytes=self.limits.memory_bound_bytes,
+            bridge=self.bridge.statistics(),
+        )
+
+    # -- connections -------------------------------------------------------------------------
+
+    def _accept(self, sock: socket.socket, address: Any) -> None:
+        self._accepted += 1
+        task = asyncio.create_task(self._adopt(sock))
+        self._arriving.add(task)
+        task.add_done_callback(self._arrived)
+        self._heed_limit()
+
+    async def _adopt(self, sock: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: _Connection(self, self.bridge, self._factory, limits=self.limits),
+                sock,
+                ssl=self._ssl,
+            )
+        except (OSError, asyncio.CancelledError) as error:
+            # The peer has gone, or failed its handshake (ssl.SSLError is an OSError).
+            logger.info("a connection did not get through: %r", error)
+            sock.close()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._arriving.discard(task)
+        self._heed_limit()
+
+    def _opened(self, connection: "_Connection") -> None:
+        self._connections.add(connection)
+        self._connections_high = max(self._connections_high, len(self._connections))
+        if self._state is ServerState.CLOSED:
+            connection.cut("server closed", None)
+
+    def _gone(self, connection: "_Connection") -> None:
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        self._received_bytes += connection.received_bytes
+        self._replied_bytes += connection.replied_bytes
+        if connection.cut_reason is not None:
+            self._cut[connection.cut_reason] += 1
+        self._changed.set()
+        self._heed_limit()
+
+    def _heed_limit(self) -> None:
+        if self._state is not ServerState.SERVING:
+            return
+        full = len(self._connections) + len(self._arriving) >= self.limits.max_connections
+        for listener in self._listeners:
+            if full:
+                listener.pause()
+            else:
+                listener.resume()
+
+    async def _wait_empty(self) -> None:
+        while self._connections:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _watch_bridge(self) -> None:
+        await self.bridge.wait_ended()
+        if self._state in (ServerState.SERVING, ServerState.DRAINING):
+            await self.close()
+
+    def _move(self, event: ServerEvent) -> None:
+        self._state = advance(SERVER_TRANSITIONS, self._state, event)
+
+
+class _Connection(BridgeProtocol):
+    """A BridgeProtocol that its server knows of."""
+
+    def __init__(self, server: Server, bridge: Bridge, processor: Any, *, limits: Limits) -> None:
+        super().__init__(bridge, processor, limits=limits)
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._server._opened(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._server._gone(self)
+
+
+async def serve(
+    host: str | None = "127.0.0.1",
+    port: int = 9090,
+    *,
+    uds: str | None = None,
+    sock: socket.socket | None = None,
+    processor: Any = Reverse,
+    limits: Limits | None = None,
+    bridge: Bridge | None = None,
+    ssl: ssl_module.SSLContext | None = None,
+) -> Server:
+    """Return a server that listens: `async with await asyncrev.serve(...) as server`.
+
+    See `Server` and `Server.start` for the arguments and for what is raised.
+    """
+    server = Server(processor, limits=limits, bridge=bridge, ssl=ssl)
+    await server.start(host, port, uds=uds, sock=sock)
+    return server

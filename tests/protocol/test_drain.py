@@ -1,0 +1,113 @@
+"""protocol: a drained connection answers what has arrived, and ends without a reset."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from asyncrev.states import LinkState
+from tests.protocol.links import SMALL, Swapcase, in_thread, letters, served
+from tests.support import receive_all, receive_exactly, until
+
+on_all = pytest.mark.asyncio
+both_families = pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+
+
+@on_all
+@both_families
+async def test_drain_of_an_idle_connection_ends_it(unix: bool) -> None:
+    """The peer sees an end of stream; draining twice is once."""
+    async with served(unix=unix) as server:
+        client = server.connect()
+        await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "open")
+        link = server.links[0]
+        link.drain()
+        link.drain()
+        assert await in_thread(receive_all, client) == b""
+        client.close()
+        await until(lambda: link.state is LinkState.LOST, "it is lost")
+        assert link.cut_reason is None
+
+
+@on_all
+@both_families
+async def test_drain_answers_what_the_kernel_holds(unix: bool) -> None:
+    """Reading is paused by a slow worker, and most of the input was not read yet."""
+    gate = threading.Event()
+
+    class Gated(Swapcase):
+        def process(self, chunk: memoryview) -> bytes:
+            assert gate.wait(10)
+            return super().process(chunk)
+
+    async with served(Gated, unix=unix) as server:
+        client = server.connect()
+        await in_thread(client.sendall, letters(30_000))
+        await until(lambda: server.links and server.links[0]._pauses, "reading has paused")
+        link = server.links[0]
+        link.drain()
+        assert link.received_bytes < 30_000
+        gate.set()
+        assert await in_thread(receive_all, client) == letters(30_000).swapcase()
+        client.close()
+        await until(lambda: link.state is LinkState.LOST, "it is lost")
+
+
+@on_all
+async def test_late_input_after_a_drain_does_not_reset_the_replies() -> None:
+    """It is dropped until the peer closes."""
+    async with served() as server:
+        client = server.connect()
+        client.sendall(b"early")
+        assert await in_thread(receive_exactly, client, 5) == b"EARLY"
+        link = server.links[0]
+        link.drain()
+        await until(lambda: link.state is LinkState.FINISHED, "it has ended its stream")
+        for _ in range(20):
+            client.sendall(b"late" * 100)
+            await asyncio.sleep(0)
+        assert await in_thread(receive_all, client) == b""
+        assert link.state is LinkState.FINISHED
+        client.close()
+        await until(lambda: link.state is LinkState.LOST, "it is lost")
+        assert link.received_bytes == 5
+
+
+@on_all
+async def test_peer_that_stays_after_a_drain_is_closed_after_the_linger_time() -> None:
+    """But not before it has taken its replies."""
+    limits = SMALL.replace(linger_timeout_s=0.01, high_water_bytes=1 << 20)
+    limits = limits.replace(in_flight_bytes=1 << 20, in_flight_entries=1000)
+    async with served(limits=limits, buffer_bytes=32 * 1024) as server:
+        client = server.connect(32 * 1024)
+        await in_thread(client.sendall, letters(400_000))
+        await until(lambda: server.links, "it is accepted")
+        link = server.links[0]
+        await until(lambda: link.received_bytes == 400_000, "all came")
+        link.drain()
+        await until(lambda: link.state is LinkState.FINISHED, "it is answered")
+        assert link._transport.get_write_buffer_size()
+        link._transport.get_protocol()._expire()  # the linger time is over
+        await asyncio.sleep(0)
+        assert link.state is LinkState.FINISHED
+        assert not link._transport.is_closing()
+        answer = await in_thread(receive_all, client)
+        assert answer == letters(400_000).swapcase()
+        await until(lambda: link.state is LinkState.LOST, "it is lost")
+        client.close()
+
+
+@on_all
+async def test_drain_whose_input_the_sweep_finds_gone_ends() -> None:
+    """What was counted may have been read by another way; the sweep looks again."""
+    async with served() as server:
+        client = server.connect()
+        await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "open")
+        link = server.links[0]
+        link._drain_left_bytes = 10
+        link.on_sweep(0.0)
+        client.shutdown(socket.SHUT_WR)
+        assert await in_thread(receive_all, client) == b""
+        client.close()
+        await until(lambda: link.state is LinkState.LOST, "it is lost")

@@ -1,0 +1,290 @@
+"""protocol: BridgeProtocol answers in order and ends in order, on every loop."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from typing import Any
+
+import pytest
+import trustme
+
+from asyncrev import Bridge, BridgeProtocol, Limits, Reverse
+from asyncrev.errors import ProcessorError, SettingsError
+from asyncrev.states import LinkState
+from tests.protocol.links import SMALL, Swapcase, in_thread, letters, served
+from tests.support import receive_all, receive_exactly, until
+
+on_all = pytest.mark.asyncio
+both_families = pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+
+
+def ask(client: socket.socket, data: bytes) -> bytes:
+    """Send `data`, half-close, and return everything that comes back."""
+    with client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return receive_all(client)
+
+
+@on_all
+@both_families
+async def test_chunks_come_back_reversed_in_order(unix: bool) -> None:
+    """One by one, so that the network does not join them."""
+
+    def talk(client: socket.socket) -> None:
+        with client:
+            for text in (b"hello", b"x", b"0123456789" * 90):
+                client.sendall(text)
+                assert receive_exactly(client, len(text)) == text[::-1]
+
+    async with served(Reverse, unix=unix) as server:
+        await in_thread(talk, server.connect())
+        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+        assert server.links[0].received_bytes == server.links[0].replied_bytes == 906
+
+
+@on_all
+@both_families
+@pytest.mark.parametrize("nbytes", [0, 1, 1024, 100_000])
+async def test_half_close_is_answered_in_full(unix: bool, nbytes: int) -> None:
+    """Every byte, then the end of stream."""
+    async with served(unix=unix) as server:
+        answer = await in_thread(ask, server.connect(), letters(nbytes))
+        assert answer == letters(nbytes).swapcase()
+        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+        assert server.links[0].cut_reason is None
+
+
+@on_all
+async def test_client_with_bridge_protocol_answers_its_server() -> None:
+    """create_connection: here the bridge is on the side that dialled."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        async with Bridge(SMALL) as bridge:
+            transport, link = await loop.create_connection(
+                lambda: BridgeProtocol(bridge), *listening.getsockname()
+            )
+            far, _ = await in_thread(listening.accept)
+            far.settimeout(10)
+            assert await in_thread(ask, far, b"palindrome") == b"emordnilap"
+            await until(lambda: link.state is LinkState.LOST, "it is lost")
+            assert transport.is_closing()
+
+
+@pytest.fixture(scope="module")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS for a server, and for a client that trusts it."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+@on_all
+async def test_tls_is_answered_byte_for_byte(contexts: Any) -> None:
+    """More than the ring holds; replies are bytes there, because TLS keeps views."""
+
+    def talk(client: socket.socket) -> None:
+        with contexts[1].wrap_socket(client, server_hostname="localhost") as tls:
+            for seed in range(8):
+                data = letters(15_000, seed)
+                tls.sendall(data)
+                assert receive_exactly(tls, len(data)) == data.swapcase()
+
+    async with served(ssl=contexts[0]) as server:
+        await in_thread(talk, server.connect())
+        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+
+
+# -- processors ----------------------------------------------------------------------------------
+
+
+class Failing(Swapcase):
+    """Fails at a chunk that has an exclamation mark."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        if b"!" in bytes(chunk):
+            raise ZeroDivisionError("!")
+        return super().process(chunk)
+
+
+@on_all
+@both_families
+async def test_processor_that_raises_closes_only_its_connection(
+    unix: bool, loop_errors: list[dict[str, Any]]
+) -> None:
+    """Earlier replies arrive, then the end; the handler is told which; a neighbour is served."""
+
+    def talk(client: socket.socket, neighbour: socket.socket) -> None:
+        with client, neighbour:
+            client.sendall(b"abc")
+            assert receive_exactly(client, 3) == b"ABC"
+            client.sendall(b"!")
+            assert receive_all(client) == b""
+            neighbour.sendall(b"fine")
+            assert receive_exactly(neighbour, 4) == b"FINE"
+
+    async with served(Failing, unix=unix) as server:
+        await in_thread(talk, server.connect(), server.connect())
+        (context,) = loop_errors
+        assert isinstance(context["exception"], ZeroDivisionError)
+        assert context["protocol"].cut_reason == "processor error"
+        assert context["transport"] is context["protocol"]._transport
+        loop_errors.clear()
+        assert server.bridge.statistics().processor_errors == 1
+
+
+@on_all
+async def test_processor_that_raises_before_the_end_of_input_is_reported_once(
+    loop_errors: list[dict[str, Any]],
+) -> None:
+    """Data and end arrive together, so the end is in the ring when the error comes back."""
+    gate = threading.Event()
+
+    class Gated(Failing):
+        def process(self, chunk: memoryview) -> bytes:
+            assert gate.wait(10)
+            return super().process(chunk)
+
+    async with served(Gated) as server:
+        client = server.connect()
+        asking = asyncio.create_task(in_thread(ask, client, b"!"))
+        await until(lambda: server.bridge.statistics().published == 2, "the end is published")
+        gate.set()
+        assert await asking == b""
+        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+        assert [type(context["exception"]) for context in loop_errors] == [ZeroDivisionError]
+        loop_errors.clear()
+
+
+class Results:
+    """Answers with every kind of result in turn."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def process(self, chunk: memoryview) -> Any:
+        self.count += 1
+        if self.count == 1:
+            return None
+        if self.count == 2:
+            return bytearray(b"bytearray ")
+        if self.count == 3:
+            return b"bytes "
+        if self.count == 4:
+            return chunk[1:]
+        if self.count == 5:
+            return memoryview(b"a-b-c-").cast("B")[::2]
+        if self.count == 6:
+            return memoryview(b"12345678").cast("I")
+        return "text"
+
+    def eof(self) -> bytes:
+        return b" the end"
+
+
+@on_all
+async def test_processor_may_return_every_kind_of_buffer(
+    loop_errors: list[dict[str, Any]],
+) -> None:
+    """What is no buffer is an error of that connection."""
+    expected = [b"", b"bytearray ", b"bytes ", b"iew", b"abc", b"12345678"]
+
+    def talk(client: socket.socket, wrong: bool) -> None:
+        for reply in expected:
+            client.sendall(b"view" if reply else b"?")
+            if not reply:
+                receiving.wait(10)
+            assert receive_exactly(client, len(reply)) == reply
+        if wrong:
+            client.sendall(b"x")
+        client.shutdown(socket.SHUT_WR)
+        assert receive_all(client) == (b"" if wrong else b" the end")
+        client.close()
+
+    async with served(Results) as server:
+        for wrong in (False, True):
+            receiving = threading.Event()
+            talking = asyncio.create_task(in_thread(talk, server.connect(), wrong))
+            await until(
+                lambda wrong=wrong: (
+                    len(server.links) == wrong + 1 and server.links[-1].received_bytes
+                ),
+                "the first byte came",
+            )
+            receiving.set()
+            await talking
+        (context,) = loop_errors
+        assert isinstance(context["exception"], ProcessorError)
+        loop_errors.clear()
+
+
+@on_all
+async def test_function_is_a_processor() -> None:
+    """From bytes to bytes, a chunk at a time."""
+    async with served(bytes.upper) as server:
+        assert await in_thread(ask, server.connect(), letters(5000)) == letters(5000).upper()
+
+
+# -- what it is given ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [7, object, "reverse"])
+def test_protocol_with_no_processor_is_refused(wrong: Any) -> None:
+    """At once, not at the first connection."""
+    with pytest.raises(SettingsError):
+        BridgeProtocol(Bridge(SMALL), wrong)
+
+
+@on_all
+async def test_bridge_that_does_not_run_refuses_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With a log line; the peer sees the end."""
+    loop = asyncio.get_running_loop()
+    bridge = Bridge(SMALL)
+    server = await loop.create_server(lambda: BridgeProtocol(bridge), "127.0.0.1", 0)
+    client = socket.create_connection(server.sockets[0].getsockname())
+
+    def see_the_end() -> bytes:
+        with client:
+            try:
+                return client.recv(1)
+            except ConnectionResetError:
+                return b""
+
+    assert await in_thread(see_the_end) == b""
+    assert "never started" in caplog.text
+    caplog.clear()  # the error in the record keeps the bridge alive
+    server.close()
+    await server.wait_closed()
+
+
+@on_all
+async def test_bridge_that_stops_closes_its_connections() -> None:
+    """Without a report: it is the program's own wish."""
+    async with served() as server:
+        client = server.connect()
+        await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "it is open")
+        await server.bridge.close()
+        assert await in_thread(receive_all, client) == b""
+        client.close()
+        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+        assert server.links[0].cut_reason == "bridge ended"
+
+
+@on_all
+async def test_many_connections_on_the_tiniest_rings() -> None:
+    """I9: with 1 and with 2 slots, every connection gets all its own bytes."""
+    for slots in (1, 2):
+        limits = Limits(slots=slots, slot_bytes=512, in_flight_bytes=512, high_water_bytes=512)
+        async with served(limits=limits) as server:
+            answers = await asyncio.gather(
+                *(in_thread(ask, server.connect(), letters(6000, seed)) for seed in range(12))
+            )
+            for seed, answer in enumerate(answers):
+                assert answer == letters(6000, seed).swapcase()
+            assert server.bridge.statistics().spills

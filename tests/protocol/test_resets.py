@@ -1,0 +1,40 @@
+"""protocol: what a peer's reset must not cause."""
+
+import threading
+
+import pytest
+
+from asyncrev import Limits
+from asyncrev.states import LinkState
+from tests.protocol.links import Swapcase, reset, served
+from tests.support import until, wait_until
+
+MANY = Limits(slots=64, slot_bytes=64, in_flight_entries=32)
+
+
+@pytest.mark.asyncio
+async def test_reset_with_many_replies_on_their_way_is_not_a_line_of_log_each(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Thirty replies meet the lost connection in one drain; asyncio would warn from the fifth."""
+    gate = threading.Event()
+
+    class Gated(Swapcase):
+        def process(self, chunk: memoryview) -> bytes:
+            assert gate.wait(10)
+            return super().process(chunk)
+
+    async with served(Gated, MANY) as server:
+        client = server.connect()
+        client.sendall(b"x" * 64 * 30)
+        await until(
+            lambda: server.links and server.links[0].received_bytes == 64 * 30, "all is received"
+        )
+        # Without letting the loop run, so that it meets the replies before it sees the reset.
+        gate.set()
+        statistics = server.bridge.statistics
+        wait_until(lambda: statistics().processed == statistics().published, "all is processed")
+        reset(client)
+        await until(lambda: server.links[0].state is LinkState.LOST, "the connection is lost")
+        await until(lambda: server.bridge.statistics().lanes == 0, "its lane is gone")
+    assert "socket.send() raised exception" not in caplog.text

@@ -1,0 +1,336 @@
+"""server: starts whole or not at all, holds its limit, counts, and closes once."""
+
+import asyncio
+import os
+import pathlib
+import socket
+import ssl
+import threading
+from typing import Any
+
+import pytest
+import trustme
+
+import asyncrev
+from asyncrev import Bridge, Server
+from asyncrev.errors import LocalError, SettingsError, WorkerDied
+from asyncrev.states import ServerState
+from tests.protocol.links import SMALL, Swapcase, in_thread, letters
+from tests.support import DEADLINE_S, receive_all, receive_exactly, until
+
+on_all = pytest.mark.asyncio
+on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
+
+
+def connect(server: Server) -> socket.socket:
+    """Return a blocking client of the server's first address."""
+    address = server.addresses[0]
+    client = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    client.settimeout(DEADLINE_S)
+    client.connect(address)
+    return client
+
+
+def ask(server: Server, data: bytes) -> bytes:
+    """Return the whole answer to `data`."""
+    with connect(server) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return receive_all(client)
+
+
+# -- start ---------------------------------------------------------------------------------------
+
+
+@on_all
+async def test_serve_answers_on_a_free_port_of_its_own() -> None:
+    """By default it reverses; repr says where it is and how it is."""
+    async with await asyncrev.serve("127.0.0.1", 0) as server:
+        assert server.port == server.addresses[0][1] > 0
+        assert server.state is ServerState.SERVING
+        assert repr(server) == f"<Server serving 127.0.0.1:{server.port} connections=0>"
+        assert await in_thread(ask, server, b"hello") == b"olleh"
+    assert server.state is ServerState.CLOSED
+    assert not server.addresses
+
+
+@on_all
+async def test_serve_on_a_unix_path_removes_it_at_the_end(tmp_path: pathlib.Path) -> None:
+    """`uds=`."""
+    path = str(tmp_path / "socket")
+    async with await asyncrev.serve(uds=path, processor=Swapcase, limits=SMALL) as server:
+        assert server.addresses == [path]
+        assert await in_thread(ask, server, letters(9000)) == letters(9000).swapcase()
+    assert not os.listdir(tmp_path)
+
+
+@on_all
+async def test_serve_on_a_listening_socket_of_the_caller() -> None:
+    """`sock=`: from then on it is the server's."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    async with await asyncrev.serve(sock=sock, processor=bytes.upper, limits=SMALL) as server:
+        assert server.addresses == [sock.getsockname()]
+        assert await in_thread(ask, server, b"hello") == b"HELLO"
+    assert sock.fileno() == -1
+
+
+@on_all
+async def test_start_on_a_used_port_raises_and_leaves_nothing() -> None:
+    """No thread, no descriptor; whoever waits for the server is let go."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        server = Server(limits=SMALL)
+        with pytest.raises(OSError, match="in use"):
+            await server.start("127.0.0.1", other.getsockname()[1])
+    assert server.state is ServerState.CLOSED
+    assert not server.bridge.is_running
+    await server.serve_forever()
+    await server.close()
+    assert await server.drain()
+
+
+@on_epoll
+async def test_start_that_fails_late_closes_what_it_has_opened(
+    tmp_path: pathlib.Path,
+) -> None:
+    """The path, too, when the worker's thread cannot be started."""
+    server = Server(limits=SMALL)
+
+    def fail() -> None:
+        raise RuntimeError("can't start new thread")
+
+    server.bridge.start = fail  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="new thread"):
+        await server.start(uds=str(tmp_path / "socket"))
+    assert not os.listdir(tmp_path)
+    assert server.state is ServerState.CLOSED
+
+
+@on_epoll
+async def test_close_while_it_starts_leaves_nothing_listening() -> None:
+    """The start fails instead of listening for ever."""
+    server = Server(limits=SMALL)
+    starting = asyncio.create_task(server.start("127.0.0.1", 0))
+    await asyncio.sleep(0)
+    await server.close()
+    with pytest.raises(LocalError, match="closed while it started"):
+        await starting
+    assert not server.addresses
+
+
+@on_epoll
+async def test_start_twice_is_refused() -> None:
+    """And the first start stands."""
+    async with await asyncrev.serve("127.0.0.1", 0, limits=SMALL) as server:
+        with pytest.raises(LocalError, match="START"):
+            await server.start("127.0.0.1", 0)
+        assert await in_thread(ask, server, b"ab") == b"ba"
+
+
+def test_server_with_no_processor_is_refused() -> None:
+    """When it is made."""
+    with pytest.raises(SettingsError):
+        Server(7, limits=SMALL)
+
+
+# -- TLS -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS for a server, and for a client that trusts it."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+@on_all
+async def test_serve_over_tls_survives_a_peer_without(contexts: Any) -> None:
+    """`ssl=`; a handshake that fails is nobody's traceback and takes no place."""
+
+    def talk(server: Server) -> bytes:
+        with connect(server) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n" * 10)
+            try:
+                receive_all(client)
+            except ConnectionResetError:
+                pass
+        with (
+            connect(server) as client,
+            contexts[1].wrap_socket(client, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(b"secret")
+            return receive_exactly(tls, 6)
+
+    limits = SMALL.replace(max_connections=1)
+    async with await asyncrev.serve("127.0.0.1", 0, ssl=contexts[0], limits=limits) as server:
+        assert await in_thread(talk, server) == b"terces"
+        await until(lambda: not server.statistics().connections, "they have gone")
+        assert server.statistics().accepted == 2
+
+
+@on_all
+@pytest.mark.parametrize("drains", [False, True])
+async def test_end_during_a_handshake_waits_for_no_stalled_peer(
+    contexts: Any, drains: bool
+) -> None:
+    """A drain says that it was not in time; no task is left, on a shared bridge neither."""
+    async with Bridge(SMALL) as bridge:
+        server = await asyncrev.serve("127.0.0.1", 0, ssl=contexts[0], bridge=bridge)
+        with connect(server):
+            await until(lambda: server._arriving, "it is shaking hands")
+            if drains:
+                assert not await server.drain(0.01)
+                assert server.statistics().cut == {"drain deadline": 1}
+            else:
+                await server.close()
+            assert not server._arriving
+
+
+@on_all
+async def test_drain_over_tls_answers_what_the_tls_layer_holds(contexts: Any) -> None:
+    """It has taken more from the kernel than the connection may read for now."""
+    gate, sent = threading.Event(), threading.Event()
+
+    class Gated(Swapcase):
+        def process(self, chunk: memoryview) -> bytes:
+            assert gate.wait(10)
+            return super().process(chunk)
+
+    def talk(server: Server) -> bytes:
+        with (
+            connect(server) as client,
+            contexts[1].wrap_socket(client, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(letters(60_000))
+            sent.set()
+            return receive_exactly(tls, 60_001)
+
+    server = await asyncrev.serve("127.0.0.1", 0, processor=Gated, ssl=contexts[0], limits=SMALL)
+    talking = asyncio.create_task(in_thread(talk, server))
+    await until(sent.is_set, "it was sent")
+    await until(lambda: any(c._pauses for c in server._connections), "reading has paused")
+    draining = asyncio.create_task(server.drain())
+    await until(lambda: server.state is ServerState.DRAINING, "it drains")
+    gate.set()
+    assert await talking == letters(60_000).swapcase()
+    assert await draining
+
+
+# -- limits and statistics -----------------------------------------------------------------------
+
+
+@on_all
+async def test_limit_of_connections_stops_accepting_and_serves_the_rest_later() -> None:
+    """The kernel's backlog holds them; nobody is refused."""
+    limits = SMALL.replace(max_connections=2)
+    async with await asyncrev.serve("127.0.0.1", 0, processor=Swapcase, limits=limits) as server:
+        clients = [connect(server) for _ in range(5)]
+        for client in clients:
+            client.sendall(b"abc")
+        await until(lambda: server.statistics().connections == 2, "two are in")
+        assert not server.statistics().accepting
+        assert server.statistics().accepted == 2
+        for client in clients:
+            assert await in_thread(receive_exactly, client, 3) == b"ABC"
+            client.close()
+        await until(lambda: not server.statistics().connections, "all have gone")
+        statistics = server.statistics()
+        assert statistics.accepting
+        assert (statistics.accepted, statistics.connections_high) == (5, 2)
+
+
+@on_all
+async def test_statistics_add_up_over_open_and_gone_connections() -> None:
+    """And the bridge's are in there."""
+    async with await asyncrev.serve("127.0.0.1", 0, limits=SMALL) as server:
+        for _ in range(3):
+            assert await in_thread(ask, server, b"12345") == b"54321"
+        with connect(server) as client:
+            client.sendall(b"1234567")
+            assert await in_thread(receive_exactly, client, 7) == b"7654321"
+            await until(lambda: server.statistics().connections == 1, "three have gone")
+            statistics = server.statistics()
+            assert statistics.accepted == 4
+            assert statistics.received_bytes == statistics.replied_bytes == 22
+            assert statistics.cut == {}
+            assert statistics.accept_errors == 0
+            assert statistics.memory_bound_bytes == SMALL.memory_bound_bytes
+            assert statistics.bridge.lanes >= 1
+    assert server.statistics().received_bytes == 22
+    assert server.statistics().cut == {"server closed": 1}
+
+
+@on_all
+async def test_two_servers_share_a_bridge() -> None:
+    """Closing one leaves the other and the bridge alone."""
+    async with Bridge(SMALL) as bridge:
+        one = await asyncrev.serve("127.0.0.1", 0, bridge=bridge)
+        two = await asyncrev.serve("127.0.0.1", 0, bridge=bridge, processor=bytes.upper)
+        assert one.limits is SMALL
+        assert await in_thread(ask, one, b"abc") == b"cba"
+        await one.close()
+        assert bridge.is_running
+        assert await in_thread(ask, two, b"abc") == b"ABC"
+        assert await two.drain()
+
+
+# -- ends ----------------------------------------------------------------------------------------
+
+
+@on_all
+async def test_close_twice_at_once_and_again_is_once() -> None:
+    """Open connections are cut and counted; serve_forever returns."""
+    server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
+    forever = asyncio.create_task(server.serve_forever())
+    with connect(server) as client:
+        await until(lambda: server.statistics().connections, "it is connected")
+        await asyncio.gather(server.close(), server.close())
+        await server.close()
+        await forever
+        assert server.statistics().cut == {"server closed": 1}
+        try:
+            assert await in_thread(receive_all, client) == b""
+        except ConnectionResetError:
+            pass
+
+
+@on_all
+async def test_worker_that_dies_closes_the_server_and_serve_forever_raises(
+    loop_errors: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cause is chained; connections are closed; it is reported once."""
+    server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
+    forever = asyncio.create_task(server.serve_forever())
+    broken = ZeroDivisionError("outside any processor")
+
+    def work(*args: Any) -> None:
+        raise broken
+
+    with monkeypatch.context() as patch, connect(server) as client:
+        patch.setattr("asyncrev.lane.Lane.work", work)
+        client.sendall(b"x")
+        with pytest.raises(WorkerDied) as caught:
+            await forever
+        assert caught.value.__cause__ is broken
+        assert await in_thread(receive_all, client) == b""
+    assert server.state is ServerState.CLOSED
+    assert [context["exception"] for context in loop_errors] == [caught.value]
+    loop_errors.clear()
+
+
+@on_epoll
+async def test_connection_that_gets_through_after_the_close_is_cut() -> None:
+    """Its handshake ended just then."""
+    server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
+    with connect(server):
+        await until(lambda: server.statistics().connections, "it is connected")
+        (connection,) = server._connections
+        await server.close()
+        server._opened(connection)
+        assert connection.cut_reason == "server closed"
+        server._gone(connection)
+        server._gone(connection)
+        assert server.statistics().cut == {"server closed": 2}
