@@ -1,0 +1,58 @@
+"""Which core the command's two threads run on.
+
+Two threads of one interpreter take turns with the GIL. On two cores each turn wakes a core, on
+one it is a switch of context: measured 1.1 to 1.8 times the throughput for light work on one core
+(docs/decisions/0002-one-core.md). Work that releases the GIL for long wants a core of its own.
+"""
+
+import os
+import sys
+
+from asyncrev.errors import SettingsError
+
+__all__ = ["choose_cpu", "pin_to"]
+
+
+def choose_cpu(wanted: str, processor: object) -> int | None:
+    """Return the core to run on, or None for any.
+
+    "any" is None, a number is itself; "auto" is the core this runs on if the GIL is on and
+    `processor` has a true `shares_core`. Other programs are moved off a busy core by the
+    system; another program that is pinned to the same one is not.
+
+    Raises:
+        SettingsError: `wanted` is none of these, or not a core this process may use.
+    """
+    allowed = os.sched_getaffinity(0)
+    if wanted == "any":
+        return None
+    if wanted == "auto":
+        gil_is_on = getattr(sys, "_is_gil_enabled", lambda: True)()
+        if not (gil_is_on and getattr(processor, "shares_core", False)):
+            return None
+        current = _current_cpu()
+        return current if current in allowed else None
+    if wanted not in map(str, allowed):
+        raise SettingsError(
+            f"--cpu is {wanted!r}; it must be auto, any, or one of the cores that this process "
+            f"may use: {', '.join(map(str, sorted(allowed)))}"
+        )
+    return int(wanted)
+
+
+def pin_to(cpu: int) -> None:
+    """Run this thread, and those it starts from now on, on `cpu` only.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    os.sched_setaffinity(0, {cpu})
+
+
+def _current_cpu() -> int | None:
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as stat:
+            # Field 39, counted behind the name, which may hold spaces (proc(5)).
+            return int(stat.read().rpartition(")")[2].split()[36])
+    except (OSError, IndexError, ValueError):
+        return None

@@ -1,0 +1,212 @@
+"""One server as a process: start line, signals, drain, exit code."""
+
+import asyncio
+import dataclasses
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+
+from asyncrev.affinity import pin_to
+from asyncrev.endpoints import describe
+from asyncrev.errors import AsyncrevError, LocalError, WorkerHung
+from asyncrev.limits import Limits
+from asyncrev.processors import ProcessorFactory
+from asyncrev.server import Server
+from asyncrev.taps import StopWord, Tap, Tee, with_taps
+from asyncrev.version import __version__
+
+__all__ = [
+    "EXIT_CLEAN",
+    "EXIT_DRAIN_CUT",
+    "EXIT_RUNTIME_ERROR",
+    "EXIT_USAGE",
+    "ServeOptions",
+    "serve_until_signal",
+]
+
+logger = logging.getLogger("asyncrev")
+
+EXIT_CLEAN = 0
+EXIT_RUNTIME_ERROR = 1
+EXIT_USAGE = 2
+EXIT_DRAIN_CUT = 3
+EXIT_SIGNAL_BASE = 128  # a second signal cut the drain short; the shells' convention
+
+# Descriptors that are no connections: standard streams, listener, epoll, self-pipe, tee, modules.
+SPARE_DESCRIPTORS = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What `asyncrev serve` was asked for."""
+
+    host: str
+    port: int
+    uds: str | None
+    loop_name: str
+    loop_factory: Callable[[], asyncio.AbstractEventLoop]
+    processor_name: str
+    factory: ProcessorFactory
+    limits: Limits
+    stop_word: bytes | None
+    tee: str | None
+    cpu: int | None
+    log_level: str
+
+
+def serve_until_signal(options: ServeOptions) -> int:
+    """Serve until a signal or the stop word; return the exit code.
+
+    Raises:
+        OSError: the address cannot be bound, or the tee's file not opened.
+        LocalError: the UNIX path is somebody else's, or a setting cannot be used.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=options.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    _raise_descriptor_limit(options.limits.max_connections)
+    if options.cpu is not None:
+        pin_to(options.cpu)
+    with asyncio.Runner(loop_factory=options.loop_factory) as runner:
+        return runner.run(_serve(options))
+
+
+async def _serve(options: ServeOptions) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    signals: list[int] = []
+    forced = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        signals.append(number)
+        if stop.is_set():
+            forced.set()
+        stop.set()
+
+    # Before anything that takes long: a signal must not find the default handler.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    tee_fd = _open_tee(options.tee)
+    try:
+        taps = _taps(options, tee_fd, lambda: _set_from_worker(loop, stop))
+        server = Server(with_taps(options.factory, taps), limits=options.limits)
+        await server.start(options.host, options.port, uds=options.uds)
+        print(_start_line(options, server), file=sys.stderr, flush=True)
+        return await _run(server, stop, forced, signals)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        if tee_fd > 2:
+            os.close(tee_fd)
+
+
+def _set_from_worker(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(event.set)
+
+
+async def _run(
+    server: Server, stop: asyncio.Event, forced: asyncio.Event, signals: list[int]
+) -> int:
+    serving = asyncio.create_task(server.serve_forever())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    try:
+        if serving.done() and not stop.is_set():
+            await serving  # raises what ended it
+            return EXIT_RUNTIME_ERROR
+        draining = asyncio.create_task(server.drain())
+        forcing = asyncio.create_task(forced.wait())
+        await asyncio.wait((draining, forcing), return_when=asyncio.FIRST_COMPLETED)
+        forcing.cancel()
+        if forced.is_set() and not draining.done():
+            logger.warning("second signal: closing now")
+            closing = asyncio.create_task(server.close())
+            await asyncio.wait((closing, draining), timeout=0.1)
+            for task in (closing, draining, serving):
+                task.cancel()
+            await asyncio.wait((closing, draining, serving), timeout=0.1)
+            return EXIT_SIGNAL_BASE + signals[-1]
+        clean = await draining
+    except WorkerHung as error:
+        logger.error("%s", error)
+        return EXIT_DRAIN_CUT
+    except AsyncrevError as error:
+        logger.critical("%s", error)
+        return EXIT_RUNTIME_ERROR
+    statistics = server.statistics()
+    logger.info(
+        "stopped: %d connections, %d bytes received, %d replied, cut %s",
+        statistics.accepted,
+        statistics.received_bytes,
+        statistics.replied_bytes,
+        statistics.cut or "none",
+    )
+    return EXIT_CLEAN if clean else EXIT_DRAIN_CUT
+
+
+def _start_line(options: ServeOptions, server: Server) -> str:
+    limits = options.limits
+    where = ", ".join(describe(address) for address in server.addresses)
+    return (
+        f"asyncrev {__version__} serving on {where} loop={options.loop_name} "
+        f"processor={options.processor_name} "
+        f"cpu={'any' if options.cpu is None else options.cpu} slots={limits.slots} "
+        f"slot_bytes={limits.slot_bytes} max_connections={limits.max_connections} "
+        f"high_water_bytes={limits.high_water_bytes} "
+        f"write_stall_timeout_s={limits.write_stall_timeout_s:g} "
+        f"drain_timeout_s={limits.drain_timeout_s:g} "
+        f"memory_bound_bytes={limits.memory_bound_bytes} "
+        f"(ring {limits.ring_bytes} + {limits.max_connections} x {limits.connection_bytes})"
+    )
+
+
+def _taps(
+    options: ServeOptions, tee_fd: int, request_stop: Callable[[], None]
+) -> list[Callable[[], Tap]]:
+    taps: list[Callable[[], Tap]] = []
+    if options.tee is not None:
+        tee = Tee(tee_fd, options.tee)
+        taps.append(lambda: tee)
+    word = options.stop_word
+    if word is not None:
+        StopWord(word, request_stop)  # raises for a bad word now, not at the first client
+        taps.append(lambda: StopWord(word, request_stop))
+    return taps
+
+
+def _open_tee(path: str | None) -> int:
+    if path is None:
+        return -1
+    if path == "-":
+        os.set_blocking(1, True)  # whoever shares it may have left it otherwise
+        return 1
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    # A FIFO that nobody reads is an error now, not a wait that no signal ends. Writes may wait.
+    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(fd, True)
+    return fd
+
+
+def _raise_descriptor_limit(max_connections: int) -> None:
+    wanted = max_connections + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, reach), hard))
+    except (OSError, ValueError) as error:
+        raise LocalError(f"cannot raise the limit of open files to {reach}: {error}") from None
+    if reach < wanted:
+        logger.warning(
+            "max_connections is %d, but this process may open only %d descriptors (ulimit -n); "
+            "beyond that, accepting waits",
+            max_connections,
+            reach,
+        )

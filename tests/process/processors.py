@@ -1,0 +1,72 @@
+"""Processors and loops for servers that run as processes: `serving(*FLIP, **HERE)`."""
+
+import importlib.util
+import os
+import threading
+
+import pytest
+
+from tests.support import ROOT, flipped
+
+HERE = {"cwd": ROOT}
+FLIP = ("--processor", "tests.process.processors:Flip")
+GATED = ("--processor", "tests.process.processors:Gated")
+HUNG = ("--processor", "tests.process.processors:Hung")
+FRAGILE = ("--processor", "tests.process.processors:Fragile")
+NOTHING = ("--processor", "tests.process.processors:nothing")
+
+_NO_UVLOOP = pytest.mark.skipif(
+    importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
+)
+EVERY_LOOP = ["epoll", "asyncio", pytest.param("uvloop", marks=_NO_UVLOOP)]
+# Our loop always, the others among the slow tests.
+LOOPS = [
+    "epoll",
+    pytest.param("asyncio", marks=pytest.mark.slow),
+    pytest.param("uvloop", marks=[pytest.mark.slow, _NO_UVLOOP]),
+]
+
+
+class Flip:
+    """Answers every byte with its complement, so that it does not matter where chunks are cut."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        return flipped(bytes(chunk))
+
+    def eof(self) -> None:
+        """Add nothing."""
+
+
+class Gated(Flip):
+    """Waits at the very first chunk until somebody has opened the FIFO $GATE and closed it."""
+
+    waited = False
+
+    def process(self, chunk: memoryview) -> bytes:
+        if not Gated.waited:
+            Gated.waited = True
+            with open(os.environ["GATE"], "rb") as gate:
+                gate.read()
+        return super().process(chunk)
+
+
+class Hung(Flip):
+    """Never returns."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        threading.Event().wait()
+        raise AssertionError
+
+
+class Fragile(Flip):
+    """Raises at chunks with a zero byte."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        if 0 in chunk:
+            raise ValueError("this processor does not like zeros")
+        return super().process(chunk)
+
+
+def nothing() -> dict:
+    """Make something that is no processor, which only calling this can tell."""
+    return {}

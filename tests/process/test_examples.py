@@ -1,0 +1,34 @@
+"""Each example runs as its readers would run it, and prints what it says."""
+
+import hashlib
+import pathlib
+import subprocess
+import sys
+import zlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+EXPECTED = {
+    "embed": "olleh\n",
+    "checksum": f"{zlib.crc32(b'hello'):08x}\n",
+    "channel": "".join(hashlib.sha256(b"buffer %d" % n).hexdigest()[:16] + "\n" for n in range(10)),
+}
+
+
+def test_every_example_is_run() -> None:
+    """A new example belongs into the table above."""
+    assert {path.stem for path in ROOT.glob("examples/[a-z]*.py")} == set(EXPECTED)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_example_prints_what_it_says(name: str) -> None:
+    """Warnings are errors in examples too."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", ROOT / "examples" / f"{name}.py"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (run.stdout, run.stderr, run.returncode) == (EXPECTED[name], "", 0)

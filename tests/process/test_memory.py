@@ -1,0 +1,133 @@
+"""Resident memory of a server process against the bound that it prints (DESIGN: bounded memory)."""
+
+import contextlib
+import select
+import socket
+
+import pytest
+
+from tests.process.processors import EVERY_LOOP, FLIP, HERE, LOOPS
+from tests.support import (
+    DEADLINE_S,
+    ServerProcess,
+    ask,
+    flipped,
+    pattern,
+    receive_exactly,
+    send_until_stuck,
+    serving,
+    wait_until,
+)
+
+pytestmark = pytest.mark.process
+
+MIB = 1 << 20
+SMALL = ("--slots", "16", "--slot-bytes", "65536", "--max-connections", "4")
+
+
+def warmed(server: ServerProcess) -> int:
+    """Return the memory that the server has once it has served somebody."""
+    with server.connect() as sock:
+        assert ask(sock, b"abc") == flipped(b"abc")
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(1) == b""
+    return server.rss_bytes()
+
+
+def echo_slowly(server: ServerProcess, sock: socket.socket, total_bytes: int) -> int:
+    """Send as fast as the server takes it, read a little at a time; return the highest RSS.
+
+    Verifies every byte of the replies.
+    """
+    period = 64_256  # of `pattern`
+    data = pattern(4 * period)
+    wanted = flipped(data)
+    sent = received = highest = looked = 0
+    sock.setblocking(False)
+    while received < total_bytes:
+        readable, writable, _ = select.select(
+            [sock], [sock] if sent < total_bytes else [], [], DEADLINE_S
+        )
+        assert readable or writable, f"stuck: {sent} bytes sent, {received} received"
+        if writable:
+            start = sent % period
+            sent += sock.send(data[start : start + min(3 * period, total_bytes - sent)])
+            continue  # never reads while there is room to send: as slow as can be
+        part = sock.recv(16_384)
+        assert part, f"closed after {received} bytes"
+        start = received % period
+        assert part == wanted[start : start + len(part)], f"wrong reply near byte {received}"
+        received += len(part)
+        looked += 1
+        if looked % 64 == 0:
+            highest = max(highest, server.rss_bytes())
+    assert received == total_bytes
+    return highest
+
+
+def test_slow_reader_of_64_mib_costs_what_the_bound_says() -> None:
+    """64 MiB through a client that reads slowly: all of it arrives, little of it is ever held."""
+    with serving(*FLIP, *SMALL, **HERE) as server:
+        before = warmed(server)
+        with server.connect(receive_buffer_bytes=16_384) as sock:
+            growth = echo_slowly(server, sock, 64 * MIB) - before
+    assert server.memory_bound_bytes < 8 * MIB
+    assert growth <= server.memory_bound_bytes
+    assert growth <= 8 * MIB
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_fifty_peers_that_never_read_cost_what_the_bound_says(loop: str) -> None:
+    """They send until nothing goes any more; who reads is still answered."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(
+            serving("--loop", loop, *FLIP, "--slots", "16", "--slot-bytes", "65536", **HERE)
+        )
+        before = warmed(server)
+        peers = [stack.enter_context(server.connect(receive_buffer_bytes=4096)) for _ in range(50)]
+        flood(peers)
+        growth = server.rss_bytes() - before
+        assert growth <= server.ring_bytes + 52 * server.connection_bytes
+        with server.connect() as sock:
+            assert ask(sock, b"abc") == flipped(b"abc")
+
+
+def flood(peers: list[socket.socket]) -> None:
+    """Send on all of them until the kernel has taken nothing of any for a while."""
+    data = pattern(64_256)
+    for peer in peers:
+        peer.setblocking(False)
+    while ready := select.select([], peers, [], 0.3)[1]:
+        for peer in ready:
+            peer.send(data)
+
+
+def test_memory_of_peers_that_have_gone_is_given_back() -> None:
+    """The second wave of the same finds the room of the first."""
+    with serving(*FLIP, "--slots", "16", "--slot-bytes", "65536", **HERE) as server:
+        base = server.descriptors()
+        warmed(server)
+        highest = []
+        for _ in range(3):
+            with contextlib.ExitStack() as stack:
+                flood([stack.enter_context(server.connect()) for _ in range(10)])
+                highest.append(server.rss_bytes())
+            wait_until(lambda: server.descriptors() <= base, "they are gone")
+        assert highest[-1] <= highest[0] + 4 * MIB, highest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loop", EVERY_LOOP)
+def test_slow_readers_of_64_mib_on_every_loop(loop: str) -> None:
+    """The same as above with an extremely small window, on all loops, beside a lively client."""
+    with serving("--loop", loop, *FLIP, *SMALL, **HERE) as server:
+        before = warmed(server)
+        with server.connect(receive_buffer_bytes=4096) as sock, server.connect() as lively:
+            growth = echo_slowly(server, sock, 64 * MIB) - before
+            assert ask(lively, b"abc") == flipped(b"abc")
+        assert growth <= server.memory_bound_bytes
+        with server.connect() as sock:
+            sent = send_until_stuck(sock, pattern(64_256))
+            sock.settimeout(DEADLINE_S)
+            got = receive_exactly(sock, sent)
+        assert len(got) == sent

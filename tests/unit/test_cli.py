@@ -1,0 +1,376 @@
+"""cli: help, version, options from flags and from the environment, one line for every mistake."""
+
+import asyncio
+import os
+import platform
+import runpy
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from asyncrev import cli
+from asyncrev.errors import LocalError, SettingsError
+from asyncrev.loop import EpollEventLoop
+from asyncrev.reverse import Reverse
+from asyncrev.serving import ServeOptions
+from asyncrev.version import __version__
+from tests.support import run_asyncrev
+
+SERVE_OPTIONS = [
+    "host", "port", "uds", "loop", "processor", "slots", "slot-bytes", "max-connections",
+    "high-water-bytes", "write-stall-timeout-s", "drain-timeout-s", "cpu", "log-level",
+    "stop-word", "tee",
+]  # fmt: skip
+
+
+def invoke(*args: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(cli.main, args, env=env, prog_name="asyncrev")
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeOptions]:
+    """What `serve` would serve with; it returns 0 at once instead."""
+    options: list[ServeOptions] = []
+
+    def note(asked: ServeOptions) -> int:
+        options.append(asked)
+        return 0
+
+    monkeypatch.setattr(cli, "serve_until_signal", note)
+    for name in list(os.environ):
+        if name.startswith("ASYNCREV_"):
+            monkeypatch.delenv(name)
+    return options
+
+
+# -- help and version --------------------------------------------------------------------------
+
+
+def test_help_of_serve_names_every_option_with_its_variable() -> None:
+    """Nothing is hidden, and the list above is all there is."""
+    result = invoke("serve", "--help")
+    assert result.exit_code == 0
+    text = " ".join(result.output.split())
+    for option in SERVE_OPTIONS:
+        assert f"--{option} " in text
+        variable = "ASYNCREV_" + option.upper().replace("-", "_")
+        assert f"env var: {variable};" in text or f"env var: {variable}]" in text
+    declared = {p.opts[0].removeprefix("--") for p in cli.serve.params}
+    assert declared == set(SERVE_OPTIONS)
+    assert "Exit codes: 0 clean, 1 runtime error, 2 usage, 3 the drain deadline" in text
+
+
+def test_help_of_the_group_names_its_commands() -> None:
+    """-h does too."""
+    for flag in ("--help", "-h"):
+        result = invoke(flag)
+        assert result.exit_code == 0
+        assert "serve" in result.output
+        assert "--version" in result.output
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    """Whoever types the bare name wants to know what there is."""
+    assert "Usage: asyncrev" in invoke().output
+
+
+def test_version_tells_version_loop_python_and_gil() -> None:
+    """One line, for bug reports."""
+    result = invoke("--version")
+    assert result.exit_code == 0
+    gil = "on" if getattr(sys, "_is_gil_enabled", lambda: True)() else "off"
+    assert result.output == (
+        f"asyncrev {__version__} (loop epoll, {platform.python_implementation()} "
+        f"{platform.python_version()}, GIL {gil})\n"
+    )
+
+
+def test_version_without_gil_says_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On free-threaded builds it is the first thing to know."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    assert "GIL off)" in invoke("--version").output
+
+
+def test_module_runs_as_the_command_does() -> None:
+    """`python -m asyncrev` is `asyncrev`, by name too."""
+    done = run_asyncrev("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"asyncrev {__version__} (loop epoll, ")
+
+
+def test_main_module_calls_main(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same in this process."""
+    monkeypatch.setattr(sys, "argv", ["x", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("asyncrev", run_name="__main__")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"asyncrev {__version__} (loop epoll, ")
+
+
+# -- options -----------------------------------------------------------------------------------
+
+
+def test_defaults(served: list[ServeOptions]) -> None:
+    """What `asyncrev serve` alone means."""
+    assert invoke("serve").exit_code == 0
+    (options,) = served
+    assert (options.host, options.port, options.uds) == ("127.0.0.1", 9090, None)
+    assert (options.loop_name, options.loop_factory) == ("epoll", EpollEventLoop)
+    assert (options.processor_name, options.factory) == ("asyncrev:Reverse", Reverse)
+    assert options.limits == cli.DEFAULTS
+    assert (options.stop_word, options.tee, options.log_level) == (None, None, "info")
+
+
+VALUES = {
+    "host": ("::1", "::1"),
+    "port": ("1234", 1234),
+    "uds": ("/tmp/x", "/tmp/x"),
+    "loop": ("asyncio", "asyncio"),
+    "processor": ("zlib:compress", "zlib:compress"),
+    "slots": ("7", 7),
+    "slot-bytes": ("4096", 4096),
+    "max-connections": ("3", 3),
+    "high-water-bytes": ("1000", 1000),
+    "write-stall-timeout-s": ("1.5", 1.5),
+    "drain-timeout-s": ("2.5", 2.5),
+    "cpu": ("any", None),
+    "log-level": ("error", "error"),
+    "stop-word": ("exit", b"exit"),
+    "tee": ("-", "-"),
+}
+FIELDS = {"loop": "loop_name", "processor": "processor_name"}
+
+
+def value_of(options: ServeOptions, option: str) -> Any:
+    name = FIELDS.get(option, option.replace("-", "_"))
+    return getattr(options if hasattr(options, name) else options.limits, name)
+
+
+@pytest.mark.parametrize("option", SERVE_OPTIONS)
+def test_option_comes_from_flag_or_environment(served: list[ServeOptions], option: str) -> None:
+    """Both give the same; of the two the flag wins."""
+    text, value = VALUES[option]
+    variable = "ASYNCREV_" + option.upper().replace("-", "_")
+    assert invoke("serve", f"--{option}", text).exit_code == 0
+    assert invoke("serve", env={variable: text}).exit_code == 0
+    assert invoke("serve", f"--{option}", text, env={variable: "wrong"}).exit_code == 0
+    assert [value_of(options, option) for options in served] == [value] * 3
+
+
+def test_high_water_moves_low_water_along(served: list[ServeOptions]) -> None:
+    """Else a small one would contradict the default low water."""
+    assert invoke("serve", "--high-water-bytes", "100").exit_code == 0
+    assert served[0].limits.low_water_bytes == 25
+
+
+def test_asyncio_and_uvloop_give_their_loops(served: list[ServeOptions]) -> None:
+    """By a factory: policies are gone in Python 3.16."""
+    assert invoke("serve", "--loop", "asyncio").exit_code == 0
+    assert served[0].loop_factory is asyncio.SelectorEventLoop
+    uvloop = pytest.importorskip("uvloop")
+    assert invoke("serve", "--loop", "uvloop").exit_code == 0
+    assert served[1].loop_factory is uvloop.new_event_loop
+
+
+def test_stop_word_may_be_any_bytes(served: list[ServeOptions]) -> None:
+    """Bytes that are no UTF-8 used to end in a traceback."""
+    word = b"\xff\xfe"
+    assert invoke("serve", "--stop-word", os.fsdecode(word)).exit_code == 0
+    assert served[0].stop_word == word
+
+
+def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 and 143 reach the shell."""
+    for code in (0, 1, 3, 143):
+        monkeypatch.setattr(cli, "serve_until_signal", lambda _, code=code: code)
+        assert invoke("serve").exit_code == code
+
+
+# -- mistakes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "part"),
+    [
+        (["--port", "65536"], "65536 is not in the range 0<=x<=65535"),
+        (["--port", "x"], "'x' is not a valid integer"),
+        (["--loop", "nope"], "'nope' is not one of 'epoll', 'asyncio', 'uvloop'"),
+        (["--log-level", "loud"], "'loud' is not one of"),
+        (["--slots", "0"], "slots is 0; it must be a whole number >= 1"),
+        (["--slots", "9" * 30], "it must be at most"),
+        (["--slot-bytes", "-1"], "slot_bytes is -1; it must be a whole number >= 1"),
+        (["--max-connections", "0"], "max_connections is 0"),
+        (["--high-water-bytes", "-5"], "high_water_bytes is -5"),
+        (["--write-stall-timeout-s", "0"], "write_stall_timeout_s is 0.0"),
+        (["--drain-timeout-s", "nan"], "drain_timeout_s is nan; it must be a finite number"),
+        (["--cpu", "x"], "--cpu is 'x'; it must be auto, any, or one of the cores"),
+        (["--processor", "os"], "--processor 'os': write it as module:attr"),
+        (["--processor", ":x"], "write it as module:attr"),
+        (["--processor", "x:"], "write it as module:attr"),
+        (["--processor", "no_such_module:x"], "No module named 'no_such_module'"),
+        (["--processor", "os:nope"], "module 'os' has no attribute 'nope'"),
+        (["--processor", "os:path.nope"], "has no attribute 'nope'"),
+        (["--processor", "os:sep"], "processor '/' is not callable"),
+        (["--processor", "builtins:dict"], "is a class without process(chunk) and eof()"),
+        (["--nope"], "No such option"),
+        (["--slots"], "requires an argument"),
+        (["extra"], "unexpected extra argument"),
+    ],
+)
+def test_bad_value_is_one_line_and_exit_2(
+    served: list[ServeOptions], args: list[str], part: str
+) -> None:
+    """It names the option, the value and what is allowed; nothing else is printed."""
+    result = invoke("serve", *args)
+    assert result.exit_code == 2
+    assert result.output.startswith("asyncrev: error: ")
+    assert result.output.count("\n") == 1
+    assert part in result.output
+    assert not served
+
+
+def test_unknown_command_is_one_line_and_exit_2() -> None:
+    """Also before any command is found."""
+    for args in (["nope"], ["--nope"]):
+        result = invoke(*args)
+        assert result.exit_code == 2
+        assert result.output.startswith("asyncrev: error: No such ")
+        assert result.output.count("\n") == 1
+
+
+def test_bad_environment_names_its_variable(served: list[ServeOptions]) -> None:
+    """Nobody searches their command line for what is not there."""
+    result = invoke("serve", env={"ASYNCREV_PORT": "x"})
+    assert result.exit_code == 2
+    assert "env var: 'ASYNCREV_PORT'" in result.output
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(98, "Address already in use"), 1, "[Errno 98] Address already in use"),
+        (LocalError("somebody else's\npath"), 1, "somebody else's path"),
+        (SettingsError("the stop word is empty"), 2, "the stop word is empty"),
+        (UnicodeError("label empty or too long"), 2, "--host 'a..b': label empty or too long"),
+    ],
+)
+def test_error_while_serving_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, line: str
+) -> None:
+    """What cannot be served is told, not traced."""
+
+    def fail(_: ServeOptions) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "serve_until_signal", fail)
+    result = invoke("serve", "--host", "a..b")
+    assert result.exit_code == code
+    assert result.output == f"asyncrev: error: {line}\n"
+
+
+def test_missing_uvloop_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, served: list[ServeOptions]
+) -> None:
+    """Exit 2: it is the command line that asks for it."""
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    result = invoke("serve", "--loop", "uvloop")
+    assert result.exit_code == 2
+    assert result.output == (
+        "asyncrev: error: --loop uvloop: uvloop is not installed; pip install "
+        "'asyncrev[uvloop]', or use --loop epoll\n"
+    )
+    assert not served
+
+
+# -- processors --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A processor module of a user, in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    path = tmp_path / "users_module.py"
+    path.write_text("class Outer:\n    @staticmethod\n    def work(data): return data.upper()\n")
+    yield path
+    sys.modules.pop("users_module", None)
+
+
+def test_processor_is_found_in_the_current_directory(
+    module: Path, served: list[ServeOptions]
+) -> None:
+    """As with `python -m`, and with dots behind the colon."""
+    result = invoke("serve", "--processor", "users_module:Outer.work")
+    assert result.exit_code == 0, result.output
+    processor = served[0].factory()
+    assert processor.process(memoryview(bytearray(b"abc"))) == b"ABC"
+
+
+def test_processor_module_that_exits_is_one_line_too(module: Path) -> None:
+    """It would end the command without a word otherwise."""
+    module.write_text("raise SystemExit(0)\n")
+    result = invoke("serve", "--processor", "users_module:x")
+    assert result.exit_code == 2
+    assert result.output.startswith("asyncrev: error: --processor 'users_module:x': importing it")
+    assert "SystemExit(0)" in result.output
+
+
+def test_processor_module_that_raises_is_one_line(module: Path) -> None:
+    """A mistake in a user's module reads like one."""
+    module.write_text("raise RuntimeError('no\\nlicence')\n")
+    result = invoke("serve", "--processor", "users_module:x")
+    assert result.exit_code == 2
+    assert result.output == (
+        "asyncrev: error: --processor 'users_module:x': importing it raised "
+        "RuntimeError('no\\nlicence')\n"
+    )
+
+
+# -- as real processes -------------------------------------------------------------------------
+
+
+@pytest.mark.process
+def test_mistakes_of_a_real_process_are_one_line(tmp_path: Path) -> None:
+    """Exactly one on stderr, nothing on stdout, no traceback, the code that is documented."""
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        foreign = tmp_path / "file"
+        foreign.write_text("mine")
+        (tmp_path / "uvloop.py").write_text("raise ImportError('no uvloop here')\n")
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        for args, code, part in [
+            (["--slots", "x"], 2, "'x' is not a valid integer"),
+            (["--processor", "nope:x"], 2, "No module named 'nope'"),
+            (["--port", port], 1, "Address already in use"),
+            (["--loop", "uvloop"], 2, "uvloop is not installed"),
+            (["--uds", str(foreign)], 1, "exists and is not a socket; name another path"),
+            (["--host", "a..b"], 2, "--host 'a..b': "),
+            (["--tee", str(tmp_path / "no" / "file"), "--port", "0"], 1, "No such file"),
+            (["--stop-word", "", "--port", "0"], 2, "the stop word is empty"),
+        ]:
+            done = run_asyncrev("serve", *args, env=environment)
+            assert done.returncode == code, (args, done.stderr)
+            assert done.stdout == ""
+            assert done.stderr.startswith("asyncrev: error: "), (args, done.stderr)
+            assert done.stderr.count("\n") == 1, (args, done.stderr)
+            assert part in done.stderr
+        assert foreign.read_text() == "mine"
+
+
+def test_click_of_the_first_supported_versions_has_no_help_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before 8.2 there is no NoArgsIsHelpError; other mistakes read the same there."""
+    monkeypatch.delattr(click.exceptions, "NoArgsIsHelpError", raising=False)
+    result = invoke("serve", "--nope")
+    assert result.exit_code == 2
+    assert result.output.startswith("asyncrev: error: No such option")

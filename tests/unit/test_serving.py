@@ -1,0 +1,368 @@
+"""serving: one server from start to exit code, in this process, signals included."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncrev import EpollEventLoop, Limits, Reverse, Server, serving
+from asyncrev.errors import LocalError, SettingsError, WorkerDied, WorkerHung
+from asyncrev.processors import as_factory
+from asyncrev.serving import ServeOptions, serve_until_signal
+from tests.support import DEADLINE_S, ask, receive_all, wait_until
+
+SMALL = Limits(slots=8, slot_bytes=4096, max_connections=4, drain_timeout_s=5.0)
+
+
+def options(**changes: Any) -> ServeOptions:
+    defaults: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "uds": None,
+        "loop_name": "epoll",
+        "loop_factory": EpollEventLoop,
+        "processor_name": "asyncrev:Reverse",
+        "factory": Reverse,
+        "limits": SMALL,
+        "stop_word": None,
+        "tee": None,
+        "cpu": None,
+        "log_level": "info",
+    }
+    return ServeOptions(**{**defaults, **changes})
+
+
+@contextlib.contextmanager
+def client_of(path: Path, act: Callable[[socket.socket], None]) -> Iterator[list[BaseException]]:
+    """Run `act` in a thread, with a connection to the server on `path` once it is there."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            wait_until(path.exists, "the server listens")
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(DEADLINE_S)
+                wait_until(lambda: sock.connect_ex(str(path)) == 0, "the server accepts")
+                act(sock)
+        except BaseException as error:
+            errors.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield errors
+    finally:
+        thread.join()
+    assert not errors
+
+
+# -- whole lives -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_drains_and_exits_cleanly(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    """Start line, reply, signal, end of stream, 0; the handlers are as before."""
+    path = tmp_path / "s"
+    before = signal.getsignal(number)
+
+    def act(sock: socket.socket) -> None:
+        assert ask(sock, b"abc") == b"cba"
+        os.kill(os.getpid(), number)
+        assert receive_all(sock) == b""
+
+    with client_of(path, act):
+        assert serve_until_signal(options(uds=str(path))) == 0
+    assert not path.exists()
+    assert signal.getsignal(number) == before
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"serving on unix:{path} loop=epoll processor=asyncrev:Reverse cpu=any" in err
+
+
+def test_stop_word_and_tee_see_what_the_client_sent(tmp_path: Path) -> None:
+    """Both taps at once; the stop word ends the server without any signal."""
+    path, tee = tmp_path / "s", tmp_path / "tee"
+
+    def act(sock: socket.socket) -> None:
+        assert ask(sock, b"abc, ex") == b"xe ,cba"
+        sock.sendall(b"it")
+        assert receive_all(sock) == b"ti"
+
+    with client_of(path, act):
+        asked = options(uds=str(path), stop_word=b"exit", tee=str(tee))
+        assert serve_until_signal(asked) == 0
+    assert tee.read_bytes() == b"abc, exit"
+
+
+def test_tee_to_stdout_leaves_stdout_open(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """It is not ours to close."""
+    path = tmp_path / "s"
+
+    def act(sock: socket.socket) -> None:
+        assert ask(sock, b"stop") == b"pots"
+        assert receive_all(sock) == b""
+
+    with client_of(path, act):
+        assert serve_until_signal(options(uds=str(path), stop_word=b"stop", tee="-")) == 0
+    assert capfdbinary.readouterr().out == b"stop"
+    os.fstat(1)
+
+
+def test_cpu_is_pinned_before_the_worker_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads inherit it; pinning itself is tested with affinity."""
+    path = tmp_path / "s"
+    pinned: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        serving, "pin_to", lambda cpu: pinned.append((cpu, threading.active_count()))
+    )
+    before = threading.active_count()
+    with client_of(path, lambda sock: sock.sendall(b"stop")):
+        assert serve_until_signal(options(uds=str(path), stop_word=b"stop", cpu=1)) == 0
+    assert pinned == [(1, before + 1)]  # the client's thread
+
+
+def test_second_signal_leaves_a_hung_worker_behind(tmp_path: Path) -> None:
+    """128 + signal at once; a thread cannot be ended, and here it ends itself afterwards."""
+    path = tmp_path / "s"
+    go_on = threading.Event()
+
+    def hang(data: bytes) -> bytes:
+        go_on.wait()
+        return data
+
+    def act(sock: socket.socket) -> None:
+        sock.sendall(b"abc")
+        os.kill(os.getpid(), signal.SIGTERM)
+        with socket.socket(socket.AF_UNIX) as probe:
+            wait_until(lambda: probe.connect_ex(str(path)) != 0, "it drains")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        with client_of(path, act):
+            asked = options(uds=str(path), factory=as_factory(hang))
+            assert serve_until_signal(asked) == 128 + signal.SIGINT
+    finally:
+        go_on.set()
+
+
+def test_empty_stop_word_is_refused_before_anything_is_open(tmp_path: Path) -> None:
+    """And not at the first client."""
+    path, tee = tmp_path / "s", tmp_path / "tee"
+    with pytest.raises(SettingsError, match="the stop word is empty"):
+        serve_until_signal(options(uds=str(path), stop_word=b"", tee=str(tee)))
+    assert not path.exists()
+
+
+def test_busy_port_raises_and_leaves_nothing() -> None:
+    """OSError with both numbers of the address, which the command prints."""
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(OSError, match="Address already in use"):
+            serve_until_signal(options(port=port))
+
+
+def test_tee_that_cannot_be_opened_raises(tmp_path: Path) -> None:
+    """Before the server listens."""
+    with pytest.raises(FileNotFoundError):
+        serve_until_signal(options(tee=str(tmp_path / "no" / "file")))
+
+
+def test_tee_to_a_fifo_without_reader_raises(tmp_path: Path) -> None:
+    """It used to wait for one in open(), where no signal handler of asyncio's is heard."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(OSError, match="No such device or address"):
+        serve_until_signal(options(tee=str(fifo)))
+
+
+def test_tee_is_opened_for_blocking_writes(tmp_path: Path) -> None:
+    """A pipe that is full makes the worker wait; non-blocking, it would end the tee."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        writer = serving._open_tee(str(fifo))
+        try:
+            assert os.get_blocking(writer)
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
+
+
+# -- how it ends: `_run` with events in place of signals -----------------------------------------
+
+
+class FakeServer:
+    """Serves until it fails or is closed; drains as it was told."""
+
+    def __init__(self, drain: Any = True, serve: BaseException | None = None) -> None:
+        self.closed = 0
+        self.drain_result = drain
+        self.serve_error = serve
+        self.drained = asyncio.Event()
+
+    async def serve_forever(self) -> None:
+        if self.serve_error is not None:
+            raise self.serve_error
+        await asyncio.Event().wait()
+
+    async def drain(self) -> bool:
+        if self.drain_result == "never":
+            self.drained.set()
+            await asyncio.Event().wait()
+        if isinstance(self.drain_result, BaseException):
+            raise self.drain_result
+        return bool(self.drain_result)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    def statistics(self) -> Any:
+        return Server(limits=SMALL).statistics()
+
+
+async def run(server: Any, *, stop: bool = True, second: int | None = None) -> int:
+    stopping, forced, signals = asyncio.Event(), asyncio.Event(), [int(signal.SIGTERM)]
+    if stop:
+        stopping.set()
+    task = asyncio.create_task(serving._run(server, stopping, forced, signals))
+    if second is not None:
+        await server.drained.wait()
+        signals.append(second)
+        forced.set()
+    try:
+        return await task
+    finally:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for other in left:
+            other.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+@pytest.mark.asyncio(loop_factories=["epoll"])
+@pytest.mark.parametrize(("clean", "code"), [(True, 0), (False, 3)])
+async def test_drain_in_time_is_0_and_cut_is_3(clean: bool, code: int) -> None:
+    """What `Server.drain` returns decides."""
+    assert await run(FakeServer(drain=clean)) == code
+
+
+@pytest.mark.asyncio(loop_factories=["epoll"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_second_signal_closes_and_is_128_more(number: int) -> None:
+    """It does not wait for the drain; the last signal counts."""
+    server = FakeServer(drain="never")
+    assert await run(server, second=number) == 128 + number
+    assert server.closed == 1
+
+
+@pytest.mark.asyncio(loop_factories=["epoll"])
+async def test_hung_worker_is_3(caplog: pytest.LogCaptureFixture) -> None:
+    """The deadline cut what its processor had not answered."""
+    error = WorkerHung("a processor does not return")
+    assert await run(FakeServer(drain=error)) == 3
+    assert "a processor does not return" in caplog.text
+
+
+@pytest.mark.asyncio(loop_factories=["epoll"])
+async def test_dead_worker_is_1(caplog: pytest.LogCaptureFixture) -> None:
+    """Serving ends by itself, and says of what."""
+    assert await run(FakeServer(serve=WorkerDied("the worker died")), stop=False) == 1
+    assert "the worker died" in caplog.text
+
+
+@pytest.mark.asyncio(loop_factories=["epoll"])
+async def test_server_closed_by_somebody_else_is_1() -> None:
+    """Nobody asked for an end, so it is not a clean one."""
+
+    class Closed(FakeServer):
+        async def serve_forever(self) -> None:
+            return
+
+    assert await run(Closed(), stop=False) == 1
+
+
+@pytest.mark.asyncio(loop_factories=["epoll"])
+async def test_end_is_logged_with_counts(caplog: pytest.LogCaptureFixture) -> None:
+    """One line that says what was done."""
+    caplog.set_level(logging.INFO, "asyncrev")
+    assert await run(FakeServer()) == 0
+    assert "stopped: 0 connections, 0 bytes received, 0 replied, cut none" in caplog.text
+
+
+# -- the limit of open files -------------------------------------------------------------------
+
+
+class FakeRlimit:
+    """A process's RLIMIT_NOFILE."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> None:
+        self.now = (soft, hard)
+        self.refuses = False
+        monkeypatch.setattr(serving.resource, "getrlimit", lambda _: self.now)
+        monkeypatch.setattr(serving.resource, "setrlimit", self.set)
+
+    def set(self, _: int, pair: tuple[int, int]) -> None:
+        if self.refuses:
+            raise ValueError("not allowed to raise maximum limit")
+        self.now = pair
+
+
+INFINITY = resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "after"),
+    [
+        (2000, 4000, (2000, 4000)),  # enough
+        (INFINITY, INFINITY, (INFINITY, INFINITY)),
+        (100, 4000, (1064, 4000)),  # what is needed, not more
+        (100, INFINITY, (1064, INFINITY)),
+        (100, 1064, (1064, 1064)),
+    ],
+)
+def test_soft_limit_is_raised_as_far_as_needed(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    soft: int,
+    hard: int,
+    after: tuple[int, int],
+) -> None:
+    """For 1,000 connections and some that are none; without a word."""
+    fake = FakeRlimit(monkeypatch, soft, hard)
+    serving._raise_descriptor_limit(1000)
+    assert fake.now == after
+    assert not caplog.records
+
+
+def test_hard_limit_too_low_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes as far as it may, and tells both numbers."""
+    fake = FakeRlimit(monkeypatch, 100, 500)
+    serving._raise_descriptor_limit(1000)
+    assert fake.now == (500, 500)
+    assert "max_connections is 1000, but this process may open only 500" in caplog.text
+
+
+def test_limit_that_cannot_be_raised_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox may refuse; the message has the number."""
+    FakeRlimit(monkeypatch, 100, 500).refuses = True
+    with pytest.raises(LocalError, match="cannot raise the limit of open files to 500: not"):
+        serving._raise_descriptor_limit(1000)
