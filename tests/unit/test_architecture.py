@@ -1,0 +1,147 @@
+"""The layers hold, and the pages that speak of code speak of this code."""
+
+import ast
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from asyncrev.states import TABLES
+
+ROOT = pathlib.Path(__file__).parents[2]
+PACKAGE = ROOT / "asyncrev"
+DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+INVARIANTS = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+PURE = {"asyncio", "threading", "socket", "select", "time"}
+
+
+def levels() -> dict[str, int]:
+    """Return the level of each module, as docs/design.md tells it."""
+    found = {}
+    for level, names in re.findall(r"^\| L(\d) \| ([^|]*) \|", DESIGN, re.MULTILINE):
+        for name in re.findall(r"`(\w+)`", names):
+            found[name] = int(level)
+    return found
+
+
+def imports(module: str) -> tuple[set[str], set[str]]:
+    """Return the modules of asyncrev and the other packages that `module` imports anywhere."""
+    own, other = set(), set()
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "asyncrev":
+                own.add(rest or "__init__")
+            else:
+                other.add(package)
+    return own, other
+
+
+def reaches(module: str) -> set[str]:
+    """Return `module` and all of asyncrev that it imports, directly or not."""
+    seen: set[str] = set()
+    ahead = {module}
+    while ahead:
+        one = ahead.pop()
+        seen.add(one)
+        ahead |= imports(one)[0] - seen
+    return seen
+
+
+def test_design_names_every_module_once() -> None:
+    """A module that the layer table does not have is not placed yet."""
+    assert sorted(levels()) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_only_go_down(module: str) -> None:
+    """A module imports from its own level or from below."""
+    level = levels()
+    assert {name for name in imports(module)[0] if level[name] > level[module]} == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_make_no_circle(module: str) -> None:
+    """No module reaches itself again by way of those that it imports."""
+    assert not any(module in reaches(name) for name in imports(module)[0])
+
+
+@pytest.mark.parametrize("module", [name for name, level in levels().items() if level <= 1])
+def test_pure_modules_wait_for_nothing(module: str) -> None:
+    """The two lowest levels know neither threads nor sockets nor clocks."""
+    assert imports(module)[1] & PURE == set()
+
+
+@pytest.mark.parametrize("module", ["worker", "thread_face", "wakeups"])
+def test_worker_side_never_reaches_asyncio(module: str) -> None:
+    """The worker's half can be tested, and understood, without a loop."""
+    assert [name for name in reaches(module) if "asyncio" in imports(name)[1]] == []
+
+
+def test_protocol_knows_no_particular_loop_or_transport() -> None:
+    """BridgeProtocol must work on any."""
+    assert reaches("protocol") & {"loop", "transport", "write_side", "selector"} == set()
+
+
+@pytest.mark.parametrize(("package", "users"), [("click", {"cli"}), ("numpy", {"reverse"})])
+def test_third_parties_are_imported_in_one_place(package: str, users: set[str]) -> None:
+    """What is borrowed can be exchanged."""
+    assert {module for module in MODULES if package in imports(module)[1]} == users
+
+
+def test_embedding_imports_neither_click_nor_extras() -> None:
+    """A library user pays for no command line and needs no extra."""
+    code = "import asyncrev, sys; print(sorted({'click', 'uvloop'} & {*sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_design_shows_the_state_tables(name: str) -> None:
+    """The page has exactly the transitions of the code."""
+    section = re.search(rf"^\*\*{name}\*\*(.*?)(?=^\*\*|^##)", DESIGN, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    rows = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| ([A-Z_]+) \|", section[1], re.MULTILINE)
+    table = [(was.name, event.name, then.name) for (was, event), then in TABLES[name].items()]
+    assert rows == table
+
+
+def invariants() -> list[tuple[str, list[str], list[str]]]:
+    """Return number, modules and tests of each row of docs/invariants.md."""
+    rows = re.findall(r"^\| (I\d+) \|[^|]*\|([^|]*)\|([^|]*)\|", INVARIANTS, re.MULTILINE)
+    return [
+        (n, re.findall(r"`(\w+)", where), re.findall(r"`(\w+)`", tests)) for n, where, tests in rows
+    ]
+
+
+def test_every_invariant_is_listed() -> None:
+    """The code uses no number that the page does not explain."""
+    used = set()
+    for module in MODULES:
+        used |= set(re.findall(r"\bI\d+\b", (PACKAGE / f"{module}.py").read_text(encoding="utf-8")))
+    assert used == {number for number, _, _ in invariants()}
+
+
+@pytest.mark.parametrize(("number", "modules", "tests"), invariants(), ids=lambda v: str(v)[:4])
+def test_invariant_has_its_place_and_its_tests(
+    number: str, modules: list[str], tests: list[str]
+) -> None:
+    """The number stands in the code it names, and the tests it names exist."""
+    assert modules
+    for module in modules:
+        text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+        assert re.search(rf"\b{number}\b", text), module
+    defined = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py"))
+    assert tests
+    for test in tests:
+        assert re.search(rf"(def|class) {test}\b", defined), test
