@@ -8,12 +8,14 @@ import asyncio
 import asyncio.runners
 import gc
 import os
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
+import trustme
 
 from asyncrev import EpollEventLoop
 from tests.support import wait_until
@@ -73,6 +75,17 @@ def pytest_collection_finish() -> None:
 def loop_errors() -> list[dict[str, Any]]:
     """The contexts that loops' exception handlers got; a test that expects some clears them."""
     return _unhandled
+
+
+@pytest.fixture(scope="session")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS for a server, and for a client that trusts it."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
 
 
 def _descriptors() -> dict[int, str]:

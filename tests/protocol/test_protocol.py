@@ -2,12 +2,10 @@
 
 import asyncio
 import socket
-import ssl
 import threading
 from typing import Any
 
 import pytest
-import trustme
 
 from asyncrev import Bridge, BridgeProtocol, Limits, Reverse
 from asyncrev.errors import ProcessorError, SettingsError
@@ -70,17 +68,6 @@ async def test_client_with_bridge_protocol_answers_its_server() -> None:
             assert await in_thread(ask, far, b"palindrome") == b"emordnilap"
             await until(lambda: link.state is LinkState.LOST, "it is lost")
             assert transport.is_closing()
-
-
-@pytest.fixture(scope="module")
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """TLS for a server, and for a client that trusts it."""
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
 
 
 @on_all

@@ -5,14 +5,12 @@ import logging
 import pathlib
 import selectors
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import trustme
 
 import asyncrev
 from asyncrev import EpollEventLoop
@@ -304,17 +302,6 @@ async def test_slow_callback_of_a_protocol_is_reported_in_debug_mode(
 
 
 # -- TLS and sendfile ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """TLS for a server, and for a client that trusts it."""
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

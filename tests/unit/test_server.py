@@ -4,12 +4,10 @@ import asyncio
 import os
 import pathlib
 import socket
-import ssl
 import threading
 from typing import Any
 
 import pytest
-import trustme
 
 import asyncrev
 from asyncrev import Bridge, Server
@@ -133,17 +131,6 @@ def test_server_with_no_processor_is_refused() -> None:
 
 
 # -- TLS -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """TLS for a server, and for a client that trusts it."""
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
 
 
 @on_all
