@@ -1,7 +1,5 @@
 """The blocking face of the ring: what the worker thread sees of it."""
 
-from collections.abc import Callable
-
 from asyncrev.errors import ChannelClosed, LocalError
 from asyncrev.ring import Entry, Ring
 from asyncrev.wakeups import DrainSignal, Parker
@@ -36,17 +34,10 @@ class ThreadFace:
         Raises:
             ChannelClosed: the input is closed and every entry has been taken.
         """
-        ring, first_seq = self._ring, self._taken_seq
+        first_seq = self._taken_seq
         self._drains.request()  # ORDER: after the cursor (I6), before any sleep.
-        if ring.published_seq == first_seq:
-            self._wait(timeout_s)
-        end_seq = ring.published_seq  # one load: what comes later is for the next call
-        if end_seq == first_seq and ring.input_closed:
-            end_seq = ring.published_seq  # the last publish came before the close
-            if end_seq == first_seq:
-                raise ChannelClosed("the loop's side is closed and everything has been taken")
-        self._taken_seq = end_seq
-        return ring.entries_between(first_seq, end_seq)
+        end_seq = self._taken_seq = self._wait_published(timeout_s)
+        return self._ring.entries_between(first_seq, end_seq)
 
     def finish(self) -> None:
         """Hand the oldest taken entry, its result set, back to the loop.
@@ -68,14 +59,8 @@ class ThreadFace:
             ChannelClosed: the other side is closed and everything has been taken.
         """
         ring, seq = self._ring, self._taken_seq
-        if ring.published_seq == seq:
-            self._wait(timeout_s)
-        if ring.published_seq == seq:
-            # The last publish came before the close, so this order of looking misses nothing.
-            if ring.input_closed and ring.published_seq == seq:
-                raise ChannelClosed("the loop's side is closed and everything has been taken")
-            if ring.published_seq == seq:
-                raise TimeoutError(f"no buffer in {timeout_s} s")
+        if self._wait_published(timeout_s) == seq:
+            raise TimeoutError(f"no buffer in {timeout_s} s")
         self._taken_seq = seq + 1
         entry = ring.entries[seq % ring.slots]
         return entry.view[: entry.nbytes]
@@ -106,14 +91,25 @@ class ThreadFace:
         self._ring.output_closed = True
         self._drains.request()
 
-    def _wait(self, timeout_s: float | None) -> None:
-        if timeout_s is not None:
-            if timeout_s > 0:
-                self._parker.park(self._has_work, timeout_s)
-            return
-        park: Callable[[Callable[[], bool], float], bool] = self._parker.park
-        while not park(self._has_work, BACKSTOP_S):
-            pass
+    def _wait_published(self, timeout_s: float | None) -> int:
+        """Wait for an entry that is not taken; return the cursor, still the old after a timeout.
+
+        Raises:
+            ChannelClosed: the input is closed and every entry has been taken.
+        """
+        ring, parker = self._ring, self._parker
+        if ring.published_seq == self._taken_seq:
+            if timeout_s is None:
+                while not parker.park(self._has_work, BACKSTOP_S):
+                    pass
+            elif timeout_s > 0:
+                parker.park(self._has_work, timeout_s)
+        # ORDER: the flag before the cursor, because the last publish came before the close.
+        closed = ring.input_closed
+        published_seq = ring.published_seq
+        if closed and published_seq == self._taken_seq:
+            raise ChannelClosed("the loop's side is closed and everything has been taken")
+        return published_seq
 
     def _has_work(self) -> bool:
         return self._ring.published_seq != self._taken_seq or self._ring.input_closed
