@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -24,6 +25,18 @@ class Swapcase:
 
     def eof(self) -> None:
         return None
+
+
+def gated_swapcase() -> tuple[threading.Event, type[Swapcase]]:
+    """Return a gate, and a Swapcase that works only once the gate is set."""
+    gate = threading.Event()
+
+    class Gated(Swapcase):
+        def process(self, chunk: memoryview) -> bytes:
+            assert gate.wait(10)
+            return super().process(chunk)
+
+    return gate, Gated
 
 
 @dataclasses.dataclass

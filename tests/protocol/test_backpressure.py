@@ -10,7 +10,7 @@ import pytest
 
 from asyncrev import Limits
 from asyncrev.states import LinkState
-from tests.protocol.links import SMALL, Swapcase, in_thread, letters, reset, served
+from tests.protocol.links import SMALL, gated_swapcase, in_thread, letters, reset, served
 from tests.support import receive_all, receive_exactly, until
 
 on_all = pytest.mark.asyncio
@@ -62,14 +62,8 @@ async def test_slow_reader_stops_the_reading_and_loses_no_byte(unix: bool) -> No
 @on_all
 async def test_quota_of_a_connection_holds_while_the_worker_is_slow() -> None:
     """I8: no more entries and bytes in flight than the quota and the chunk that reached it."""
-    gate = threading.Event()
-
-    class Gated(Swapcase):
-        def process(self, chunk: memoryview) -> bytes:
-            assert gate.wait(10)
-            return super().process(chunk)
-
-    async with served(Gated) as server:
+    gate, gated = gated_swapcase()
+    async with served(gated) as server:
         client = server.connect()
         sending = asyncio.create_task(in_thread(client.sendall, letters(50_000)))
         await until(lambda: server.links and server.links[0]._pauses, "reading has paused")
@@ -123,14 +117,8 @@ async def test_sweep_cuts_a_peer_that_takes_nothing(caplog: pytest.LogCaptureFix
 @on_all
 async def test_sweep_finds_a_peer_that_was_reset_while_reading_is_paused() -> None:
     """Only our own transport notices by itself."""
-    gate = threading.Event()
-
-    class Gated(Swapcase):
-        def process(self, chunk: memoryview) -> bytes:
-            assert gate.wait(10)
-            return super().process(chunk)
-
-    async with served(Gated) as server:
+    gate, gated = gated_swapcase()
+    async with served(gated) as server:
         client = server.connect()
         await in_thread(client.sendall, letters(20_000))
         await until(lambda: server.links and server.links[0]._pauses, "reading has paused")
@@ -150,14 +138,8 @@ async def test_sweep_finds_a_peer_that_was_reset_while_reading_is_paused() -> No
 @pytest.mark.parametrize("state", ["before any byte", "mid-data", "paused", "half-closed"])
 async def test_reset_in_every_state_is_nobodys_traceback(state: str) -> None:
     """The connection is lost, its entries are settled, and the next one is served."""
-    gate = threading.Event()
-
-    class Gated(Swapcase):
-        def process(self, chunk: memoryview) -> bytes:
-            assert gate.wait(10)
-            return super().process(chunk)
-
-    async with served(Gated) as server:
+    gate, gated = gated_swapcase()
+    async with served(gated) as server:
         client = server.connect()
         await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "open")
         link = server.links[0]

@@ -2,12 +2,11 @@
 
 import asyncio
 import socket
-import threading
 
 import pytest
 
 from asyncrev.states import LinkState
-from tests.protocol.links import SMALL, Swapcase, in_thread, letters, served
+from tests.protocol.links import SMALL, gated_swapcase, in_thread, letters, served
 from tests.support import receive_all, receive_exactly, until
 
 on_all = pytest.mark.asyncio
@@ -34,14 +33,8 @@ async def test_drain_of_an_idle_connection_ends_it(unix: bool) -> None:
 @both_families
 async def test_drain_answers_what_the_kernel_holds(unix: bool) -> None:
     """Reading is paused by a slow worker, and most of the input was not read yet."""
-    gate = threading.Event()
-
-    class Gated(Swapcase):
-        def process(self, chunk: memoryview) -> bytes:
-            assert gate.wait(10)
-            return super().process(chunk)
-
-    async with served(Gated, unix=unix) as server:
+    gate, gated = gated_swapcase()
+    async with served(gated, unix=unix) as server:
         client = server.connect()
         await in_thread(client.sendall, letters(30_000))
         await until(lambda: server.links and server.links[0]._pauses, "reading has paused")

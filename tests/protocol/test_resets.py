@@ -1,12 +1,10 @@
 """protocol: what a peer's reset must not cause."""
 
-import threading
-
 import pytest
 
 from asyncrev import Limits
 from asyncrev.states import LinkState
-from tests.protocol.links import Swapcase, reset, served
+from tests.protocol.links import gated_swapcase, reset, served
 from tests.support import until, wait_until
 
 MANY = Limits(slots=64, slot_bytes=64, in_flight_entries=32)
@@ -17,14 +15,8 @@ async def test_reset_with_many_replies_on_their_way_is_not_a_line_of_log_each(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Thirty replies meet the lost connection in one drain; asyncio would warn from the fifth."""
-    gate = threading.Event()
-
-    class Gated(Swapcase):
-        def process(self, chunk: memoryview) -> bytes:
-            assert gate.wait(10)
-            return super().process(chunk)
-
-    async with served(Gated, MANY) as server:
+    gate, gated = gated_swapcase()
+    async with served(gated, MANY) as server:
         client = server.connect()
         client.sendall(b"x" * 64 * 30)
         await until(

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import threading
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 import asyncrev
 from asyncrev import EpollEventLoop, Limits
 from asyncrev.states import ServerState
-from tests.protocol.links import SMALL, Swapcase, in_thread, letters
+from tests.protocol.links import SMALL, Swapcase, gated_swapcase, in_thread, letters
 from tests.support import DEADLINE_S, receive_all, until
 
 on_all = pytest.mark.asyncio
@@ -63,14 +62,8 @@ async def test_drain_accepts_what_the_kernel_has_queued() -> None:
 @on_all
 async def test_drain_past_its_deadline_cuts_and_says_so() -> None:
     """A worker that is stuck until then; drains that wait meanwhile say the same."""
-    gate = threading.Event()
-
-    class Gated(Swapcase):
-        def process(self, chunk: memoryview) -> bytes:
-            assert gate.wait(10)
-            return super().process(chunk)
-
-    server = await asyncrev.serve("127.0.0.1", 0, processor=Gated, limits=SMALL)
+    gate, gated = gated_swapcase()
+    server = await asyncrev.serve("127.0.0.1", 0, processor=gated, limits=SMALL)
     with connect(server.port) as client:
         client.sendall(b"abc")
         await until(lambda: server.statistics().received_bytes, "it came")
@@ -84,14 +77,8 @@ async def test_drain_past_its_deadline_cuts_and_says_so() -> None:
 @on_all
 async def test_close_during_a_drain_ends_both() -> None:
     """What is open then is cut, and the drain says that it was not done."""
-    gate = threading.Event()
-
-    class Gated(Swapcase):
-        def process(self, chunk: memoryview) -> bytes:
-            assert gate.wait(10)
-            return super().process(chunk)
-
-    server = await asyncrev.serve("127.0.0.1", 0, processor=Gated, limits=SMALL)
+    gate, gated = gated_swapcase()
+    server = await asyncrev.serve("127.0.0.1", 0, processor=gated, limits=SMALL)
     with connect(server.port) as client:
         client.sendall(b"abc")
         await until(lambda: server.statistics().received_bytes, "it came")
