@@ -34,6 +34,8 @@ class Life(enum.Enum):
 
 OPEN, LOST = Life.OPEN, Life.LOST
 
+_MOST_PIECES = 1024  # IOV_MAX of Linux; with more, sendmsg fails
+
 
 class WriteSide(transports._FlowControlMixin, asyncio.Transport):
     """What of `EpollTransport` sends. The base brings asyncio's water marks.
@@ -56,6 +58,7 @@ class WriteSide(transports._FlowControlMixin, asyncio.Transport):
         super().__init__(extra, loop)
         self._sock = sock
         self._send = sock.send
+        self._sendmsg = sock.sendmsg
         self._life = OPEN
         self._backlog = bytearray()
         self._eof_written = False
@@ -106,8 +109,33 @@ class WriteSide(transports._FlowControlMixin, asyncio.Transport):
         self._maybe_pause_protocol()
 
     def writelines(self, list_of_data: Iterable[Bytes]) -> None:
-        """Send all the buffers, in order, with one system call if they fit."""
-        self.write(b"".join(list_of_data))
+        """Send all the buffers, in order, with one system call if they fit; as with `write`.
+
+        The buffers are not joined first: what the kernel takes at once is never copied here.
+        """
+        pieces = list(list_of_data)
+        if self._backlog or self._life is not OPEN or not 1 < len(pieces) <= _MOST_PIECES:
+            self.write(b"".join(pieces))
+            return
+        if self._eof_written or self._empty_waiter is not None:
+            self._refuse_write()
+        try:
+            sent_bytes = self._sendmsg(pieces)
+        except (BlockingIOError, InterruptedError):
+            sent_bytes = 0
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except OSError as error:
+            self._fatal_error(error, "Fatal write error on socket transport")
+            return
+        for piece in pieces:
+            view = memoryview(piece)
+            if sent_bytes < view.nbytes:
+                self._backlog += view.cast("B")[sent_bytes:]
+            sent_bytes = max(0, sent_bytes - view.nbytes)
+        if self._backlog:
+            self._watch((self._watched_events or 0) | WRITABLE)
+            self._maybe_pause_protocol()
 
     def write_eof(self) -> None:
         """Shut the sending side once the backlog has gone out."""

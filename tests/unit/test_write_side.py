@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncrev import EpollEventLoop
-from asyncrev.write_side import WriteSide
+from asyncrev.write_side import WriteSide, wake
 from tests.support import until
 from tests.unit.wires import Plain, on_epoll, receive, small_pair, turns, wire
 
@@ -139,6 +139,247 @@ async def test_writelines_sends_all_in_order_and_counts_for_the_water_marks() ->
         assert protocol.calls == ["made", "pause"]
         assert await receive(peer, 20) == b"abcd" + b"efgh" * 4
         await until(lambda: protocol.calls[-1] == "resume", "it resumed")
+
+
+# -- writelines ----------------------------------------------------------------------------------
+
+PIECES = [PATTERN[:5], bytearray(PATTERN[5:6]), b"", memoryview(PATTERN)[6:17], b"", PATTERN[17:20]]
+
+
+@on_epoll
+@pytest.mark.parametrize("k", range(21))
+async def test_writelines_when_the_kernel_takes_k_bytes_keeps_every_byte(k: int) -> None:
+    """I12: cut at every byte, between pieces and within them, empty ones among them."""
+    async with wire(Plain(), steps=[k, 0, 7]) as (transport, peer):
+        transport.writelines(PIECES)
+        assert transport.get_write_buffer_size() == 20 - k
+        transport.write(b"|")
+        assert await receive(peer, 21) == PATTERN[:20] + b"|"
+        await until(lambda: not transport.get_write_buffer_size(), "the backlog is out")
+
+
+@on_epoll
+async def test_writelines_goes_behind_a_backlog() -> None:
+    """I12: what would fit the kernel does not overtake."""
+    async with wire(Plain(), steps=[2, 100]) as (transport, peer):
+        transport.write(b"<first>")
+        transport.writelines(PIECES)
+        assert transport.get_write_buffer_size() == 25
+        assert await receive(peer, 27) == b"<first>" + PATTERN[:20]
+
+
+@on_epoll
+@pytest.mark.parametrize("k", [0, 1, 7, 4095, 4096, 4097, 8191])
+async def test_writelines_when_the_sources_are_overwritten_at_once_sends_the_old_bytes(
+    k: int,
+) -> None:
+    """I12: the memory is the caller's again as soon as `writelines` returns."""
+    source = bytearray(PATTERN[:8192])
+    view = memoryview(source)
+    async with wire(Plain(), steps=[k, 0, 1000]) as (transport, peer):
+        for _ in range(2):
+            source[:] = PATTERN[:8192]
+            transport.writelines([view[:4096], view[4096:]])
+            source[:] = b"!" * 8192
+        assert await receive(peer, 2 * 8192) == PATTERN[:8192] * 2
+
+
+@on_epoll
+@pytest.mark.parametrize("k", [0, 1, 5, 6, 59, 66, 100])
+async def test_writelines_of_views_of_any_item_counts_bytes(k: int) -> None:
+    """Lengths are of bytes, not of items or rows; a view may have no items at all."""
+    pieces = [
+        b"ab",
+        memoryview(array.array("I", range(4))),
+        memoryview(bytes(range(20))).cast("B", (4, 5)),
+        memoryview(bytearray(4)).cast("B", (2, 2))[2:],
+        memoryview(array.array("d")),
+        memoryview(bytes(range(24))).cast("d"),
+        array.array("H", range(2)),
+    ]
+    data = b"".join(memoryview(piece).tobytes() for piece in pieces)
+    async with wire(Plain(), steps=[k, 0, 11]) as (transport, peer):
+        transport.writelines(pieces)
+        transport.writelines(iter(pieces))
+        assert await receive(peer, 2 * len(data)) == data * 2
+
+
+@on_epoll
+@pytest.mark.parametrize("pieces", [[], [b""], [b"", b""], [memoryview(b"")] * 3])
+async def test_writelines_of_nothing_sends_nothing(pieces: list[Any]) -> None:
+    """No piece, or none that is not empty."""
+    async with wire(Plain()) as (transport, peer):
+        transport.writelines(pieces)
+        assert transport.get_write_buffer_size() == 0
+        transport.write(b"x")
+        assert await receive(peer, 1) == b"x"
+
+
+class Counting(socket.socket):
+    """Counts its calls; `sendmsg` fails with more pieces than the kernel takes."""
+
+    calls: list[str]
+
+    def send(self, data: Any, *flags: int) -> int:  # type: ignore[override]
+        self.calls.append("send")
+        return super().send(data)
+
+    def sendmsg(self, buffers: Any, *more: Any) -> int:  # type: ignore[override]
+        self.calls.append("sendmsg")
+        return super().sendmsg(buffers)
+
+
+@on_epoll
+@pytest.mark.parametrize(
+    ("count", "call"),
+    [(1, "send"), (2, "sendmsg"), (1024, "sendmsg"), (1025, "send"), (5000, "send")],
+)
+async def test_writelines_takes_one_system_call(count: int, call: str) -> None:
+    """More pieces than IOV_MAX are joined first, for the kernel would refuse them."""
+    pieces = [bytes([97 + number % 26]) for number in range(count)]
+    mine, peer = socket.socketpair()
+    counting = Counting(fileno=mine.detach())
+    counting.calls = []
+    counting.setblocking(False)
+    peer.setblocking(False)
+    loop = asyncio.get_running_loop()
+    protocol = Plain()
+    transport, _ = await loop.create_connection(lambda: protocol, sock=counting)
+    transport.writelines(pieces)
+    assert counting.calls == [call]
+    assert await receive(peer, count) == b"".join(pieces)
+    transport.close()
+    await until(lambda: "lost" in protocol.calls, "it is lost")
+    peer.close()
+
+
+@on_epoll
+async def test_writelines_into_the_least_send_buffer_keeps_every_byte() -> None:
+    """I12: a real kernel that takes a few kilobytes of many pieces."""
+    source = bytearray(PATTERN)
+    view = memoryview(source)
+    pieces = [view[start : start + 3001] for start in range(0, len(PATTERN), 3001)]
+    async with wire(Plain(), small_pair) as (transport, peer):
+        transport.writelines(pieces)
+        source[:] = bytes(len(source))
+        assert transport.get_write_buffer_size() > 200_000
+        assert await receive(peer, len(PATTERN)) == PATTERN
+
+
+@on_epoll
+@pytest.mark.parametrize("pieces", [[b"x"], [b"x", b"y"]], ids=["one", "two"])
+async def test_writelines_after_write_eof_raises(pieces: list[bytes]) -> None:
+    """As write does; nothing of it is sent."""
+    async with wire(Plain(keep_open=True)) as (transport, peer):
+        transport.writelines([b"fare", b"well"])
+        transport.write_eof()
+        with pytest.raises(RuntimeError, match="after write_eof"):
+            transport.writelines(pieces)
+        assert await receive(peer) == b"farewell"
+
+
+@on_epoll
+async def test_writelines_after_close_joins_the_backlog() -> None:
+    """As write does, and as asyncio does."""
+    protocol = Plain()
+    async with wire(protocol, steps=[0, 3]) as (transport, peer):
+        transport.write(b"0123")
+        transport.close()
+        transport.writelines([b"45", b"67"])
+        assert await receive(peer) == b"01234567"
+        await until(lambda: "lost" in protocol.calls, "it is lost")
+        assert protocol.error is None
+
+
+@on_epoll
+async def test_writelines_to_a_lost_connection_warns_from_the_fifth_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One call counts once, however many pieces it has."""
+    async with wire(Plain()) as (transport, _):
+        transport.abort()
+        with caplog.at_level(logging.WARNING, "asyncio"):
+            for _ in range(4):
+                transport.writelines([b"x", b"y"])
+            assert not caplog.records
+            transport.writelines([b"x", b"y"])
+        assert "socket.send() raised" in caplog.text
+        assert transport.get_write_buffer_size() == 0
+
+
+@on_epoll
+@pytest.mark.parametrize("wrong", ["text", 7, None])
+async def test_writelines_with_what_is_not_bytes_raises_and_sends_nothing(wrong: Any) -> None:
+    """Also not the pieces before it."""
+    async with wire(Plain()) as (transport, peer):
+        for pieces in ([wrong], [b"ab", wrong]):
+            with pytest.raises(TypeError, match="bytes-like"):
+                transport.writelines(pieces)
+        transport.write(b"x")
+        assert await receive(peer, 1) == b"x"
+
+
+class BrokenMessages(socket.socket):
+    """`sendmsg` raises."""
+
+    fails_with: BaseException = ConnectionResetError()
+
+    def sendmsg(self, buffers: Any, *more: Any) -> int:  # type: ignore[override]
+        raise self.fails_with
+
+
+@on_epoll
+@pytest.mark.parametrize("error", [ConnectionResetError(), BrokenPipeError(), SystemExit()])
+async def test_writelines_that_fails_loses_the_connection_without_a_report(
+    error: BaseException,
+) -> None:
+    """A peer's fault is nobody's traceback; SystemExit is for the interpreter."""
+    mine, peer = socket.socketpair()
+    broken = BrokenMessages(fileno=mine.detach())
+    broken.setblocking(False)
+    broken.fails_with = error
+    protocol = Plain()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(lambda: protocol, sock=broken)
+    if isinstance(error, SystemExit):
+        with pytest.raises(SystemExit):
+            transport.writelines([b"x", b"y"])
+        transport.close()
+    else:
+        transport.writelines([b"x", b"y"])
+    await until(lambda: "lost" in protocol.calls, "it is lost")
+    assert protocol.error is (error if isinstance(error, OSError) else None)
+    peer.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.binary(max_size=12), max_size=5), max_size=8),
+    st.lists(st.integers(0, 25), max_size=40),
+)
+def test_writelines_on_any_schedule_come_out_in_order(
+    writes: list[list[bytes]], steps: list[int]
+) -> None:
+    """I12: any pieces, any partial sends, mixed with plain writes; then the end."""
+
+    async def scenario() -> bytes:
+        async with wire(Plain(keep_open=True), steps=[*steps, 3]) as (transport, peer):
+            for index, pieces in enumerate(writes):
+                sources = [bytearray(piece) for piece in pieces]
+                transport.writelines([memoryview(source) for source in sources])
+                for source in sources:
+                    source[:] = b"!" * len(source)
+                transport.write(b"|")
+                if index % 3 == 0:
+                    await turns(1)
+            transport.close()
+            return await receive(peer)
+
+    with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
+        assert runner.run(scenario()) == b"".join(b"".join(pieces) + b"|" for pieces in writes)
+
+
+# -- water marks and ends ------------------------------------------------------------------------
 
 
 @on_epoll
@@ -324,6 +565,67 @@ async def test_system_exit_out_of_send_passes_through() -> None:
     transport.close()
     await turns()
     peer.close()
+
+
+@on_epoll
+async def test_system_exit_out_of_a_later_send_passes_through() -> None:
+    """Likewise when it is the backlog that goes."""
+    mine, peer = socket.socketpair()
+    broken = Broken(fileno=mine.detach())
+    broken.setblocking(False)
+    broken.fails_with = SystemExit()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(Plain, sock=broken)
+    transport.write(b"x")
+    with pytest.raises(SystemExit):
+        transport._write_backlog()
+    transport.abort()
+    await turns()
+    peer.close()
+
+
+@on_epoll
+async def test_sendfile_waits_for_the_backlog_and_refuses_writes(tmp_path: Any) -> None:
+    """I12: what `loop.sendfile` asks for; nothing goes between backlog and file."""
+    path = tmp_path / "file"
+    path.write_bytes(b"<file>")
+    loop = asyncio.get_running_loop()
+    for steps in ([100], [0, 2]):
+        async with wire(Plain(), steps=steps) as (transport, peer):
+            transport.write(b"before")
+            with path.open("rb") as file:
+                sending = asyncio.create_task(loop.sendfile(transport, file))
+                await turns(1)
+                for write in (transport.write, lambda data: transport.writelines([data, data])):
+                    with pytest.raises(RuntimeError, match="sendfile is in progress"):
+                        write(b"x")
+                with pytest.raises(RuntimeError, match="already set"):
+                    transport._make_empty_waiter()
+                assert await receive(peer, 12) == b"before<file>"
+                assert await sending == 6
+            transport.write(b"after")
+            assert await receive(peer, 5) == b"after"
+
+
+@on_epoll
+async def test_sendfile_that_is_cancelled_before_the_backlog_went_is_not_woken(
+    tmp_path: Any,
+) -> None:
+    """The backlog goes out all the same."""
+    path = tmp_path / "file"
+    path.write_bytes(b"<file>")
+    loop = asyncio.get_running_loop()
+    async with wire(Plain(), steps=[0, 0, 0, 2]) as (transport, peer):
+        transport.write(b"before")
+        with path.open("rb") as file:
+            sending = asyncio.create_task(loop.sendfile(transport, file))
+            await turns(1)
+            waiter = transport._empty_waiter
+            waiter.cancel()
+            wake(waiter)
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+        assert await receive(peer, 6) == b"before"
 
 
 class Unshuttable(socket.socket):

@@ -79,6 +79,9 @@ class Sipping(socket.socket):
             raise BlockingIOError
         return super().send(bytes(memoryview(data)[:step]))
 
+    def sendmsg(self, buffers: Iterable[Any], *more: Any) -> int:  # type: ignore[override]
+        return self.send(b"".join(buffers))
+
     def _next_step(self) -> int:
         if not hasattr(self, "_iterator"):
             self._iterator = iter(self.steps)
