@@ -13,6 +13,7 @@ from asyncrev.affinity import pin_to
 from asyncrev.endpoints import describe
 from asyncrev.errors import AsyncrevError, LocalError, WorkerHung
 from asyncrev.limits import Limits
+from asyncrev.log_output import BackgroundHandler, Descriptor
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server import Server
 from asyncrev.taps import StopWord, Tap, Tee, with_taps
@@ -34,6 +35,8 @@ EXIT_RUNTIME_ERROR = 1
 EXIT_USAGE = 2
 EXIT_DRAIN_CUT = 3
 EXIT_SIGNAL_BASE = 128  # a second signal cut the drain short; the shells' convention
+
+LAST_LINES_S = 0.5  # how long a stderr that nobody reads may hold up the end
 
 # Descriptors that are no connections: standard streams, listener, epoll, self-pipe, tee, modules.
 SPARE_DESCRIPTORS = 64
@@ -64,16 +67,23 @@ def serve_until_signal(options: ServeOptions) -> int:
         OSError: the address cannot be bound, or the tee's file not opened.
         LocalError: the UNIX path is somebody else's, or a setting cannot be used.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=options.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    _raise_descriptor_limit(options.limits.max_connections)
-    if options.cpu is not None:
-        pin_to(options.cpu)
-    with asyncio.Runner(loop_factory=options.loop_factory) as runner:
-        return runner.run(_serve(options))
+    log = _start_log(options.log_level)
+    try:
+        _raise_descriptor_limit(options.limits.max_connections)
+        if options.cpu is not None:
+            pin_to(options.cpu)
+        with asyncio.Runner(loop_factory=options.loop_factory) as runner:
+            return runner.run(_serve(options))
+    finally:
+        log.stop(LAST_LINES_S)
+
+
+def _start_log(level: str) -> BackgroundHandler:
+    output = logging.StreamHandler(Descriptor(2))
+    output.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = BackgroundHandler(output)
+    logging.basicConfig(level=level.upper(), handlers=[log])
+    return log
 
 
 async def _serve(options: ServeOptions) -> int:

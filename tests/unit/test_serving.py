@@ -134,7 +134,7 @@ def test_cpu_is_pinned_before_the_worker_starts(
     before = threading.active_count()
     with client_of(path, lambda sock: sock.sendall(b"stop")):
         assert serve_until_signal(options(uds=str(path), stop_word=b"stop", cpu=1)) == 0
-    assert pinned == [(1, before + 1)]  # the client's thread
+    assert pinned == [(1, before + 2)]  # the client's thread, and the log's
 
 
 def test_second_signal_leaves_a_hung_worker_behind(tmp_path: Path) -> None:
