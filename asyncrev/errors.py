@@ -8,6 +8,12 @@ __all__ = [
     "AsyncrevError",
     "BridgeStopped",
     "ChannelClosed",
+    "DeadlinePassed",
+    "FirstByteLate",
+    "FrameLate",
+    "FrameTooLarge",
+    "IdleTooLong",
+    "IncompleteFrame",
     "LocalError",
     "ProcessorError",
     "RemoteError",
@@ -27,7 +33,13 @@ class LocalError(AsyncrevError):
 
 
 class RemoteError(AsyncrevError):
-    """A peer did something that ends its connection."""
+    """A peer did something that ends its connection.
+
+    Attributes:
+        reason: under which such connections are counted (`ServerStatistics.cut`).
+    """
+
+    reason = "peer's fault"
 
 
 class SettingsError(LocalError, ValueError):
@@ -54,5 +66,43 @@ class WorkerHung(AsyncrevError):
     """The worker thread did not end in time: a processor does not return."""
 
 
-class WriteStalled(RemoteError):
+class FrameTooLarge(RemoteError):
+    """A peer announced, or sent, a longer frame than `Limits.max_frame_bytes`."""
+
+    reason = "frame too large"
+
+
+class IncompleteFrame(RemoteError):
+    """A peer ended its input within a frame."""
+
+    reason = "incomplete frame"
+
+
+class DeadlinePassed(RemoteError):
+    """A peer was too slow; the message names the deadline and its setting."""
+
+    reason = "deadline"
+
+
+class FirstByteLate(DeadlinePassed):
+    """A peer connected and sent nothing for `Limits.first_byte_timeout_s`."""
+
+    reason = "first byte deadline"
+
+
+class IdleTooLong(DeadlinePassed):
+    """A peer that was owed nothing sent nothing for `Limits.idle_timeout_s`."""
+
+    reason = "idle deadline"
+
+
+class FrameLate(DeadlinePassed):
+    """A peer did not finish a frame within `Limits.frame_timeout_s` of its beginning."""
+
+    reason = "frame deadline"
+
+
+class WriteStalled(DeadlinePassed):
     """A peer took no byte of its replies for the write-stall timeout."""
+
+    reason = "write stall"

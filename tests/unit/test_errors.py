@@ -3,7 +3,19 @@
 import pytest
 
 from asyncrev import errors
-from asyncrev.errors import AsyncrevError, LocalError, RemoteError, SettingsError
+from asyncrev.errors import (
+    AsyncrevError,
+    DeadlinePassed,
+    FirstByteLate,
+    FrameLate,
+    FrameTooLarge,
+    IdleTooLong,
+    IncompleteFrame,
+    LocalError,
+    RemoteError,
+    SettingsError,
+    WriteStalled,
+)
 
 
 def test_all_names_every_error_of_the_module() -> None:
@@ -25,3 +37,21 @@ def test_error_has_the_one_base_and_at_most_one_side(name: str) -> None:
 def test_settings_error_is_a_value_error() -> None:
     """Who validates settings generically catches it without knowing us."""
     assert issubclass(SettingsError, ValueError)
+
+
+def test_every_fault_of_a_peer_has_a_reason_of_its_own() -> None:
+    """Connections are counted under it; two that share one could not be told apart."""
+    kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, RemoteError)]
+    reasons = [kind.reason for kind in kinds]
+    assert len(reasons) == len(set(reasons)) == 8
+    assert all("reason" in vars(kind) for kind in kinds)  # none has only what it inherits
+
+
+def test_deadlines_can_be_caught_together() -> None:
+    """Whoever logs slow peers apart from wrong ones."""
+    late = {
+        v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, DeadlinePassed)
+    }
+    assert late == {DeadlinePassed, FirstByteLate, FrameLate, IdleTooLong, WriteStalled}
+    assert not issubclass(FrameTooLarge, DeadlinePassed)
+    assert not issubclass(IncompleteFrame, DeadlinePassed)
