@@ -104,7 +104,7 @@ class Ring:
         self.entries = [Entry() for _ in range(slots)]
         self.published_seq = 0  # writer: loop; reader: worker
         self.processed_seq = 0  # writer: worker; reader: loop
-        self.released_seq = 0  # writer: loop; reader: worker (statistics only)
+        self.released_seq = 0  # writer: loop; reader: worker (I18)
         self.input_closed = False  # writer: whoever stops first; readers: both
         self.output_closed = False  # writer: worker; reader: loop
 
@@ -183,4 +183,5 @@ class Ring:
         for entry in self.entries_between(seq, seq + nentries):
             entry.owner = entry.result = entry.error = None
             self.free_views.append(entry.view)
+        # ORDER: after the results are dropped; this store gives lent blocks back (I18).
         self.released_seq = seq + nentries

@@ -1,0 +1,242 @@
+"""The pool: blocks in which the worker puts frames together that span chunks.
+
+Theory of operation. A block is in one of three places. *Leased*: somebody on the worker's thread
+writes into it. *Lent*: the result of an entry is a view of it, so the loop reads it until it has
+released that entry; only then the block can be claimed back. *Kept*: given back, and ready for
+the next lease of its class, so that nothing is allocated in steady state.
+
+  I18  a lent block is not used again before the entry whose reply is in it has been released
+
+How much may be leased is decided on the loop, before bytes are received. So the pool refuses
+nothing: it holds what is in use, and keeps more only while all of it is within `most_bytes`.
+"""
+
+import mmap
+import sys
+from collections import defaultdict, deque
+from typing import Protocol
+
+from asyncrev.errors import LocalError, SettingsError
+
+__all__ = ["LEAST_BLOCK_BYTES", "Block", "Cursors", "Pool", "class_bytes"]
+
+LEAST_BLOCK_BYTES = 256
+
+# The largest power of two that a length can be on this machine.
+_MOST_BLOCK_BYTES = sys.maxsize // 2 + 1
+
+# From here on a block is a mapping of its own. The allocator may hold on to memory that it was
+# given back, and a bytearray is zeroed, hence resident, at once. A mapping has pages only where
+# it was touched, and all of them return to the system when it is dropped.
+_MAPPED_FROM_BYTES = 64 * 1024
+
+
+def class_bytes(nbytes: int) -> int:
+    """Return the smallest power of two that is at least `nbytes` and LEAST_BLOCK_BYTES.
+
+    Thread: any.
+
+    Raises:
+        LocalError: no block can be that long; gives what is allowed.
+    """
+    if LEAST_BLOCK_BYTES < nbytes <= _MOST_BLOCK_BYTES:
+        return 1 << (nbytes - 1).bit_length()
+    if 0 <= nbytes <= LEAST_BLOCK_BYTES:
+        return LEAST_BLOCK_BYTES
+    raise LocalError(f"a block of {nbytes} bytes; it must have 0 to {_MOST_BLOCK_BYTES}")
+
+
+class Cursors(Protocol):
+    """What the pool wants to know of the ring."""
+
+    processed_seq: int  # while the worker works on an entry, that entry's sequence
+    released_seq: int  # the loop is done with the results of all entries below
+
+
+class Block:
+    """One piece of the pool's memory.
+
+    Attributes:
+        storage: what `view` is a view of.
+        view: all of it: writable, contiguous, format "B". What was in it before is still there,
+            other connections' bytes too. Valid until the block is given back; of a lent block,
+            until its entry is released.
+        nbytes: its length, a power of two.
+        leased: neither lent nor given back. Written by the pool.
+        lent_seq: the entry whose result is a view of it, once lent. Written by the pool.
+    """
+
+    __slots__ = ("leased", "lent_seq", "nbytes", "storage", "view")
+
+    def __init__(self, nbytes: int) -> None:
+        self.storage: mmap.mmap | bytearray
+        if nbytes >= _MAPPED_FROM_BYTES:
+            # Private, or a process that is forked off would write into the same block.
+            self.storage = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        else:
+            self.storage = bytearray(nbytes)
+        self.view = memoryview(self.storage)
+        self.nbytes = nbytes
+        self.leased = False
+        self.lent_seq = 0
+
+
+class Pool:
+    """Blocks in power-of-two classes. Thread: worker, all methods; any may read the counters.
+
+    Attributes:
+        in_use_bytes: leased and lent.
+        in_use_high_bytes: the most that `in_use_bytes` ever was.
+        kept_bytes: given back and ready for reuse. With `in_use_bytes` it is at most
+            `most_bytes`; when that much is in use already, nothing is kept.
+        lent_bytes: lent and not yet claimed back; a part of `in_use_bytes`.
+        allocations: blocks ever made.
+        leases: blocks ever leased, those that `grow` needed included.
+        reclaimed: blocks that ever came back from being lent.
+    """
+
+    __slots__ = (
+        "_cursors",
+        "_kept",
+        "_lent",
+        "_most_bytes",
+        "allocations",
+        "in_use_bytes",
+        "in_use_high_bytes",
+        "kept_bytes",
+        "leases",
+        "lent_bytes",
+        "reclaimed",
+    )
+
+    def __init__(self, cursors: Cursors, most_bytes: int) -> None:
+        """Start empty.
+
+        Raises:
+            SettingsError: `most_bytes` is below 0.
+        """
+        if most_bytes < 0:
+            raise SettingsError(f"most_bytes of a pool is {most_bytes}; it must be >= 0")
+        self._cursors = cursors
+        self._most_bytes = most_bytes
+        # By class; what was given back last is at the right end.
+        self._kept: defaultdict[int, deque[Block]] = defaultdict(deque)
+        self._lent: deque[Block] = deque()  # in the order of their entries
+        self.in_use_bytes = 0
+        self.in_use_high_bytes = 0
+        self.kept_bytes = 0
+        self.lent_bytes = 0
+        self.allocations = 0
+        self.leases = 0
+        self.reclaimed = 0
+
+    def lease(self, nbytes: int) -> Block:
+        """Return a block of `class_bytes(nbytes)`, to be given back or lent once.
+
+        Thread: worker. The block given back last comes first: its memory is still in the cache.
+
+        Raises:
+            LocalError: no block can be that long; gives what is allowed.
+            MemoryError, OSError: the system has no memory for a new block; nothing is leased.
+        """
+        block_bytes = class_bytes(nbytes)
+        kept = self._kept[block_bytes]
+        if not kept:
+            self.reclaim()
+        if kept:
+            block = kept.pop()
+            self.kept_bytes -= block_bytes
+        else:
+            self._make_room(block_bytes)
+            block = Block(block_bytes)
+            self.allocations += 1
+        block.leased = True
+        self.leases += 1
+        self.in_use_bytes += block_bytes
+        if self.in_use_bytes > self.in_use_high_bytes:
+            self.in_use_high_bytes = self.in_use_bytes
+        return block
+
+    def grow(self, block: Block, held_bytes: int, nbytes: int) -> Block:
+        """Return a block for `nbytes` that begins with the first `held_bytes` of `block`.
+
+        Thread: worker. It is `block` itself when that is long enough; else `block` is given
+        back, and its view void. Both are in use while bytes are copied.
+
+        Raises:
+            LocalError: `block` is not leased, does not have `held_bytes`, or none can have
+                `nbytes`; then `block` stays as it was.
+            MemoryError, OSError: as with `lease`; `block` stays leased.
+        """
+        if not block.leased:
+            raise LocalError(f"grow of a block of {block.nbytes} bytes that is not leased")
+        if not 0 <= held_bytes <= block.nbytes:
+            raise LocalError(f"grow with {held_bytes} bytes held; the block has {block.nbytes}")
+        if 0 <= nbytes <= block.nbytes:
+            return block
+        larger = self.lease(nbytes)
+        larger.view[:held_bytes] = block.view[:held_bytes]
+        self.give_back(block)
+        return larger
+
+    def give_back(self, block: Block) -> None:
+        """Take a leased block back. Its view is void from here on.
+
+        Thread: worker.
+
+        Raises:
+            LocalError: it is not leased: lent, or given back before.
+        """
+        if not block.leased:
+            raise LocalError(f"give_back of a block of {block.nbytes} bytes that is not leased")
+        block.leased = False
+        self._keep(block)
+
+    def lend(self, block: Block) -> None:
+        """Let the loop read a leased block until it releases the entry being worked on.
+
+        Thread: worker, while it works on the entry whose result is a view of `block`.
+
+        Raises:
+            LocalError: it is not leased: lent, or given back before.
+        """
+        if not block.leased:
+            raise LocalError(f"lend of a block of {block.nbytes} bytes that is not leased")
+        block.leased = False
+        block.lent_seq = self._cursors.processed_seq
+        self._lent.append(block)
+        self.lent_bytes += block.nbytes
+
+    def reclaim(self) -> None:
+        """Take back every lent block whose entry has been released.
+
+        Thread: worker, before each batch. Cheap when nothing is lent.
+        """
+        lent = self._lent
+        if not lent:
+            return
+        # ORDER: the loop lets go of an entry's result before the store that this load sees (I18).
+        released_seq = self._cursors.released_seq
+        while lent and lent[0].lent_seq < released_seq:
+            block = lent.popleft()
+            self.lent_bytes -= block.nbytes
+            self.reclaimed += 1
+            self._keep(block)
+
+    def _keep(self, block: Block) -> None:
+        """Move a block out of use: to the kept ones, or away when too much is held."""
+        held_bytes = self.in_use_bytes + self.kept_bytes
+        self.in_use_bytes -= block.nbytes
+        if held_bytes <= self._most_bytes:
+            self.kept_bytes += block.nbytes
+            self._kept[block.nbytes].append(block)
+
+    def _make_room(self, block_bytes: int) -> None:
+        """Drop kept blocks, largest first, until a new one of `block_bytes` fits in."""
+        over_bytes = self.in_use_bytes + self.kept_bytes + block_bytes - self._most_bytes
+        for kept_block_bytes in sorted(self._kept, reverse=True):
+            kept = self._kept[kept_block_bytes]
+            while kept and over_bytes > 0:
+                kept.popleft()  # the one that is longest out of use
+                self.kept_bytes -= kept_block_bytes
+                over_bytes -= kept_block_bytes
