@@ -5,19 +5,26 @@
        FIFO of waiters; while somebody waits there is no free slot, so nobody overtakes
   I10  a lane's spill goes in before its end of input, and that before its close
 
+A framed lane needs room in the pool's budget besides, see `budget`. And it is read in pieces
+that take about CHUNK_CALLS calls of its processor, as far as its last chunks tell: 256 KiB of
+empty lines would keep the worker, and everybody behind them, for a quarter of a second.
+
 asyncio closes a connection whose `get_buffer` returns an empty view, and neither pausing nor
 closing is safe inside it; hence a spill buffer that is always there, instead of a refusal.
 """
 
 import collections
 
+from asyncrev.budget import Budget
 from asyncrev.errors import LocalError
 from asyncrev.lane import Lane
-from asyncrev.limits import Limits
+from asyncrev.limits import LEAST_READ_BYTES, Limits
 from asyncrev.loop_face import LoopFace
-from asyncrev.ring import CLOSE, DATA, EOF, Ring
+from asyncrev.ring import CLOSE, DATA, EOF, Entry, Ring
 
 __all__ = ["Admission"]
+
+CHUNK_CALLS = 1024  # about a millisecond of a light function
 
 
 class Admission:
@@ -32,6 +39,7 @@ class Admission:
         "_ring",
         "_spill_view",
         "_waiters",
+        "budget",
         "spills",
     )
 
@@ -45,12 +53,13 @@ class Admission:
         self._claimed_by: Lane | None = None
         self._claimed_spill = False
         self._waiters: collections.deque[Lane] = collections.deque()
+        self.budget = Budget(limits)
         self.spills = 0
 
     @property
     def waiting_lanes(self) -> int:
-        """How many lanes wait for a slot."""
-        return len(self._waiters)
+        """How many lanes wait for a slot, or for room."""
+        return len(self._waiters) + self.budget.waiting_lanes
 
     def claim(self, lane: Lane) -> memoryview:
         """Return where `lane`'s next input goes: writable, contiguous, never empty.
@@ -61,9 +70,14 @@ class Admission:
         ring = self._ring
         if ring.free_views and not ring.input_closed:
             self._claimed_spill = False
-            return ring.free_views[-1]  # what `try_claim` returns, a call less
-        self._claimed_spill = True
-        return self._spill_view
+            view = ring.free_views[-1]  # what `try_claim` returns, a call less
+        else:
+            self._claimed_spill = True
+            view = self._spill_view
+        if lane.framing is None:
+            return view
+        most_bytes = self.budget.room_bytes(lane, lane.read_bytes)
+        return view if most_bytes >= view.nbytes else view[:most_bytes]
 
     def publish(self, lane: Lane, nbytes: int) -> bool:
         """Hand the first `nbytes` of the claimed view on; return whether `lane` may go on.
@@ -77,18 +91,23 @@ class Admission:
         if self._claimed_by is not lane:
             raise LocalError("publish by a lane that was not the last to claim")
         self._claimed_by = None
+        lane.look_at_s = 0.0
         if self._claimed_spill or lane.waits_for_slot:
             self._spill(lane, nbytes)
+            if lane.framing is not None:
+                self.budget.charge(lane)
             return False
         self._ring.publish(lane, DATA, nbytes)
         if not self._face.flush_is_due:
             self._face.flush_soon()
         entries = lane.in_flight_entries = lane.in_flight_entries + 1
         in_flight_bytes = lane.in_flight_bytes = lane.in_flight_bytes + nbytes
-        if entries < self._most_entries and in_flight_bytes < self._most_bytes:
-            return True
-        lane.waits_for_credit = True
-        return False
+        has_credit = entries < self._most_entries and in_flight_bytes < self._most_bytes
+        if lane.framing is not None and not self.budget.charge(lane):
+            has_credit = False
+        if not has_credit:
+            lane.waits_for_credit = True
+        return has_credit
 
     def publish_eof(self, lane: Lane) -> None:
         """Put the end of `lane`'s input behind all of it."""
@@ -102,29 +121,69 @@ class Admission:
         lane.close_waits = True
         self._feed_or_wait(lane)
 
-    def settle(self, lane: Lane, nbytes: int) -> bool:
-        """Count one entry of `lane` as back; return whether the lane now gets its credit (I8)."""
+    def settle(self, lane: Lane, entry: Entry) -> bool:
+        """Count `entry` of `lane` as back; return whether the lane now gets its credit (I8)."""
         lane.in_flight_entries -= 1
-        lane.in_flight_bytes -= nbytes
+        lane.in_flight_bytes -= entry.nbytes
+        if lane.framing is not None:
+            return self._settle_framed(lane, entry)
         if not lane.waits_for_credit or lane.waits_for_slot or self._over_half(lane):
             return False
         lane.waits_for_credit = False
         return True
 
+    def set_excess(self, lane: Lane, excess_bytes: int) -> bool:
+        """Note how far the unsent replies of framed `lane` are above its high water.
+
+        Return whether the lane gets its credit by it.
+        """
+        self.budget.set_excess(lane, excess_bytes)
+        if lane.waits_for_credit and not lane.waits_for_slot:
+            return self._may_read(lane)
+        return False
+
     def serve_waiters(self) -> list[Lane]:
-        """Give free slots to who waits, in turn; return the lanes that may read on."""
+        """Give free slots and room to who waits, in turn; return the lanes that may read on."""
         waiters, served = self._waiters, []
         while waiters and self._feed(waiters[0]):
             lane = waiters.popleft()
             lane.waits_for_slot = False
-            lane.waits_for_credit = self._over_half(lane)
-            if not lane.waits_for_credit:
+            if self._may_read(lane):
+                served.append(lane)
+        for lane in self.budget.serve_waiters():
+            if lane.waits_for_credit and self._may_read(lane):
                 served.append(lane)
         return served
 
     def forget_waiters(self) -> None:
         """Drop who waits: there will be no free slot any more."""
         self._waiters.clear()
+        self.budget.forget_waiters()
+
+    def _settle_framed(self, lane: Lane, entry: Entry) -> bool:
+        if entry.kind is CLOSE:
+            self.budget.forget(lane)
+        elif not lane.abandoned:  # else what the worker holds stays reserved until the close
+            lane.carry_bytes = entry.carry_bytes
+            lane.frame_seq = entry.frame_seq
+            self._adapt_read(lane, entry)
+            if lane.waits_for_credit and not lane.waits_for_slot:
+                return self._may_read(lane)
+            self.budget.charge(lane)
+        return False
+
+    def _adapt_read(self, lane: Lane, entry: Entry) -> None:
+        if entry.calls > CHUNK_CALLS:
+            shorter_bytes = entry.nbytes * CHUNK_CALLS // entry.calls
+            lane.read_bytes = max(LEAST_READ_BYTES, min(lane.read_bytes, shorter_bytes))
+        elif entry.calls <= CHUNK_CALLS // 2 and entry.nbytes == lane.read_bytes:
+            lane.read_bytes = min(2 * lane.read_bytes, self._ring.slot_bytes)
+
+    def _may_read(self, lane: Lane) -> bool:
+        """Give `lane`, which waits for no slot, its credit if it may have it; return whether."""
+        has_room = lane.framing is None or self.budget.charge(lane)
+        lane.waits_for_credit = lane.waits_for_slot or not has_room or self._over_half(lane)
+        return not lane.waits_for_credit
 
     def _over_half(self, lane: Lane) -> bool:
         return (

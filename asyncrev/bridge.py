@@ -14,13 +14,23 @@ from types import TracebackType
 from typing import Self
 
 from asyncrev.admission import Admission
-from asyncrev.errors import BridgeStopped, LocalError, WorkerDied, WorkerHung
+from asyncrev.errors import (
+    BridgeStopped,
+    LocalError,
+    RemoteError,
+    SettingsError,
+    WorkerDied,
+    WorkerHung,
+)
+from asyncrev.framing import Framing
 from asyncrev.lane import Lane, Sink
 from asyncrev.limits import Limits
 from asyncrev.loop_face import LoopFace
+from asyncrev.pool import Pool
 from asyncrev.processors import ProcessorFactory
 from asyncrev.ring import CLOSE, EOF, Entry, Ring
-from asyncrev.statistics import BridgeStatistics
+from asyncrev.statistics import BridgeStatistics, PoolStatistics
+from asyncrev.sweep import Sweep
 from asyncrev.thread_face import ThreadFace
 from asyncrev.wakeups import Parker
 from asyncrev.worker import Worker
@@ -31,9 +41,6 @@ logger = logging.getLogger("asyncrev")
 
 # 64 sends take about 0.5 ms, so other callbacks of the loop wait no longer for a full ring.
 DRAIN_ENTRIES = 64
-
-SWEEP_S = 1.0
-SWEEP_LANES = 256  # of one turn: 0.3 ms
 
 
 class Bridge:
@@ -49,13 +56,16 @@ class Bridge:
         self._parker = Parker()
         self._face = LoopFace(self._ring, self._parker)
         thread_face = ThreadFace(self._ring, self._parker, self._face.signal)
-        self._worker = Worker(thread_face, self._ring.storage, self._on_worker_end, name=name)
+        self._pool = Pool(self._ring, self.limits.pool_bytes)
+        self._worker = Worker(
+            thread_face, self._ring.storage, self._pool, self._on_worker_end, name=name
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self.admission = Admission(self._ring, self._face, self.limits)
         self._lanes: set[Lane] = set()
-        self._sweep_timer: asyncio.Handle | None = None
+        self._sweep = Sweep(self._lanes, self._look, self.limits.shortest_deadline_s)
         self._slots_in_use_high = 0
         self._processor_errors = 0
 
@@ -153,24 +163,55 @@ class Bridge:
 
     # -- lanes -----------------------------------------------------------------------------
 
-    def open(self, sink: Sink, factory: ProcessorFactory, *, views_allowed: bool) -> Lane:
+    def open(
+        self,
+        sink: Sink,
+        factory: ProcessorFactory,
+        *,
+        views_allowed: bool,
+        framing: Framing | None = None,
+        max_frame_bytes: int | None = None,
+    ) -> Lane:
         """Return a new lane whose replies go to `sink`.
 
-        With `views_allowed` a reply may be a view of the ring, valid until `on_reply` returns;
-        without it replies are bytes.
+        With `views_allowed` a reply may be a view, valid until `on_reply` returns; without it
+        replies are bytes. With `framing` the processor gets a frame at a time, of at most
+        `max_frame_bytes`, by default that of `limits`.
 
         Raises:
             BridgeStopped: the bridge does not run.
+            SettingsError: its pool has no room for frames of `max_frame_bytes`.
         """
         if self._loop is None or self._ring.input_closed or self._running_ended():
             raise BridgeStopped(
                 "the bridge was never started" if self._loop is None else "the bridge is stopped"
             )
-        lane = Lane(sink, factory, views_allowed=views_allowed)
+        if max_frame_bytes is None:
+            max_frame_bytes = self.limits.max_frame_bytes
+        elif framing is not None:
+            self.check_frame_limit(max_frame_bytes)
+        lane = Lane(
+            sink,
+            factory,
+            views_allowed=views_allowed,
+            framing=framing,
+            max_frame_bytes=max_frame_bytes,
+        )
         self._lanes.add(lane)
-        if self._sweep_timer is None:
-            self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+        self._sweep.start(self._loop)
         return lane
+
+    def check_frame_limit(self, max_frame_bytes: int) -> None:
+        """Check that this bridge takes frames of `max_frame_bytes`.
+
+        Raises:
+            SettingsError: its own limit is lower, so its pool may have no room for them.
+        """
+        if max_frame_bytes > self.limits.max_frame_bytes:
+            raise SettingsError(
+                f"max_frame_bytes is {max_frame_bytes}; the limits of this bridge allow "
+                f"{self.limits.max_frame_bytes}"
+            )
 
     def close_lane(self, lane: Lane) -> None:
         """Give `lane` up: its sink is called no more, its unprocessed input is not processed."""
@@ -183,9 +224,20 @@ class Bridge:
         else:
             self.admission.publish_close(lane)
 
+    def set_excess(self, lane: Lane, excess_bytes: int) -> None:
+        """Note that the unsent replies of a framed lane are that far above its high water.
+
+        They count against the pool, as the frames did that they answer.
+        """
+        credit = self.admission.set_excess(lane, excess_bytes)
+        if credit and lane.sink is not None:
+            self._tell(lane, lane.sink.on_credit)
+        if self.admission.budget.waiting_lanes and self._loop is not None:
+            self._loop.call_soon(self._serve_waiters)
+
     def statistics(self) -> BridgeStatistics:
         """Return the counters as they are now. Thread: any; other than on the loop, not exact."""
-        ring, worker = self._ring, self._worker
+        ring, worker, budget = self._ring, self._worker, self.admission.budget
         return BridgeStatistics(
             published=ring.published_seq,
             processed=ring.processed_seq,
@@ -193,6 +245,18 @@ class Bridge:
             slots_in_use_high=self._slots_in_use_high,
             lanes=len(self._lanes),
             waiting_lanes=self.admission.waiting_lanes,
+            pool=PoolStatistics(
+                in_use_bytes=self._pool.in_use_bytes,
+                in_use_high_bytes=self._pool.in_use_high_bytes,
+                kept_bytes=self._pool.kept_bytes,
+                allocations=self._pool.allocations,
+                leases=self._pool.leases,
+                reclaimed=self._pool.reclaimed,
+                reserved_bytes=budget.reserved_bytes,
+                reserved_high_bytes=budget.reserved_high_bytes,
+                refused=budget.refusals,
+                waiting_lanes=budget.waiting_lanes,
+            ),
             spills=self.admission.spills,
             worker_batches=worker.batches,
             worker_largest_batch=worker.largest_batch,
@@ -216,14 +280,17 @@ class Bridge:
             for entry in entries:
                 settled += 1
                 lane: Lane = entry.owner
-                credit = settle(lane, entry.nbytes)
+                credit = settle(lane, entry)
                 sink = lane.sink
-                if sink is None or entry.error is not None:
+                if sink is None:
                     self._settle_without_reply(lane, entry)
                     continue
                 try:
                     if entry.result:
                         sink.on_reply(entry.result)
+                    if entry.error is not None:
+                        self._settle_without_reply(lane, entry)
+                        continue
                     if lane.abandoned:
                         continue
                     if entry.kind is EOF:
@@ -236,10 +303,13 @@ class Bridge:
         finally:
             ring.release(settled)  # also when a KeyboardInterrupt ends this: no reply goes twice
         if self.admission.waiting_lanes:
-            for lane in self.admission.serve_waiters():
-                if lane.sink is not None and not lane.abandoned:
-                    self._tell(lane, lane.sink.on_credit)
+            self._serve_waiters()
         return ring.processed_seq != ring.released_seq
+
+    def _serve_waiters(self) -> None:
+        for lane in self.admission.serve_waiters():
+            if lane.sink is not None and not lane.abandoned:
+                self._tell(lane, lane.sink.on_credit)
 
     def _settle_without_reply(self, lane: Lane, entry: Entry) -> None:
         error = entry.error
@@ -247,11 +317,11 @@ class Bridge:
             self._lanes.discard(lane)
         if error is None:
             return
-        self._processor_errors += 1
+        self._processor_errors += not isinstance(error, RemoteError)
         if lane.sink is not None:
             lane.abandoned = True  # no reply, end or credit follows an error
             self._tell(lane, lane.sink.on_error, error)
-        else:
+        elif not isinstance(error, RemoteError):
             self._report("a processor failed after its connection had gone", error)
 
     # -- ends ------------------------------------------------------------------------------
@@ -288,8 +358,7 @@ class Bridge:
             self._ended.set_result(None)
         self._face.unbind()
         self._face.close()
-        if self._sweep_timer is not None:
-            self._sweep_timer.cancel()
+        self._sweep.stop()
         told: BaseException = BridgeStopped("the bridge was stopped while this was open")
         if error is not None:
             self._error = told = WorkerDied(f"the worker thread died of {error!r}")
@@ -302,23 +371,9 @@ class Bridge:
                 self._tell(lane, sink.on_error, told)
         self._lanes.clear()
 
-    def _sweep(self) -> None:
-        self._sweep_rest(list(self._lanes))
-
-    def _sweep_rest(self, lanes: list[Lane]) -> None:
-        assert self._loop is not None
-        now_s = self._loop.time()
-        for lane in lanes[-SWEEP_LANES:]:
-            if lane.sink is not None:
-                self._tell(lane, lane.sink.on_sweep, now_s)
-        del lanes[-SWEEP_LANES:]
-        self._sweep_timer = None
-        if self._running_ended():
-            return
-        if lanes:
-            self._sweep_timer = self._loop.call_soon(self._sweep_rest, lanes)
-        elif self._lanes:
-            self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+    def _look(self, lane: Lane, now_s: float) -> None:
+        if lane.sink is not None:
+            self._tell(lane, lane.sink.on_sweep, now_s)
 
     def _tell(self, lane: Lane, method: Callable[..., None], *args: object) -> None:
         try:

@@ -104,6 +104,7 @@ class AwaitableFace:
             if over:
                 raise ChannelClosed("the channel is closed and everything was got")
             result = ring.entries[ring.released_seq % ring.slots].result
+            assert not isinstance(result, tuple)  # only a framer answers in pieces
             answer = b"" if result is None else bytes(result)
             ring.release(1)
             self._can_put.set()

@@ -13,6 +13,7 @@ import click
 
 from asyncrev.affinity import choose_cpu
 from asyncrev.errors import LocalError, SettingsError
+from asyncrev.framing import FRAMINGS
 from asyncrev.limits import Limits
 from asyncrev.processors import as_factory
 from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
@@ -99,6 +100,31 @@ def main() -> None:
     metavar="MODULE:ATTR",
     help="A class with process(chunk) and eof(), a factory of such, or a function bytes -> bytes.",
 )
+@_option(
+    "--framing",
+    default="raw",
+    type=click.Choice(["raw", *FRAMINGS]),
+    help="What is processed at a time: a chunk as the network cut it, a line, or the payload "
+    "behind a big-endian length of 4 or 8 bytes; replies are framed likewise.",
+)
+@_option(
+    "--max-frame-bytes",
+    default=DEFAULTS.max_frame_bytes,
+    type=int,
+    help="Longest payload of a frame; a longer one ends its connection.",
+)
+@_option(
+    "--pool-bytes",
+    default=DEFAULTS.pool_bytes,
+    type=int,
+    help="What all framed connections together may hold of unfinished frames, and the like.",
+)
+@_option(
+    "--pool-connection-bytes",
+    default=None,
+    type=int,
+    help="The most of the pool for one connection; by default twice what the longest frame needs.",
+)
 @_option("--slots", default=DEFAULTS.slots, type=int, help="Slots of the ring.")
 @_option("--slot-bytes", default=DEFAULTS.slot_bytes, type=int, help="Bytes of a slot.")
 @_option(
@@ -107,11 +133,42 @@ def main() -> None:
     type=int,
     help="Open connections at which accepting stops; the kernel's backlog holds the rest.",
 )
+@_option("--backlog", default=DEFAULTS.backlog, type=int, help="Length of the accept queue.")
+@_option(
+    "--in-flight-entries",
+    default=DEFAULTS.in_flight_entries,
+    type=int,
+    help="Slots that one connection may have in use before it is no longer read.",
+)
+@_option(
+    "--in-flight-bytes",
+    default=DEFAULTS.in_flight_bytes,
+    type=int,
+    help="Likewise, in bytes.",
+)
 @_option(
     "--high-water-bytes",
     default=DEFAULTS.high_water_bytes,
     type=int,
     help="Unsent replies of a connection at which it is no longer read.",
+)
+@_option(
+    "--first-byte-timeout-s",
+    default=DEFAULTS.first_byte_timeout_s,
+    type=float,
+    help="Seconds in which a new connection must send something; inf for no limit.",
+)
+@_option(
+    "--idle-timeout-s",
+    default=DEFAULTS.idle_timeout_s,
+    type=float,
+    help="Seconds without input after which a connection that is owed nothing is closed, or inf.",
+)
+@_option(
+    "--frame-timeout-s",
+    default=DEFAULTS.frame_timeout_s,
+    type=float,
+    help="Seconds in which a frame must be complete, from its first byte, or inf.",
 )
 @_option(
     "--write-stall-timeout-s",
@@ -141,7 +198,8 @@ def main() -> None:
 @_option(
     "--stop-word",
     metavar="WORD",
-    help="A client that sends this, whole or in pieces, makes the server drain and stop.",
+    help="A client that sends this, whole or in pieces (with framing: a frame equal to it), makes "
+    "the server drain and stop.",
 )
 @_option("--tee", metavar="PATH|-", help="Write the bytes received to this file, or to stdout.")
 def serve(
@@ -150,6 +208,7 @@ def serve(
     uds: str | None,
     loop_name: str,
     processor: str,
+    framing: str,
     stop_word: str | None,
     tee: str | None,
     cpu: str,
@@ -171,7 +230,8 @@ def serve(
             loop_factory=_loop_factory(loop_name),
             processor_name=processor,
             factory=as_factory(found),
-            limits=DEFAULTS.replace(**limits),
+            framing=framing,
+            limits=DEFAULTS.replace(**{k: v for k, v in limits.items() if v is not None}),
             stop_word=None if stop_word is None else os.fsencode(stop_word),
             tee=tee,
             cpu=choose_cpu(cpu, found),

@@ -8,7 +8,7 @@ import sys
 
 from asyncrev.errors import SettingsError
 
-__all__ = ["FIXED_CONNECTION_BYTES", "Limits"]
+__all__ = ["FIXED_CONNECTION_BYTES", "LEAST_READ_BYTES", "Limits"]
 
 # What one open connection costs beside its buffers: transport, protocol, socket, lane and their
 # entries in asyncio's tables. Measured 2.0 to 3.8 KB (docs/memory.md), and doubled.
@@ -16,6 +16,17 @@ FIXED_CONNECTION_BYTES = 8 * 1024
 
 # A bytearray that grows takes an eighth more than it holds (CPython, Objects/bytearrayobject.c).
 BACKLOG_OVERHEAD = 1.125
+
+
+# The smallest read that a framed connection is granted while the pool is used up.
+LEAST_READ_BYTES = 512
+
+# The most that a frame has beside its payload: a len64 prefix, or "\r\n".
+FRAME_OVERHEAD_BYTES = 8
+
+# What the worker holds of one chunk while it works on it, in chunks: tiny frames with lengths that
+# differ take 27 (docs/memory.md).
+WORKING_FACTOR = 32
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +47,24 @@ class Limits:
             water, as in asyncio.
         spill_bytes: what a connection may read when the ring has no slot; it is kept aside
             until a slot is free.
+        max_frame_bytes: payload of the longest frame, without its length prefix or line end
+            (1 MiB, as in websockets and nginx); a longer one ends its connection.
+        carry_bytes: bytes of input that every framed connection may have on its way, or kept of
+            an unfinished frame, without asking the pool; so connections with frames up to about
+            this size go on when the pool is used up. At least twice LEAST_READ_BYTES.
+        pool_bytes: what all framed connections together may hold beyond that: unfinished
+            frames, input on its way, and unsent replies above the high water (as large as
+            the ring).
+        pool_connection_bytes: the most of the pool that one connection may hold; default twice
+            `least_pool_connection_bytes`, for the longest frame and as much again on its way.
+        first_byte_timeout_s: seconds from its beginning in which a connection must send something.
+            This and the next two may be `inf`, which switches them off.
+        idle_timeout_s: seconds without any input after which a connection that is owed nothing and
+            is not within a frame is closed (HAProxy's advice is minutes, nginx has 75 s).
+        frame_timeout_s: seconds in which a frame must be complete, counted from its first
+            byte whatever arrives meanwhile, so that a byte now and then keeps nothing open.
+        tls_handshake_timeout_s: seconds that a TLS handshake may take (asyncio's 60 s leave
+            silent peers too many descriptors).
         max_connections: open connections at which a server stops accepting; the kernel's
             backlog holds the rest.
         backlog: length of the kernel's accept queue (asyncio's default is 100; a storm of
@@ -57,8 +86,16 @@ class Limits:
     high_water_bytes: int = 64 * 1024
     low_water_bytes: int = -1
     spill_bytes: int = 16 * 1024
+    max_frame_bytes: int = 1024 * 1024
+    carry_bytes: int = 4096
+    pool_bytes: int = 64 * 1024 * 1024
+    pool_connection_bytes: int = -1
     max_connections: int = 1024
     backlog: int = 1024
+    first_byte_timeout_s: float = 30.0
+    idle_timeout_s: float = 300.0
+    frame_timeout_s: float = 30.0
+    tls_handshake_timeout_s: float = 10.0
     write_stall_timeout_s: float = 60.0
     drain_timeout_s: float = 10.0
     linger_timeout_s: float = 1.0
@@ -70,36 +107,51 @@ class Limits:
         Raises:
             SettingsError: names the setting, its value and what is allowed.
         """
-        if self.low_water_bytes == -1:
-            object.__setattr__(self, "low_water_bytes", self.high_water_bytes // 4)
         for name in ("slots", "slot_bytes", "in_flight_entries", "in_flight_bytes", "spill_bytes"):
             self._at_least(name, 1)
-        for name in ("max_connections", "backlog"):
+        for name in ("max_frame_bytes", "max_connections", "backlog"):
             self._at_least(name, 1)
         if self.ring_bytes > sys.maxsize:
             raise SettingsError(
                 f"slots x slot_bytes is {self.ring_bytes}; it must be at most {sys.maxsize}"
             )
         self._at_least("high_water_bytes", 0)
+        # Only now, because only numbers that are in order can be reckoned with.
+        if self.low_water_bytes == -1:
+            object.__setattr__(self, "low_water_bytes", self.high_water_bytes // 4)
+        if self.pool_connection_bytes == -1:
+            object.__setattr__(self, "pool_connection_bytes", 2 * self.least_pool_connection_bytes)
         if not 0 <= self.low_water_bytes <= self.high_water_bytes:
             raise SettingsError(
                 f"low_water_bytes is {self.low_water_bytes}; it must lie between 0 and "
                 f"high_water_bytes, which is {self.high_water_bytes}"
             )
+        self._at_least("carry_bytes", 2 * LEAST_READ_BYTES)
+        self._at_least(
+            "pool_connection_bytes",
+            self.least_pool_connection_bytes,
+            " for frames of max_frame_bytes",
+        )
+        self._at_least("pool_bytes", self.pool_connection_bytes, ", which is pool_connection_bytes")
         for name in (
             "write_stall_timeout_s",
             "drain_timeout_s",
             "linger_timeout_s",
             "accept_retry_s",
+            "tls_handshake_timeout_s",
         ):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise SettingsError(f"{name} is {value}; it must be a finite number above 0")
+        for name in ("first_byte_timeout_s", "idle_timeout_s", "frame_timeout_s"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise SettingsError(f"{name} is {value}; it must be above 0, or inf for never")
 
-    def _at_least(self, name: str, least: int) -> None:
+    def _at_least(self, name: str, least: int, why: str = "") -> None:
         value = getattr(self, name)
         if not isinstance(value, int) or value < least:
-            raise SettingsError(f"{name} is {value!r}; it must be a whole number >= {least}")
+            raise SettingsError(f"{name} is {value!r}; it must be a whole number >= {least}{why}")
 
     @property
     def ring_bytes(self) -> int:
@@ -134,8 +186,57 @@ class Limits:
             + self.spill_bytes
         )
 
+    @property
+    def shortest_deadline_s(self) -> float:
+        """The shortest of the deadlines that a sweep looks after."""
+        return min(
+            self.first_byte_timeout_s,
+            self.idle_timeout_s,
+            self.frame_timeout_s,
+            self.write_stall_timeout_s,
+        )
+
+    # -- framed connections -----------------------------------------------------------------
+
+    @property
+    def least_pool_connection_bytes(self) -> int:
+        """What a connection needs for the longest frame: a power of two, as all blocks are."""
+        most_bytes = self.max_frame_bytes + FRAME_OVERHEAD_BYTES + LEAST_READ_BYTES
+        return 1 << (most_bytes - 1).bit_length()
+
+    @property
+    def framed_connection_bytes(self) -> int:
+        """The most that one framed connection can make this process hold outside ring and pool.
+
+        Holds for frames whose reply is no longer than they are; so does the next one.
+        """
+        backlog_bytes = self.high_water_bytes + self.carry_bytes
+        return int(backlog_bytes * BACKLOG_OVERHEAD) + self.carry_bytes + FIXED_CONNECTION_BYTES
+
+    @property
+    def framed_memory_bound_bytes(self) -> int:
+        """The most that framed connections make this process hold beyond what it has when idle.
+
+        The ring; the pool twice, because it keeps the blocks of frames whose replies have become
+        backlogs, and these may exceed it by an eighth (I14);
+        `max_connections` worst connections; and, of each one at a time, a backlog or a block that
+        is being moved to a larger one, the spill buffer, the worker's objects for one chunk.
+        """
+        return (
+            self.ring_bytes
+            + self.pool_bytes
+            + int(self.pool_bytes * BACKLOG_OVERHEAD)
+            + self.max_connections * self.framed_connection_bytes
+            + self.high_water_bytes
+            + self.pool_connection_bytes
+            + self.spill_bytes
+            + WORKING_FACTOR * self.slot_bytes
+        )
+
     def replace(self, **changes: int | float) -> "Limits":
         """Return a copy with `changes`, checked again."""
         if "high_water_bytes" in changes and "low_water_bytes" not in changes:
             changes["low_water_bytes"] = -1
+        if "max_frame_bytes" in changes and "pool_connection_bytes" not in changes:
+            changes["pool_connection_bytes"] = -1
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ __all__ = [
     "FunctionProcessor",
     "Processor",
     "ProcessorFactory",
+    "Reply",
     "as_factory",
     "as_reply",
     "make_processor",
@@ -18,6 +19,9 @@ __all__ = [
 
 # What callers may write for "bytes-like"; anything with the buffer protocol works when it runs.
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+# What goes back to the loop: memory that is not changed before it is sent, in one piece or more.
+Reply: TypeAlias = bytes | memoryview | tuple[bytes | memoryview, ...]
 
 
 @runtime_checkable
@@ -27,6 +31,10 @@ class Processor(Protocol):
     A processor with a method `close()` has it called, once, when its connection or the bridge
     has gone.
     What it raises closes its connection only, and reaches the loop's exception handler.
+
+    With framing, a chunk is the payload of one frame, which may be empty, and a reply becomes a
+    frame. A processor may then have a method that takes many whole frames at once, as they came:
+    `process_lines(lines)` or `process_prefixed(frames, runs, prefix_bytes)`; see `Reverse`.
     """
 
     def process(self, chunk: memoryview) -> Buffer | None:

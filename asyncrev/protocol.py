@@ -1,20 +1,28 @@
 """BridgeProtocol: puts a connection of any loop and any transport on a bridge."""
 
 import asyncio
-import fcntl
 import logging
-import select
-import struct
-import termios
 from typing import Any
 
 from asyncrev.bridge import Bridge
-from asyncrev.errors import AsyncrevError, BridgeStopped, LocalError, WorkerDied, WriteStalled
+from asyncrev.deadlines import Deadlines
+from asyncrev.descriptors import peer_has_gone, reset_on_close, unread_bytes
+from asyncrev.errors import (
+    AsyncrevError,
+    BridgeStopped,
+    DeadlinePassed,
+    IncompleteFrame,
+    LocalError,
+    RemoteError,
+    WorkerDied,
+    WriteStalled,
+)
+from asyncrev.framing import as_framing
 from asyncrev.lane import Lane
 from asyncrev.limits import Limits
-from asyncrev.processors import as_factory
+from asyncrev.lingering import Lingering
+from asyncrev.processors import Reply, as_factory
 from asyncrev.reverse import Reverse
-from asyncrev.stall import StallWatch
 from asyncrev.states import LINK_TRANSITIONS, LinkEvent, LinkState, advance
 
 __all__ = ["BridgeProtocol"]
@@ -41,29 +49,38 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     """
 
     def __init__(
-        self, bridge: Bridge, processor: Any = Reverse, *, limits: Limits | None = None
+        self,
+        bridge: Bridge,
+        processor: Any = Reverse,
+        *,
+        framing: str = "raw",
+        limits: Limits | None = None,
     ) -> None:
         """Prepare a connection on `bridge`.
 
         Args:
             bridge: does the work; it must run when the connection is made.
             processor: a class or factory of processors, or a function from bytes to bytes.
-            limits: water marks and timeouts of this connection, by default the bridge's; the
-                quotas are the bridge's in any case.
+            framing: what the processor gets at a time: "raw", a chunk as the network cut it;
+                "line", a line without its end; "len32" or "len64", the payload behind a big-endian
+                length of 4 or 8 bytes. Replies are framed likewise.
+            limits: water marks, longest frame and timeouts of this connection, by default the
+                bridge's; the quotas are the bridge's in any case.
 
         Raises:
-            SettingsError: `processor` cannot be used as one.
+            SettingsError: `processor` cannot be used as one, or there is no such framing.
         """
         self._bridge = bridge
         self._admission = bridge.admission
         self._factory = as_factory(processor)
+        self._framing = as_framing(framing)
         self._limits = limits if limits is not None else bridge.limits
         self._state = LinkState.NEW
         self._transport: Any = None
         self._lane: Lane | None = None
         self._pauses = 0
         self._peer_ended = False
-        self._stall = StallWatch(self._limits.write_stall_timeout_s)
+        self._deadlines = Deadlines(self._limits)
         self._drain_left_bytes: int | None = None  # None: not draining
         self.received_bytes = 0
         self.replied_bytes = 0
@@ -100,6 +117,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 self,
                 self._factory,
                 views_allowed=getattr(transport, "keeps_no_views", False),
+                framing=self._framing,
+                max_frame_bytes=self._limits.max_frame_bytes,
             )
         except LocalError as error:
             logger.error("%s: connection refused: %s", self._peer(), error)
@@ -135,23 +154,32 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Read again, now that the peer has taken enough."""
         self._resume(_BACKLOG)
+        if self._framing is not None and self._lane is not None:
+            self._bridge.set_excess(self._lane, 0)
         self._end_input_if_drained()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Give the lane up."""
         self._move(LinkEvent.LOST)
-        lane, self._lane = self._lane, None
-        if lane is not None:
-            self._bridge.close_lane(lane)
+        self._give_lane_up()
 
     # -- what the bridge calls (lane.Sink) -----------------------------------------------------
 
-    def on_reply(self, reply: bytes | memoryview) -> None:
-        """Write a reply; a view is of the ring and our own transport does not keep it."""
-        if self._transport.is_closing():
+    def on_reply(self, reply: Reply) -> None:
+        """Write a reply; views come only to our own transport, which does not keep them."""
+        transport = self._transport
+        if transport.is_closing():
             return  # the peer has gone, and connection_lost is on its way
-        self.replied_bytes += len(reply)
-        self._transport.write(reply)
+        if type(reply) is tuple:
+            self.replied_bytes += sum(map(len, reply))
+            transport.writelines(reply)
+        else:
+            self.replied_bytes += len(reply)
+            transport.write(reply)
+        if self._pauses & _BACKLOG and self._framing is not None and self._lane is not None:
+            unsent_bytes = transport.get_write_buffer_size()
+            excess_bytes = max(0, unsent_bytes - self._limits.high_water_bytes)
+            self._bridge.set_excess(self._lane, excess_bytes)
 
     def on_end(self) -> None:
         """Close, now that everything is answered."""
@@ -161,13 +189,18 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def on_error(self, error: BaseException) -> None:
         """Close this connection after the replies before `error`, and report what a processor did.
 
-        The bridge itself reports its worker's death, once for all connections.
+        A peer's fault is a line in the log. The bridge itself reports its worker's death, once for
+        all connections.
         """
         if self._state not in (LinkState.OPEN, LinkState.ANSWERING):
             return
         self._move(LinkEvent.FAILED)
         if isinstance(error, (BridgeStopped, WorkerDied)):
             self.cut_reason = "bridge ended"
+        elif isinstance(error, RemoteError):
+            # When it was a drain that ended the input, an unfinished frame is nobody's fault.
+            if self._peer_ended or not isinstance(error, IncompleteFrame):
+                self._note_fault(error)
         else:
             self.cut_reason = "processor error"
             asyncio.get_running_loop().call_exception_handler(
@@ -186,19 +219,25 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._end_input_if_drained()
 
     def on_sweep(self, now_s: float) -> None:
-        """Cut a peer that takes nothing of its replies, or that has gone unnoticed."""
-        transport = self._transport
-        unsent_bytes = transport.get_write_buffer_size()
-        if self._stall.is_stalled(now_s, self.replied_bytes, unsent_bytes):
-            self.cut(
-                "write stall",
-                WriteStalled(
-                    f"the peer took none of {unsent_bytes} bytes in "
-                    f"{self._limits.write_stall_timeout_s} s"
-                ),
-            )
-        elif self._pauses and self._peer_has_gone():
+        """End a connection whose peer is too slow, or has gone unnoticed."""
+        lane = self._lane
+        if lane is None:
+            return
+        error = self._deadlines.passed(
+            now_s,
+            received_bytes=self.received_bytes,
+            written_bytes=self.replied_bytes,
+            unsent_bytes=self._transport.get_write_buffer_size(),
+            busy=bool(lane.in_flight_entries or lane.spill) or self._state is not LinkState.OPEN,
+            frame_seq=lane.frame_seq if lane.carry_bytes else None,
+            on_way_bytes=lane.in_flight_bytes + len(lane.spill),
+        )
+        if error is not None:
+            self._end_late(error)
+        elif self._pauses and peer_has_gone(self._transport):
             self.cut("peer gone while paused", None)
+        elif self._drain_left_bytes is None and not self._pauses:
+            lane.look_at_s = self._deadlines.quiet_until_s
         else:
             self._end_input_if_drained()
 
@@ -207,14 +246,37 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def cut(self, reason: str, error: AsyncrevError | None) -> None:
         """End the connection at once; what the peer has not taken is lost to it.
 
-        The first reason stands.
+        It is reset if it was owed something, lest it takes what it has for everything. The first
+        reason stands.
         """
         if self._state is LinkState.LOST:
             return
+        if self._transport.get_write_buffer_size() or (self._lane and self._lane.in_flight_entries):
+            reset_on_close(self._transport)
         if self.cut_reason is None:
             self.cut_reason = reason
             logger.warning("%s: cut: %s", self._peer(), error if error is not None else reason)
         self._transport.abort()
+
+    def _end_late(self, error: DeadlinePassed) -> None:
+        """End the connection for a deadline; what it is owed goes out, if it takes it."""
+        if isinstance(error, WriteStalled):
+            self.cut(error.reason, error)
+        elif self._state is LinkState.OPEN:
+            self._move(LinkEvent.FAILED)
+            self._note_fault(error)
+            if not self._transport.get_write_buffer_size() and self._transport.can_write_eof():
+                self._give_lane_up()  # now, because others may wait for what it holds
+            self._finish()
+
+    def _give_lane_up(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            self._bridge.close_lane(lane)
+
+    def _note_fault(self, error: RemoteError) -> None:
+        self.cut_reason = error.reason
+        logger.warning("%s: closed: %s", self._peer(), error)
 
     def drain(self) -> None:
         """Answer what has arrived by now, then end: the peer sees an orderly end of stream.
@@ -222,7 +284,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         What the kernel holds at this moment is read and answered; what comes later is not.
         """
         if self._drain_left_bytes is None:
-            self._drain_left_bytes = self._unread_bytes()
+            if self._lane is not None:
+                self._lane.look_at_s = 0.0
+            self._drain_left_bytes = unread_bytes(self._transport)
             if self._over_tls():
                 self._drain_left_bytes += _TLS_HELD_BYTES
             self._end_input_if_drained()
@@ -234,7 +298,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self._end_input()
         elif self._over_tls():
             self._end_input_if_quiet(self.received_bytes, _TLS_QUIET_TURNS)
-        elif self._unread_bytes() == 0:
+        elif unread_bytes(self._transport) == 0:
             self._end_input()
 
     def _end_input_if_quiet(self, received_bytes: int, turns: int) -> None:
@@ -243,7 +307,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self._state is not LinkState.OPEN
             or self._pauses
             or self.received_bytes != received_bytes
-            or self._unread_bytes()
+            or unread_bytes(self._transport)
         ):
             return  # what comes next, a credit or the sweep looks again
         if turns:
@@ -273,7 +337,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             transport.close()
             return
         transport.write_eof()
-        transport.set_protocol(_Lingering(self, transport, self._limits.linger_timeout_s))
+        transport.set_protocol(Lingering(self, transport, self._limits.linger_timeout_s))
         transport.resume_reading()
 
     # -- reading -------------------------------------------------------------------------------
@@ -287,55 +351,3 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         was, self._pauses = self._pauses, self._pauses & ~reason
         if was and not self._pauses:
             self._transport.resume_reading()
-
-    def _descriptor(self) -> int:
-        sock = self._transport.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
-
-    def _unread_bytes(self) -> int:
-        descriptor = self._descriptor()
-        if descriptor < 0:
-            return 0
-        unread: bytes = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
-        return int(struct.unpack("i", unread)[0])
-
-    def _peer_has_gone(self) -> bool:
-        # Only our transport notices by itself; others do not look while reading is paused.
-        descriptor = self._descriptor()
-        if descriptor < 0:
-            return False
-        poll = select.poll()
-        poll.register(descriptor, 0)
-        return any(events & select.POLLERR for _, events in poll.poll(0))
-
-
-class _Lingering(asyncio.BufferedProtocol):
-    """Takes a connection over after its end of stream: drops late input until the peer closes."""
-
-    def __init__(self, link: BridgeProtocol, transport: Any, timeout_s: float) -> None:
-        self._link = link
-        self._transport = transport
-        self._scratch = memoryview(bytearray(4096))
-        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._expire)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._scratch
-
-    def buffer_updated(self, nbytes: int) -> None:
-        pass
-
-    def eof_received(self) -> bool:
-        self._transport.close()
-        return False
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._timer.cancel()
-        self._link.connection_lost(error)
-
-    def _expire(self) -> None:
-        # Replies that the peer still has to take are the business of the write stall.
-        if self._transport.get_write_buffer_size():
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(0.25, self._expire)
-        else:
-            self._transport.close()

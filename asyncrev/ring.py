@@ -48,19 +48,37 @@ class Entry:
         owner: whose bytes these are. An object, never a descriptor, which may be reused.
         kind: data or control.
         nbytes: how much of `view` was filled.
-        result: the reply: None for none, bytes, or a view of this slot. Written by the worker.
-        error: why there is no reply. Written by the worker.
+        result: the reply: None for none, or memory that stays as it is until the entry is
+            released: bytes, a view of this slot, or several such pieces. Written by the worker.
+        error: why there is no (further) reply. Written by the worker.
+        carry_bytes: what the worker keeps of an unfinished frame of this owner, after this entry.
+            Written by the worker.
+        frame_seq: which unfinished frame of this owner that is. Written by the worker.
+        calls: how many calls of a processor this entry took. Written by the worker, with framing.
     """
 
-    __slots__ = ("error", "kind", "nbytes", "owner", "result", "view")
+    __slots__ = (
+        "calls",
+        "carry_bytes",
+        "error",
+        "frame_seq",
+        "kind",
+        "nbytes",
+        "owner",
+        "result",
+        "view",
+    )
 
     def __init__(self) -> None:
         self.view = memoryview(b"")
         self.owner: Any = None
         self.kind = DATA
         self.nbytes = 0
-        self.result: bytes | memoryview | None = None
+        self.result: bytes | memoryview | tuple[bytes | memoryview, ...] | None = None
         self.error: BaseException | None = None
+        self.carry_bytes = 0
+        self.frame_seq = 0
+        self.calls = 0
 
 
 class Ring:

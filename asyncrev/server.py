@@ -11,6 +11,7 @@ from typing import Any, Self
 from asyncrev.bridge import Bridge
 from asyncrev.endpoints import UnixPath, describe, open_tcp
 from asyncrev.errors import LocalError, WorkerDied
+from asyncrev.framing import as_framing
 from asyncrev.limits import Limits
 from asyncrev.listener import Listener
 from asyncrev.processors import as_factory
@@ -23,6 +24,9 @@ __all__ = ["Server", "serve"]
 
 logger = logging.getLogger("asyncrev")
 
+# uvloop counts whole milliseconds, so at a deadline its clock may show a little less.
+_CLOCK_TICK_S = 0.001
+
 
 class Server:
     """Serves connections on a bridge, on any loop. All methods: the loop's thread.
@@ -34,6 +38,7 @@ class Server:
         self,
         processor: Any = Reverse,
         *,
+        framing: str = "raw",
         limits: Limits | None = None,
         bridge: Bridge | None = None,
         ssl: ssl_module.SSLContext | None = None,
@@ -42,17 +47,23 @@ class Server:
 
         Args:
             processor: a class or factory of processors, or a function from bytes to bytes.
+            framing: "raw", "line", "len32" or "len64"; see `BridgeProtocol`.
             limits: see `Limits`; the default is the bridge's, or all defaults.
             bridge: a running bridge to share. Without it the server has one of its own.
             ssl: serve TLS with this context.
 
         Raises:
-            SettingsError: `processor` cannot be used as one.
+            SettingsError: `processor` cannot be used as one, there is no such framing, or the
+                bridge has no room for frames of `max_frame_bytes`.
         """
         if limits is None:
             limits = bridge.limits if bridge is not None else Limits()
         self.limits = limits
         self._factory = as_factory(processor)
+        self._framing = framing
+        self._framed = as_framing(framing) is not None
+        if self._framed and bridge is not None:
+            bridge.check_frame_limit(limits.max_frame_bytes)
         self._owns_bridge = bridge is None
         self.bridge = bridge if bridge is not None else Bridge(limits)
         self._ssl = ssl
@@ -221,6 +232,12 @@ class Server:
         """The TCP port of the first address."""
         return int(self.addresses[0][1])
 
+    @property
+    def memory_bound_bytes(self) -> int:
+        """The most that connections make this process hold; see `Limits`."""
+        limits = self.limits
+        return limits.framed_memory_bound_bytes if self._framed else limits.memory_bound_bytes
+
     def __repr__(self) -> str:
         where = ", ".join(describe(address) for address in self.addresses)
         return f"<Server {self._state.value} {where} connections={len(self._connections)}>"
@@ -238,7 +255,7 @@ class Server:
             replied_bytes=self._replied_bytes
             + sum(connection.replied_bytes for connection in self._connections),
             cut=dict(self._cut),
-            memory_bound_bytes=self.limits.memory_bound_bytes,
+            memory_bound_bytes=self.memory_bound_bytes,
             bridge=self.bridge.statistics(),
         )
 
@@ -252,15 +269,23 @@ class Server:
         self._heed_limit()
 
     async def _adopt(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        timeout_s = self.limits.tls_handshake_timeout_s if self._ssl is not None else None
+        late_s = loop.time() + (timeout_s or 0.0) - _CLOCK_TICK_S
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Connection(self, self.bridge, self._factory, limits=self.limits),
+            await loop.connect_accepted_socket(
+                lambda: _Connection(
+                    self, self.bridge, self._factory, framing=self._framing, limits=self.limits
+                ),
                 sock,
                 ssl=self._ssl,
+                ssl_handshake_timeout=timeout_s,
             )
         except (OSError, asyncio.CancelledError) as error:
             # The peer has gone, or failed its handshake (ssl.SSLError is an OSError).
             logger.info("a connection did not get through: %r", error)
+            if isinstance(error, ConnectionAbortedError) and loop.time() >= late_s:
+                self._cut["TLS handshake deadline"] += 1
             sock.close()
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -313,8 +338,10 @@ class Server:
 class _Connection(BridgeProtocol):
     """A BridgeProtocol that its server knows of."""
 
-    def __init__(self, server: Server, bridge: Bridge, processor: Any, *, limits: Limits) -> None:
-        super().__init__(bridge, processor, limits=limits)
+    def __init__(
+        self, server: Server, bridge: Bridge, processor: Any, *, framing: str, limits: Limits
+    ) -> None:
+        super().__init__(bridge, processor, framing=framing, limits=limits)
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -333,6 +360,7 @@ async def serve(
     uds: str | None = None,
     sock: socket.socket | None = None,
     processor: Any = Reverse,
+    framing: str = "raw",
     limits: Limits | None = None,
     bridge: Bridge | None = None,
     ssl: ssl_module.SSLContext | None = None,
@@ -341,6 +369,6 @@ async def serve(
 
     See `Server` and `Server.start` for the arguments and for what is raised.
     """
-    server = Server(processor, limits=limits, bridge=bridge, ssl=ssl)
+    server = Server(processor, framing=framing, limits=limits, bridge=bridge, ssl=ssl)
     await server.start(host, port, uds=uds, sock=sock)
     return server

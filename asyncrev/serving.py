@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 from asyncrev.affinity import pin_to
 from asyncrev.endpoints import describe
-from asyncrev.errors import AsyncrevError, LocalError, WorkerHung
+from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
 from asyncrev.limits import Limits
 from asyncrev.log_output import BackgroundHandler, Descriptor
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server import Server
-from asyncrev.taps import StopWord, Tap, Tee, with_taps
+from asyncrev.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
 from asyncrev.version import __version__
 
 __all__ = [
@@ -53,6 +53,7 @@ class ServeOptions:
     loop_factory: Callable[[], asyncio.AbstractEventLoop]
     processor_name: str
     factory: ProcessorFactory
+    framing: str
     limits: Limits
     stop_word: bytes | None
     tee: str | None
@@ -103,8 +104,8 @@ async def _serve(options: ServeOptions) -> int:
         loop.add_signal_handler(number, on_signal, number)
     tee_fd = _open_tee(options.tee)
     try:
-        taps = _taps(options, tee_fd, lambda: _set_from_worker(loop, stop))
-        server = Server(with_taps(options.factory, taps), limits=options.limits)
+        factory = _tapped(options, tee_fd, lambda: _set_from_worker(loop, stop))
+        server = Server(factory, framing=options.framing, limits=options.limits)
         await server.start(options.host, options.port, uds=options.uds)
         print(_start_line(options, server), file=sys.stderr, flush=True)
         return await _run(server, stop, forced, signals)
@@ -163,31 +164,49 @@ async def _run(
 def _start_line(options: ServeOptions, server: Server) -> str:
     limits = options.limits
     where = ", ".join(describe(address) for address in server.addresses)
+    if options.framing == "raw":
+        framed, parts = "", ""
+        connection_bytes = limits.connection_bytes
+    else:
+        framed = (
+            f"max_frame_bytes={limits.max_frame_bytes} pool_bytes={limits.pool_bytes} "
+            f"pool_connection_bytes={limits.pool_connection_bytes} "
+            f"frame_timeout_s={limits.frame_timeout_s:g} "
+        )
+        parts = f" + pool {limits.pool_bytes}"
+        connection_bytes = limits.framed_connection_bytes
     return (
         f"asyncrev {__version__} serving on {where} loop={options.loop_name} "
-        f"processor={options.processor_name} "
+        f"processor={options.processor_name} framing={options.framing} "
         f"cpu={'any' if options.cpu is None else options.cpu} slots={limits.slots} "
         f"slot_bytes={limits.slot_bytes} max_connections={limits.max_connections} "
-        f"high_water_bytes={limits.high_water_bytes} "
+        f"{framed}high_water_bytes={limits.high_water_bytes} "
+        f"first_byte_timeout_s={limits.first_byte_timeout_s:g} "
+        f"idle_timeout_s={limits.idle_timeout_s:g} "
         f"write_stall_timeout_s={limits.write_stall_timeout_s:g} "
         f"drain_timeout_s={limits.drain_timeout_s:g} "
-        f"memory_bound_bytes={limits.memory_bound_bytes} "
-        f"(ring {limits.ring_bytes} + {limits.max_connections} x {limits.connection_bytes})"
+        f"memory_bound_bytes={server.memory_bound_bytes} "
+        f"(ring {limits.ring_bytes}{parts} + {limits.max_connections} x {connection_bytes}, ...)"
     )
 
 
-def _taps(
+def _tapped(
     options: ServeOptions, tee_fd: int, request_stop: Callable[[], None]
-) -> list[Callable[[], Tap]]:
-    taps: list[Callable[[], Tap]] = []
+) -> ProcessorFactory:
+    chunk_taps: list[Callable[[], Tap]] = []
     if options.tee is not None:
         tee = Tee(tee_fd, options.tee)
-        taps.append(lambda: tee)
+        chunk_taps.append(lambda: tee)
     word = options.stop_word
+    if options.framing != "raw":
+        stop = None if word is None else StopFrame(word, request_stop)
+        if word is not None and options.framing == "line" and b"\n" in word:
+            raise SettingsError("the stop word has a line end, so no line can be equal to it")
+        return with_frame_taps(options.factory, [make() for make in chunk_taps], stop)
     if word is not None:
         StopWord(word, request_stop)  # raises for a bad word now, not at the first client
-        taps.append(lambda: StopWord(word, request_stop))
-    return taps
+        chunk_taps.append(lambda: StopWord(word, request_stop))
+    return with_taps(options.factory, chunk_taps)
 
 
 def _open_tee(path: str | None) -> int:

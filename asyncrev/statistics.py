@@ -2,7 +2,35 @@
 
 import dataclasses
 
-__all__ = ["BridgeStatistics", "ServerStatistics"]
+__all__ = ["BridgeStatistics", "PoolStatistics", "ServerStatistics"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStatistics:
+    """A bridge's pool, which holds frames that span chunks, and its budget, at one moment.
+
+    Attributes:
+        in_use_bytes, in_use_high_bytes: blocks that hold unfinished frames or replies; now, and
+            the most so far.
+        kept_bytes: blocks that are ready to be used again.
+        allocations: blocks made so far; in a steady state it does not grow.
+        leases: blocks handed out so far.
+        reclaimed: of these, how many came back after the loop had sent what was in them.
+        reserved_bytes, reserved_high_bytes: what the budget has promised to connections.
+        refused: how often a connection had to wait for room.
+        waiting_lanes: how many wait now.
+    """
+
+    in_use_bytes: int
+    in_use_high_bytes: int
+    kept_bytes: int
+    allocations: int
+    leases: int
+    reclaimed: int
+    reserved_bytes: int
+    reserved_high_bytes: int
+    refused: int
+    waiting_lanes: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +41,7 @@ class BridgeStatistics:
         published, processed, released: entries so far, control entries included.
         slots_in_use_high: the most slots that were in use at once, seen at drains.
         lanes: connections (and other owners) that are open now.
-        waiting_lanes: of these, how many wait for a slot.
+        waiting_lanes: of these, how many wait for a slot, or for room in the pool.
         spills: how often input had to be kept aside because the ring was full.
         worker_batches, worker_largest_batch: how the worker took the entries.
         worker_wakes: how often it had to be woken.
@@ -21,6 +49,7 @@ class BridgeStatistics:
         loop_wakes: how often the worker asked for that.
         backstop_wakes: sleeps that ended by timeout with work waiting; more than 0 is a defect.
         processor_errors: lanes that a processor's error has closed.
+        pool: what is known of the pool.
     """
 
     published: int
@@ -37,6 +66,7 @@ class BridgeStatistics:
     loop_wakes: int
     backstop_wakes: int
     processor_errors: int
+    pool: PoolStatistics
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,13 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from asyncrev.errors import SettingsError
+from asyncrev.framing import Run
 from asyncrev.processors import Buffer, Processor, ProcessorFactory, make_processor
 
-__all__ = ["StopWord", "Tap", "Tee", "with_taps"]
+__all__ = ["StopFrame", "StopWord", "Tap", "Tee", "with_frame_taps", "with_taps"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -72,6 +74,39 @@ class StopWord:
         self._tail = seen[max(0, len(seen) - len(self._word) + 1) :]
 
 
+class StopFrame:
+    """Calls back when one frame of a connection is equal to a word."""
+
+    def __init__(self, word: bytes, on_word: Callable[[], None]) -> None:
+        """Look for `word`, which may be empty; `on_word` is called on the worker's thread."""
+        self._word = word
+        self._on_word = on_word
+
+    def __call__(self, payload: memoryview) -> None:
+        """Look at the payload of one frame. Thread: worker."""
+        if payload == self._word:
+            self._on_word()
+
+    def see_lines(self, lines: memoryview) -> None:
+        """Look at whole lines, their ends included. Thread: worker."""
+        word = self._word
+        text = lines.tobytes()
+        if word in text:  # cheap, and nearly always the end of it
+            found = text.split(b"\n")
+            del found[-1]  # what follows the last line's end: nothing
+            # A "\r" that ends a word cannot be in the line end, too.
+            if word + b"\r" in found or (word in found and not word.endswith(b"\r")):
+                self._on_word()
+
+    def see_prefixed(self, frames: memoryview, runs: Sequence[Run], prefix_bytes: int) -> None:
+        """Look at whole frames, their prefixes included. Thread: worker."""
+        for start_off, payload_bytes, count in runs:
+            if payload_bytes == len(self._word):
+                step_bytes = prefix_bytes + payload_bytes
+                for off in range(start_off, start_off + count * step_bytes, step_bytes):
+                    self(frames[off : off + payload_bytes])
+
+
 class _Tapped:
     """A processor whose input some taps see first."""
 
@@ -98,6 +133,61 @@ def with_taps(
     if not make_taps:
         return factory
     return lambda: _Tapped(make_processor(factory), [make_tap() for make_tap in make_taps])
+
+
+class _TappedFrames:
+    """A processor of frames: some taps see its connection's chunks first, one its frames."""
+
+    __slots__ = ("_chunk_taps", "_inner", "_stop", "close", "process_lines", "process_prefixed")
+
+    def __init__(self, inner: Processor, chunk_taps: Sequence[Tap], stop: StopFrame | None) -> None:
+        self._inner = inner
+        self._chunk_taps = chunk_taps
+        self._stop = stop
+        self.close = getattr(inner, "close", _nothing)
+        # A framer looks for these two, and does without.
+        self.process_lines: Any = getattr(inner, "process_lines", None)
+        self.process_prefixed: Any = getattr(inner, "process_prefixed", None)
+        if stop is not None:
+            self.process_lines = self.process_lines and self._see_lines
+            self.process_prefixed = self.process_prefixed and self._see_prefixed
+
+    def see_chunk(self, chunk: memoryview) -> None:
+        for tap in self._chunk_taps:
+            tap(chunk)
+
+    def process(self, payload: memoryview) -> Buffer | None:
+        if self._stop is not None:
+            self._stop(payload)
+        return self._inner.process(payload)
+
+    def eof(self) -> Buffer | None:
+        return self._inner.eof()
+
+    def _see_lines(self, lines: memoryview) -> Buffer | None:
+        assert self._stop is not None
+        self._stop.see_lines(lines)
+        inner: Any = self._inner
+        reply: Buffer | None = inner.process_lines(lines)
+        return reply
+
+    def _see_prefixed(
+        self, frames: memoryview, runs: Sequence[Run], prefix_bytes: int
+    ) -> Buffer | None:
+        assert self._stop is not None
+        self._stop.see_prefixed(frames, runs, prefix_bytes)
+        inner: Any = self._inner
+        reply: Buffer | None = inner.process_prefixed(frames, runs, prefix_bytes)
+        return reply
+
+
+def with_frame_taps(
+    factory: ProcessorFactory, chunk_taps: Sequence[Tap], stop: StopFrame | None
+) -> ProcessorFactory:
+    """Return a factory of processors of frames, tapped; see `_TappedFrames`."""
+    if not chunk_taps and stop is None:
+        return factory
+    return lambda: _TappedFrames(make_processor(factory), chunk_taps, stop)
 
 
 def _nothing() -> None:

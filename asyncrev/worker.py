@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from asyncrev.errors import ChannelClosed, LocalError
 from asyncrev.lane import Lane
+from asyncrev.pool import Pool
 from asyncrev.states import WORKER_TRANSITIONS, WorkerEvent, WorkerState, advance
-from asyncrev.thread_face import ThreadFace
+from asyncrev.thread_face import BACKSTOP_S, ThreadFace
 
 __all__ = ["Worker"]
 
@@ -22,6 +23,7 @@ class Worker:
         self,
         face: ThreadFace,
         storage: object,
+        pool: Pool,
         on_end: Callable[[BaseException | None], None],
         *,
         name: str,
@@ -29,6 +31,7 @@ class Worker:
         """Prepare a worker on `face`. `on_end` is called last, on the worker's thread."""
         self._face = face
         self._storage = storage
+        self._pool = pool
         self._on_end = on_end
         # daemon: a bridge that its user forgot to stop must not keep the interpreter alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -88,15 +91,18 @@ class Worker:
         self._on_end(error)
 
     def _work(self) -> None:
-        face, storage = self._face, self._storage
+        face, storage, pool = self._face, self._storage, self._pool
         while True:
-            batch = face.take()
+            batch = face.take(BACKSTOP_S)
+            pool.reclaim()  # at each batch, hence at least once a cycle of the ring; and when idle
+            if not batch:
+                continue
             self.batches += 1
             self.entries += len(batch)
             self.largest_batch = max(self.largest_batch, len(batch))
             for entry in batch:
                 lane: Lane = entry.owner
-                lane.work(entry, storage)
+                lane.work(entry, storage, pool)
                 face.finish()
             # Nothing of a connection may stay alive because its worker has nothing to do.
             del batch, entry, lane

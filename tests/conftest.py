@@ -120,5 +120,6 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not _left_tasks, f"tasks left: {_left_tasks}"
     wait_until(lambda: set(threading.enumerate()) <= threads, "its threads have ended")
     gc.collect()  # after the threads, whose last frames keep things alive
+    gc.freeze()  # what is left now belongs to the session, and need not be looked through again
     left = {fd: what for fd, what in _descriptors().items() if descriptors.get(fd) != what}
     assert not left, f"descriptors left: {left}"

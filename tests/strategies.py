@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-__all__ = ["QUICK", "chunked", "chunkings", "cut", "slot_bytes", "slots"]
+__all__ = ["QUICK", "chunked", "chunkings", "cut", "frame_lists", "slot_bytes", "slots"]
 
 # For examples that start a thread or a loop each. No deadline: other tests share the machine.
 QUICK = settings(
@@ -45,3 +45,14 @@ def chunked(draw: Any, max_size: int = 60, most_bytes: int = 16) -> list[bytes]:
         for piece in pieces
         for start in range(0, len(piece), most_bytes)
     ]
+
+
+def frame_lists(most_bytes: int = 40) -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
+    r"""Payloads with line ends; some hold bytes that look like ends, many are equally long."""
+    payloads = st.one_of(
+        st.binary(max_size=most_bytes),
+        st.sampled_from([b"", b"\r", b"!", b"a\rb", b"0123456789"]),
+        st.integers(0, most_bytes).map(lambda nbytes: b"a" * nbytes),
+    )
+    frames = st.tuples(payloads, st.sampled_from([b"\n", b"\r\n"]))
+    return st.lists(frames, max_size=12)

@@ -55,7 +55,9 @@ class ServerProcess:
         self.start_line = start_line
         match = re.search(r"serving on ([0-9.]+):(\d+)", start_line)
         self.address = (match[1], int(match[2])) if match else ("", 0)
-        match = re.search(r"memory_bound_bytes=(\d+) \(ring (\d+) \+ \d+ x (\d+)", start_line)
+        match = re.search(
+            r"memory_bound_bytes=(\d+) \(ring (\d+)(?: \+ pool \d+)? \+ \d+ x (\d+)", start_line
+        )
         self.memory_bound_bytes, self.ring_bytes, self.connection_bytes = (
             map(int, match.groups()) if match else (0, 0, 0)
         )
@@ -84,6 +86,11 @@ class ServerProcess:
         """What of its memory is resident now."""
         with open(f"/proc/{self.pid}/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def peak_rss_bytes(self) -> int:
+        """The most of its memory that was ever resident."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1])
 
     def cpu_s(self) -> float:
         """Processor time that it has taken so far, user and system, all threads."""
@@ -121,10 +128,15 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def serving(*args: str, port: int = 0, **popen: Any) -> Iterator[ServerProcess]:
-    """Run `asyncrev serve` with `args` on a free port; kill it at the end if it still runs."""
+def serving(
+    *args: str, port: int = 0, module: str = "asyncrev", **popen: Any
+) -> Iterator[ServerProcess]:
+    """Run `asyncrev serve` with `args` on a free port; kill it at the end if it still runs.
+
+    `module`: what to run in its place, with the same arguments.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "asyncrev", "serve", "--port", str(port), *args],
+        [sys.executable, "-m", module, "serve", "--port", str(port), *args],
         stderr=subprocess.PIPE,
         bufsize=0,  # so that what follows the start line is still in the pipe
         **popen,
@@ -264,3 +276,12 @@ def receive_exactly(sock: socket.socket, nbytes: int) -> bytes:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
+
+
+def end_of(sock: socket.socket) -> str:
+    """Wait for the end of `sock`, whatever comes before; tell how it came: "FIN" or "RST"."""
+    try:
+        receive_all(sock)
+    except ConnectionResetError:
+        return "RST"
+    return "FIN"

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev import Bridge
+from asyncrev.framing import as_framing
 from asyncrev.lane import Lane
+from asyncrev.processors import Reply
 from tests.support import until
 
 __all__ = ["RecordingSink", "Upper"]
@@ -32,6 +34,7 @@ class RecordingSink:
         *,
         fail_in: str = "",
         views_allowed: bool = False,
+        framing: str = "raw",
     ) -> None:
         self.bridge = bridge
         self.fail_in = fail_in
@@ -39,7 +42,10 @@ class RecordingSink:
         self.calls: list[str] = []
         self.errors: list[BaseException] = []
         self.may_publish = True
-        self.lane: Lane = bridge.open(self, factory, views_allowed=views_allowed)
+        self.pieces: list[int] = []  # how many each reply came in
+        self.lane: Lane = bridge.open(
+            self, factory, views_allowed=views_allowed, framing=as_framing(framing)
+        )
 
     def send(self, data: bytes) -> bool:
         """Claim, fill and publish, as a transport does; return whether more may follow."""
@@ -76,9 +82,11 @@ class RecordingSink:
         if call == self.fail_in:
             raise RuntimeError(f"sink fails in {call}")
 
-    def on_reply(self, reply: bytes | memoryview) -> None:
+    def on_reply(self, reply: Reply) -> None:
         """Keep a copy."""
-        self.received += reply
+        pieces = reply if isinstance(reply, tuple) else (reply,)
+        self.pieces.append(len(pieces))
+        self.received += b"".join(pieces)
         self._note("reply")
 
     def on_end(self) -> None:

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncrev import Limits
-from asyncrev.admission import Admission
+from asyncrev.admission import CHUNK_CALLS, Admission
 from asyncrev.errors import LocalError
-from asyncrev.lane import Lane
+from asyncrev.framing import as_framing
+from asyncrev.lane import FIRST_READ_BYTES, Lane
+from asyncrev.limits import LEAST_READ_BYTES
 from asyncrev.ring import CLOSE, DATA, EOF, Kind, Ring
 
 
@@ -34,9 +36,15 @@ class Bench:
         self.limits = Limits(slots=slots, slot_bytes=slot_bytes, **limits)
         self.admission = Admission(self.ring, self.face, self.limits)  # type: ignore[arg-type]
 
-    def lane(self) -> Lane:
+    def lane(self, framing: str = "raw") -> Lane:
         """Return a new lane of nobody."""
-        return Lane(None, lambda: None, views_allowed=True)  # type: ignore[arg-type, return-value]
+        return Lane(
+            None,  # type: ignore[arg-type]
+            lambda: None,  # type: ignore[arg-type, return-value]
+            views_allowed=True,
+            framing=as_framing(framing),
+            max_frame_bytes=self.limits.max_frame_bytes,
+        )
 
     def send(self, lane: Lane, data: bytes) -> bool:
         """Claim, fill and publish, as a transport does."""
@@ -47,12 +55,22 @@ class Bench:
         view[: len(data)] = data
         return self.admission.publish(lane, len(data))
 
-    def take_one(self) -> tuple[Lane, Kind, bytes, bool]:
+    def fill_pool(self, left_bytes: int = 0) -> Lane:
+        """Have another lane hold all of the pool but `left_bytes`; return that lane."""
+        other = self.lane("line")
+        budget = self.admission.budget
+        spare_bytes = budget.pool_bytes - budget.reserved_bytes
+        budget.set_excess(other, -((left_bytes - spare_bytes) * 8 // 9))
+        assert left_bytes - 1 <= budget.pool_bytes - budget.reserved_bytes <= left_bytes
+        return other
+
+    def take_one(self, carry_bytes: int = 0) -> tuple[Lane, Kind, bytes, bool]:
         """Process, settle and release the oldest entry; return it and whether it gave credit."""
         (entry,) = self.ring.entries_between(self.ring.released_seq, self.ring.released_seq + 1)
         seen = (entry.owner, entry.kind, bytes(entry.view[: entry.nbytes]))
+        entry.carry_bytes = carry_bytes
         self.ring.mark_processed()
-        credit = self.admission.settle(entry.owner, entry.nbytes)
+        credit = self.admission.settle(entry.owner, entry)
         self.ring.release(1)
         return (*seen, credit)
 
@@ -255,6 +273,199 @@ def test_input_closed_means_no_more_slots() -> None:
     assert bench.admission.waiting_lanes == 2
     bench.admission.forget_waiters()
     assert bench.admission.waiting_lanes == 0
+
+
+# -- with frames -------------------------------------------------------------------------------
+
+FRAMED: dict[str, int] = {
+    "slot_bytes": 32 * 1024,
+    "in_flight_bytes": 1 << 20,
+    "max_frame_bytes": 1500,
+    "carry_bytes": 1024,
+    "pool_connection_bytes": 4096,
+    "pool_bytes": 8192,
+}
+
+
+def test_room_in_the_pool_limits_the_claim_of_a_framed_lane() -> None:
+    """Of others there is as much as the slot has."""
+    bench = Bench(slots=4, **FRAMED)
+    lane = bench.lane("line")
+    assert bench.admission.claim(lane).nbytes == 4096
+    bench.fill_pool(left_bytes=2048)
+    assert bench.admission.claim(lane).nbytes == 2048
+    assert bench.admission.claim(bench.lane()).nbytes == 32 * 1024
+
+
+def test_slot_and_last_reads_limit_the_claim_of_a_framed_lane() -> None:
+    """However much room there is."""
+    large = {**FRAMED, "pool_connection_bytes": 1 << 20, "pool_bytes": 1 << 20}
+    assert FIRST_READ_BYTES < 32 * 1024
+    bench = Bench(slots=4, **large)
+    assert bench.admission.claim(bench.lane("line")).nbytes == FIRST_READ_BYTES
+    bench = Bench(slots=4, **{**large, "slot_bytes": 700})
+    assert bench.admission.claim(bench.lane("line")).nbytes == 700
+
+
+def test_claim_of_a_framed_lane_is_never_empty() -> None:
+    """asyncio closes a connection whose buffer is empty: no slot, no room, over its quota."""
+    bench = Bench(slots=1, spill_bytes=700, **FRAMED)
+    bench.fill_pool()
+    lane = bench.lane("line")
+    assert bench.admission.claim(lane).nbytes == 1024
+    bench.send(bench.lane(), b"x")
+    for spilt_bytes in (0, 700, 1400, 2100, 9000):
+        lane.spill = bytearray(spilt_bytes)
+        assert bench.admission.claim(lane).nbytes == (700 if not spilt_bytes else LEAST_READ_BYTES)
+
+
+def test_framed_lane_without_room_stops_until_others_give_back() -> None:
+    """The room it held is not enough for more; the credit comes with the room, and is served."""
+    bench = Bench(slots=4, **FRAMED)
+    lane, other = bench.lane("line"), bench.fill_pool(left_bytes=2048)
+    assert not bench.send(lane, bytes(1800))
+    assert (lane.reserved_bytes, lane.waits_for_credit, lane.waits_for_room) == (2048, True, True)
+    assert bench.admission.waiting_lanes == 1
+    assert bench.take_one(carry_bytes=1400)[3] is True  # what it keeps needs less: room enough
+    assert lane.reserved_bytes == 2048
+    assert not bench.send(lane, bytes(500))
+    assert bench.take_one(carry_bytes=1900)[3] is False
+    assert bench.admission.serve_waiters() == []
+    bench.admission.set_excess(other, 0)
+    assert bench.admission.serve_waiters() == [lane]
+    assert not lane.waits_for_credit
+    assert lane.reserved_bytes == 4096
+
+
+def test_framed_lane_gets_its_credit_when_slot_quota_and_room_allow() -> None:
+    """I8, I9: each alone is not enough."""
+    bench = Bench(slots=2, in_flight_entries=2, spill_bytes=900, **FRAMED)
+    lane, other = bench.lane("line"), bench.fill_pool(left_bytes=2048)
+    assert bench.send(lane, bytes(300))
+    assert not bench.send(lane, bytes(300))  # its quota
+    assert not bench.send(lane, bytes(900))  # no slot
+    assert not bench.send(lane, bytes(512))  # no room
+    assert lane.waits_for_slot
+    assert lane.waits_for_room
+    assert bench.take_one(carry_bytes=300)[3] is False
+    assert bench.admission.serve_waiters() == []  # now it has its slot
+    assert not lane.waits_for_slot
+    assert bench.take_one(carry_bytes=600)[3] is False  # half its quota, but no room
+    assert lane.waits_for_room
+    assert bench.admission.serve_waiters() == []
+    bench.admission.set_excess(other, 0)
+    assert bench.admission.serve_waiters() == [lane]
+    assert lane.reserved_bytes == 4096
+
+
+def test_framed_lane_with_room_waits_for_its_quota() -> None:
+    """I8: room is not all."""
+    bench = Bench(slots=4, in_flight_entries=2, **FRAMED)
+    lane, other = bench.lane("line"), bench.fill_pool()
+    bench.send(lane, bytes(300))
+    assert not bench.send(lane, bytes(300))
+    assert lane.waits_for_room
+    bench.admission.set_excess(other, 0)
+    assert bench.admission.serve_waiters() == []
+    assert lane.waits_for_credit
+    assert not lane.waits_for_room
+    assert [bench.take_one()[3] for _ in range(2)] == [True, False]
+
+
+def test_framed_lane_at_its_own_quota_stops_until_its_own_comes_back() -> None:
+    """Others' room is of no use to it, so it does not stand in the queue."""
+    bench = Bench(slots=4, **FRAMED)
+    lane = bench.lane("line")
+    assert not bench.send(lane, bytes(4000))
+    assert bench.admission.waiting_lanes == 0
+    assert bench.take_one(carry_bytes=1508)[3] is True
+    assert bench.take_all() == ([], [])
+
+
+def test_excess_gives_credit_only_to_who_waits_for_nothing_else() -> None:
+    """A lane that may read hears nothing; one without a slot waits on."""
+    bench = Bench(slots=1, **FRAMED)
+    lane = bench.lane("line")
+    bench.admission.set_excess(lane, 3600)
+    assert lane.reserved_bytes == 4050
+    assert not bench.send(lane, bytes(600))
+    assert bench.admission.set_excess(lane, 0) is True
+    assert bench.admission.set_excess(lane, 0) is False
+    bench.admission.set_excess(lane, 3600)
+    assert not bench.send(lane, bytes(500))  # there is no slot
+    assert bench.admission.set_excess(lane, 0) is False
+    _, served = bench.take_all()
+    assert served == [lane]
+
+
+def test_lane_that_may_read_keeps_the_room_of_its_next_read_whatever_is_unsent() -> None:
+    """I14: it was given up when replies went unsent, and the read came all the same."""
+    bench = Bench(slots=4, **FRAMED)
+    lane = bench.lane("line")
+    assert bench.send(lane, bytes(1900))  # a block of 2,048; with a small read it needs 4,096
+    assert lane.reserved_bytes == 4096
+    bench.fill_pool()
+    assert bench.admission.set_excess(lane, 800) is False
+    assert lane.reserved_bytes == 4096 + 900
+    assert not lane.waits_for_room
+    bench.admission.set_excess(lane, 0)
+    assert lane.reserved_bytes == 4096
+
+
+def test_failed_lane_gets_no_credit_when_its_replies_are_taken() -> None:
+    """Nothing follows an error; its reservation stays until the close."""
+    bench = Bench(slots=4, **FRAMED)
+    lane = bench.lane("line")
+    assert not bench.send(lane, bytes(4000))
+    bench.admission.set_excess(lane, 80)
+    lane.abandoned = True
+    assert bench.admission.set_excess(lane, 0) is False
+    assert bench.take_one()[3] is False
+    assert lane.reserved_bytes == 4096
+    bench.admission.publish_close(lane)
+    bench.take_one()
+    assert bench.admission.budget.reserved_bytes == 0
+
+
+def test_close_that_waits_for_a_slot_leaves_the_reservation_alone() -> None:
+    """The worker holds what was in flight until the close comes by, though the loop forgot it."""
+    bench = Bench(slots=1, **FRAMED)
+    lane, next_lane = bench.lane("line"), bench.lane()
+    assert bench.send(lane, bytes(1500))
+    reserved_bytes = lane.reserved_bytes
+    assert reserved_bytes == 2048
+    lane.abandoned = True
+    bench.admission.publish_close(lane)  # behind the one slot
+    assert not bench.send(next_lane, b"x")
+    bench.take_one()
+    assert bench.admission.serve_waiters() == []
+    assert lane.reserved_bytes == reserved_bytes
+    bench.take_all()
+    assert bench.admission.budget.reserved_bytes == 0
+
+
+def test_chunk_of_many_calls_makes_the_next_reads_shorter_and_few_longer() -> None:
+    """As many bytes as took about CHUNK_CALLS; never less than the least, nor more than a slot."""
+    large = {**FRAMED, "pool_connection_bytes": 1 << 20, "pool_bytes": 1 << 20}
+    bench = Bench(slots=4, **large)
+    lane = bench.lane("line")
+
+    def read(nbytes: int, calls: int) -> int:
+        bench.send(lane, bytes(nbytes))
+        bench.ring.entries_between(bench.ring.released_seq, bench.ring.published_seq)[
+            0
+        ].calls = calls
+        bench.take_one()
+        return bench.admission.claim(lane).nbytes
+
+    assert read(FIRST_READ_BYTES, 4 * CHUNK_CALLS) == FIRST_READ_BYTES // 4
+    assert read(FIRST_READ_BYTES // 4, CHUNK_CALLS) == FIRST_READ_BYTES // 4
+    assert read(FIRST_READ_BYTES // 4, CHUNK_CALLS // 2) == FIRST_READ_BYTES // 2
+    assert read(100, 1) == FIRST_READ_BYTES // 2  # it was not limited by it
+    for _ in range(4):
+        last = read(lane.read_bytes, 1)
+    assert last == 32 * 1024
+    assert read(lane.read_bytes, 10_000_000) == LEAST_READ_BYTES
 
 
 STEPS = st.lists(

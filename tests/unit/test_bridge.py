@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev import bridge as bridge_module
-from asyncrev.errors import BridgeStopped, ProcessorError
+from asyncrev import sweep as sweep_module
+from asyncrev.errors import BridgeStopped, FrameTooLarge, ProcessorError, SettingsError
+from asyncrev.framing import as_framing
 from asyncrev.processors import as_factory
 from asyncrev.reverse import Reverse
 from tests import strategies
@@ -310,7 +312,7 @@ async def test_sweep_reaches_every_sink_again_and_again(
     monkeypatch: pytest.MonkeyPatch, loop_errors: list[dict[str, Any]]
 ) -> None:
     """One that raises costs the others nothing; a bridge without lanes sweeps no more."""
-    monkeypatch.setattr(bridge_module, "SWEEP_S", 0.001)
+    monkeypatch.setattr(sweep_module, "SWEEP_S", 0.001)
     async with Bridge(TINY) as bridge:
         bad, good = RecordingSink(bridge, fail_in="sweep"), RecordingSink(bridge)
         held = Held()
@@ -326,7 +328,7 @@ async def test_sweep_reaches_every_sink_again_and_again(
         held.go.set()
         bad.close()
         good.close()
-        await until(lambda: bridge._sweep_timer is None, "the sweeps have ended")
+        await until(lambda: not bridge._sweep.is_running, "the sweeps have ended")
         again = RecordingSink(bridge)
         await until(lambda: again.calls, "a new lane is swept")
     loop_errors.clear()
@@ -335,12 +337,12 @@ async def test_sweep_reaches_every_sink_again_and_again(
 @EPOLL
 async def test_sweep_of_many_lanes_is_spread_over_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten thousand idle connections must not make one turn long; each is looked at once."""
-    monkeypatch.setattr(bridge_module, "SWEEP_LANES", 3)
+    monkeypatch.setattr(sweep_module, "SWEEP_LANES", 3)
     async with Bridge(TINY) as bridge:
         sinks = [RecordingSink(bridge) for _ in range(8)]
         swept = []
-        bridge._sweep()
-        while bridge._sweep_timer is not None and not hasattr(bridge._sweep_timer, "when"):
+        bridge._sweep.run()
+        while not hasattr(bridge._sweep._timer, "when"):
             swept.append(sum(sink.calls.count("sweep") for sink in sinks))
             await asyncio.sleep(0)
         swept.append(sum(sink.calls.count("sweep") for sink in sinks))
@@ -428,6 +430,214 @@ async def test_results_are_given_to_owners_never_to_places() -> None:
         await until(lambda: new.received, "the new one was answered")
         assert new.received == b"NEW"
         assert old.calls == []
+
+
+# -- with frames -------------------------------------------------------------------------------
+
+FRAMES = Limits(
+    slots=8,
+    slot_bytes=4096,
+    max_frame_bytes=1500,
+    carry_bytes=1024,
+    pool_connection_bytes=4096,
+    pool_bytes=4096,
+)
+
+
+@EPOLL
+@pytest.mark.parametrize("views_allowed", [False, True])
+async def test_replies_before_an_error_come_first_though_one_entry_has_both(
+    views_allowed: bool,
+) -> None:
+    """Then the error, then nothing; a peer's fault is no processor error."""
+    async with Bridge(FRAMES) as bridge:
+        sink = RecordingSink(bridge, Upper, framing="len32", views_allowed=views_allowed)
+        sink.send(b"\0\0\0\2ab" + b"\0\0\0\1c" + b"\xff\xff\xff\xff")
+        sink.send(b"more")
+        sink.end()
+        await until(lambda: bridge.statistics().released == 3, "everything is through")
+        assert sink.received == b"\0\0\0\2AB\0\0\0\1C"
+        assert sink.calls == ["reply", "error"]
+        assert type(sink.errors[0]) is FrameTooLarge
+        assert bridge.statistics().processor_errors == 0
+        sink.close()
+        await until(lambda: bridge.statistics().lanes == 0, "the lane is gone")
+        assert bridge.statistics().pool.reserved_bytes == 0
+
+
+@EPOLL
+async def test_peers_fault_that_nobody_hears_is_not_reported() -> None:
+    """Its connection has gone: there is nothing to close and nothing to mend."""
+    async with Bridge(FRAMES) as bridge:
+        held = Held()
+        sink = RecordingSink(bridge, lambda: held, framing="line")
+        sink.send(b"a\n" + bytes(1600))
+        await until(held.entered.is_set, "the worker has begun")
+        sink.close()
+        held.go.set()
+        await until(lambda: bridge.statistics().lanes == 0, "the lane is gone")
+        assert sink.calls == []
+        assert bridge.statistics().processor_errors == 0
+
+
+@EPOLL
+@pytest.mark.parametrize(("views_allowed", "pieces"), [(True, 2), (False, 1)])
+async def test_reply_in_pieces_reaches_a_sink_that_allows_views(
+    views_allowed: bool, pieces: int
+) -> None:
+    """The carried frame is in a block, the others where they were received."""
+    async with Bridge(FRAMES) as bridge:
+        sink = RecordingSink(bridge, Reverse, framing="line", views_allowed=views_allowed)
+        sink.send(b"ab\ncd")
+        await until(lambda: sink.received, "the first is answered")
+        sink.send(b"e\nfg\nhi\n")
+        await until(lambda: len(sink.received) == 13, "all are answered")
+        assert sink.received == b"ba\nedc\ngf\nih\n"
+        assert sink.pieces == [1, pieces]
+
+
+@EPOLL
+async def test_sink_closed_while_it_is_given_a_reply_hears_no_error() -> None:
+    """Though the same entry has one."""
+    async with Bridge(FRAMES) as bridge:
+
+        class Closes(RecordingSink):
+            def on_reply(self, reply: Any) -> None:
+                super().on_reply(reply)
+                self.close()
+
+        sink = Closes(bridge, Upper, framing="len32")
+        sink.send(b"\0\0\0\1a\xff\xff\xff\xff")
+        await until(lambda: bridge.statistics().lanes == 0, "the lane is gone")
+        assert sink.calls == ["reply"]
+
+
+@EPOLL
+async def test_unsent_replies_of_one_lane_stop_another_until_they_are_taken() -> None:
+    """The pool counts them; whoever waits for room is served in the next turn."""
+    async with Bridge(FRAMES) as bridge:
+        slow, other = (RecordingSink(bridge, Upper, framing="line") for _ in range(2))
+        bridge.set_excess(slow.lane, 3600)
+        assert not other.send(bytes(1000))
+        await until(lambda: bridge.statistics().released == 1, "it is processed")
+        seen = bridge.statistics()
+        assert (seen.pool.reserved_bytes, seen.pool.refused) == (4050, 1)
+        assert seen.waiting_lanes == seen.pool.waiting_lanes == 1
+        assert not other.may_publish
+        bridge.set_excess(slow.lane, 0)
+        await until(lambda: other.may_publish, "the other may go on")
+        assert other.calls == ["credit"]
+        assert slow.calls == []
+        assert bridge.statistics().pool.waiting_lanes == 0
+
+
+@EPOLL
+async def test_taken_replies_give_their_own_lane_its_credit() -> None:
+    """At once, for it is the lane's own room that comes back."""
+    async with Bridge(FRAMES) as bridge:
+        sink, closed = (RecordingSink(bridge, Upper, framing="line") for _ in range(2))
+        for each in (sink, closed):
+            bridge.set_excess(each.lane, 3600)
+            assert not each.send(bytes(600))
+        await until(lambda: bridge.statistics().released == 2, "it is processed")
+        assert sink.calls == []
+        lane = closed.lane
+        closed.close()
+        bridge.set_excess(lane, 0)
+        bridge.set_excess(sink.lane, 0)
+        assert sink.calls == ["credit"]
+        assert closed.calls == []
+
+
+@EPOLL
+async def test_room_of_a_closed_lane_goes_to_who_waits() -> None:
+    """With its last entry, which is what frees its block."""
+    async with Bridge(FRAMES) as bridge:
+        holds, waits = (RecordingSink(bridge, Upper, framing="line") for _ in range(2))
+        holds.send(bytes(1500))
+        holds.send(b"\n" + bytes(1400))
+        await until(lambda: bridge.statistics().released == 2, "it is processed")
+        bridge.set_excess(holds.lane, 1000)
+        waits.send(bytes(1000))
+        await until(lambda: bridge.statistics().released == 3, "it is processed")
+        assert not waits.may_publish
+        holds.close()
+        await until(lambda: waits.may_publish, "the other may go on")
+        assert bridge.statistics().pool.reserved_bytes == 2048
+
+
+@EPOLL
+async def test_failed_lane_gets_no_credit_when_others_give_room() -> None:
+    """Its error was the last that it heard."""
+    async with Bridge(FRAMES) as bridge:
+        slow, fails = (RecordingSink(bridge, Raises, framing="line") for _ in range(2))
+        bridge.set_excess(slow.lane, 3600)
+        assert not fails.send(b"fail\n" + bytes(995))
+        await until(lambda: fails.errors, "it has failed")
+        bridge.set_excess(slow.lane, 0)
+        bridge._serve_waiters()
+        assert fails.calls == ["error"]
+        assert bridge.statistics().pool.waiting_lanes == 0
+
+
+@EPOLL
+async def test_statistics_of_the_pool_follow_a_frame_through() -> None:
+    """Leased while it is unfinished, lent with its reply, claimed back, and then kept."""
+    async with Bridge(FRAMES) as bridge:
+        sink = RecordingSink(bridge, Upper, framing="line", views_allowed=True)
+        assert bridge.statistics().pool.allocations == 0
+        sink.send(bytes(1100))
+        await until(lambda: bridge.statistics().released == 1, "it is processed")
+        pool = bridge.statistics().pool
+        assert (pool.in_use_bytes, pool.kept_bytes, pool.leases) == (2048, 0, 1)
+        assert pool.reserved_bytes == 2048
+        assert pool.reserved_high_bytes >= 2048
+        sink.send(b"\n")
+        await until(lambda: bridge.statistics().released == 2, "it is answered")
+        sink.send(b"a\n")
+        await until(lambda: bridge.statistics().released == 3, "so is the next")
+        pool = bridge.statistics().pool
+        assert (pool.in_use_bytes, pool.in_use_high_bytes, pool.kept_bytes) == (0, 2048, 2048)
+        assert (pool.allocations, pool.leases, pool.reserved_bytes) == (1, 1, 0)
+        assert (pool.refused, pool.waiting_lanes) == (0, 0)
+
+
+@EPOLL
+async def test_lane_of_longer_frames_than_the_bridge_has_room_for_is_refused() -> None:
+    """Shorter ones are allowed; without frames the number says nothing."""
+    async with Bridge(FRAMES) as bridge:
+
+        def open_lane(framing: str, max_frame_bytes: int) -> int:
+            lane = bridge.open(
+                RecordingSink(bridge),
+                Upper,
+                views_allowed=False,
+                framing=as_framing(framing),
+                max_frame_bytes=max_frame_bytes,
+            )
+            return lane.max_frame_bytes
+
+        assert open_lane("line", 1500) == 1500
+        assert open_lane("len64", 3) == 3
+        assert open_lane("raw", 1501) == 1501
+        with pytest.raises(SettingsError) as caught:
+            open_lane("line", 1501)
+        assert str(caught.value) == (
+            "max_frame_bytes is 1501; the limits of this bridge allow 1500"
+        )
+
+
+@pytest.mark.parametrize(
+    ("shortest_s", "sweep_s"), [(0.2, 0.05), (2.0, 0.5), (4.0, 1.0), (100.0, 1.0)]
+)
+def test_sweep_comes_four_times_in_the_shortest_deadline_but_at_least_each_second(
+    shortest_s: float, sweep_s: float
+) -> None:
+    """So no deadline passes late by more than a quarter of it, and none by more than a second."""
+    limits = TINY.replace(
+        first_byte_timeout_s=1000.0, frame_timeout_s=shortest_s, write_stall_timeout_s=1000.0
+    )
+    assert Bridge(limits)._sweep.interval_s == sweep_s
 
 
 @strategies.QUICK

@@ -266,10 +266,10 @@ def broken_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `Lane.work` a defect of this package that the word "die" brings out."""
     work = Lane.work
 
-    def work_or_die(lane: Lane, entry: Any, storage: Any) -> None:
+    def work_or_die(lane: Lane, entry: Any, storage: Any, pool: Any) -> None:
         if bytes(entry.view[: entry.nbytes]) == b"die":
             raise RuntimeError("a defect")
-        work(lane, entry, storage)
+        work(lane, entry, storage, pool)
 
     monkeypatch.setattr(Lane, "work", work_or_die)
 
@@ -378,9 +378,10 @@ async def test_close_leaves_nothing_on_the_loop() -> None:
         async with Bridge(LIMITS) as bridge:
             RecordingSink(bridge)
             assert len(loop._turn_hooks) == len(hooks) + 1
-        timer = bridge._sweep_timer
-        assert timer is not None
+            timer = bridge._sweep._timer
+            assert timer is not None
         assert timer.cancelled()
+        assert not bridge._sweep.is_running
     assert loop._turn_hooks == hooks
 
 

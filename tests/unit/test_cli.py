@@ -23,9 +23,11 @@ from asyncrev.version import __version__
 from tests.support import run_asyncrev
 
 SERVE_OPTIONS = [
-    "host", "port", "uds", "loop", "processor", "slots", "slot-bytes", "max-connections",
-    "high-water-bytes", "write-stall-timeout-s", "drain-timeout-s", "cpu", "log-level",
-    "stop-word", "tee",
+    "host", "port", "uds", "loop", "processor", "framing", "max-frame-bytes", "pool-bytes",
+    "pool-connection-bytes", "slots", "slot-bytes", "max-connections", "backlog",
+    "in-flight-entries", "in-flight-bytes", "high-water-bytes", "first-byte-timeout-s",
+    "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s", "drain-timeout-s", "cpu",
+    "log-level", "stop-word", "tee",
 ]  # fmt: skip
 
 
@@ -125,6 +127,7 @@ def test_defaults(served: list[ServeOptions]) -> None:
     assert (options.host, options.port, options.uds) == ("127.0.0.1", 9090, None)
     assert (options.loop_name, options.loop_factory) == ("epoll", EpollEventLoop)
     assert (options.processor_name, options.factory) == ("asyncrev:Reverse", Reverse)
+    assert options.framing == "raw"
     assert options.limits == cli.DEFAULTS
     assert (options.stop_word, options.tee, options.log_level) == (None, None, "info")
 
@@ -135,10 +138,20 @@ VALUES = {
     "uds": ("/tmp/x", "/tmp/x"),
     "loop": ("asyncio", "asyncio"),
     "processor": ("zlib:compress", "zlib:compress"),
+    "framing": ("len64", "len64"),
+    "max-frame-bytes": ("70000", 70000),
+    "pool-bytes": ("10000000", 10_000_000),
+    "pool-connection-bytes": ("3000000", 3_000_000),
     "slots": ("7", 7),
     "slot-bytes": ("4096", 4096),
     "max-connections": ("3", 3),
+    "backlog": ("17", 17),
+    "in-flight-entries": ("5", 5),
+    "in-flight-bytes": ("9999", 9999),
     "high-water-bytes": ("1000", 1000),
+    "first-byte-timeout-s": ("3.5", 3.5),
+    "idle-timeout-s": ("inf", float("inf")),
+    "frame-timeout-s": ("4.5", 4.5),
     "write-stall-timeout-s": ("1.5", 1.5),
     "drain-timeout-s": ("2.5", 2.5),
     "cpu": ("any", None),
@@ -169,6 +182,19 @@ def test_high_water_moves_low_water_along(served: list[ServeOptions]) -> None:
     """Else a small one would contradict the default low water."""
     assert invoke("serve", "--high-water-bytes", "100").exit_code == 0
     assert served[0].limits.low_water_bytes == 25
+
+
+def test_longest_frame_moves_the_pools_quota_along(served: list[ServeOptions]) -> None:
+    """Else a longer one would contradict the default quota."""
+    assert invoke("serve", "--max-frame-bytes", "5000000").exit_code == 0
+    assert served[0].limits.pool_connection_bytes == 16 << 20
+
+
+@pytest.mark.parametrize("framing", ["raw", "line", "len32", "len64"])
+def test_framing_is_one_of_four(served: list[ServeOptions], framing: str) -> None:
+    """And reaches the server by its name."""
+    assert invoke("serve", "--framing", framing).exit_code == 0
+    assert served[0].framing == framing
 
 
 def test_asyncio_and_uvloop_give_their_loops(served: list[ServeOptions]) -> None:
@@ -210,6 +236,22 @@ def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--max-connections", "0"], "max_connections is 0"),
         (["--high-water-bytes", "-5"], "high_water_bytes is -5"),
         (["--write-stall-timeout-s", "0"], "write_stall_timeout_s is 0.0"),
+        (["--framing", "len16"], "'len16' is not one of 'raw', 'line', 'len32', 'len64'"),
+        (["--max-frame-bytes", "0"], "max_frame_bytes is 0; it must be a whole number >= 1"),
+        (["--max-frame-bytes", "1e6"], "'1e6' is not a valid integer"),
+        (["--max-frame-bytes", str(1 << 30)], "pool_bytes is 67108864; it must be a whole number"),
+        (["--pool-bytes", "1000"], "pool_bytes is 1000; it must be a whole number >= 4194304"),
+        (["--pool-connection-bytes", "1"], "pool_connection_bytes is 1; it must be a whole"),
+        (["--backlog", "0"], "backlog is 0"),
+        (["--in-flight-entries", "0"], "in_flight_entries is 0"),
+        (["--in-flight-bytes", "0"], "in_flight_bytes is 0"),
+        (
+            ["--first-byte-timeout-s", "0"],
+            "first_byte_timeout_s is 0.0; it must be above 0, or inf",
+        ),
+        (["--idle-timeout-s", "-1"], "idle_timeout_s is -1.0; it must be above 0, or inf"),
+        (["--frame-timeout-s", "nan"], "frame_timeout_s is nan; it must be above 0, or inf"),
+        (["--write-stall-timeout-s", "inf"], "write_stall_timeout_s is inf; it must be a finite"),
         (["--drain-timeout-s", "nan"], "drain_timeout_s is nan; it must be a finite number"),
         (["--cpu", "x"], "--cpu is 'x'; it must be auto, any, or one of the cores"),
         (["--processor", "os"], "--processor 'os': write it as module:attr"),

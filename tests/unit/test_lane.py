@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from asyncrev.errors import ProcessorError
+from asyncrev.errors import FrameTooLarge, ProcessorError
+from asyncrev.framer import Framer
+from asyncrev.framing import as_framing
 from asyncrev.lane import Lane
-from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind
+from asyncrev.pool import Pool
+from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind, Ring
 
 
 class Recorder:
@@ -35,18 +38,33 @@ class Recorder:
 class Bench:
     """A lane with one slot of memory."""
 
-    def __init__(self, factory: Callable[[], Any], *, views_allowed: bool = True) -> None:
-        self.storage = mmap.mmap(-1, 8)
-        self.lane = Lane(None, factory, views_allowed=views_allowed)  # type: ignore[arg-type]
+    def __init__(
+        self, factory: Callable[[], Any], *, views_allowed: bool = True, framing: str = "raw"
+    ) -> None:
+        self.storage = mmap.mmap(-1, 16)
+        self.pool = Pool(Ring(1, 1), 4096)
+        self.lane = Lane(
+            None,  # type: ignore[arg-type]
+            factory,
+            views_allowed=views_allowed,
+            framing=as_framing(framing),
+            max_frame_bytes=5,
+        )
 
     def work(self, kind: Kind, data: bytes = b"") -> Entry:
         """Have the lane work on one entry."""
         entry = Entry()
+        entry.carry_bytes = entry.frame_seq = 77  # of the lane that used this entry before
         entry.view = memoryview(self.storage)
         entry.view[: len(data)] = data
         entry.owner, entry.kind, entry.nbytes = self.lane, kind, len(data)
-        self.lane.work(entry, self.storage)
+        self.lane.work(entry, self.storage, self.pool)
         return entry
+
+
+def joined(entry: Entry) -> bytes:
+    """Return the whole result, however many pieces it is in."""
+    return b"".join(entry.result) if isinstance(entry.result, tuple) else bytes(entry.result or b"")
 
 
 def test_work_calls_the_processor_in_order_and_keeps_its_replies() -> None:
@@ -160,3 +178,66 @@ def test_close_that_raises_leaves_its_error() -> None:
     bench.work(DATA, b"x")
     assert type(bench.work(CLOSE).error) is ValueError
     assert bench.lane.processor is None
+
+
+# -- with frames -------------------------------------------------------------------------------
+
+
+def test_framed_lane_gives_its_processor_frames_and_tells_what_it_keeps() -> None:
+    """The entry has what the loop must know: bytes kept, and of which frame."""
+    recorder = Recorder()
+    bench = Bench(lambda: recorder, framing="line")
+    entry = bench.work(DATA, b"ab\ncd")
+    assert entry.result == b"ab\n"
+    assert (entry.carry_bytes, entry.frame_seq) == (2, 1)
+    assert isinstance(bench.lane.processor, Framer)
+    entry = bench.work(DATA, b"e\nf")
+    assert joined(entry) == b"cde\n"
+    assert (entry.carry_bytes, entry.frame_seq) == (1, 2)
+    entry = bench.work(EOF)
+    assert joined(entry) == b"f\nbye\n"
+    assert entry.carry_bytes == 0
+    bench.work(CLOSE)
+    assert recorder.calls == [b"ab", b"cde", b"f", "eof", "close"]
+    assert bench.pool.in_use_bytes == bench.pool.lent_bytes
+
+
+def test_framed_lane_leaves_replies_and_error_in_one_entry() -> None:
+    """The frames before the one that failed are answered; the lane is broken."""
+    bench = Bench(Recorder, framing="line")
+    entry = bench.work(DATA, b"ab\n123456")
+    assert entry.result == b"ab\n"
+    assert type(entry.error) is FrameTooLarge
+    assert entry.carry_bytes == 0
+    assert bench.lane.broken
+    later = bench.work(DATA, b"x")
+    assert (later.result, later.error, later.carry_bytes) == (None, None, 0)
+    assert bench.pool.in_use_bytes == 0
+
+
+def test_framed_lane_without_leave_to_keep_views_gives_bytes() -> None:
+    """In one piece."""
+    bench = Bench(Recorder, views_allowed=False, framing="len32")
+    bench.work(DATA, b"\0\0")
+    entry = bench.work(DATA, b"\0\1a")
+    assert entry.result == b"\0\0\0\1a"
+    assert type(entry.result) is bytes
+
+
+def test_close_of_a_framed_lane_gives_its_block_back() -> None:
+    """Abandoned or not, and whatever the processor's own close does."""
+    bench = Bench(Recorder, framing="line")
+    bench.work(DATA, b"abc")
+    assert bench.pool.in_use_bytes
+    bench.lane.abandoned = True
+    assert bench.work(DATA, b"d").carry_bytes == 0
+    assert bench.pool.in_use_bytes
+    bench.work(CLOSE)
+    assert bench.pool.in_use_bytes == 0
+
+
+def test_framed_lane_whose_factory_fails_keeps_nothing_as_its_entry_says() -> None:
+    """What stood in the entry was another lane's, and was counted as this one's."""
+    entry = Bench(object, framing="line").work(DATA, b"x")
+    assert type(entry.error) is ProcessorError
+    assert entry.carry_bytes == 0

@@ -17,10 +17,18 @@ FROM_ONE = [
     "in_flight_entries",
     "in_flight_bytes",
     "spill_bytes",
+    "max_frame_bytes",
     "max_connections",
     "backlog",
 ]
-SECONDS = ["write_stall_timeout_s", "drain_timeout_s", "linger_timeout_s", "accept_retry_s"]
+SECONDS = [
+    "write_stall_timeout_s",
+    "drain_timeout_s",
+    "linger_timeout_s",
+    "accept_retry_s",
+    "tls_handshake_timeout_s",
+]
+SECONDS_OR_NEVER = ["first_byte_timeout_s", "idle_timeout_s", "frame_timeout_s"]
 
 
 def test_defaults_are_valid_and_documented() -> None:
@@ -52,11 +60,99 @@ def test_seconds_are_finite_and_above_zero(name: str) -> None:
         assert str(caught.value) == f"{name} is {value}; it must be a finite number above 0"
 
 
+@pytest.mark.parametrize("name", SECONDS_OR_NEVER)
+def test_deadline_of_a_peer_may_be_switched_off(name: str) -> None:
+    """By infinity, and by nothing else."""
+    for value in (0.001, math.inf):
+        assert getattr(Limits(**{name: value}), name) == value
+    for value in (0, -1.0, -math.inf, math.nan):
+        with pytest.raises(SettingsError) as caught:
+            Limits(**{name: value})
+        assert str(caught.value) == f"{name} is {value}; it must be above 0, or inf for never"
+
+
+def test_shortest_deadline_is_that_of_the_four_a_sweep_looks_after() -> None:
+    """Others have timers of their own."""
+    times = dict.fromkeys([*SECONDS_OR_NEVER, "write_stall_timeout_s"], 20.0)
+    for name in times:
+        assert Limits(**{**times, name: 3.5}).shortest_deadline_s == 3.5
+    assert Limits(**times, linger_timeout_s=0.1, drain_timeout_s=0.1).shortest_deadline_s == 20.0
+
+
+@pytest.mark.parametrize(
+    ("max_frame_bytes", "least_bytes"),
+    [(1, 1024), (504, 1024), (505, 2048), (1 << 16, 1 << 17), (1 << 20, 1 << 21)],
+)
+def test_quota_of_the_pool_holds_the_longest_frame_and_by_default_twice(
+    max_frame_bytes: int, least_bytes: int
+) -> None:
+    """A power of two, above the frame, its length or line end, and one small read."""
+    limits = Limits(max_frame_bytes=max_frame_bytes)
+    assert limits.least_pool_connection_bytes == least_bytes
+    assert limits.pool_connection_bytes == 2 * least_bytes
+    chosen = Limits(max_frame_bytes=max_frame_bytes, pool_connection_bytes=least_bytes)
+    assert chosen.pool_connection_bytes == least_bytes
+    with pytest.raises(SettingsError) as caught:
+        Limits(max_frame_bytes=max_frame_bytes, pool_connection_bytes=least_bytes - 1)
+    assert str(caught.value) == (
+        f"pool_connection_bytes is {least_bytes - 1}; it must be a whole number >= {least_bytes} "
+        "for frames of max_frame_bytes"
+    )
+
+
+def test_pool_holds_at_least_one_connections_quota() -> None:
+    """Else that connection could wait for ever."""
+    assert Limits(pool_connection_bytes=1 << 22, pool_bytes=1 << 22).pool_bytes == 1 << 22
+    with pytest.raises(SettingsError) as caught:
+        Limits(pool_connection_bytes=1 << 22, pool_bytes=(1 << 22) - 1)
+    assert str(caught.value) == (
+        "pool_bytes is 4194303; it must be a whole number >= 4194304, "
+        "which is pool_connection_bytes"
+    )
+
+
+def test_carry_has_room_for_two_small_reads() -> None:
+    """One that is held, one that comes: so a lane that holds little never waits (I15)."""
+    assert Limits(carry_bytes=1024).carry_bytes == 1024
+    with pytest.raises(SettingsError) as caught:
+        Limits(carry_bytes=1023)
+    assert str(caught.value) == "carry_bytes is 1023; it must be a whole number >= 1024"
+
+
+@given(
+    st.builds(
+        Limits,
+        slots=st.integers(1, 1000),
+        slot_bytes=st.integers(1, 1 << 20),
+        high_water_bytes=st.integers(0, 1 << 20),
+        spill_bytes=st.integers(1, 1 << 16),
+        max_frame_bytes=st.integers(1, 1 << 20),
+        carry_bytes=st.integers(1024, 1 << 16),
+        pool_bytes=st.integers(1 << 22, 1 << 26),
+        max_connections=st.integers(1, 10_000),
+    )
+)
+def test_framed_memory_bound_has_the_pool_once_and_connections_without_it(limits: Limits) -> None:
+    """It grows by what one connection takes, by more than the pool, and by each buffer."""
+    backlog = int((limits.high_water_bytes + limits.carry_bytes) * BACKLOG_OVERHEAD)
+    connection = backlog + limits.carry_bytes + FIXED_CONNECTION_BYTES
+    assert limits.framed_connection_bytes == connection
+    bound = limits.framed_memory_bound_bytes
+    more = limits.replace(max_connections=2 * limits.max_connections)
+    assert more.framed_memory_bound_bytes - bound == limits.max_connections * connection
+    larger = limits.replace(pool_bytes=limits.pool_bytes + 8000)
+    assert larger.framed_memory_bound_bytes - bound >= 8000
+    once = limits.max_connections * connection + limits.ring_bytes + limits.pool_bytes
+    assert bound >= once + limits.spill_bytes + limits.high_water_bytes
+
+
 def test_high_water_of_zero_is_allowed() -> None:
     """Then a connection is read only while it owes nothing."""
     assert Limits(high_water_bytes=0).low_water_bytes == 0
     with pytest.raises(SettingsError, match="high_water_bytes is -1; it must be a whole number"):
         Limits(high_water_bytes=-1, low_water_bytes=0)
+    with pytest.raises(SettingsError, match="high_water_bytes is None; it must be a whole number"):
+        Limits(high_water_bytes=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("low", [-2, 101])
@@ -132,3 +228,11 @@ def test_replace_of_high_water_moves_low_water_along() -> None:
     assert Limits().replace(high_water_bytes=100).low_water_bytes == 25
     assert Limits().replace(high_water_bytes=100, low_water_bytes=50).low_water_bytes == 50
     assert Limits(low_water_bytes=9).replace(slots=2).low_water_bytes == 9
+
+
+def test_replace_of_the_longest_frame_moves_the_pools_quota_along() -> None:
+    """Likewise."""
+    assert Limits().replace(max_frame_bytes=100).pool_connection_bytes == 2048
+    chosen = Limits().replace(max_frame_bytes=100, pool_connection_bytes=5000)
+    assert chosen.pool_connection_bytes == 5000
+    assert chosen.replace(slots=2).pool_connection_bytes == 5000

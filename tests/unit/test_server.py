@@ -206,6 +206,29 @@ async def test_drain_over_tls_answers_what_the_tls_layer_holds(contexts: Any) ->
     assert await draining
 
 
+@on_all
+async def test_handshake_that_takes_too_long_is_cut_and_counted(contexts: Any) -> None:
+    """A peer that says nothing holds a descriptor no longer than that; others are served."""
+    limits = SMALL.replace(tls_handshake_timeout_s=0.1, max_connections=1)
+
+    def talk(server: Server) -> bytes:
+        with (
+            connect(server) as client,
+            contexts[1].wrap_socket(client, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(b"secret")
+            return receive_exactly(tls, 6)
+
+    async with await asyncrev.serve("127.0.0.1", 0, ssl=contexts[0], limits=limits) as server:
+        with connect(server) as silent:
+            await until(lambda: server.statistics().cut, "it is cut")
+            assert server.statistics().cut == {"TLS handshake deadline": 1}
+            assert await in_thread(receive_all, silent) == b""
+        server.limits = SMALL  # for a handshake in the time that a busy machine may need
+        assert await in_thread(talk, server) == b"terces"
+        assert server.statistics().cut == {"TLS handshake deadline": 1}
+
+
 # -- limits and statistics -----------------------------------------------------------------------
 
 
@@ -264,7 +287,86 @@ async def test_two_servers_share_a_bridge() -> None:
         assert await two.drain()
 
 
+# -- frames --------------------------------------------------------------------------------------
+
+
+@on_all
+@pytest.mark.parametrize("framing", ["line", "len32", "len64"])
+async def test_serve_with_frames_answers_frames_and_tells_their_memory_bound(framing: str) -> None:
+    """`framing=`, with a plain function of frames; the last line needs no end."""
+
+    def frame(payload: bytes) -> bytes:
+        if framing == "line":
+            return payload + b"\n"
+        return len(payload).to_bytes({"len32": 4, "len64": 8}[framing], "big") + payload
+
+    async with await asyncrev.serve(
+        "127.0.0.1", 0, processor=bytes.upper, framing=framing, limits=SMALL
+    ) as server:
+        sent = frame(b"ab") + frame(b"") + frame(letters(3000))
+        assert await in_thread(ask, server, sent) == frame(b"AB") + frame(b"") + frame(
+            letters(3000).upper()
+        )
+        assert server.memory_bound_bytes == SMALL.framed_memory_bound_bytes
+        assert server.statistics().memory_bound_bytes == SMALL.framed_memory_bound_bytes
+        await until(lambda: not server.statistics().bridge.lanes, "the lane is gone")
+        assert server.statistics().bridge.pool.reserved_bytes == 0
+
+
+@on_all
+async def test_peer_with_a_frame_too_large_gets_earlier_replies_and_is_counted() -> None:
+    """By its reason; the next peer is served."""
+    limits = SMALL.replace(max_frame_bytes=100)
+    async with await asyncrev.serve("127.0.0.1", 0, framing="len32", limits=limits) as server:
+        good = b"\0\0\0\3abc"
+        assert await in_thread(ask, server, good + b"\0\0\0\x65") == b"\0\0\0\3cba"
+        await until(lambda: server.statistics().cut, "it is counted")
+        assert server.statistics().cut == {"frame too large": 1}
+        assert await in_thread(ask, server, good + good[:5]) == b"\0\0\0\3cba"
+        await until(lambda: len(server.statistics().cut) == 2, "so is the next")
+        assert server.statistics().cut == {"frame too large": 1, "incomplete frame": 1}
+        assert await in_thread(ask, server, good) == b"\0\0\0\3cba"
+        assert server.statistics().bridge.processor_errors == 0
+
+
+@on_epoll
+async def test_longer_frames_than_a_shared_bridge_has_room_for_are_refused() -> None:
+    """When the server is made; shorter ones, or none, are no matter."""
+    longer = SMALL.replace(max_frame_bytes=SMALL.max_frame_bytes + 1)
+    async with Bridge(SMALL) as bridge:
+        with pytest.raises(SettingsError, match=r"is 1048577; the limits of this bridge allow"):
+            Server(framing="line", limits=longer, bridge=bridge)
+        Server(limits=longer, bridge=bridge)
+        Server(framing="line", limits=SMALL.replace(max_frame_bytes=9), bridge=bridge)
+    Server(framing="line", limits=longer)
+
+
+def test_server_with_an_unknown_framing_is_refused() -> None:
+    """When it is made, by a message that has those that there are."""
+    with pytest.raises(SettingsError) as caught:
+        Server(framing="xml", limits=SMALL)
+    assert str(caught.value) == "framing is 'xml'; it must be one of raw, line, len32, len64"
+
+
 # -- ends ----------------------------------------------------------------------------------------
+
+
+@on_epoll
+async def test_drain_of_a_server_that_never_started_closes_it() -> None:
+    """There is nothing to answer."""
+    server = Server(limits=SMALL)
+    assert await server.drain()
+    assert server.state is ServerState.CLOSED
+
+
+@on_all
+async def test_drain_beyond_its_deadline_cuts_what_is_left() -> None:
+    """A peer that does not close after the last reply is waited for, but no longer than that."""
+    server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL.replace(linger_timeout_s=1000.0))
+    with connect(server):
+        await until(lambda: server.statistics().connections, "it is connected")
+        assert not await server.drain(0.01)
+        assert server.statistics().cut == {"drain deadline": 1}
 
 
 @on_all

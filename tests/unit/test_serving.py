@@ -32,6 +32,7 @@ def options(**changes: Any) -> ServeOptions:
         "loop_factory": EpollEventLoop,
         "processor_name": "asyncrev:Reverse",
         "factory": Reverse,
+        "framing": "raw",
         "limits": SMALL,
         "stop_word": None,
         "tee": None,
@@ -88,7 +89,9 @@ def test_signal_drains_and_exits_cleanly(
     assert signal.getsignal(number) == before
     out, err = capfd.readouterr()
     assert out == ""
-    assert f"serving on unix:{path} loop=epoll processor=asyncrev:Reverse cpu=any" in err
+    assert (
+        f"serving on unix:{path} loop=epoll processor=asyncrev:Reverse framing=raw cpu=any" in err
+    )
 
 
 def test_stop_word_and_tee_see_what_the_client_sent(tmp_path: Path) -> None:
@@ -159,6 +162,82 @@ def test_second_signal_leaves_a_hung_worker_behind(tmp_path: Path) -> None:
             assert serve_until_signal(asked) == 128 + signal.SIGINT
     finally:
         go_on.set()
+
+
+@pytest.mark.parametrize("framing", ["line", "len32"])
+def test_framed_server_says_so_and_stops_at_a_frame_equal_to_the_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], framing: str
+) -> None:
+    """The start line has what bounds frames; the word within a longer frame is none."""
+    path, tee = tmp_path / "s", tmp_path / "tee"
+
+    def frame(payload: bytes) -> bytes:
+        if framing == "line":
+            return payload + b"\r\n"
+        return len(payload).to_bytes(4, "big") + payload
+
+    def act(sock: socket.socket) -> None:
+        assert ask(sock, frame(b"no exit")) == frame(b"tixe on")
+        sock.sendall(frame(b"exit")[:3])
+        sock.sendall(frame(b"exit")[3:])
+        assert receive_all(sock) == frame(b"tixe")
+
+    limits = SMALL.replace(max_frame_bytes=1000, frame_timeout_s=7.5)
+    with client_of(path, act):
+        asked = options(
+            uds=str(path), framing=framing, stop_word=b"exit", tee=str(tee), limits=limits
+        )
+        assert serve_until_signal(asked) == 0
+    assert tee.read_bytes() == frame(b"no exit") + frame(b"exit")
+    _, err = capfd.readouterr()
+    (line,) = [line for line in err.splitlines() if "serving on" in line]
+    assert f"processor=asyncrev:Reverse framing={framing} cpu=any" in line
+    assert (
+        "max_frame_bytes=1000 pool_bytes=67108864 pool_connection_bytes=4096 frame_timeout_s=7.5 "
+        "high_water_bytes=65536 first_byte_timeout_s=30 idle_timeout_s=300 " in line
+    )
+    assert (
+        f"memory_bound_bytes={limits.framed_memory_bound_bytes} (ring 32768 + pool 67108864 "
+        f"+ 4 x {limits.framed_connection_bytes}, ...)" in line
+    )
+
+
+def test_raw_server_says_nothing_of_frames_in_its_start_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No pool bounds it, so the line has none."""
+    path = tmp_path / "s"
+    with client_of(path, lambda sock: sock.sendall(b"stop")):
+        assert serve_until_signal(options(uds=str(path), stop_word=b"stop")) == 0
+    _, err = capfd.readouterr()
+    (line,) = [line for line in err.splitlines() if "serving on" in line]
+    assert "pool" not in line
+    assert "frame_" not in line
+    assert (
+        f"memory_bound_bytes={SMALL.memory_bound_bytes} (ring 32768 + 4 x "
+        f"{SMALL.connection_bytes}, ...)" in line
+    )
+
+
+def test_stop_word_that_no_line_can_be_is_refused(tmp_path: Path) -> None:
+    """With a line end in it, it would never stop anything; other frames may have one."""
+    with pytest.raises(SettingsError, match="the stop word has a line end, so no line can be"):
+        serve_until_signal(options(uds=str(tmp_path / "s"), framing="line", stop_word=b"a\nb"))
+    assert not os.listdir(tmp_path)
+    assert serving._tapped(options(framing="len32", stop_word=b"a\nb"), -1, lambda: None)
+
+
+def test_empty_stop_word_is_a_frame_without_payload(tmp_path: Path) -> None:
+    """With frames it is a word like any other."""
+    path = tmp_path / "s"
+
+    def act(sock: socket.socket) -> None:
+        assert ask(sock, b"abc\n") == b"cba\n"
+        sock.sendall(b"\n")
+        assert receive_all(sock) == b"\n"
+
+    with client_of(path, act):
+        assert serve_until_signal(options(uds=str(path), framing="line", stop_word=b"")) == 0
 
 
 def test_empty_stop_word_is_refused_before_anything_is_open(tmp_path: Path) -> None:

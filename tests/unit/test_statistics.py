@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from asyncrev.statistics import BridgeStatistics, ServerStatistics
+from asyncrev.statistics import BridgeStatistics, PoolStatistics, ServerStatistics
 
-KINDS = [BridgeStatistics, ServerStatistics]
+KINDS = [PoolStatistics, BridgeStatistics, ServerStatistics]
 
 
 def filled(kind: Any) -> Any:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from asyncrev import worker as worker_module
 from asyncrev.errors import LocalError
 from asyncrev.lane import Lane
+from asyncrev.pool import LEAST_BLOCK_BYTES, Pool
 from asyncrev.ring import CLOSE, DATA, Kind, Ring
 from asyncrev.states import WorkerState
 from asyncrev.thread_face import ThreadFace
@@ -24,7 +26,8 @@ class Bench:
         self.ended = threading.Event()
         self.ends: list[tuple[BaseException | None, bool]] = []
         face = ThreadFace(self.ring, self.parker, DrainSignal(lambda: None))
-        self.worker = Worker(face, self.ring.storage, self.on_end, name="the-worker")
+        self.pool = Pool(self.ring, 4096)
+        self.worker = Worker(face, self.ring.storage, self.pool, self.on_end, name="the-worker")
 
     def on_end(self, error: BaseException | None) -> None:
         """Note the end, and whether it is told on the worker's thread."""
@@ -158,7 +161,7 @@ def test_error_outside_any_processor_is_the_workers_death(raised: type[BaseExcep
     """DEAD, told once with the error; nothing after it is taken."""
 
     class BrokenLane:
-        def work(self, entry: Any, storage: Any) -> None:
+        def work(self, entry: Any, storage: Any, pool: Any) -> None:
             raise raised("a defect")
 
     bench = Bench()
@@ -193,5 +196,66 @@ def test_idle_worker_keeps_nothing_of_its_last_batch_alive() -> None:
     wait_until(lambda: bench.parker._parked, "it is parked")
     gc.collect()
     assert gone() is None
+    bench.close()
+    assert bench.worker.join(DEADLINE_S)
+
+
+def test_idle_worker_claims_lent_blocks_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wakes now and then for nothing, and that is when; such a batch is not counted."""
+    monkeypatch.setattr(worker_module, "BACKSTOP_S", 0.001)
+    bench = Bench()
+
+    class Lends:
+        def work(self, entry: Any, storage: Any, pool: Pool) -> None:
+            pool.lend(pool.lease(1))
+
+    bench.publish(Lends())
+    bench.worker.start()
+    wait_until(lambda: bench.ring.processed_seq == 1, "it has worked")
+    assert bench.pool.lent_bytes == LEAST_BLOCK_BYTES
+    bench.ring.release(1)
+    wait_until(lambda: bench.pool.lent_bytes == 0, "the block is back")
+    assert bench.pool.in_use_bytes == 0
+    bench.close()
+    assert bench.worker.join(DEADLINE_S)
+    assert (bench.worker.batches, bench.worker.entries, bench.worker.largest_batch) == (1, 1, 1)
+
+
+def test_worker_claims_lent_blocks_back_before_a_batch() -> None:
+    """So what was released before an entry was published can be used for that entry."""
+    bench = Bench()
+    in_use: list[int] = []
+
+    class Lends:
+        def work(self, entry: Any, storage: Any, pool: Pool) -> None:
+            pool.lend(pool.lease(1))
+            in_use.append(pool.in_use_bytes)
+
+    bench.worker.start()
+    for number in range(5):
+        bench.publish(Lends())
+        wait_until(lambda number=number: bench.ring.processed_seq == number + 1, "it has worked")
+        bench.ring.release(1)
+    bench.close()
+    assert bench.worker.join(DEADLINE_S)
+    assert in_use == [LEAST_BLOCK_BYTES] * 5
+    assert bench.pool.allocations == 1
+
+
+def test_start_without_a_thread_to_be_had_can_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is NEW again."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("no thread")
+
+    bench = Bench()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="no thread"):
+            bench.worker.start()
+    assert bench.worker.state is WorkerState.NEW
+    bench.worker.start()
     bench.close()
     assert bench.worker.join(DEADLINE_S)

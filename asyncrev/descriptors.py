@@ -1,0 +1,50 @@
+"""What asyncio's transports do not tell of their sockets, asked of the descriptor itself.
+
+Works with any transport that names a socket, uvloop's included; one that has none, or none any
+more, answers as an open socket without input would.
+"""
+
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+from typing import Any
+
+__all__ = ["peer_has_gone", "reset_on_close", "unread_bytes"]
+
+
+def unread_bytes(transport: Any) -> int:
+    """Return how much input the kernel holds (FIONREAD, tcp(7)). Thread: loop."""
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return 0
+    unread: bytes = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
+    return int(struct.unpack("i", unread)[0])
+
+
+def peer_has_gone(transport: Any) -> bool:
+    """Return whether the connection was reset, which only reading would tell. Thread: loop."""
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def reset_on_close(transport: Any) -> None:
+    """Have the close of the socket reset the connection (SO_LINGER, socket(7)). Thread: loop.
+
+    The peer gets an error instead of an end, and the kernel drops what it holds for it.
+    """
+    descriptor = _descriptor(transport)
+    if descriptor >= 0:
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _descriptor(transport: Any) -> int:
+    sock = transport.get_extra_info("socket")
+    return -1 if sock is None else int(sock.fileno())

@@ -1,0 +1,284 @@
+"""The framer: one connection's frames, from chunks as the network cut them to replies.
+
+Theory of operation. Whole frames are worked on where they lie, all of a chunk in one go. What is
+left at the end of a chunk, the beginning of a frame, is carried in a block of the pool. The next
+chunk brings what that frame lacks; once whole, it is worked on in its block. A reply that is a view
+of that block is lent to the loop (see `Pool.lend`).
+
+  I17  a lane holds at most one block that is not lent, and none between frames
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from asyncrev.errors import FrameTooLarge, IncompleteFrame, RemoteError
+from asyncrev.framing import Framing, Lines, Run
+from asyncrev.pool import Block, Pool
+from asyncrev.processors import Processor, Reply, as_reply
+
+__all__ = ["Framer"]
+
+Pieces = list[bytes | memoryview]
+
+
+class Framer:
+    """Cuts input into frames, has a processor answer them, and frames its replies.
+
+    It is a processor of chunks itself, with two differences: its replies need no check, and what
+    goes wrong is in `error`, because the frames before it have been answered. All methods:
+    the worker's thread.
+
+    Attributes:
+        error: why no further input can be taken.
+        carry_bytes: what of an unfinished frame is kept.
+        frame_seq: how many frames have been carried, the unfinished one included.
+        calls: how often the last chunk made the processor answer a single frame.
+    """
+
+    __slots__ = (
+        "_block",
+        "_framing",
+        "_hook",
+        "_max_frame_bytes",
+        "_pool",
+        "_processor",
+        "_see_chunk",
+        "_views_allowed",
+        "calls",
+        "carry_bytes",
+        "error",
+        "frame_seq",
+    )
+
+    def __init__(
+        self,
+        framing: Framing,
+        processor: Processor,
+        pool: Pool,
+        *,
+        max_frame_bytes: int,
+        views_allowed: bool,
+    ) -> None:
+        self._framing = framing
+        self._processor = processor
+        self._pool = pool
+        self._max_frame_bytes = max_frame_bytes
+        self._views_allowed = views_allowed
+        name = "process_lines" if isinstance(framing, Lines) else "process_prefixed"
+        self._hook: Any = getattr(processor, name, None)
+        self._see_chunk: Any = getattr(processor, "see_chunk", None)
+        self._block: Block | None = None
+        self.carry_bytes = 0
+        self.frame_seq = 0
+        self.calls = 0
+        self.error: BaseException | None = None
+
+    def process(self, chunk: memoryview) -> Reply | None:
+        """Return the replies to the frames that `chunk` completes, framed, or None.
+
+        `chunk`: writable, contiguous, format "B". A view in the reply is of it or of a lent block.
+        """
+        pieces: Pieces = []
+        self.calls = 0
+        try:
+            if self._see_chunk is not None:
+                self._see_chunk(chunk)
+            if self._block is not None:
+                chunk = self._finish_carried(chunk, pieces)
+            if chunk:
+                self._work_on_chunk(chunk, pieces)
+        except BaseException as error:
+            self._fail(error)
+        return self._assemble(pieces)
+
+    def eof(self) -> Reply | None:
+        """Return the reply to an unfinished last line, and the processor's last word as a frame.
+
+        Sets `error` to IncompleteFrame if the input ended within a frame with a length prefix.
+        """
+        pieces: Pieces = []
+        try:
+            unended = self._block is not None and self._end_carried(self._block, pieces)
+            last = bytearray()
+            self._add_frame(last, self._processor.eof(), b"\n")
+            if last:
+                # The reply to a line without an end needs one now.
+                pieces.append(b"\n" + last if unended else bytes(last))
+        except BaseException as error:
+            self._fail(error)
+        return self._assemble(pieces)
+
+    def close(self) -> None:
+        """Give back what is carried, and close the processor."""
+        self._drop_block()
+        close = getattr(self._processor, "close", None)
+        if close is not None:
+            close()
+
+    # -- the frame that is carried ---------------------------------------------------------------
+
+    def _finish_carried(self, chunk: memoryview, pieces: Pieces) -> memoryview:
+        """Give the carried frame what `chunk` has of it; return the rest of `chunk`."""
+        assert self._block is not None
+        held_bytes = self.carry_bytes
+        held = self._block.view[:held_bytes]
+        missing_bytes, whole = self._framing.missing(held, chunk, self._max_frame_bytes)
+        total_bytes = held_bytes + missing_bytes
+        block = self._block = self._pool.grow(self._block, held_bytes, total_bytes)
+        block.view[held_bytes:total_bytes] = chunk[:missing_bytes]
+        self.carry_bytes = total_bytes
+        frame = block.view[:total_bytes]
+        if not whole:
+            self._framing.check_open(frame, self._max_frame_bytes)
+            return chunk[missing_bytes:]
+        scan = self._framing.scan(frame, self._max_frame_bytes)
+        if scan.error is not None:
+            raise scan.error
+        reply: Pieces = []
+        self._work(frame, scan.runs, reply)
+        self._leave_block(block, reply[0] if reply else b"", pieces)
+        return chunk[missing_bytes:]
+
+    def _end_carried(self, block: Block, pieces: Pieces) -> bool:
+        """Answer the last line, which has no end; return whether there was a reply."""
+        held = block.view[: self.carry_bytes]
+        if not isinstance(self._framing, Lines):
+            expected_bytes = self._framing.expected_bytes(held)
+            of = "of its length prefix" if expected_bytes is None else f"of {expected_bytes}"
+            raise IncompleteFrame(
+                f"the input ended within a frame: {self.carry_bytes} bytes {of} had come"
+            )
+        if self.carry_bytes > self._max_frame_bytes:  # its last byte was no half of a line end
+            raise FrameTooLarge(
+                f"the last line has {self.carry_bytes} bytes; "
+                f"max_frame_bytes is {self._max_frame_bytes}"
+            )
+        reply = as_reply(self._processor.process(held), block.storage, views_allowed=True)
+        self._leave_block(block, reply or b"", pieces)
+        return reply is not None
+
+    def _leave_block(self, block: Block, reply: bytes | memoryview, pieces: Pieces) -> None:
+        """Take the reply to the frame in `block`, and let go of the block."""
+        self._block, self.carry_bytes = None, 0
+        if type(reply) is memoryview and reply.obj is block.storage and self._views_allowed:
+            self._pool.lend(block)
+        else:
+            reply = bytes(reply)
+            self._pool.give_back(block)
+        if reply:
+            pieces.append(reply)
+
+    def _carry(self, beginning: memoryview) -> None:
+        """Carry the beginning of a frame."""
+        self._framing.check_open(beginning, self._max_frame_bytes)
+        block = self._block = self._pool.lease(beginning.nbytes)
+        block.view[: beginning.nbytes] = beginning
+        self.carry_bytes = beginning.nbytes
+        self.frame_seq += 1
+
+    def _drop_block(self) -> None:
+        block, self._block = self._block, None
+        self.carry_bytes = 0
+        if block is not None:
+            self._pool.give_back(block)
+
+    # -- whole frames ------------------------------------------------------------------------------
+
+    def _work_on_chunk(self, chunk: memoryview, pieces: Pieces) -> None:
+        consumed_bytes, runs, error = self._framing.scan(chunk, self._max_frame_bytes)
+        if consumed_bytes:
+            whole = consumed_bytes == chunk.nbytes
+            self._work(chunk if whole else chunk[:consumed_bytes], runs, pieces)
+            if whole:
+                return
+            chunk = chunk[consumed_bytes:]
+        if error is not None:
+            raise error
+        self._carry(chunk)
+
+    def _work(self, frames: memoryview, runs: Sequence[Run], pieces: Pieces) -> None:
+        """Add the reply to whole frames: at most one piece, bytes or a view of their memory."""
+        framing, hook = self._framing, self._hook
+        if hook is None:
+            spans = (
+                framing.spans(frames)
+                if isinstance(framing, Lines)
+                else _spans(runs, framing.prefix_bytes)
+            )
+            self._work_one_by_one(frames, spans, pieces)
+            return
+        if isinstance(framing, Lines):
+            replies = hook(frames)
+        else:
+            replies = hook(frames, runs, framing.prefix_bytes)
+        if type(replies) is not bytes:
+            replies = as_reply(replies, frames.obj, views_allowed=True)
+        if replies:
+            pieces.append(replies)
+
+    def _work_one_by_one(
+        self, frames: memoryview, spans: Iterable[tuple[int, int, int]], pieces: Pieces
+    ) -> None:
+        process = self._processor.process
+        # One buffer, because an object for each piece of 256 KiB of empty lines takes 100 MiB.
+        replies = bytearray()
+        # Frames in [kept_off, done_off) were answered where they lie, with their own bytes.
+        kept_off = done_off = 0
+        try:
+            for start_off, end_off, next_off in spans:
+                payload = frames[start_off:end_off]
+                self.calls += 1
+                reply = process(payload)
+                if reply is not payload:
+                    replies += frames[kept_off:done_off]
+                    kept_off = next_off
+                    self._add_frame(replies, reply, frames[end_off:next_off])
+                done_off = next_off
+        finally:  # also those before a frame that failed
+            answered_in_place = frames[kept_off:done_off]
+            if kept_off:
+                replies += answered_in_place
+                if replies:
+                    pieces.append(bytes(replies))
+            elif done_off:
+                pieces.append(answered_in_place)
+
+    # -- replies -----------------------------------------------------------------------------------
+
+    def _add_frame(self, replies: bytearray, reply: object, line_end: bytes | memoryview) -> None:
+        """Add `reply` as a frame; None is none."""
+        payload = as_reply(reply, None, views_allowed=False)
+        if payload is None:
+            return
+        if isinstance(self._framing, Lines):
+            replies += payload
+            replies += line_end
+        else:
+            replies += self._framing.wrap(len(payload))
+            replies += payload
+
+    def _assemble(self, pieces: Pieces) -> Reply | None:
+        if not pieces:
+            return None
+        if not self._views_allowed:
+            return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else tuple(pieces)
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, RemoteError):
+            # Its traceback tells nothing, but would keep the worker's frames, and with them the
+            # bridge and its ring, for as long as somebody keeps the error: a log record does.
+            error.__traceback__ = None
+        self.error = error
+        self._drop_block()
+
+
+def _spans(runs: Sequence[Run], prefix_bytes: int) -> Iterator[tuple[int, int, int]]:
+    """Yield of each frame: where its payload starts and ends, and where the frame ends."""
+    for start_off, payload_bytes, frames in runs:
+        for off in range(
+            start_off,
+            start_off + frames * (prefix_bytes + payload_bytes),
+            prefix_bytes + payload_bytes,
+        ):
+            yield off, off + payload_bytes, off + payload_bytes
