@@ -1,0 +1,76 @@
+"""framer_fuzz: the corpus, mutations of it, and that the target finds what is wrong."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asyncrev.framer import Framer
+from tests.fuzz import framer_fuzz
+from tests.support import ROOT
+
+
+@pytest.mark.parametrize("path", sorted(framer_fuzz.CORPUS.iterdir()), ids=lambda path: path.name)
+def test_framer_on_an_input_of_the_corpus_agrees_with_the_oracle(path: Path) -> None:
+    """Each of them was written for an edge, or was found by the fuzzer once."""
+    framer_fuzz.check(path.read_bytes())
+
+
+def test_framer_on_mutated_inputs_agrees_with_the_oracle(tmp_path: Path) -> None:
+    """I17: 3,000 of them, always the same."""
+    assert framer_fuzz.run(3000, 0, tmp_path) is None
+
+
+def test_fuzzer_makes_the_same_inputs_of_a_seed_and_others_of_another() -> None:
+    """So what failed can be made again."""
+    seeds = framer_fuzz.corpus()
+
+    def inputs(seed: int) -> list[bytes]:
+        source = random.Random(seed)
+        return [framer_fuzz.mutated(source, seeds) for _ in range(50)]
+
+    assert inputs(1) == inputs(1)
+    assert inputs(1) != inputs(2)
+    assert len(set(inputs(1))) > 40
+
+
+def test_fuzzer_finds_a_defect_and_saves_the_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A framer that loses a carried byte now and then would not live long."""
+    carry = Framer._carry
+
+    def carry_less(self: Framer, beginning: memoryview) -> None:
+        carry(self, beginning[:5])
+
+    monkeypatch.setattr(Framer, "_carry", carry_less)
+    path = framer_fuzz.run(3000, 0, tmp_path)
+    assert path is not None
+    assert str(path) in capsys.readouterr().err
+    with pytest.raises(AssertionError):
+        framer_fuzz.check(path.read_bytes())
+    monkeypatch.undo()
+    framer_fuzz.check(path.read_bytes())
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(900)
+def test_framer_on_a_million_inputs_agrees_with_the_oracle(tmp_path: Path) -> None:
+    """Two processes, half of them each."""
+    command = [sys.executable, "-m", "tests.fuzz.framer_fuzz", "--save-to", str(tmp_path)]
+    running = [
+        subprocess.Popen(
+            [*command, "--inputs", "500000", "--seed", str(seed)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (1, 2)
+    ]
+    for process in running:
+        out, err = process.communicate()
+        print(out, end="")
+        assert process.returncode == 0, err
