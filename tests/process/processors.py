@@ -13,6 +13,7 @@ FLIP = ("--processor", "tests.process.processors:Flip")
 GATED = ("--processor", "tests.process.processors:Gated")
 HUNG = ("--processor", "tests.process.processors:Hung")
 FRAGILE = ("--processor", "tests.process.processors:Fragile")
+SHOUTED = ("--processor", "tests.process.processors:shouted")
 NOTHING = ("--processor", "tests.process.processors:nothing")
 
 _NO_UVLOOP = pytest.mark.skipif(
@@ -70,3 +71,8 @@ class Fragile(Flip):
 def nothing() -> dict:
     """Make something that is no processor, which only calling this can tell."""
     return {}
+
+
+def shouted(payload: bytes) -> bytes | None:
+    """Answer in upper case, and longer; say nothing to a hush."""
+    return None if payload == b"hush" else payload.upper() + b"!"

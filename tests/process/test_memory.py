@@ -131,3 +131,114 @@ def test_slow_readers_of_64_mib_on_every_loop(loop: str) -> None:
             sock.settimeout(DEADLINE_S)
             got = receive_exactly(sock, sent)
         assert len(got) == sent
+
+
+# -- frames --------------------------------------------------------------------------------------
+
+# A small ring, for all of it counts; a pool for eight of the longest frames.
+FRAMED = (
+    *("--framing", "len32", "--slots", "8", "--slot-bytes", "65536", "--max-connections", "100"),
+    *("--max-frame-bytes", "1040000", "--pool-connection-bytes", "1048576"),
+    *("--pool-bytes", "8388608", "--frame-timeout-s", "inf"),
+)
+
+
+def frame(payload: bytes) -> bytes:
+    """Return `payload` as a len32 frame."""
+    return len(payload).to_bytes(4, "big") + payload
+
+
+def warmed_framed(server: ServerProcess) -> int:
+    """Return the memory that the server has once it has served somebody."""
+    for _ in range(2):
+        with server.connect() as sock:
+            assert ask(sock, frame(b"abc")) == frame(b"cba")
+    return server.rss_bytes()
+
+
+def half_frames(stack: contextlib.ExitStack, server: ServerProcess, peers_n: int) -> None:
+    """Connect peers that send all of a long frame but its end, as far as they are read."""
+    peers = [stack.enter_context(server.connect()) for _ in range(peers_n)]
+    for peer in peers:
+        peer.setblocking(False)
+    left = {peer: memoryview(frame(pattern(1_040_000)))[:-5000] for peer in peers}
+    while left and (ready := select.select([], left, [], 0.3)[1]):
+        for peer in ready:
+            left[peer] = left[peer][peer.send(left[peer]) :]
+            if not left[peer]:
+                del left[peer]
+
+
+def never_read(stack: contextlib.ExitStack, server: ServerProcess, peers_n: int) -> None:
+    """Connect peers that send small frames until nothing goes any more, and read no reply."""
+    peers = [stack.enter_context(server.connect(receive_buffer_bytes=4096)) for _ in range(peers_n)]
+    data = frame(pattern(50_000))
+    offs = dict.fromkeys(peers, 0)
+    for peer in peers:
+        peer.setblocking(False)
+    while ready := select.select([], peers, [], 0.3)[1]:
+        for peer in ready:
+            offs[peer] = (offs[peer] + peer.send(data[offs[peer] :])) % len(data)
+
+
+def assert_within_bound(server: ServerProcess, before_bytes: int) -> None:
+    """The most that the server ever had is what it prints, and it still serves."""
+    growth_bytes = server.peak_rss_bytes() - before_bytes
+    print(f"grew by {growth_bytes} bytes; the bound is {server.memory_bound_bytes}")
+    assert 0 < growth_bytes <= server.memory_bound_bytes
+    with server.connect() as sock:
+        assert ask(sock, frame(b"abc")) == frame(b"cba")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_half_frames_and_peers_that_never_read_cost_what_the_framed_bound_says(loop: str) -> None:
+    """Both at once, more of them than the pool has room for."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving("--loop", loop, *FRAMED))
+        before_bytes = warmed_framed(server)
+        half_frames(stack, server, 12)
+        never_read(stack, server, 8)
+        assert server.memory_bound_bytes < 36 * MIB
+        assert_within_bound(server, before_bytes)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_blocks_kept_beside_backlogs_are_within_the_framed_bound(loop: str) -> None:
+    """First the pool is filled with frames, then with their likes' replies: it counts twice."""
+    nbytes = 8 * MIB - 2000
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(
+            serving(
+                *("--loop", loop, *FRAMED, "--max-frame-bytes", str(nbytes)),
+                *("--pool-connection-bytes", str(8 * MIB), "--pool-bytes", str(64 * MIB)),
+            )
+        )
+        before_bytes = warmed_framed(server)
+        data = frame(pattern(nbytes))
+        with contextlib.ExitStack() as halves:
+            for _ in range(8):
+                halves.enter_context(server.connect()).sendall(data[:-5000])
+            wait_until(lambda: server.rss_bytes() - before_bytes > 55 * MIB, "they are there")
+        for _ in range(8):  # the kernel takes the beginning of each reply, the rest stays
+            sock = stack.enter_context(server.connect(receive_buffer_bytes=4096))
+            sock.sendall(data)
+            assert sock.recv(4) == data[:4]
+        assert_within_bound(server, before_bytes)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("loop", EVERY_LOOP)
+@pytest.mark.parametrize("kinds", [(half_frames,), (never_read,), (half_frames, never_read)])
+def test_hundreds_of_peers_cost_what_the_framed_bound_says(kinds: tuple, loop: str) -> None:
+    """At the default settings, but for a ring so small that it cannot hide anything."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(
+            serving(
+                *("--loop", loop, "--framing", "len32", "--slots", "8", "--slot-bytes", "65536"),
+                *("--max-connections", "300", "--frame-timeout-s", "inf"),
+            )
+        )
+        before_bytes = warmed_framed(server)
+        for kind in kinds:
+            kind(stack, server, 140)
+        assert_within_bound(server, before_bytes)
