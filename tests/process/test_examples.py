@@ -11,6 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 EXPECTED = {
     "embed": "olleh\n",
+    "frames": "HELLO!\n!\n",
     "checksum": f"{zlib.crc32(b'hello'):08x}\n",
     "channel": "".join(hashlib.sha256(b"buffer %d" % n).hexdigest()[:16] + "\n" for n in range(10)),
 }
