@@ -68,6 +68,7 @@ class Bridge:
         self._sweep = Sweep(self._lanes, self._look, self.limits.shortest_deadline_s)
         self._slots_in_use_high = 0
         self._processor_errors = 0
+        self._inlined = 0
 
     # -- life ------------------------------------------------------------------------------
 
@@ -201,6 +202,28 @@ class Bridge:
         self._sweep.start(self._loop)
         return lane
 
+    def work_inline(self, lane: Lane, chunk: memoryview) -> bool:
+        """Have `chunk`, the claimed view's beginning, answered at once; return whether it was.
+
+        Instead of publishing it, for a raw lane with nothing in flight and a processor that may
+        run inline.
+        """
+        sink = lane.sink
+        if sink is None or lane.abandoned:
+            return False
+        self._inlined += 1
+        lane.look_at_s = 0.0
+        try:
+            reply = lane.work_inline(chunk, self._ring.storage)
+        except (Exception, SystemExit) as error:
+            self._processor_errors += 1
+            lane.abandoned = True
+            self._tell(lane, sink.on_error, error)
+        else:
+            if reply:
+                self._tell(lane, sink.on_reply, reply)
+        return True
+
     def check_frame_limit(self, max_frame_bytes: int) -> None:
         """Check that this bridge takes frames of `max_frame_bytes`.
 
@@ -265,6 +288,7 @@ class Bridge:
             loop_wakes=self._face.signal.requests,
             backstop_wakes=self._parker.backstop_wakes,
             processor_errors=self._processor_errors,
+            inlined=self._inlined,
         )
 
     # -- results ---------------------------------------------------------------------------

@@ -147,6 +147,12 @@ def main() -> None:
     help="Likewise, in bytes.",
 )
 @_option(
+    "--inline-below-bytes",
+    default=DEFAULTS.inline_below_bytes,
+    type=int,
+    help="Chunks shorter than this are worked on in the loop, if the processor allows it; 0: none.",
+)
+@_option(
     "--high-water-bytes",
     default=DEFAULTS.high_water_bytes,
     type=int,

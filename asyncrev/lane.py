@@ -59,6 +59,7 @@ class Lane:
         "framing",
         "in_flight_bytes",
         "in_flight_entries",
+        "inline_processor",
         "look_at_s",
         "max_frame_bytes",
         "processor",
@@ -95,6 +96,7 @@ class Lane:
         self.close_waits = False
         self.waits_for_slot = False
         self.waits_for_credit = False
+        self.inline_processor: Processor | None = None
         self.look_at_s = 0.0  # when the sweep must look next, if nothing is published before
         # Of a framed lane only; likewise writer and reader: loop.
         self.carry_bytes = 0  # of an unfinished frame, as the last entry that came back told
@@ -139,6 +141,19 @@ class Lane:
             self.broken = True
             entry.carry_bytes = 0  # entries are used again: what stands there is another lane's
             entry.error = error
+
+    def work_inline(self, chunk: memoryview, storage: object) -> bytes | memoryview | None:
+        """Return the reply to `chunk` at once; nothing of this lane may be in flight.
+
+        Thread: loop. A view in the reply is of `storage`. Raises what the processor raises.
+        """
+        processor = self.inline_processor
+        if processor is None:
+            processor = self.inline_processor = make_processor(self.factory)
+        result = processor.process(chunk)
+        if type(result) is bytes:
+            return result
+        return as_reply(result, storage, views_allowed=self.views_allowed)
 
     def close_processor(self) -> None:
         """Let the processor go, and call its `close` if it has one. Thread: worker."""

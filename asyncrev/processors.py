@@ -32,6 +32,11 @@ class Processor(Protocol):
     has gone.
     What it raises closes its connection only, and reaches the loop's exception handler.
 
+    A class (or factory) with a true attribute `may_run_inline` says that its work on a small chunk
+    is a matter of microseconds and does not depend on the chunks before: then one object may
+    answer some chunks of a connection on the loop's thread while another one answers the rest on
+    the worker's (`Limits.inline_below_bytes`). The former gets no `eof()` and no `close()`.
+
     With framing, a chunk is the payload of one frame, which may be empty, and a reply becomes a
     frame. A processor may then have a method that takes many whole frames at once, as they came:
     `process_lines(lines)` or `process_prefixed(frames, runs, prefix_bytes)`; see `Reverse`.

@@ -75,6 +75,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._factory = as_factory(processor)
         self._framing = as_framing(framing)
         self._limits = limits if limits is not None else bridge.limits
+        may_run_inline = self._framing is None and getattr(processor, "may_run_inline", False)
+        self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
+        self._claimed = memoryview(b"")
         self._state = LinkState.NEW
         self._transport: Any = None
         self._lane: Lane | None = None
@@ -127,14 +130,23 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the transport may receive into. Valid until `buffer_updated`."""
         assert self._lane is not None
-        return self._admission.claim(self._lane)
+        view = self._claimed = self._admission.claim(self._lane)
+        return view
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Hand what was received to the worker; pause when that was enough for now."""
+        """Hand what was received to the worker; pause when that was enough for now.
+
+        A small chunk may be answered at once, when no reply to an earlier one is to come.
+        """
         lane = self._lane
         assert lane is not None
         self.received_bytes += nbytes
-        if not self._admission.publish(lane, nbytes):
+        answered = (
+            nbytes < self._inline_below_bytes
+            and not (lane.in_flight_entries or self._pauses)
+            and self._bridge.work_inline(lane, self._claimed[:nbytes])
+        )
+        if not answered and not self._admission.publish(lane, nbytes):
             self._pause(_NO_CREDIT)
         if self._drain_left_bytes is not None:
             self._drain_left_bytes -= nbytes

@@ -124,9 +124,11 @@ class Reverse:
     Attributes:
         shares_core: tells `asyncrev serve --cpu auto` that this work is so light that handing
             it to another core costs more than the core gives.
+        may_run_inline: see `Processor`.
     """
 
     shares_core = True
+    may_run_inline = True
 
     def process(self, chunk: memoryview) -> memoryview | bytes:
         """Return the reversed chunk: in place when large, new bytes when small."""

@@ -25,9 +25,9 @@ from tests.support import run_asyncrev
 SERVE_OPTIONS = [
     "host", "port", "uds", "loop", "processor", "framing", "max-frame-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "max-connections", "backlog",
-    "in-flight-entries", "in-flight-bytes", "high-water-bytes", "first-byte-timeout-s",
-    "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s", "drain-timeout-s", "cpu",
-    "log-level", "stop-word", "tee",
+    "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
+    "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
+    "drain-timeout-s", "cpu", "log-level", "stop-word", "tee",
 ]  # fmt: skip
 
 
@@ -148,6 +148,7 @@ VALUES = {
     "backlog": ("17", 17),
     "in-flight-entries": ("5", 5),
     "in-flight-bytes": ("9999", 9999),
+    "inline-below-bytes": ("4096", 4096),
     "high-water-bytes": ("1000", 1000),
     "first-byte-timeout-s": ("3.5", 3.5),
     "idle-timeout-s": ("inf", float("inf")),

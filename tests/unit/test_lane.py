@@ -11,6 +11,7 @@ from asyncrev.framer import Framer
 from asyncrev.framing import as_framing
 from asyncrev.lane import Lane
 from asyncrev.pool import Pool
+from asyncrev.reverse import Reverse
 from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind, Ring
 
 
@@ -241,3 +242,38 @@ def test_framed_lane_whose_factory_fails_keeps_nothing_as_its_entry_says() -> No
     entry = Bench(object, framing="line").work(DATA, b"x")
     assert type(entry.error) is ProcessorError
     assert entry.carry_bytes == 0
+
+
+# -- inline ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("views_allowed", [True, False])
+def test_work_inline_uses_one_processor_of_its_own(views_allowed: bool) -> None:
+    """Made once, on first use, and another than the worker's; a view only where that is allowed."""
+    made: list[Recorder] = []
+
+    def factory() -> Recorder:
+        made.append(Recorder())
+        return made[-1]
+
+    bench = Bench(factory, views_allowed=views_allowed)
+    view = memoryview(bench.storage)
+    view[:3] = b"abc"
+    for _ in range(2):
+        reply = bench.lane.work_inline(view[:3], bench.storage)
+        assert reply == b"abc"
+        assert type(reply) is (memoryview if views_allowed else bytes)
+    bench.work(DATA, b"abc")
+    assert [recorder.calls for recorder in made] == [[b"abc", b"abc"], [b"abc"]]
+
+
+def test_work_inline_passes_bytes_and_errors_on() -> None:
+    """What comes of an error is the bridge's business."""
+    assert Bench(Reverse).lane.work_inline(memoryview(b"abc"), None) == b"cba"
+
+    class Failing(Reverse):
+        def process(self, chunk: memoryview) -> bytes:
+            raise ValueError("deliberate")
+
+    with pytest.raises(ValueError, match="deliberate"):
+        Bench(Failing).lane.work_inline(memoryview(b"abc"), None)
