@@ -3,15 +3,17 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# More arguments: to the server for `serve`, to pytest for `test` and `stress`.
+# More arguments: to the server for `serve`, to pytest for `test` and `stress`, to the runner of
+# the benchmarks for `bench` and `bench-full`.
 ARGS ?=
 
 BIN := $(VENV)/bin
 BASE := $(VENV)/.stamp-base
 DEV := $(VENV)/.stamp-dev
+BENCH := $(VENV)/.stamp-bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress style types conformance clean
+.PHONY: help serve test stress style types conformance bench bench-full clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +23,8 @@ help:
 	@echo "make style        ruff: lint and formatting"
 	@echo "make types        mypy"
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
+	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
+	@echo "make bench-full   all of them, for half an hour; renews docs/performance.md and its plots"
 	@echo "make clean        remove environments and caches"
 	@echo "Variables: PYTHON (now '$(PYTHON)', needs 3.11 or later), VENV (now '$(VENV)')"
 
@@ -45,10 +49,22 @@ types: $(DEV)
 conformance: $(BASE)
 	@exec $(BIN)/python tests/conformance/run_stdlib_asyncio_tests.py $(ARGS)
 
+# Both exit with an error if a reply was wrong or a server failed.
+bench: $(BENCH)
+	@exec $(BIN)/python -m benchmarks.run --json benchmarks/results/quick.json \
+		--plot benchmarks/results $(ARGS)
+
+bench-full: $(BENCH)
+	$(BIN)/python -m benchmarks.run --full --json benchmarks/results/full.json \
+		--plot docs/performance --markdown docs/performance.md $(ARGS)
+	rm -f benchmarks/results/micro.json
+	$(BIN)/python -m benchmarks.micro --fast --quiet --output benchmarks/results/micro.json
+	$(BIN)/python -m benchmarks.report docs/performance.md --micro benchmarks/results/micro.json
+
 clean:
 	rm -rf .venv .venvs build dist htmlcov .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find asyncrev tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find asyncrev benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Only when the environment is missing or its interpreter is gone.
 $(BIN)/python:
@@ -69,4 +85,9 @@ $(BASE): pyproject.toml | $(BIN)/python
 $(DEV): pyproject.toml | $(BIN)/python
 	@echo "installing asyncrev and its development tools into $(VENV)"
 	@$(PIP) install --editable '.[dev]'
+	@touch $(BASE) $@
+
+$(BENCH): pyproject.toml | $(BIN)/python
+	@echo "installing asyncrev and what its benchmarks compare it with into $(VENV)"
+	@$(PIP) install --editable '.[bench]'
 	@touch $(BASE) $@

@@ -1,0 +1,1 @@
+"""Benchmarks: asyncrev and its peers in turns under a load generator that verifies every reply."""

@@ -1,0 +1,62 @@
+"""`asyncrev serve`, which also tells how its ring and its loop did: `python -m benchmarks.launch`.
+
+It takes the arguments of `asyncrev serve`. Beside the server it runs a `LagProbe` and counts the
+sizes of the batches that the worker takes, which costs a third of a microsecond a batch.
+"""
+
+import asyncio
+import collections
+import sys
+from typing import Any
+
+from asyncrev import cli, serving
+from asyncrev.ring import Entry
+from asyncrev.server import Server
+from asyncrev.thread_face import ThreadFace
+from benchmarks.lag import LagProbe, tell
+
+batch_sizes: collections.Counter[int] = collections.Counter()
+_take = ThreadFace.take
+
+
+def _counting_take(face: ThreadFace, timeout_s: float | None = None) -> list[Entry]:
+    batch = _take(face, timeout_s)
+    batch_sizes[len(batch)] += 1
+    return batch
+
+
+class TellingServer(Server):
+    """Notes its counters with every look of the probe; tells them when it is drained.
+
+    That is how the runner ends it.
+    """
+
+    async def start(self, *args: Any, **settings: Any) -> None:
+        """Start, and look after the loop from then on."""
+        await super().start(*args, **settings)
+        self._probe = LagProbe(asyncio.get_running_loop(), self._counters)
+        self._probe.start()
+
+    async def drain(self, timeout_s: float | None = None) -> bool:
+        """Tell, then drain."""
+        tell(self._probe)
+        return await super().drain(timeout_s)
+
+    def _counters(self) -> dict[str, Any]:
+        bridge = self.bridge.statistics()
+        return {
+            "entries": bridge.processed,
+            "worker_wakes": bridge.worker_wakes,
+            "loop_drains": bridge.loop_drains,
+            "loop_wakes": bridge.loop_wakes,
+            "backstop_wakes": bridge.backstop_wakes,
+            "spills": bridge.spills,
+            "batch_sizes": dict(batch_sizes),
+        }
+
+
+if __name__ == "__main__":
+    serving.Server = TellingServer  # type: ignore[misc]
+    ThreadFace.take = _counting_take  # type: ignore[method-assign]
+    sys.argv[0] = "asyncrev"
+    cli.main()

@@ -1,0 +1,152 @@
+"""From single runs to medians and ratios."""
+
+import statistics
+from typing import Any
+
+from benchmarks.scenarios import Scenario
+
+__all__ = ["REFERENCES", "SCHEMA_VERSION", "digest", "reference_of", "summarise"]
+
+SCHEMA_VERSION = 1
+
+# What others are compared with: what the machine can do; for frames, what one would write by hand.
+REFERENCES = ("native", "by-hand-uvloop")
+
+MEDIANS = (
+    "messages_per_s",
+    "mib_per_s",
+    "p50_us",
+    "p90_us",
+    "p99_us",
+    "p999_us",
+    "cpu_us_per_message",
+    "server_cores",
+    "client_cores",
+    "server_rss_bytes",
+    "rss_bytes_per_idle",
+    "lag_p99_us",
+    "entries_per_batch",
+    "largest_batch",
+    "worker_wakes_per_message",
+    "loop_wakes_per_message",
+    "drains_per_message",
+    "spills_per_entry",
+)
+
+Runs = list[dict[str, Any]]
+
+
+def reference_of(labels: list[str]) -> str | None:
+    """Return which of the servers the others are compared with."""
+    return next((label for label in REFERENCES if label in labels), None)
+
+
+def digest(looks: list[Any], from_s: float, to_s: float) -> dict[str, Any]:
+    """Return what a server's own notes say of the time that was measured.
+
+    See `LagProbe.looks`. Counters are the growth from the first look in that time to the last.
+    """
+    within = [look for look in looks if from_s <= look[0] <= to_s]
+    if not within:
+        return {}
+    lags_us = sorted(lag_us for _, lag_us, _ in within)
+    told: dict[str, Any] = {
+        "loop_lag_p50_us": _percentile(lags_us, 0.5),
+        "loop_lag_p99_us": _percentile(lags_us, 0.99),
+        "loop_lag_max_us": lags_us[-1],
+    }
+    first, last = within[0][2], within[-1][2]
+    if first is not None:
+        told["counted_s"] = within[-1][0] - within[0][0]
+        for name, value in last.items():
+            if name != "batch_sizes":
+                told[name] = value - first[name]
+        before = first["batch_sizes"]
+        grown = {size: count - before.get(size, 0) for size, count in last["batch_sizes"].items()}
+        told["batch_sizes"] = {n: grown[n] for n in sorted(grown, key=int) if int(n) and grown[n]}
+    return told
+
+
+def with_derived(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run with the figures that follow from what its server told of itself."""
+    told = run.get("told", {})
+    derived = {}
+    if told:
+        derived["lag_p99_us"] = told["loop_lag_p99_us"]
+    if told.get("batch_sizes"):
+        sizes = {int(size): count for size, count in told["batch_sizes"].items()}
+        batches = sum(sizes.values())
+        messages = max(1.0, run["messages_per_s"] * told["counted_s"])
+        derived["entries_per_batch"] = sum(n * count for n, count in sizes.items()) / batches
+        derived["largest_batch"] = max(sizes)
+        derived["worker_wakes_per_message"] = told["worker_wakes"] / messages
+        derived["loop_wakes_per_message"] = told["loop_wakes"] / messages
+        derived["drains_per_message"] = told["loop_drains"] / messages
+        derived["spills_per_entry"] = told["spills"] / max(1, told["entries"])
+    return {**run, **derived}
+
+
+def summarise(scenario: Scenario, runs: dict[str, Runs], failures: dict[str, list[str]]) -> Any:
+    """Return what is known of one scenario, per server; JSON can hold it.
+
+    A ratio is taken within each round, against the reference in that round, and the median is of
+    these: so what a shared machine does from minute to minute falls out. More is better.
+    """
+    runs = {label: [with_derived(run) for run in of_label] for label, of_label in runs.items()}
+    reference = reference_of([label for label in runs if runs[label]])
+    headline = scenario.headline
+    servers = {}
+    for label, of_label in runs.items():
+        ratios = []
+        if reference is not None:
+            base = {run["round"]: run[headline] for run in runs[reference]}
+            for run in of_label:
+                ours, theirs = run[headline], base.get(run["round"], 0)
+                if ours and theirs:
+                    ratios.append(theirs / ours if scenario.lower_is_better else ours / theirs)
+        servers[label] = {
+            "median": _medians(of_label),
+            "spread": _spread([run[headline] for run in of_label]),
+            "ratio": _spread(ratios),
+            "errors": sum(run["errors"] for run in of_label),
+            "failures": failures.get(label, []),
+            "batch_sizes": _batch_sizes(of_label),
+            "rounds": of_label,
+        }
+    return {
+        "title": scenario.title,
+        "headline": headline,
+        "lower_is_better": scenario.lower_is_better,
+        "framing": scenario.framing,
+        "connections": scenario.connections,
+        "idle": scenario.idle,
+        "size_bytes": scenario.size_bytes,
+        "depth": scenario.depth,
+        "reference": reference,
+        "servers": servers,
+    }
+
+
+def _medians(runs: Runs) -> dict[str, float]:
+    values = {name: [run[name] for run in runs if name in run] for name in MEDIANS}
+    return {name: statistics.median(found) for name, found in values.items() if found}
+
+
+def _spread(values: list[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    return {"low": min(values), "median": statistics.median(values), "high": max(values)}
+
+
+def _batch_sizes(runs: Runs) -> dict[str, int]:
+    """Add up how often the worker took how many entries, in powers of two."""
+    counts: dict[int, int] = {}
+    for run in runs:
+        for size, count in run.get("told", {}).get("batch_sizes", {}).items():
+            bound = 1 << (int(size) - 1).bit_length()
+            counts[bound] = counts.get(bound, 0) + count
+    return {str(bound): counts[bound] for bound in sorted(counts)}
+
+
+def _percentile(ordered: list[float], part: float) -> float:
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
