@@ -127,10 +127,9 @@ class Admission:
         lane.in_flight_bytes -= entry.nbytes
         if lane.framing is not None:
             return self._settle_framed(lane, entry)
-        if not lane.waits_for_credit or lane.waits_for_slot or self._over_half(lane):
+        if not lane.waits_for_credit or lane.waits_for_slot:
             return False
-        lane.waits_for_credit = False
-        return True
+        return self._may_read(lane)
 
     def set_excess(self, lane: Lane, excess_bytes: int) -> bool:
         """Note how far the unsent replies of framed `lane` are above its high water.

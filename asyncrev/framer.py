@@ -8,11 +8,11 @@ of that block is lent to the loop (see `Pool.lend`).
   I17  a lane holds at most one block that is not lent, and none between frames
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from asyncrev.errors import FrameTooLarge, IncompleteFrame, RemoteError
-from asyncrev.framing import Framing, Lines, Run
+from asyncrev.framing import Framing, Lines, Run, prefixed_spans
 from asyncrev.pool import Block, Pool
 from asyncrev.processors import Processor, Reply, as_reply
 
@@ -203,7 +203,7 @@ class Framer:
             spans = (
                 framing.spans(frames)
                 if isinstance(framing, Lines)
-                else _spans(runs, framing.prefix_bytes)
+                else prefixed_spans(runs, framing.prefix_bytes)
             )
             self._work_one_by_one(frames, spans, pieces)
             return
@@ -271,14 +271,3 @@ class Framer:
             error.__traceback__ = None
         self.error = error
         self._drop_block()
-
-
-def _spans(runs: Sequence[Run], prefix_bytes: int) -> Iterator[tuple[int, int, int]]:
-    """Yield of each frame: where its payload starts and ends, and where the frame ends."""
-    for start_off, payload_bytes, frames in runs:
-        for off in range(
-            start_off,
-            start_off + frames * (prefix_bytes + payload_bytes),
-            prefix_bytes + payload_bytes,
-        ):
-            yield off, off + payload_bytes, off + payload_bytes

@@ -9,13 +9,23 @@ it instead of raising, and those before are answered first.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from asyncrev.errors import FrameTooLarge, ProcessorError, SettingsError
 
-__all__ = ["FRAMINGS", "Framing", "Lines", "Prefixed", "Run", "Scan", "as_framing", "newline_off"]
+__all__ = [
+    "FRAMINGS",
+    "Framing",
+    "Lines",
+    "Prefixed",
+    "Run",
+    "Scan",
+    "as_framing",
+    "newline_off",
+    "prefixed_spans",
+]
 
 _CR = 13
 
@@ -263,6 +273,18 @@ def as_framing(name: str) -> Framing | None:
     if framing is None:
         raise SettingsError(f"framing is {name!r}; it must be one of raw, {', '.join(FRAMINGS)}")
     return framing
+
+
+def prefixed_spans(runs: Iterable[Run], prefix_bytes: int) -> Iterator[tuple[int, int, int]]:
+    """Yield where each frame's payload begins, its payload ends, and it ends itself.
+
+    Thread: any. What `Lines.spans` is for lines.
+    """
+    for start_off, payload_bytes, frames in runs:
+        step_bytes = prefix_bytes + payload_bytes
+        for off in range(start_off, start_off + frames * step_bytes, step_bytes):
+            end_off = off + payload_bytes
+            yield off, end_off, end_off
 
 
 def _equal_frames(data: memoryview, off: int, stride: int, prefix: bytes) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncrev.errors import SettingsError
-from asyncrev.framing import Run
+from asyncrev.framing import Run, prefixed_spans
 from asyncrev.processors import Buffer, Processor, ProcessorFactory, make_processor
 
 __all__ = ["StopFrame", "StopWord", "Tap", "Tee", "with_frame_taps", "with_taps"]
@@ -100,11 +100,9 @@ class StopFrame:
 
     def see_prefixed(self, frames: memoryview, runs: Sequence[Run], prefix_bytes: int) -> None:
         """Look at whole frames, their prefixes included. Thread: worker."""
-        for start_off, payload_bytes, count in runs:
-            if payload_bytes == len(self._word):
-                step_bytes = prefix_bytes + payload_bytes
-                for off in range(start_off, start_off + count * step_bytes, step_bytes):
-                    self(frames[off : off + payload_bytes])
+        as_long = [run for run in runs if run.payload_bytes == len(self._word)]
+        for start_off, end_off, _ in prefixed_spans(as_long, prefix_bytes):
+            self(frames[start_off:end_off])
 
 
 class _Tapped:

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from asyncrev import framing as framing_module
 from asyncrev.errors import FrameTooLarge, ProcessorError, SettingsError
-from asyncrev.framing import FRAMINGS, Framing, Lines, Prefixed, Run, as_framing, newline_off
+from asyncrev.framing import (
+    FRAMINGS,
+    Framing,
+    Lines,
+    Prefixed,
+    Run,
+    as_framing,
+    newline_off,
+    prefixed_spans,
+)
 from tests import strategies
 
 LINE = Lines()
@@ -510,3 +519,16 @@ def test_framing_of_another_name_is_refused_with_those_that_are() -> None:
     """So a user who mistyped it sees what was meant."""
     with pytest.raises(SettingsError, match="'lines'; it must be one of raw, line, len32, len64"):
         as_framing("lines")
+
+
+@prefixed
+def test_prefixed_spans_tell_every_frame_of_every_run(framing: Prefixed) -> None:
+    """In order, empty ones too; the payloads and prefixes between them are all there is."""
+    payloads = [b"ab", b"cd", b"", b"", b"", b"efg"]
+    data = b"".join(framing.wrap(len(payload)) + payload for payload in payloads)
+    runs = framing.scan(memoryview(data), 10).runs
+    spans = list(prefixed_spans(runs, framing.prefix_bytes))
+    assert [data[start:end] for start, end, _ in spans] == payloads
+    starts = [start - framing.prefix_bytes for start, _, _ in spans]
+    assert [0, *(next_off for _, _, next_off in spans)] == [*starts, len(data)]
+    assert list(prefixed_spans([], framing.prefix_bytes)) == []
