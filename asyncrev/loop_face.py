@@ -103,15 +103,18 @@ class LoopFace:
     # -- turn hooks (`EpollEventLoop.add_turn_hook`) -------------------------------------------
 
     def before_poll(self) -> bool:
-        """Drain and flush at the end of a turn; return whether the next must come at once."""
+        """Flush and drain at the end of a turn; return whether the next must come at once."""
+        # First, and while a drain still counts as coming: a worker on this core runs at once, and
+        # what it has finished when we go on is drained here, without being woken for it.
+        self.flush()
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         ring = self._ring
-        more = False
         if ring.processed_seq != ring.released_seq or ring.output_closed:
             self.drains += 1
             more = self._on_results()
-        self.flush()  # last, because a drain may publish what had waited for a slot
-        return more
+            self.flush()  # a drain may publish what had waited for a slot
+            return more
+        return False
 
     def after_poll(self) -> None:
         """Say that the loop is awake: it will drain at the end of this turn."""

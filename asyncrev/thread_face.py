@@ -34,10 +34,11 @@ class ThreadFace:
         Raises:
             ChannelClosed: the input is closed and every entry has been taken.
         """
-        first_seq = self._taken_seq
-        self._drains.request()  # ORDER: after the cursor (I6), before any sleep.
+        ring, first_seq = self._ring, self._taken_seq
+        if ring.processed_seq != ring.released_seq:  # else the loop has drained everything
+            self._drains.request()  # ORDER: after the cursor (I6), before any sleep.
         end_seq = self._taken_seq = self._wait_published(timeout_s)
-        return self._ring.entries_between(first_seq, end_seq)
+        return ring.entries_between(first_seq, end_seq)
 
     def finish(self) -> None:
         """Hand the oldest taken entry, its result set, back to the loop.

@@ -33,8 +33,10 @@ class Parker:
         # while the loop is still in the system call (docs/decisions/0001-wakeups.md). It is
         # written at most once a sleep, because whoever writes has first taken `_parked` back.
         self._fd = os.eventfd(0, os.EFD_CLOEXEC)
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
+        # Edge-triggered, so that nobody has to read it: a system call in which the GIL goes to
+        # the loop before the worker has begun.
+        self._poll = select.epoll()
+        self._poll.register(self._fd, select.EPOLLIN | select.EPOLLET)
         self.unparks = 0  # writer: whoever unparks, under _lock; reader: any
         self.backstop_wakes = 0  # writer: worker; reader: any
 
@@ -64,9 +66,7 @@ class Parker:
             if has_work():  # ORDER: under the lock that `unpark` takes after its caller's store.
                 return True
             self._parked = True
-        if self._poll.poll(timeout_s * 1000):
-            os.eventfd_read(self._fd)
-        else:
+        if not self._poll.poll(timeout_s, 1):
             with self._lock:
                 timed_out = self._parked
                 self._parked = False
@@ -75,7 +75,7 @@ class Parker:
                     return False
                 self.backstop_wakes += 1
                 return True
-            os.eventfd_read(self._fd)  # unpark came at the last moment; its token is on the way
+            self._poll.poll(-1, 1)  # unpark came at the last moment; its wake-up is on the way
         return has_work()
 
 

@@ -10,7 +10,7 @@ from asyncrev.errors import LocalError
 from asyncrev.loop_face import LoopFace
 from asyncrev.ring import DATA, Ring
 from asyncrev.wakeups import Parker
-from tests.support import until
+from tests.support import until, wait_until
 
 PLAIN = pytest.mark.asyncio(loop_factories=["asyncio"])
 HOOKED = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -78,6 +78,50 @@ async def test_flush_wakes_a_parked_worker_once_a_turn() -> None:
         assert bench.parker.unparks == 0  # not before the turn ends
         assert await asyncio.wrap_future(parked)
     assert bench.parker.unparks == 1
+    assert bench.parker.backstop_wakes == 0
+
+
+@HOOKED
+async def test_worker_that_finishes_within_the_flush_need_not_wake_the_loop() -> None:
+    """A drain still counts as coming while the worker is woken, and finds what it has done."""
+    bench = Bench()
+
+    class QuickParker(Parker):
+        """Its worker is done before the system call that wakes it returns."""
+
+        def unpark(self) -> bool:
+            bench.process()
+            return super().unpark()
+
+    bench.face = LoopFace(bench.ring, QuickParker())
+    bench.bind()
+    bench.face.after_poll()
+    bench.publish()
+    assert bench.face.before_poll() is False
+    assert bench.ring.released_seq == 1
+    assert bench.face.signal.requests == 0
+
+
+@HOOKED
+async def test_what_a_drain_publishes_is_flushed_in_the_same_turn() -> None:
+    """Input that had waited for a slot must not wait for the next event, too."""
+    bench = Bench(slots=1)
+
+    def drain() -> bool:
+        bench.drain()
+        bench.publish()
+        return False
+
+    bench.face.bind(asyncio.get_running_loop(), drain)
+    with ThreadPoolExecutor(1) as pool:
+        bench.publish()
+        bench.face.flush()
+        bench.process()
+        parked = pool.submit(bench.parker.park, lambda: bench.ring.published_seq > 1, 10)
+        wait_until(lambda: bench.parker._parked, "it is parked")
+        bench.face.before_poll()
+        assert parked.result(10)
+    bench.face.unbind()
     assert bench.parker.backstop_wakes == 0
 
 

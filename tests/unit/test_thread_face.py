@@ -128,6 +128,22 @@ def test_take_with_a_timeout_returns_an_empty_list() -> None:
     assert bench.face.take(0) == []
 
 
+def test_take_asks_for_a_drain_only_while_something_is_not_released() -> None:
+    """I6: the loop that has taken all results is not woken to find none."""
+    bench = Bench()
+    bench.publish(b"x")
+    bench.face.take(0)
+    bench.signal.hold()  # the loop is awake, so `finish` asks for nothing
+    bench.face.finish()
+    bench.signal.clear()
+    bench.face.take(0)
+    assert bench.signal.requests == 1
+    bench.signal.clear()
+    bench.answers()
+    bench.face.take(0)
+    assert bench.signal.requests == 1
+
+
 @pytest.mark.parametrize("method", ["get", "take"])
 def test_end_of_input_comes_after_the_last_buffer(method: str) -> None:
     """I4: closed with entries waiting, they are taken first; then it is closed for good."""
