@@ -345,7 +345,11 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         replies from the peer (RFC 1122, 4.2.2.13), so a peer that may still send is lingered for.
         """
         transport = self._transport
-        if self._peer_ended or transport.is_closing() or not transport.can_write_eof():
+        if transport.is_closing():
+            # Once more would do nothing, but a TLS transport of asyncio's raises from then on at
+            # `get_write_buffer_size`: it gives up its protocol (asyncio.sslproto, 3.11 to 3.13).
+            return
+        if self._peer_ended or not transport.can_write_eof():
             transport.close()
             return
         transport.write_eof()

@@ -86,6 +86,34 @@ async def test_tls_is_answered_byte_for_byte(contexts: Any) -> None:
         await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
 
 
+@on_all
+async def test_tls_transport_that_is_closing_is_not_closed_once_more(contexts: Any) -> None:
+    """asyncio's own raised from then on when it was asked what is unsent, as `cut` does."""
+
+    def talk(client: socket.socket) -> None:
+        with contexts[1].wrap_socket(client, server_hostname="localhost") as tls:
+            tls.sendall(b"abc")
+            assert receive_exactly(tls, 3) == b"ABC"
+            assert tls.recv(1) == b""
+
+    async with served(ssl=contexts[0]) as server:
+        talking = asyncio.ensure_future(in_thread(talk, server.connect()))
+        await until(lambda: server.links and server.links[0].replied_bytes, "it is answered")
+        link = server.links[0]
+        end = link.on_end
+
+        def end_while_closing() -> None:
+            link._transport.close()  # as asyncio does when the peer has ended
+            end()
+            link.cut("the test says so", None)
+
+        link.on_end = end_while_closing
+        link.eof_received()
+        await talking
+        await until(lambda: link.state is LinkState.LOST, "it is lost")
+        assert link.cut_reason == "the test says so"
+
+
 # -- processors ----------------------------------------------------------------------------------
 
 
