@@ -2,8 +2,11 @@
 
   I8   a lane with entries or bytes in flight above its quota may not publish until half is back
   I9   a lane that finds no slot fills the spill buffer instead, may not publish, and joins the
-       FIFO of waiters; while somebody waits there is no free slot, so nobody overtakes
+       FIFO of waiters; they are served before anybody else can use what a drain has freed
   I10  a lane's spill goes in before its end of input, and that before its close
+
+A lane whose last reads were short receives into the small slot that every entry has. One that
+fills it gets a slot the next time, and goes back only after SMALL_READS short reads running.
 
 A framed lane needs room in the pool's budget besides, see `budget`. And it is read in pieces
 that take about CHUNK_CALLS calls of its processor, as far as its last chunks tell: 256 KiB of
@@ -17,7 +20,7 @@ import collections
 
 from asyncrev.budget import Budget
 from asyncrev.errors import LocalError
-from asyncrev.lane import Lane
+from asyncrev.lane import SMALL_READS, Lane
 from asyncrev.limits import LEAST_READ_BYTES, Limits
 from asyncrev.loop_face import LoopFace
 from asyncrev.ring import CLOSE, DATA, EOF, Entry, Ring
@@ -32,7 +35,7 @@ class Admission:
 
     __slots__ = (
         "_claimed_by",
-        "_claimed_spill",
+        "_claimed_view",
         "_face",
         "_most_bytes",
         "_most_entries",
@@ -51,7 +54,7 @@ class Admission:
         # One for all lanes: what is received into it is copied out at once.
         self._spill_view = memoryview(bytearray(min(limits.spill_bytes, ring.slot_bytes)))
         self._claimed_by: Lane | None = None
-        self._claimed_spill = False
+        self._claimed_view = self._spill_view
         self._waiters: collections.deque[Lane] = collections.deque()
         self.budget = Budget(limits)
         self.spills = 0
@@ -68,12 +71,16 @@ class Admission:
         """
         self._claimed_by = lane
         ring = self._ring
-        if ring.free_views and not ring.input_closed:
-            self._claimed_spill = False
-            view = ring.free_views[-1]  # what `try_claim` returns, a call less
-        else:
-            self._claimed_spill = True
+        free_entries = ring.free_entries  # what `Ring.try_claim` looks at, a call less
+        if not free_entries or ring.input_closed:
             view = self._spill_view
+        elif lane.small_reads >= SMALL_READS:
+            view = free_entries[-1].small_slot
+        elif ring.free_slots:
+            view = ring.free_slots[-1]
+        else:
+            view = self._spill_view
+        self._claimed_view = view
         if lane.framing is None:
             return view
         most_bytes = self.budget.room_bytes(lane, lane.read_bytes)
@@ -92,12 +99,18 @@ class Admission:
             raise LocalError("publish by a lane that was not the last to claim")
         self._claimed_by = None
         lane.look_at_s = 0.0
-        if self._claimed_spill or lane.waits_for_slot:
-            self._spill(lane, nbytes)
+        slot = self._claimed_view
+        if slot is self._spill_view or lane.waits_for_slot:
+            self._spill(lane, slot, nbytes)
             if lane.framing is not None:
                 self.budget.charge(lane)
             return False
-        self._ring.publish(lane, DATA, nbytes)
+        ring = self._ring
+        ring.publish(lane, DATA, slot, nbytes)
+        if nbytes >= ring.small_slot_bytes:
+            lane.small_reads = 0
+        elif lane.small_reads < SMALL_READS:
+            lane.small_reads += 1
         if not self._face.flush_is_due:
             self._face.flush_soon()
         entries = lane.in_flight_entries = lane.in_flight_entries + 1
@@ -190,14 +203,9 @@ class Admission:
             or lane.in_flight_bytes > self._most_bytes // 2
         )
 
-    def _spill(self, lane: Lane, nbytes: int) -> None:
-        if self._claimed_spill:
-            source = self._spill_view
-            if not 0 <= nbytes <= source.nbytes:
-                raise LocalError(f"publish of {nbytes} bytes; {source.nbytes} were claimed")
-        else:
-            # It reads on although it may not (I9). The slot stays claimable.
-            source = self._ring.free_views[-1]
+    def _spill(self, lane: Lane, source: memoryview, nbytes: int) -> None:
+        if not 0 <= nbytes <= source.nbytes:
+            raise LocalError(f"publish of {nbytes} bytes; {source.nbytes} were claimed")
         lane.spill += source[:nbytes]
         self.spills += 1
         self._join_waiters(lane)
@@ -218,10 +226,12 @@ class Admission:
         ring, face = self._ring, self._face
         if ring.input_closed:
             return False
-        while (view := ring.try_claim()) is not None:
+        while (slot := ring.try_claim(small=True)) is not None:
             if lane.spill:
-                nbytes, kind = min(len(lane.spill), ring.slot_bytes), DATA
-                view[:nbytes] = lane.spill[:nbytes]
+                if len(lane.spill) > len(slot):
+                    slot = ring.try_claim() or slot
+                nbytes, kind = min(len(lane.spill), len(slot)), DATA
+                slot[:nbytes] = lane.spill[:nbytes]
                 del lane.spill[:nbytes]
             elif lane.eof_waits:
                 lane.eof_waits, nbytes, kind = False, 0, EOF
@@ -229,7 +239,7 @@ class Admission:
                 lane.close_waits, nbytes, kind = False, 0, CLOSE
             else:
                 return True
-            ring.publish(lane, kind, nbytes)
+            ring.publish(lane, kind, slot, nbytes)
             face.flush_soon()
             lane.in_flight_entries += 1
             lane.in_flight_bytes += nbytes

@@ -52,7 +52,7 @@ class Bridge:
 
     def __init__(self, limits: Limits | None = None, *, name: str = "asyncrev-worker") -> None:
         self.limits = limits if limits is not None else Limits()
-        self._ring = Ring(self.limits.slots, self.limits.slot_bytes)
+        self._ring = Ring(self.limits.slots, self.limits.slot_bytes, self.limits.entries)
         self._parker = Parker()
         self._face = LoopFace(self._ring, self._parker)
         thread_face = ThreadFace(self._ring, self._parker, self._face.signal)
@@ -66,7 +66,7 @@ class Bridge:
         self.admission = Admission(self._ring, self._face, self.limits)
         self._lanes: set[Lane] = set()
         self._sweep = Sweep(self._lanes, self._look, self.limits.shortest_deadline_s)
-        self._slots_in_use_high = 0
+        self._entries_in_use_high = 0
         self._processor_errors = 0
         self._inlined = 0
 
@@ -265,7 +265,7 @@ class Bridge:
             published=ring.published_seq,
             processed=ring.processed_seq,
             released=ring.released_seq,
-            slots_in_use_high=self._slots_in_use_high,
+            entries_in_use_high=self._entries_in_use_high,
             lanes=len(self._lanes),
             waiting_lanes=self.admission.waiting_lanes,
             pool=PoolStatistics(
@@ -296,7 +296,7 @@ class Bridge:
     def _on_results(self) -> bool:
         ring = self._ring
         in_use = ring.published_seq - ring.released_seq
-        self._slots_in_use_high = max(self._slots_in_use_high, in_use)
+        self._entries_in_use_high = max(self._entries_in_use_high, in_use)
         entries = self._face.results(DRAIN_ENTRIES)
         settle = self.admission.settle
         settled = 0

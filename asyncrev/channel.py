@@ -74,16 +74,16 @@ class AwaitableFace:
             )
         self._bind()
         async with self._put_turn:
-            while not (ring.free_slots or ring.input_closed or ring.output_closed):
+            while not (ring.free_entries or ring.input_closed or ring.output_closed):
                 self._can_put.clear()
                 await self._can_put.wait()
             if ring.input_closed or ring.output_closed:
                 raise ChannelClosed("put on a closed channel")
-            slot = ring.try_claim()
+            slot = ring.try_claim(small=view.nbytes <= ring.small_slot_bytes)
             assert slot is not None
             as_it_is = view.format == "B" and view.ndim == 1
             slot[: view.nbytes] = view if as_it_is else view.tobytes()
-            ring.publish(self, DATA, view.nbytes)
+            ring.publish(self, DATA, slot, view.nbytes)
             self._face.flush_soon()
 
     async def get(self) -> bytes:
@@ -103,7 +103,7 @@ class AwaitableFace:
                 await self._can_get.wait()
             if over:
                 raise ChannelClosed("the channel is closed and everything was got")
-            result = ring.entries[ring.released_seq % ring.slots].result
+            result = ring.entries[ring.released_seq % ring.nentries].result
             assert not isinstance(result, tuple)  # only a framer answers in pieces
             answer = b"" if result is None else bytes(result)
             ring.release(1)

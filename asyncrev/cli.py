@@ -125,8 +125,21 @@ def main() -> None:
     type=int,
     help="The most of the pool for one connection; by default twice what the longest frame needs.",
 )
-@_option("--slots", default=DEFAULTS.slots, type=int, help="Slots of the ring.")
-@_option("--slot-bytes", default=DEFAULTS.slot_bytes, type=int, help="Bytes of a slot.")
+@_option(
+    "--slots", default=DEFAULTS.slots, type=int, help="Large chunks that the ring holds at once."
+)
+@_option(
+    "--slot-bytes",
+    default=DEFAULTS.slot_bytes,
+    type=int,
+    help="Bytes of a slot, hence of the largest chunk.",
+)
+@_option(
+    "--entries",
+    default=None,
+    type=int,
+    help="Chunks that the ring holds at once, small and large; by default four times the slots.",
+)
 @_option(
     "--max-connections",
     default=DEFAULTS.max_connections,
@@ -138,7 +151,7 @@ def main() -> None:
     "--in-flight-entries",
     default=DEFAULTS.in_flight_entries,
     type=int,
-    help="Slots that one connection may have in use before it is no longer read.",
+    help="Entries that one connection may have in the ring before it is no longer read.",
 )
 @_option(
     "--in-flight-bytes",

@@ -12,9 +12,10 @@ from asyncrev.pool import Pool
 from asyncrev.processors import Processor, ProcessorFactory, Reply, as_reply, make_processor
 from asyncrev.ring import CLOSE, DATA, Entry
 
-__all__ = ["FIRST_READ_BYTES", "Lane", "Sink"]
+__all__ = ["FIRST_READ_BYTES", "SMALL_READS", "Lane", "Sink"]
 
 FIRST_READ_BYTES = 16 * 1024
+SMALL_READS = 2
 
 
 class Sink(Protocol):
@@ -66,6 +67,7 @@ class Lane:
         "read_bytes",
         "reserved_bytes",
         "sink",
+        "small_reads",
         "spill",
         "views_allowed",
         "waits_for_credit",
@@ -91,6 +93,7 @@ class Lane:
         self.sink: Sink | None = sink
         self.in_flight_entries = 0
         self.in_flight_bytes = 0
+        self.small_reads = SMALL_READS  # the last ones running that a small slot would have held
         self.spill = bytearray()  # read when the ring had no slot; goes in before anything else
         self.eof_waits = False  # these two are control entries that wait behind the spill
         self.close_waits = False

@@ -8,7 +8,13 @@ import sys
 
 from asyncrev.errors import SettingsError
 
-__all__ = ["FIXED_CONNECTION_BYTES", "LEAST_READ_BYTES", "Limits"]
+__all__ = [
+    "FIXED_CONNECTION_BYTES",
+    "LEAST_READ_BYTES",
+    "SMALL_SLOT_BYTES",
+    "SMALL_SLOT_GAP_BYTES",
+    "Limits",
+]
 
 # What one open connection costs beside its buffers: transport, protocol, socket, lane and their
 # entries in asyncio's tables. Measured 2.0 to 3.8 KB (docs/memory.md), and doubled.
@@ -17,6 +23,12 @@ FIXED_CONNECTION_BYTES = 8 * 1024
 # A bytearray that grows takes an eighth more than it holds (CPython, Objects/bytearrayobject.c).
 BACKLOG_OVERHEAD = 1.125
 
+# What every entry of a ring has for a small chunk; a slot's length, if that is less.
+SMALL_SLOT_BYTES = 4096
+
+# Between small slots, a line of the cache: at a stride of 4 KiB their first lines, all that most
+# chunks use, would push each other out of it.
+SMALL_SLOT_GAP_BYTES = 64
 
 # The smallest read that a framed connection is granted while the pool is used up.
 LEAST_READ_BYTES = 512
@@ -34,10 +46,12 @@ class Limits:
     """Frozen settings of a bridge, its connections and its server.
 
     Attributes:
-        slots: entries in the ring; a turn of the loop publishes at most half of the default.
+        slots: large chunks that the ring holds at once.
         slot_bytes: bytes of one slot, hence of the largest chunk. Bulk runs twice as fast with
-            256 KiB as with 64 KiB, small messages do not care, and a page of a slot takes memory
-            only once it was used (docs/decisions/0003-slots.md).
+            256 KiB as with 64 KiB, and a page of a slot takes memory only once it was used
+            (docs/decisions/0003-slots.md).
+        entries: chunks that the ring holds at once, small and large; default four times `slots`.
+            Each has a small slot of 4 KiB of its own (docs/decisions/0009-small-slots.md).
         in_flight_entries: entries that one connection may have in the ring before its reading
             pauses, so that dribbled bytes cannot take every slot.
         in_flight_bytes: bytes that one connection may have in the ring before its reading pauses.
@@ -84,6 +98,7 @@ class Limits:
 
     slots: int = 256
     slot_bytes: int = 256 * 1024
+    entries: int = -1
     in_flight_entries: int = 32
     in_flight_bytes: int = 256 * 1024
     inline_below_bytes: int = 0
@@ -115,9 +130,13 @@ class Limits:
             self._at_least(name, 1)
         for name in ("max_frame_bytes", "max_connections", "backlog"):
             self._at_least(name, 1)
+        if self.entries == -1:
+            object.__setattr__(self, "entries", 4 * self.slots)
+        self._at_least("entries", self.slots, ", which is slots")
         if self.ring_bytes > sys.maxsize:
             raise SettingsError(
-                f"slots x slot_bytes is {self.ring_bytes}; it must be at most {sys.maxsize}"
+                f"a ring of {self.slots} slots of {self.slot_bytes} bytes and {self.entries} "
+                f"entries takes {self.ring_bytes} bytes; it must be at most {sys.maxsize}"
             )
         self._at_least("high_water_bytes", 0)
         self._at_least("inline_below_bytes", 0)
@@ -160,8 +179,10 @@ class Limits:
 
     @property
     def ring_bytes(self) -> int:
-        """Bytes of all slots."""
-        return self.slots * self.slot_bytes
+        """Bytes of all slots and small slots."""
+        small_slot_bytes = min(SMALL_SLOT_BYTES, self.slot_bytes)
+        small_bytes = self.entries * (small_slot_bytes + SMALL_SLOT_GAP_BYTES)
+        return self.slots * self.slot_bytes + small_bytes
 
     @property
     def unsent_bytes(self) -> int:
@@ -239,7 +260,9 @@ class Limits:
         )
 
     def replace(self, **changes: int | float) -> "Limits":
-        """Return a copy with `changes`, checked again."""
+        """Return a copy with `changes`, checked again; what follows from them is reckoned anew."""
+        if "slots" in changes and "entries" not in changes:
+            changes["entries"] = -1
         if "high_water_bytes" in changes and "low_water_bytes" not in changes:
             changes["low_water_bytes"] = -1
         if "max_frame_bytes" in changes and "pool_connection_bytes" not in changes:

@@ -1,11 +1,11 @@
-"""The ring: pre-allocated slots and entries, and three cursors that only grow.
+"""The ring: pre-allocated entries and slots, and three cursors that only grow.
 
-Theory of operation. The entries, made once, are used in a cycle; a slot is lent to an entry when
-it is published and comes back when it is released. An entry is handed on three times: the loop
-fills its slot and publishes it, the worker processes it, the loop takes its result and releases
+Theory of operation. An entry has a small slot of its own; a slot is lent to it when it is
+published and comes back when it is released. An entry is handed on three times: the loop
+fills a slot and publishes it, the worker processes it, the loop takes its result and releases
 it. Who may touch an entry and its slot follows from where its sequence number lies:
 
-  I1  released_seq <= processed_seq <= published_seq <= released_seq + slots
+  I1  released_seq <= processed_seq <= published_seq <= released_seq + entries
   I2  entries in [processed_seq, published_seq) belong to the worker, all others to the loop
   I3  published_seq and released_seq are written by the loop only, processed_seq by the worker only
   I4  input_closed and output_closed go from False to True once, and never back
@@ -24,6 +24,7 @@ import mmap
 from typing import Any
 
 from asyncrev.errors import LocalError, SettingsError
+from asyncrev.limits import SMALL_SLOT_BYTES, SMALL_SLOT_GAP_BYTES
 
 __all__ = ["CLOSE", "DATA", "EOF", "Entry", "Kind", "Ring"]
 
@@ -41,10 +42,12 @@ DATA, EOF, CLOSE = Kind.DATA, Kind.EOF, Kind.CLOSE
 
 
 class Entry:
-    """What is said about one slot's memory on its way.
+    """What is said about one chunk on its way, and a small slot for it.
 
     Attributes:
-        view: the whole slot, since `publish`: writable, contiguous, format "B", `slot_bytes` long.
+        small_slot: memory of its own, for chunks that are not large; as `view`.
+        view: the slot that holds the chunk, `small_slot` or a lent one: writable, contiguous,
+            format "B". Valid from `publish` to `release`.
         owner: whose bytes these are. An object, never a descriptor, which may be reused.
         kind: data or control.
         nbytes: how much of `view` was filled.
@@ -66,11 +69,12 @@ class Entry:
         "nbytes",
         "owner",
         "result",
+        "small_slot",
         "view",
     )
 
-    def __init__(self) -> None:
-        self.view = memoryview(b"")
+    def __init__(self, small_slot: memoryview) -> None:
+        self.small_slot = self.view = small_slot
         self.owner: Any = None
         self.kind = DATA
         self.nbytes = 0
@@ -86,78 +90,111 @@ class Ring:
 
     __slots__ = (
         "entries",
-        "free_views",
+        "free_entries",
+        "free_slots",
         "input_closed",
+        "nentries",
         "output_closed",
         "processed_seq",
         "published_seq",
         "released_seq",
         "slot_bytes",
         "slots",
+        "small_slot_bytes",
         "storage",
     )
 
-    def __init__(self, slots: int, slot_bytes: int) -> None:
+    def __init__(
+        self,
+        slots: int,
+        slot_bytes: int,
+        entries: int | None = None,
+        small_slot_bytes: int = SMALL_SLOT_BYTES,
+    ) -> None:
         """Allocate everything that the ring will ever use.
 
+        Args:
+            slots: how many large chunks may be on their way.
+            slot_bytes: length of a slot.
+            entries: how many chunks may be on their way, by default as many as `slots`.
+            small_slot_bytes: length of the small slot of each, at most `slot_bytes`.
+
         Raises:
-            SettingsError: `slots` or `slot_bytes` is below 1.
+            SettingsError: `slots` or `slot_bytes` is below 1, or `entries` is below `slots`.
         """
         if slots < 1 or slot_bytes < 1:
             raise SettingsError(
                 f"a ring of {slots} slots of {slot_bytes} bytes cannot be; both must be >= 1"
             )
+        self.nentries = slots if entries is None else entries
+        if self.nentries < slots:
+            raise SettingsError(f"a ring of {entries} entries cannot use {slots} slots")
         self.slots = slots
         self.slot_bytes = slot_bytes
+        self.small_slot_bytes = min(small_slot_bytes, slot_bytes)
         # An anonymous mapping, because its pages become resident when they are first written: a
-        # server of small messages never pays for the rest of its slots. Private, or a process
-        # that is forked off would write into the same slots.
-        self.storage = mmap.mmap(-1, slots * slot_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        # server of small messages never pays for the slots. Private, or a process that is forked
+        # off would write into the same slots.
+        stride_bytes = self.small_slot_bytes + SMALL_SLOT_GAP_BYTES
+        small_bytes = self.nentries * stride_bytes
+        self.storage = mmap.mmap(
+            -1, slots * slot_bytes + small_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        )
         view = memoryview(self.storage)
-        # The slot that was freed last is used first: its memory is still in the cache. Worth 14 %
-        # with 64 KiB messages against using the slots in a cycle (docs/decisions/0003-slots.md).
-        self.free_views = [
-            view[start : start + slot_bytes] for start in range(0, slots * slot_bytes, slot_bytes)
+        # Slots and entries that were freed last are used first: their memory is still in the
+        # cache. Worth 14 % with 64 KiB messages against a cycle (docs/decisions/0003-slots.md).
+        self.free_slots = [
+            view[start : start + slot_bytes]
+            for start in range(small_bytes, small_bytes + slots * slot_bytes, slot_bytes)
         ]
-        self.entries = [Entry() for _ in range(slots)]
+        self.free_entries = [
+            Entry(view[start : start + self.small_slot_bytes])
+            for start in range(0, small_bytes, stride_bytes)
+        ]
+        # The entry of a sequence number: what was published is in [released_seq, published_seq).
+        self.entries = self.free_entries.copy()
         self.published_seq = 0  # writer: loop; reader: worker
         self.processed_seq = 0  # writer: worker; reader: loop
         self.released_seq = 0  # writer: loop; reader: worker (I18)
         self.input_closed = False  # writer: whoever stops first; readers: both
         self.output_closed = False  # writer: worker; reader: loop
 
-    @property
-    def free_slots(self) -> int:
-        """Slots that can be claimed. Thread: loop; elsewhere it may be stale at once."""
-        return len(self.free_views)
+    def try_claim(self, *, small: bool = False) -> memoryview | None:
+        """Return where a chunk can go, a slot or a small slot; None when there is none.
 
-    def try_claim(self) -> memoryview | None:
-        """Return the next slot, or None when every slot is in use.
-
-        Thread: loop. Valid until `publish`; claiming again before that returns the same slot.
+        Thread: loop. Valid until `publish`; claiming again before that returns the same one.
         """
-        free_views = self.free_views
-        return free_views[-1] if free_views else None
+        if not self.free_entries:
+            return None
+        if small:
+            return self.free_entries[-1].small_slot
+        return self.free_slots[-1] if self.free_slots else None
 
-    def publish(self, owner: object, kind: Kind, nbytes: int) -> None:
-        """Hand the first `nbytes` of the claimed slot to the worker.
+    def publish(self, owner: object, kind: Kind, slot: memoryview, nbytes: int) -> None:
+        """Hand the first `nbytes` of `slot`, the one claimed last, to the worker.
 
         Thread: loop.
 
         Raises:
-            LocalError: no slot is free, or `nbytes` is more than a slot; gives both numbers.
+            LocalError: `slot` cannot be claimed, or `nbytes` is more than it has.
         """
-        if not self.free_views:
-            raise LocalError(f"publish on a full ring: all {self.slots} slots are in use")
-        if not 0 <= nbytes <= self.slot_bytes:
-            raise LocalError(f"publish of {nbytes} bytes; a slot has {self.slot_bytes}")
-        seq = self.published_seq
-        entry = self.entries[seq % self.slots]
-        entry.view = self.free_views.pop()
+        if not 0 <= nbytes <= len(slot):
+            raise LocalError(f"publish of {nbytes} bytes; the slot has {len(slot)}")
+        if not self.free_entries:
+            raise LocalError(f"publish on a full ring: all {self.nentries} entries are in use")
+        entry = self.free_entries[-1]
+        if slot is not entry.small_slot:
+            if not self.free_slots or slot is not self.free_slots[-1]:
+                raise LocalError("publish of memory that is not the slot that was claimed last")
+            self.free_slots.pop()
+        self.free_entries.pop()
+        entry.view = slot
         entry.owner = owner
         entry.kind = kind
         entry.nbytes = nbytes
-        # ORDER: after the entry's fields and the slot's bytes; this store shows them (I2, I3).
+        seq = self.published_seq
+        self.entries[seq % self.nentries] = entry
+        # ORDER: after the entry, its place and the slot's bytes; this store shows them (I2, I3).
         self.published_seq = seq + 1
 
     def entries_between(self, first_seq: int, end_seq: int) -> list[Entry]:
@@ -167,7 +204,7 @@ class Ring:
         """
         if first_seq == end_seq:
             return []
-        first_off, end_off = first_seq % self.slots, end_seq % self.slots
+        first_off, end_off = first_seq % self.nentries, end_seq % self.nentries
         if first_off < end_off:
             return self.entries[first_off:end_off]
         return self.entries[first_off:] + self.entries[:end_off]
@@ -200,6 +237,8 @@ class Ring:
             raise LocalError(f"release of {nentries} entries; {ready} are processed")
         for entry in self.entries_between(seq, seq + nentries):
             entry.owner = entry.result = entry.error = None
-            self.free_views.append(entry.view)
+            if entry.view is not entry.small_slot:
+                self.free_slots.append(entry.view)
+            self.free_entries.append(entry)
         # ORDER: after the results are dropped; this store gives lent blocks back (I18).
         self.released_seq = seq + nentries

@@ -39,7 +39,7 @@ class BridgeStatistics:
 
     Attributes:
         published, processed, released: entries so far, control entries included.
-        slots_in_use_high: the most slots that were in use at once, seen at drains.
+        entries_in_use_high: the most entries that were in use at once, seen at drains.
         lanes: connections (and other owners) that are open now.
         waiting_lanes: of these, how many wait for a slot, or for room in the pool.
         spills: how often input had to be kept aside because the ring was full.
@@ -56,7 +56,7 @@ class BridgeStatistics:
     published: int
     processed: int
     released: int
-    slots_in_use_high: int
+    entries_in_use_high: int
     lanes: int
     waiting_lanes: int
     spills: int

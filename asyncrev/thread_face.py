@@ -63,7 +63,7 @@ class ThreadFace:
         if self._wait_published(timeout_s) == seq:
             raise TimeoutError(f"no buffer in {timeout_s} s")
         self._taken_seq = seq + 1
-        entry = ring.entries[seq % ring.slots]
+        entry = ring.entries[seq % ring.nentries]
         return entry.view[: entry.nbytes]
 
     def put(self, result: bytes | bytearray | memoryview | None) -> None:
@@ -83,7 +83,7 @@ class ThreadFace:
             raise LocalError("put without a buffer to answer; call get first")
         if result is not None and type(result) is not bytes:
             result = memoryview(result).tobytes()
-        ring.entries[seq % ring.slots].result = result
+        ring.entries[seq % ring.nentries].result = result
         ring.mark_processed()
         self._drains.request()  # ORDER: after the cursor (I6).
 

@@ -33,8 +33,8 @@ def cycle_ring(loops: int, batch: int) -> float:
     start_s = time.perf_counter()
     for _ in range(loops):
         for _ in entries:
-            ring.try_claim()
-            ring.publish(owner, DATA, 64)
+            slot = ring.try_claim(small=True)
+            ring.publish(owner, DATA, slot, 64)
         for _ in ring.entries_between(ring.processed_seq, ring.published_seq):
             ring.mark_processed()
         ring.release(batch)

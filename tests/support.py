@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from asyncrev.ring import DATA, Kind, Ring
+
 ROOT = Path(__file__).parents[1]
 
 # How long a condition may take before a test fails. Never how long a test takes: every wait ends
@@ -25,6 +27,16 @@ ROOT = Path(__file__).parents[1]
 DEADLINE_S = 10.0 * float(os.environ.get("ASYNCREV_TEST_SCALE", "1"))
 
 _LOOK_EVERY_S = 0.005
+
+
+def publish(
+    ring: Ring, owner: object, data: bytes = b"", kind: Kind = DATA, *, small: bool = True
+) -> None:
+    """Do what the loop does for one entry: claim, fill, publish."""
+    slot = ring.try_claim(small=small)
+    assert slot is not None
+    slot[: len(data)] = data
+    ring.publish(owner, kind, slot, len(data))
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:

@@ -182,7 +182,9 @@ def test_idle_server_does_not_spin() -> None:
 def test_full_ring_does_not_freeze_the_loop(gate: Path, loop: str, slots: str) -> None:
     """The demo's reader waited for a slot, and nobody could connect."""
     with (
-        gated(gate, "--loop", loop, "--slots", slots, "--slot-bytes", "1024") as server,
+        gated(
+            gate, "--loop", loop, "--slots", slots, "--entries", slots, "--slot-bytes", "1024"
+        ) as server,
         contextlib.ExitStack() as stack,
     ):
         socks = []

@@ -85,9 +85,9 @@ def test_start_line_tells_what_runs() -> None:
         assert server.port > 0
         assert f"serving on 127.0.0.1:{server.port} loop=epoll processor=asyncrev:Reverse" in line
         for part in (
-            "slots=32 slot_bytes=4096 max_connections=9 high_water_bytes=65536",
+            "slots=32 slot_bytes=4096 entries=128 max_connections=9 high_water_bytes=65536",
             "write_stall_timeout_s=60 drain_timeout_s=10",
-            f"(ring {32 * 4096} + 9 x ",
+            f"(ring {32 * 4096 + 128 * (4096 + 64)} + 9 x ",
         ):
             assert part in line
         assert server.memory_bound_bytes >= server.ring_bytes + 9 * server.connection_bytes

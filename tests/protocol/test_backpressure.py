@@ -188,7 +188,7 @@ async def test_storm_of_reused_descriptors_gives_nobody_foreign_bytes() -> None:
                     if answer != tag.upper() * 3000:
                         foreign.append((tag, answer))
 
-    limits = Limits(slots=4, slot_bytes=512, in_flight_bytes=1024)
+    limits = Limits(slots=4, entries=4, slot_bytes=512, in_flight_bytes=1024)
     async with served(limits=limits) as server:
         await asyncio.gather(*(in_thread(storm, server, number) for number in range(4)))
         assert not foreign

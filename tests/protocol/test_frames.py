@@ -204,7 +204,8 @@ def answers(name: str, kind: Any, data: bytes) -> bytes:
         max_size=4,
     ),
     slots=st.integers(1, 4),
-    slot_bytes=st.sampled_from([1, 16, 64, 1024]),
+    entries=st.integers(4, 8),
+    slot_bytes=st.sampled_from([1, 16, 64, 1024, 5000]),
     buffer_bytes=st.sampled_from([None, 2048]),
 )
 async def test_any_frames_of_several_clients_are_answered_as_the_oracle_says(
@@ -212,11 +213,14 @@ async def test_any_frames_of_several_clients_are_answered_as_the_oracle_says(
     kind: Any,
     clients: list[tuple[list[tuple[bytes, bytes]], list[int]]],
     slots: int,
+    entries: int,
     slot_bytes: int,
     buffer_bytes: int | None,
 ) -> None:
     """Tiny rings, tiny slots, any chunking, partial writes: every byte, and then the end."""
-    limits = SMALL.replace(slots=slots, slot_bytes=slot_bytes, high_water_bytes=100)
+    limits = SMALL.replace(
+        slots=slots, entries=entries, slot_bytes=slot_bytes, high_water_bytes=100
+    )
     data = [
         b"".join(framed(name, payload, line_end) for payload, line_end in frames)
         for frames, _ in clients

@@ -295,7 +295,9 @@ async def test_bridge_that_stops_closes_its_connections() -> None:
 async def test_many_connections_on_the_tiniest_rings() -> None:
     """I9: with 1 and with 2 slots, every connection gets all its own bytes."""
     for slots in (1, 2):
-        limits = Limits(slots=slots, slot_bytes=512, in_flight_bytes=512, high_water_bytes=512)
+        limits = Limits(
+            slots=slots, entries=slots, slot_bytes=512, in_flight_bytes=512, high_water_bytes=512
+        )
         async with served(limits=limits) as server:
             answers = await asyncio.gather(
                 *(in_thread(ask, server.connect(), letters(6000, seed)) for seed in range(12))

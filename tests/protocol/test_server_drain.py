@@ -123,7 +123,12 @@ def test_any_chunking_of_several_clients_gives_the_bytes_of_the_oracle(
 ) -> None:
     """Tiny rings, tiny slots, several clients at once, half-closed or drained."""
     limits = Limits(
-        slots=slots, slot_bytes=slot_bytes, in_flight_bytes=256, high_water_bytes=64, spill_bytes=32
+        slots=slots,
+        entries=slots * (1 + drains),
+        slot_bytes=slot_bytes,
+        in_flight_bytes=256,
+        high_water_bytes=64,
+        spill_bytes=32,
     )
 
     async def client(port: int, parts: list[bytes], all_sent: asyncio.Barrier) -> bytes:

@@ -20,7 +20,7 @@ from tests.support import until, wait_until
 from tests.unit.sinks import RecordingSink, Upper
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
-TINY = Limits(slots=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)
+TINY = Limits(slots=2, entries=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)
 
 
 class Held(Upper):
@@ -70,7 +70,7 @@ async def test_replies_and_end_come_in_order_on_every_loop() -> None:
 @pytest.mark.parametrize("views_allowed", [False, True])
 async def test_reply_is_a_view_only_where_that_is_allowed(views_allowed: bool) -> None:
     """Transports that keep what they get are given bytes."""
-    async with Bridge(Limits(slots=2, slot_bytes=8192)) as bridge:
+    async with Bridge(Limits(slots=2, entries=2, slot_bytes=8192)) as bridge:
         types: list[type] = []
 
         class Sink(RecordingSink):
@@ -79,7 +79,7 @@ async def test_reply_is_a_view_only_where_that_is_allowed(views_allowed: bool) -
                 super().on_reply(reply)
 
         sink = Sink(bridge, Reverse, views_allowed=views_allowed)
-        data = bytes(range(256)) * 32
+        data = bytes(range(256)) * 16
         sink.send(data)
         await until(lambda: sink.received, "the reply came")
         assert sink.received == data[::-1]
@@ -111,7 +111,7 @@ async def test_end_without_input_is_answered() -> None:
 @EPOLL
 async def test_closed_lane_is_called_no_more_and_others_are() -> None:
     """With entries in flight, it gets nothing of them, and its later input is not processed."""
-    async with Bridge(Limits(slots=8, slot_bytes=8)) as bridge:
+    async with Bridge(Limits(slots=8, entries=8, slot_bytes=8)) as bridge:
         held = Held()
         sink, other = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
         for _ in range(3):
@@ -150,7 +150,7 @@ async def test_lane_closed_from_its_own_reply_is_called_no_more() -> None:
 @EPOLL
 async def test_processor_error_ends_its_lane_only() -> None:
     """Replies before it were given; neither replies nor the end follow it; others go on."""
-    async with Bridge(Limits(slots=16, slot_bytes=8)) as bridge:
+    async with Bridge(Limits(slots=16, entries=16, slot_bytes=8)) as bridge:
         sink, other = RecordingSink(bridge, Raises), RecordingSink(bridge, Raises)
         for data in (b"before", b"fail", b"after", b"fail"):
             sink.send(data)
@@ -228,7 +228,7 @@ async def test_sink_that_raises_costs_others_nothing(
     fail_in: str, loop_errors: list[dict[str, Any]]
 ) -> None:
     """It is reported, and the entries of everybody are released."""
-    async with Bridge(Limits(slots=16, slot_bytes=8)) as bridge:
+    async with Bridge(Limits(slots=16, entries=16, slot_bytes=8)) as bridge:
         factory = Raises if fail_in == "error" else Upper
         bad, good = RecordingSink(bridge, factory, fail_in=fail_in), RecordingSink(bridge)
         bad.send(b"fail")
@@ -292,7 +292,7 @@ async def test_sink_that_raises_at_its_credit_costs_other_waiters_nothing(
     loop_errors: list[dict[str, Any]],
 ) -> None:
     """I9: those behind it in the queue are told all the same."""
-    async with Bridge(Limits(slots=3, slot_bytes=8)) as bridge:
+    async with Bridge(Limits(slots=3, entries=3, slot_bytes=8)) as bridge:
         held = Held()
         first = RecordingSink(bridge, lambda: held)
         for data in (b"1", b"2", b"3"):
@@ -354,7 +354,7 @@ async def test_sweep_of_many_lanes_is_spread_over_turns(monkeypatch: pytest.Monk
 async def test_drain_takes_a_bounded_number_of_entries() -> None:
     """I11: a full ring of results comes in several turns."""
     most = bridge_module.DRAIN_ENTRIES
-    async with Bridge(Limits(slots=4 * most, slot_bytes=8, in_flight_entries=9999)) as bridge:
+    async with Bridge(Limits(slots=most, slot_bytes=8, in_flight_entries=9999)) as bridge:
         for _ in range(2):  # a bridge's first turn drains once more, for what came before it
             await asyncio.sleep(0)
         per_turn: list[int] = []
@@ -380,7 +380,7 @@ async def test_drain_takes_a_bounded_number_of_entries() -> None:
 @EPOLL
 async def test_statistics_count_what_happened() -> None:
     """Entries, lanes, waiters, spills, the most slots in use."""
-    async with Bridge(Limits(slots=2, slot_bytes=8)) as bridge:
+    async with Bridge(Limits(slots=2, entries=2, slot_bytes=8)) as bridge:
         held = Held()
         sink, waiter = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
         sink.send(b"a")
@@ -394,7 +394,7 @@ async def test_statistics_count_what_happened() -> None:
         await until(lambda: bridge.statistics().released == 3, "all is released")
         seen = bridge.statistics()
         assert (seen.published, seen.processed, seen.waiting_lanes) == (3, 3, 0)
-        assert seen.slots_in_use_high == 2
+        assert seen.entries_in_use_high == 2
         assert 1 <= seen.worker_batches <= 3
         assert 1 <= seen.worker_largest_batch <= 2
         assert seen.loop_drains >= 1
@@ -419,7 +419,7 @@ async def test_open_needs_a_bridge_that_runs() -> None:
 @EPOLL
 async def test_results_are_given_to_owners_never_to_places() -> None:
     """A lane opened after another was closed gets nothing of what that had in flight."""
-    async with Bridge(Limits(slots=4, slot_bytes=8)) as bridge:
+    async with Bridge(Limits(slots=4, entries=4, slot_bytes=8)) as bridge:
         held = Held()
         old = RecordingSink(bridge, lambda: held)
         old.send(b"old")
@@ -643,18 +643,23 @@ def test_sweep_comes_four_times_in_the_shortest_deadline_but_at_least_each_secon
 @strategies.QUICK
 @given(
     slots=st.integers(1, 4),
-    entries=st.integers(1, 3),
+    share=st.sampled_from([1, 3]),
+    in_flight=st.integers(1, 3),
     spill_bytes=st.integers(1, 6),
     lanes=st.lists(strategies.chunked(), min_size=1, max_size=6),
 )
 def test_many_lanes_on_a_tiny_ring_get_exactly_their_bytes(
-    slots: int, entries: int, spill_bytes: int, lanes: list[list[bytes]]
+    slots: int, share: int, in_flight: int, spill_bytes: int, lanes: list[list[bytes]]
 ) -> None:
     """I1-I11: any lanes, cut anywhere, sent at once or politely, through 1 to 4 slots."""
 
     async def main() -> None:
         limits = Limits(
-            slots=slots, slot_bytes=7, in_flight_entries=entries, spill_bytes=spill_bytes
+            slots=slots,
+            entries=slots * share,
+            slot_bytes=7,
+            in_flight_entries=in_flight,
+            spill_bytes=spill_bytes,
         )
         async with Bridge(limits) as bridge:
             sinks = [RecordingSink(bridge, views_allowed=True) for _ in lanes]
@@ -676,7 +681,7 @@ def test_many_lanes_on_a_tiny_ring_get_exactly_their_bytes(
                 assert not sink.errors
             seen = bridge.statistics()
             assert seen.backstop_wakes == 0
-            assert seen.slots_in_use_high <= slots
+            assert seen.entries_in_use_high <= slots * share
 
     with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
         runner.run(main())

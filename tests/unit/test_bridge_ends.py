@@ -16,7 +16,7 @@ from tests.unit.sinks import RecordingSink, Upper
 from tests.unit.test_bridge import Held
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
-LIMITS = Limits(slots=4, slot_bytes=8)
+LIMITS = Limits(slots=4, entries=4, slot_bytes=8)
 LOOPS = pytest.mark.parametrize("factory", [EpollEventLoop, asyncio.SelectorEventLoop])
 
 
@@ -119,7 +119,7 @@ async def test_lane_used_after_the_end_harms_nobody() -> None:
 @EPOLL
 async def test_lane_that_waits_for_a_slot_at_the_end_is_told() -> None:
     """What it spilled was never published; it hears that it will not be."""
-    bridge = Bridge(Limits(slots=1, slot_bytes=8))
+    bridge = Bridge(Limits(slots=1, entries=1, slot_bytes=8))
     bridge.start()
     held = Held()
     first, waiter = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
@@ -311,7 +311,7 @@ async def test_worker_death_with_a_full_ring_leaves_nobody_waiting(
     loop_errors: list[dict[str, Any]],
 ) -> None:
     """Those who wait for a slot are told, and are not fed into a ring that nobody reads."""
-    bridge = Bridge(Limits(slots=1, slot_bytes=8))
+    bridge = Bridge(Limits(slots=1, entries=1, slot_bytes=8))
     bridge.start()
     dies, waits = RecordingSink(bridge), RecordingSink(bridge)
     dies.send(b"die")

@@ -361,6 +361,7 @@ class AnySchedule(RuleBasedStateMachine):
         frames=st.sampled_from([1, 2, 4]),
         odd_bytes=st.sampled_from([0, 1, 700]),
         slots=st.integers(1, 8),
+        more_entries=st.integers(0, 4),
         slot_bytes=st.sampled_from([300, 2048, 9000]),
         entries=st.integers(1, 6),
         lanes=st.integers(1, 5),
@@ -372,6 +373,7 @@ class AnySchedule(RuleBasedStateMachine):
         frames: int,
         odd_bytes: int,
         slots: int,
+        more_entries: int,
         slot_bytes: int,
         entries: int,
         lanes: int,
@@ -390,7 +392,7 @@ class AnySchedule(RuleBasedStateMachine):
             pool_connection_bytes=quota_bytes,
             pool_bytes=quotas * quota_bytes,
         )
-        self.ring = Ring(slots, slot_bytes)
+        self.ring = Ring(slots, slot_bytes, slots + more_entries, small_slot_bytes=1000)
         self.admission = Admission(self.ring, FakeFace(), self.limits)  # type: ignore[arg-type]
         self.budget = self.admission.budget
         self.clients = [Client() for _ in range(lanes)]
@@ -412,7 +414,7 @@ class AnySchedule(RuleBasedStateMachine):
         lane = client.lane
         view = self.admission.claim(lane)
         assert view.nbytes >= min(LEAST_READ_BYTES, self.ring.slot_bytes)
-        slots_left = self.ring.free_slots > 0
+        slots_left = bool(self.ring.free_entries and self.ring.free_slots)
         blocks_bytes = lane.reserved_bytes - backlog_bytes(lane)
         others_wait = bool(self.budget._waiters) and self.budget._waiters[0] is not lane
         client.may_read = self.admission.publish(lane, max(1, int(share * view.nbytes)))

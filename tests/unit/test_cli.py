@@ -24,7 +24,7 @@ from tests.support import run_asyncrev
 
 SERVE_OPTIONS = [
     "host", "port", "uds", "loop", "processor", "framing", "max-frame-bytes", "pool-bytes",
-    "pool-connection-bytes", "slots", "slot-bytes", "max-connections", "backlog",
+    "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
     "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
     "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
     "drain-timeout-s", "cpu", "log-level", "stop-word", "tee",
@@ -144,6 +144,7 @@ VALUES = {
     "pool-connection-bytes": ("3000000", 3_000_000),
     "slots": ("7", 7),
     "slot-bytes": ("4096", 4096),
+    "entries": ("2100", 2100),
     "max-connections": ("3", 3),
     "backlog": ("17", 17),
     "in-flight-entries": ("5", 5),
@@ -233,6 +234,7 @@ def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--log-level", "loud"], "'loud' is not one of"),
         (["--slots", "0"], "slots is 0; it must be a whole number >= 1"),
         (["--slots", "9" * 30], "it must be at most"),
+        (["--slots", "8", "--entries", "7"], "entries is 7; it must be a whole number >= 8"),
         (["--slot-bytes", "-1"], "slot_bytes is -1; it must be a whole number >= 1"),
         (["--max-connections", "0"], "max_connections is 0"),
         (["--high-water-bytes", "-5"], "high_water_bytes is -5"),

@@ -54,9 +54,8 @@ class Bench:
 
     def work(self, kind: Kind, data: bytes = b"") -> Entry:
         """Have the lane work on one entry."""
-        entry = Entry()
+        entry = Entry(memoryview(self.storage))
         entry.carry_bytes = entry.frame_seq = 77  # of the lane that used this entry before
-        entry.view = memoryview(self.storage)
         entry.view[: len(data)] = data
         entry.owner, entry.kind, entry.nbytes = self.lane, kind, len(data)
         self.lane.work(entry, self.storage, self.pool)

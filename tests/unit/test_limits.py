@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.limits import BACKLOG_OVERHEAD, FIXED_CONNECTION_BYTES, Limits
+from asyncrev.limits import (
+    BACKLOG_OVERHEAD,
+    FIXED_CONNECTION_BYTES,
+    SMALL_SLOT_BYTES,
+    SMALL_SLOT_GAP_BYTES,
+    Limits,
+)
+from asyncrev.ring import Ring
 
 FROM_ONE = [
     "slots",
@@ -169,12 +176,33 @@ def test_low_water_lies_between_zero_and_high_water(low: int) -> None:
 
 def test_ring_beyond_the_address_space_is_refused() -> None:
     """It used to be an OverflowError, with a traceback, when the ring was made."""
-    assert Limits(slots=1, slot_bytes=sys.maxsize).ring_bytes == sys.maxsize
+    most_bytes = sys.maxsize - SMALL_SLOT_BYTES - SMALL_SLOT_GAP_BYTES
+    assert Limits(slots=1, entries=1, slot_bytes=most_bytes).ring_bytes == sys.maxsize
     with pytest.raises(SettingsError) as caught:
-        Limits(slots=2, slot_bytes=sys.maxsize)
+        Limits(slots=1, entries=1, slot_bytes=most_bytes + 1)
     assert str(caught.value) == (
-        f"slots x slot_bytes is {2 * sys.maxsize}; it must be at most {sys.maxsize}"
+        f"a ring of 1 slots of {most_bytes + 1} bytes and 1 entries takes {sys.maxsize + 1} bytes; "
+        f"it must be at most {sys.maxsize}"
     )
+
+
+def test_entries_follow_the_slots_unless_they_were_chosen() -> None:
+    """Every slot needs one; small chunks need no slot."""
+    assert Limits(slots=3).entries == 12
+    assert Limits().replace(slots=7).entries == 28
+    assert Limits(slots=3, entries=3).entries == 3
+    assert Limits(slots=3, entries=9).replace(slots=5, entries=6).entries == 6
+    with pytest.raises(SettingsError) as caught:
+        Limits(slots=3, entries=2)
+    assert str(caught.value) == "entries is 2; it must be a whole number >= 3, which is slots"
+
+
+@given(slots=st.integers(1, 9), more=st.integers(0, 9), slot_bytes=st.integers(1, 10_000))
+def test_ring_bytes_are_what_a_ring_takes(slots: int, more: int, slot_bytes: int) -> None:
+    """The formula and the ring agree."""
+    limits = Limits(slots=slots, entries=slots + more, slot_bytes=slot_bytes)
+    ring = Ring(limits.slots, limits.slot_bytes, limits.entries)
+    assert limits.ring_bytes == len(ring.storage)
 
 
 def test_settings_error_is_value_error_and_local_error() -> None:
@@ -205,7 +233,8 @@ def test_memory_bound_is_ring_plus_connections_plus_what_there_is_once(limits: L
     """The formula, written out a second time."""
     unsent = limits.high_water_bytes + limits.in_flight_bytes + limits.slot_bytes
     connection = int(unsent * BACKLOG_OVERHEAD) + limits.spill_bytes + FIXED_CONNECTION_BYTES
-    assert limits.ring_bytes == limits.slots * limits.slot_bytes
+    small = limits.entries * (min(limits.slot_bytes, 4096) + 64)
+    assert limits.ring_bytes == limits.slots * limits.slot_bytes + small
     assert limits.unsent_bytes == unsent
     assert limits.connection_bytes == connection
     assert limits.memory_bound_bytes == (

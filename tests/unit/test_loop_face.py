@@ -8,9 +8,9 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.errors import LocalError
 from asyncrev.loop_face import LoopFace
-from asyncrev.ring import DATA, Ring
+from asyncrev.ring import Ring
 from asyncrev.wakeups import Parker
-from tests.support import until, wait_until
+from tests.support import publish, until, wait_until
 
 PLAIN = pytest.mark.asyncio(loop_factories=["asyncio"])
 HOOKED = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -41,7 +41,7 @@ class Bench:
 
     def publish(self) -> None:
         """Publish an empty entry and have it flushed."""
-        self.ring.publish(self, DATA, 0)
+        publish(self.ring, self)
         self.face.flush_soon()
 
     def process(self, nentries: int = 1) -> None:

@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from asyncrev import pool as pool_module
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.pool import LEAST_BLOCK_BYTES, Block, Pool, class_bytes
-from asyncrev.ring import DATA, Ring
+from asyncrev.ring import Ring
+from tests.support import publish
 
 KIB, MIB = 1024, 1024 * 1024
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -428,7 +429,7 @@ def test_lend_with_a_ring_lasts_until_the_entry_is_released() -> None:
     pool = Pool(ring, MIB)
     blocks = []
     for number in range(3):
-        ring.publish(None, DATA, 1)
+        publish(ring, None, b"x")
         block = pool.lease(256)
         block.view[:2] = b"r%d" % number
         pool.lend(block)

@@ -11,44 +11,57 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.ring import CLOSE, DATA, EOF, Kind, Ring
+from asyncrev.limits import SMALL_SLOT_GAP_BYTES
+from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind, Ring
 from tests import strategies
+from tests.support import publish
 
 
 class RingMachine(RuleBasedStateMachine):
     """The ring beside a list of what each live entry must hold."""
 
-    @initialize(slots=strategies.slots, slot_bytes=strategies.slot_bytes)
-    def make(self, slots: int, slot_bytes: int) -> None:
+    @initialize(
+        slots=strategies.slots,
+        slot_bytes=strategies.slot_bytes,
+        more_entries=st.integers(0, 3),
+        small_slot_bytes=strategies.slot_bytes,
+    )
+    def make(self, slots: int, slot_bytes: int, more_entries: int, small_slot_bytes: int) -> None:
         """Start with any small ring."""
-        self.ring = Ring(slots, slot_bytes)
-        self.slot_ids = {id(view) for view in self.ring.free_views}
+        self.ring = Ring(slots, slot_bytes, slots + more_entries, small_slot_bytes)
+        self.memory = {id(view) for view in self.ring.free_slots}
+        self.memory |= {id(entry.small_slot) for entry in self.ring.free_entries}
         self.published: list[tuple[object, Kind, bytes]] = []  # everything ever
         self.processed = self.released = 0
 
     @property
-    def live(self) -> int:
-        """How many entries the oracle holds that are not released."""
-        return len(self.published) - self.released
+    def live(self) -> list[Entry]:
+        """The entries that are not released, oldest first."""
+        entries = self.ring.entries_between(self.released, self.processed)
+        return entries + self.ring.entries_between(self.processed, len(self.published))
 
-    @rule(data=st.binary(max_size=20), kind=st.sampled_from(Kind))
-    def publish(self, data: bytes, kind: Kind) -> None:
+    @rule(data=st.binary(max_size=20), kind=st.sampled_from(Kind), small=st.booleans())
+    def publish(self, data: bytes, kind: Kind, small: bool) -> None:
         """Claim, fill and publish; a full ring gives no slot and takes no entry."""
-        ring = self.ring
-        data, owner = data[: ring.slot_bytes], object()
-        slot = ring.try_claim()
-        if self.live == ring.slots:
+        ring, owner, live = self.ring, object(), self.live
+        slot = ring.try_claim(small=small)
+        if len(live) == ring.nentries:
             assert slot is None
-            with pytest.raises(LocalError, match=f"all {ring.slots} slots are in use"):
-                ring.publish(owner, kind, len(data))
+            with pytest.raises(LocalError, match=f"all {ring.nentries} entries are in use"):
+                ring.publish(owner, kind, memoryview(bytearray(20)), len(data))
+            return
+        slots_in_use = sum(entry.view is not entry.small_slot for entry in live)
+        if not small and slots_in_use == ring.slots:
+            assert slot is None
             return
         assert slot is not None
-        assert ring.try_claim() is slot  # claiming again changes nothing
-        assert slot.nbytes == ring.slot_bytes
+        assert ring.try_claim(small=small) is slot  # claiming again changes nothing
+        assert slot.nbytes == (ring.small_slot_bytes if small else ring.slot_bytes)
         assert slot.contiguous
         assert not slot.readonly
+        data = data[: slot.nbytes]
         slot[: len(data)] = data
-        ring.publish(owner, kind, len(data))
+        ring.publish(owner, kind, slot, len(data))
         self.published.append((owner, kind, data))
 
     @rule()
@@ -83,41 +96,48 @@ class RingMachine(RuleBasedStateMachine):
         assert all(e.owner is e.result is e.error is None for e in entries)
         self.released += wanted
 
-    @precondition(lambda self: self.ring.free_slots)
-    @rule(over=st.integers(1, 5), under=st.integers(-5, -1))
-    def publish_a_wrong_length(self, over: int, under: int) -> None:
-        """Too long and negative are refused with both numbers, and change nothing."""
+    @precondition(lambda self: self.ring.free_entries and self.ring.free_slots)
+    @rule(over=st.integers(1, 5), under=st.integers(-5, -1), small=st.booleans())
+    def publish_what_cannot_be(self, over: int, under: int, small: bool) -> None:
+        """Too long, negative, or memory that was not claimed: refused, and nothing changes."""
         ring = self.ring
-        for nbytes in (ring.slot_bytes + over, under):
-            with pytest.raises(LocalError, match=f"{nbytes} bytes; a slot has {ring.slot_bytes}"):
-                ring.publish(self, DATA, nbytes)
+        slot = ring.try_claim(small=small)
+        assert slot is not None
+        for nbytes in (slot.nbytes + over, under):
+            with pytest.raises(LocalError, match=f"{nbytes} bytes; the slot has {slot.nbytes}"):
+                ring.publish(self, DATA, slot, nbytes)
+        others = [entry.small_slot for entry in ring.free_entries[:-1]] + ring.free_slots[:-1]
+        others += [entry.view for entry in self.live]
+        for other in others:
+            with pytest.raises(LocalError, match="not the slot that was claimed last"):
+                ring.publish(self, DATA, other, 1)
 
     @invariant()
     def cursors_are_ordered(self) -> None:
         """I1, and the cursors are what was counted."""
         ring = self.ring
         assert ring.released_seq <= ring.processed_seq <= ring.published_seq
-        assert ring.published_seq <= ring.released_seq + ring.slots
+        assert ring.published_seq <= ring.released_seq + ring.nentries
         cursors = (ring.published_seq, ring.processed_seq, ring.released_seq)
         assert cursors == (len(self.published), self.processed, self.released)
-        assert ring.free_slots == ring.slots - self.live
 
     @invariant()
-    def no_slot_is_shared(self) -> None:
-        """I2: every slot is either free or lent to exactly one live entry."""
-        ring = self.ring
-        lent = [id(e.view) for e in ring.entries_between(self.released, self.processed)]
-        lent += [id(e.view) for e in ring.entries_between(self.processed, len(self.published))]
-        free = [id(view) for view in ring.free_views]
-        assert len(lent) + len(free) == ring.slots
-        assert set(lent) | set(free) == self.slot_ids
+    def no_memory_is_shared(self) -> None:
+        """I2: every entry and every slot is either free or in use exactly once."""
+        ring, live = self.ring, self.live
+        entries = live + ring.free_entries
+        assert len(entries) == len({id(entry) for entry in entries}) == ring.nentries
+        lent = [entry.view for entry in live if entry.view is not entry.small_slot]
+        slots = lent + ring.free_slots
+        assert len(slots) == ring.slots
+        small_slots = [entry.small_slot for entry in entries]
+        assert {id(view) for view in slots + small_slots} == self.memory
 
     @invariant()
     def bytes_are_intact(self) -> None:
         """What is in flight is what its side wrote last."""
-        live = self.ring.entries_between(self.released, self.processed)
-        live += self.ring.entries_between(self.processed, len(self.published))
-        for entry, (owner, kind, data) in zip(live, self.published[self.released :], strict=True):
+        published = self.published[self.released :]
+        for entry, (owner, kind, data) in zip(self.live, published, strict=True):
             assert (entry.owner, entry.kind) == (owner, kind)
             assert entry.view[: entry.nbytes] == data
 
@@ -126,7 +146,7 @@ RingMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40
 
 
 class TestRingAgainstAnOracle(RingMachine.TestCase):
-    """I1, I2: any order of calls, capacities 1 to 8, slots of 1 to 16 bytes."""
+    """I1, I2: any order of calls, capacities 1 to 8, slots of 1 to 16 bytes, small ones besides."""
 
 
 @pytest.mark.parametrize(("slots", "slot_bytes"), [(0, 1), (1, 0), (-3, 4)])
@@ -142,27 +162,41 @@ def test_release_of_a_negative_number_raises() -> None:
         Ring(2, 2).release(-1)
 
 
+def test_ring_of_fewer_entries_than_slots_is_refused() -> None:
+    """The slots beyond could never be used."""
+    with pytest.raises(SettingsError, match="a ring of 2 entries cannot use 3 slots"):
+        Ring(3, 8, 2)
+
+
 def test_slots_do_not_overlap_and_fill_the_storage() -> None:
-    """I2: writing one slot full leaves the others alone."""
-    ring = Ring(4, 3)
+    """I2: writing one slot full leaves the others alone, the small ones likewise."""
+    ring = Ring(2, 5, 4, 3)
+    gap_bytes = SMALL_SLOT_GAP_BYTES
     for number in range(4):
-        slot = ring.try_claim()
+        slot = ring.try_claim(small=bool(number % 2))
         assert slot is not None
-        slot[:] = bytes([65 + number]) * 3
-        ring.publish(None, DATA, 3)
-    assert [bytes(e.view) for e in ring.entries] == [b"AAA", b"BBB", b"CCC", b"DDD"]
-    assert sorted(ring.storage[:]) == sorted(b"AAABBBCCCDDD")
+        assert slot.nbytes == (3 if number % 2 else 5)
+        slot[:] = bytes([65 + number]) * slot.nbytes
+        ring.publish(None, DATA, slot, slot.nbytes)
+    assert [bytes(e.view) for e in ring.entries] == [b"A" * 5, b"BBB", b"C" * 5, b"DDD"]
+    assert sorted(ring.storage[:]) == sorted(b"AAAAABBBCCCCCDDD" + bytes(2 * 3 + 4 * gap_bytes))
 
 
-def test_slot_freed_last_is_claimed_first() -> None:
+def test_small_slot_is_no_longer_than_a_slot() -> None:
+    """A ring of tiny slots would hold more in the small ones otherwise."""
+    assert Ring(1, 8, 2, 100).small_slot_bytes == 8
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_slot_freed_last_is_claimed_first(small: bool) -> None:
     """Its memory is still in the cache."""
-    ring = Ring(3, 1)
-    slot = ring.try_claim()
-    ring.publish(None, EOF, 0)
-    assert ring.try_claim() is not slot
+    ring = Ring(3, 2, 3, 1)
+    slot = ring.try_claim(small=small)
+    publish(ring, None, kind=EOF, small=small)
+    assert ring.try_claim(small=small) is not slot
     ring.mark_processed()
     ring.release(1)
-    assert ring.try_claim() is slot
+    assert ring.try_claim(small=small) is slot
 
 
 def test_released_entry_keeps_nothing_of_its_owner_alive() -> None:
@@ -176,7 +210,7 @@ def test_released_entry_keeps_nothing_of_its_owner_alive() -> None:
 
     ring, owner = Ring(2, 1), Owner()
     gone = weakref.ref(owner)
-    ring.publish(owner, CLOSE, 0)
+    publish(ring, owner, kind=CLOSE)
     try:
         fail(owner)
     except KeyError as error:

@@ -197,7 +197,7 @@ def test_framed_server_says_so_and_stops_at_a_frame_equal_to_the_word(
         "high_water_bytes=65536 first_byte_timeout_s=30 idle_timeout_s=300 " in line
     )
     assert (
-        f"memory_bound_bytes={limits.framed_memory_bound_bytes} (ring 32768 + pool 67108864 "
+        f"memory_bound_bytes={limits.framed_memory_bound_bytes} (ring {8 * 4096 + 32 * 4160} + pool 67108864 "
         f"+ 4 x {limits.framed_connection_bytes}, ...)" in line
     )
 
@@ -214,7 +214,7 @@ def test_raw_server_says_nothing_of_frames_in_its_start_line(
     assert "pool" not in line
     assert "frame_" not in line
     assert (
-        f"memory_bound_bytes={SMALL.memory_bound_bytes} (ring 32768 + 4 x "
+        f"memory_bound_bytes={SMALL.memory_bound_bytes} (ring {8 * 4096 + 32 * 4160} + 4 x "
         f"{SMALL.connection_bytes}, ...)" in line
     )
 

@@ -11,10 +11,10 @@ import pytest
 
 from asyncrev import thread_face
 from asyncrev.errors import ChannelClosed, LocalError
-from asyncrev.ring import DATA, Ring
+from asyncrev.ring import Ring
 from asyncrev.thread_face import ThreadFace
 from asyncrev.wakeups import DrainSignal, Parker
-from tests.support import DEADLINE_S, wait_until
+from tests.support import DEADLINE_S, publish, wait_until
 
 
 class Bench:
@@ -29,10 +29,7 @@ class Bench:
 
     def publish(self, data: bytes, *, unpark: bool = True) -> None:
         """Do what the loop does for one buffer."""
-        slot = self.ring.try_claim()
-        assert slot is not None
-        slot[: len(data)] = data
-        self.ring.publish(self, DATA, len(data))
+        publish(self.ring, self, data)
         if unpark:
             self.parker.unpark()
 
@@ -167,7 +164,7 @@ class LateRing(Ring):
         seen = self._real_published_seq
         self.reads_left -= 1
         if self.reads_left == 0:
-            self.publish(self, DATA, 1)
+            publish(self, self, b"x")
             self.input_closed = True
         return seen
 
@@ -258,10 +255,10 @@ def pump(slots: int, nitems: int, work: Callable[[ThreadFace], None]) -> Bench:
     with ThreadPoolExecutor(1) as pool:
         worker = pool.submit(work, bench.face)
         while got < nitems:
-            while sent < nitems and (slot := ring.try_claim()) is not None:
-                slot[:] = sent.to_bytes(8, "big")
-                sent_crc = zlib.crc32(slot, sent_crc)
-                ring.publish(bench, DATA, 8)
+            while sent < nitems and ring.free_entries:
+                item = sent.to_bytes(8, "big")
+                publish(ring, bench, item, small=bool(sent % 3))
+                sent_crc = zlib.crc32(item, sent_crc)
                 sent += 1
             bench.parker.unpark()
             if ring.processed_seq == ring.released_seq:

@@ -14,7 +14,7 @@ from asyncrev.states import WorkerState
 from asyncrev.thread_face import ThreadFace
 from asyncrev.wakeups import DrainSignal, Parker
 from asyncrev.worker import Worker
-from tests.support import DEADLINE_S, wait_until
+from tests.support import DEADLINE_S, publish, wait_until
 
 
 class Bench:
@@ -36,10 +36,7 @@ class Bench:
 
     def publish(self, lane: Any, data: bytes = b"x", kind: Kind = DATA) -> None:
         """Do what the loop does for one entry."""
-        slot = self.ring.try_claim()
-        assert slot is not None
-        slot[: len(data)] = data
-        self.ring.publish(lane, kind, len(data))
+        publish(self.ring, lane, data, kind)
         self.parker.unpark()
 
     def close(self) -> None:
