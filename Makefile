@@ -13,7 +13,7 @@ DEV := $(VENV)/.stamp-dev
 BENCH := $(VENV)/.stamp-bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress style types conformance bench bench-full clean
+.PHONY: help serve test stress style types conformance bench bench-full bench-newest clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
 	@echo "make bench-full   all of them, for half an hour; renews docs/performance.md and its plots"
+	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, ten minutes"
 	@echo "make clean        remove environments and caches"
 	@echo "Variables: PYTHON (now '$(PYTHON)', needs 3.11 or later), VENV (now '$(VENV)')"
 
@@ -60,6 +61,14 @@ bench-full: $(BENCH)
 	rm -f benchmarks/results/micro.json
 	$(BIN)/python -m benchmarks.micro --fast --quiet --output benchmarks/results/micro.json
 	$(BIN)/python -m benchmarks.report docs/performance.md --micro benchmarks/results/micro.json
+
+# With an interpreter and an environment of its own: PYTHON=python3.13 VENV=.venvs/bench-3.13
+bench-newest: $(BENCH)
+	$(BIN)/python -m benchmarks.run --json benchmarks/results/newest.json --rounds 5 --seconds 1 \
+		--scenarios small50,small500,kilo50,kilo500,bulk4,bulk1,latency,len32,line \
+		--servers native,asyncrev,asyncrev-inline,uvloop,janus,executor,by-hand-uvloop,streams-asyncio \
+		$(ARGS)
+	$(BIN)/python -m benchmarks.report docs/performance.md --newest benchmarks/results/newest.json
 
 clean:
 	rm -rf .venv .venvs build dist htmlcov .coverage .coverage.* \

@@ -1,7 +1,7 @@
 """Results for people: tables for a terminal, and Markdown for docs/performance.md.
 
-`python -m benchmarks.report PAGE.md [--results FILE] [--micro FILE]` puts the tables between the
-markers of a page again, without running anything.
+`python -m benchmarks.report PAGE.md [--results FILE] [--newest FILE] [--micro FILE]` puts the
+tables between the markers of a page again, without running anything.
 """
 
 import argparse
@@ -10,11 +10,22 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks import goals
 from benchmarks.machine import one_line
 
-__all__ = ["FIGURES", "MICRO", "markdown", "micro_markdown", "put_between_markers", "text"]
+__all__ = [
+    "FIGURES",
+    "MICRO",
+    "NEWEST",
+    "markdown",
+    "micro_markdown",
+    "put_between_markers",
+    "short_markdown",
+    "text",
+]
 
-FIGURES, MICRO = "figures", "micro"  # the sections of a page that are written here
+# The sections of a page that are written here.
+FIGURES, NEWEST, MICRO = "figures", "newest", "micro"
 
 RAW_COLUMNS = (
     "asyncrev",
@@ -98,15 +109,7 @@ def _text_row(scenario: dict[str, Any], label: str, server: dict[str, Any]) -> s
 def markdown(results: dict[str, Any]) -> str:
     """Return the tables that docs/performance.md holds between its markers."""
     scenarios = results["scenarios"]
-    raw = {name: s for name, s in scenarios.items() if s["framing"] == "raw"}
-    framed = {name: s for name, s in scenarios.items() if s["framing"] != "raw"}
-    parts = [f"{one_line(results['machine'])}.\n\n{how(results)} {results['started'][:10]}."]
-    if raw:
-        parts.append("Raw chunks; ratios to a one-thread C server, more is better:")
-        parts.append(_ratios(raw, RAW_COLUMNS))
-    if framed:
-        parts.append("Frames; ratios to a protocol written by hand on uvloop, more is better:")
-        parts.append(_ratios(framed, FRAMED_COLUMNS))
+    parts = _head_and_ratios(results)
     parts.append("Processor time of the server, µs a message:")
     parts.append(_medians(scenarios, "cpu_us_per_message", "{:.2f}"))
     parts.append(
@@ -123,6 +126,57 @@ def markdown(results: dict[str, Any]) -> str:
         parts.append("Memory of an idle connection, KiB of the server's resident set:")
         parts.append(_medians(scenarios, "rss_bytes_per_idle", "{:.1f}", divide_by=1024))
     return "\n\n".join(parts) + "\n"
+
+
+def short_markdown(results: dict[str, Any]) -> str:
+    """Return the goals, the ratios and the cost, for another interpreter's section."""
+    parts = _head_and_ratios(results)
+    parts.append("Processor time of the server, µs a message:")
+    parts.append(_medians(results["scenarios"], "cpu_us_per_message", "{:.2f}"))
+    return "\n\n".join(parts) + "\n"
+
+
+def _head_and_ratios(results: dict[str, Any]) -> list[str]:
+    scenarios = results["scenarios"]
+    raw = {name: s for name, s in scenarios.items() if s["framing"] == "raw"}
+    framed = {name: s for name, s in scenarios.items() if s["framing"] != "raw"}
+    parts = [f"{one_line(results['machine'])}.\n\n{how(results)} {results['started'][:10]}."]
+    parts += _goals(scenarios)
+    if raw:
+        parts.append("Raw chunks; ratios to a one-thread C server, more is better:")
+        parts.append(_ratios(raw, RAW_COLUMNS))
+    if framed:
+        parts.append("Frames; ratios to a protocol written by hand on uvloop, more is better:")
+        parts.append(_ratios(framed, FRAMED_COLUMNS))
+    return parts
+
+
+def _goals(scenarios: dict[str, Any]) -> list[str]:
+    """Return a table of goals and what was reached, and a sentence on idle connections."""
+    measured = [(goal, goals.reached(goal, scenarios)) for goal in goals.GOALS]
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for goal, times in measured:
+        if times is not None:
+            figure = f"**{times:.2f}**" if times >= goal.times else f"{times:.2f}"
+            row = cells.setdefault((goal.scenario, goal.ours), {})
+            row[goal.peer] = f"{figure} of {goal.times:.3g}"
+    parts = []
+    if cells:
+        peers = list(dict.fromkeys(peer for row in cells.values() for peer in row))
+        rows = []
+        for (name, ours), row in cells.items():
+            title = scenarios[name]["title"] + ("" if ours == "asyncrev" else f" ({ours})")
+            rows.append([title, *(row.get(peer, "") for peer in peers)])
+        parts.append("How many times as good as each peer, and what is aimed at; bold: reached.")
+        parts.append(_table(["", *peers], rows))
+    crowd = goals.memory_and_cost(scenarios)
+    if crowd is not None:
+        parts.append(
+            f"An idle connection takes {crowd[0] / 1024:.1f} KiB (aim: at most "
+            f"{goals.IDLE_BYTES // 1024}); beside 10,000 of them a message costs {crowd[1]:.2f} "
+            f"times what it costs with 50 connections (aim: at most {goals.CROWD_COST})."
+        )
+    return parts
 
 
 def micro_markdown(suite: dict[str, Any]) -> str:
@@ -257,11 +311,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("--results", type=Path, help="what benchmarks.run --json wrote")
+    parser.add_argument("--newest", type=Path, help="likewise, by the newest interpreter")
     parser.add_argument("--micro", type=Path, help="what benchmarks.micro -o wrote")
     options = parser.parse_args()
     if options.results is not None:
         results = json.loads(options.results.read_text(encoding="utf-8"))
         put_between_markers(options.page, FIGURES, markdown(results))
+    if options.newest is not None:
+        results = json.loads(options.newest.read_text(encoding="utf-8"))
+        put_between_markers(options.page, NEWEST, short_markdown(results))
     if options.micro is not None:
         suite = json.loads(options.micro.read_text(encoding="utf-8"))
         put_between_markers(options.page, MICRO, micro_markdown(suite))

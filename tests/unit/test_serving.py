@@ -197,7 +197,8 @@ def test_framed_server_says_so_and_stops_at_a_frame_equal_to_the_word(
         "high_water_bytes=65536 first_byte_timeout_s=30 idle_timeout_s=300 " in line
     )
     assert (
-        f"memory_bound_bytes={limits.framed_memory_bound_bytes} (ring {8 * 4096 + 32 * 4160} + pool 67108864 "
+        f"memory_bound_bytes={limits.framed_memory_bound_bytes} "
+        f"(ring {8 * 4096 + 32 * 4160} + pool 67108864 "
         f"+ 4 x {limits.framed_connection_bytes}, ...)" in line
     )
 
