@@ -2,33 +2,25 @@
 
 Theory of operation. A lane claims a slot, fills it, publishes it; the worker answers in order;
 a drain, on the loop, gives every answer to its lane's sink and releases the slot. Who may publish
-when is the business of `admission`.
-
-  I11  a drain takes at most DRAIN_ENTRIES entries, then lets the loop turn
+when is the business of `admission`, what a drain does that of `delivery`; here are the bridge's
+life and the beginning and end of lanes.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from asyncrev.admission import Admission
-from asyncrev.errors import (
-    BridgeStopped,
-    LocalError,
-    RemoteError,
-    SettingsError,
-    WorkerDied,
-    WorkerHung,
-)
+from asyncrev.delivery import Delivery
+from asyncrev.errors import BridgeStopped, LocalError, SettingsError, WorkerDied, WorkerHung
 from asyncrev.framing import Framing
 from asyncrev.lane import Lane, Sink
 from asyncrev.limits import Limits
 from asyncrev.loop_face import LoopFace
 from asyncrev.pool import Pool
 from asyncrev.processors import ProcessorFactory
-from asyncrev.ring import CLOSE, EOF, Entry, Ring
+from asyncrev.ring import Ring
 from asyncrev.statistics import BridgeStatistics, PoolStatistics
 from asyncrev.sweep import Sweep
 from asyncrev.thread_face import ThreadFace
@@ -38,9 +30,6 @@ from asyncrev.worker import Worker
 __all__ = ["Bridge"]
 
 logger = logging.getLogger("asyncrev")
-
-# 64 sends take about 0.5 ms, so other callbacks of the loop wait no longer for a full ring.
-DRAIN_ENTRIES = 64
 
 
 class Bridge:
@@ -64,10 +53,9 @@ class Bridge:
         self._ended: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self.admission = Admission(self._ring, self._face, self.limits)
-        self._lanes: set[Lane] = set()
+        self._delivery = Delivery(self._ring, self._face, self.admission)
+        self._lanes = self._delivery.lanes
         self._sweep = Sweep(self._lanes, self._look, self.limits.shortest_deadline_s)
-        self._entries_in_use_high = 0
-        self._processor_errors = 0
         self._inlined = 0
 
     # -- life ------------------------------------------------------------------------------
@@ -101,7 +89,8 @@ class Bridge:
             self._loop = None
             raise
         self._ended = loop.create_future()
-        self._face.bind(loop, self._on_results)
+        self._delivery.loop = loop
+        self._face.bind(loop, self._delivery.drain)
 
     @property
     def is_running(self) -> bool:
@@ -216,12 +205,10 @@ class Bridge:
         try:
             reply = lane.work_inline(chunk, self._ring.storage)
         except (Exception, SystemExit) as error:
-            self._processor_errors += 1
-            lane.abandoned = True
-            self._tell(lane, sink.on_error, error)
+            self._delivery.fail(lane, error)
         else:
             if reply:
-                self._tell(lane, sink.on_reply, reply)
+                self._delivery.tell(lane, sink.on_reply, reply)
         return True
 
     def check_frame_limit(self, max_frame_bytes: int) -> None:
@@ -254,9 +241,9 @@ class Bridge:
         """
         credit = self.admission.set_excess(lane, excess_bytes)
         if credit and lane.sink is not None:
-            self._tell(lane, lane.sink.on_credit)
+            self._delivery.tell(lane, lane.sink.on_credit)
         if self.admission.budget.waiting_lanes and self._loop is not None:
-            self._loop.call_soon(self._serve_waiters)
+            self._loop.call_soon(self._delivery.serve_waiters)
 
     def statistics(self) -> BridgeStatistics:
         """Return the counters as they are now. Thread: any; other than on the loop, not exact."""
@@ -265,7 +252,7 @@ class Bridge:
             published=ring.published_seq,
             processed=ring.processed_seq,
             released=ring.released_seq,
-            entries_in_use_high=self._entries_in_use_high,
+            entries_in_use_high=self._delivery.entries_in_use_high,
             lanes=len(self._lanes),
             waiting_lanes=self.admission.waiting_lanes,
             pool=PoolStatistics(
@@ -287,66 +274,9 @@ class Bridge:
             loop_drains=self._face.drains,
             loop_wakes=self._face.signal.requests,
             backstop_wakes=self._parker.backstop_wakes,
-            processor_errors=self._processor_errors,
+            processor_errors=self._delivery.processor_errors,
             inlined=self._inlined,
         )
-
-    # -- results ---------------------------------------------------------------------------
-
-    def _on_results(self) -> bool:
-        ring = self._ring
-        in_use = ring.published_seq - ring.released_seq
-        self._entries_in_use_high = max(self._entries_in_use_high, in_use)
-        entries = self._face.results(DRAIN_ENTRIES)
-        settle = self.admission.settle
-        settled = 0
-        try:
-            for entry in entries:
-                settled += 1
-                lane: Lane = entry.owner
-                credit = settle(lane, entry)
-                sink = lane.sink
-                if sink is None:
-                    self._settle_without_reply(lane, entry)
-                    continue
-                try:
-                    if entry.result:
-                        sink.on_reply(entry.result)
-                    if entry.error is not None:
-                        self._settle_without_reply(lane, entry)
-                        continue
-                    if lane.abandoned:
-                        continue
-                    if entry.kind is EOF:
-                        sink.on_end()
-                    elif credit:
-                        sink.on_credit()
-                except Exception as raised:
-                    # One sink's defect must not cost the others their replies.
-                    self._give_up(lane, raised)
-        finally:
-            ring.release(settled)  # also when a KeyboardInterrupt ends this: no reply goes twice
-        if self.admission.waiting_lanes:
-            self._serve_waiters()
-        return ring.processed_seq != ring.released_seq
-
-    def _serve_waiters(self) -> None:
-        for lane in self.admission.serve_waiters():
-            if lane.sink is not None and not lane.abandoned:
-                self._tell(lane, lane.sink.on_credit)
-
-    def _settle_without_reply(self, lane: Lane, entry: Entry) -> None:
-        error = entry.error
-        if entry.kind is CLOSE:
-            self._lanes.discard(lane)
-        if error is None:
-            return
-        self._processor_errors += not isinstance(error, RemoteError)
-        if lane.sink is not None:
-            lane.abandoned = True  # no reply, end or credit follows an error
-            self._tell(lane, lane.sink.on_error, error)
-        elif not isinstance(error, RemoteError):
-            self._report("a processor failed after its connection had gone", error)
 
     # -- ends ------------------------------------------------------------------------------
 
@@ -374,9 +304,7 @@ class Bridge:
                 )
 
     def _worker_ended(self, error: BaseException | None) -> None:
-        ring = self._ring
-        while ring.processed_seq != ring.released_seq:
-            self._on_results()
+        self._delivery.drain_all()
         assert self._ended is not None
         if not self._ended.done():
             self._ended.set_result(None)
@@ -387,31 +315,15 @@ class Bridge:
         if error is not None:
             self._error = told = WorkerDied(f"the worker thread died of {error!r}")
             told.__cause__ = error
-            self._report("the worker thread of a bridge died; its connections are closed", told)
+            message = "the worker thread of a bridge died; its connections are closed"
+            self._delivery.report(message, told)
         self.admission.forget_waiters()
         for lane in list(self._lanes):
             sink, lane.sink = lane.sink, None
             if sink is not None:
-                self._tell(lane, sink.on_error, told)
+                self._delivery.tell(lane, sink.on_error, told)
         self._lanes.clear()
 
     def _look(self, lane: Lane, now_s: float) -> None:
         if lane.sink is not None:
-            self._tell(lane, lane.sink.on_sweep, now_s)
-
-    def _tell(self, lane: Lane, method: Callable[..., None], *args: object) -> None:
-        try:
-            method(*args)
-        except Exception as raised:
-            self._give_up(lane, raised)
-
-    def _give_up(self, lane: Lane, raised: Exception) -> None:
-        """Report what `lane`'s sink raised, and tell it that nothing more comes: it lost a call."""
-        self._report("a sink of the bridge raised", raised)
-        if lane.sink is not None and not lane.abandoned:
-            lane.abandoned = True
-            self._tell(lane, lane.sink.on_error, raised)
-
-    def _report(self, message: str, error: BaseException) -> None:
-        assert self._loop is not None
-        self._loop.call_exception_handler({"message": message, "exception": error})
+            self._delivery.tell(lane, lane.sink.on_sweep, now_s)

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrev import Bridge, EpollEventLoop, Limits
-from asyncrev import bridge as bridge_module
+from asyncrev import Bridge, EpollEventLoop, Limits, delivery
 from asyncrev import sweep as sweep_module
 from asyncrev.errors import BridgeStopped, FrameTooLarge, ProcessorError, SettingsError
 from asyncrev.framing import as_framing
@@ -282,8 +281,8 @@ async def test_interrupt_out_of_a_sink_gives_no_reply_twice() -> None:
         bridge._face.flush()  # without a turn of the loop: the drain is to be ours
         wait_until(lambda: bridge.statistics().processed == 2, "both are processed")
         with pytest.raises(KeyboardInterrupt):
-            bridge._on_results()
-        bridge._on_results()
+            bridge._delivery.drain()
+        bridge._delivery.drain()
         assert (bytes(interrupted.received), bytes(other.received)) == (b"1", b"2")
 
 
@@ -353,7 +352,7 @@ async def test_sweep_of_many_lanes_is_spread_over_turns(monkeypatch: pytest.Monk
 @EPOLL
 async def test_drain_takes_a_bounded_number_of_entries() -> None:
     """I11: a full ring of results comes in several turns."""
-    most = bridge_module.DRAIN_ENTRIES
+    most = delivery.DRAIN_ENTRIES
     async with Bridge(Limits(slots=most, slot_bytes=8, in_flight_entries=9999)) as bridge:
         for _ in range(2):  # a bridge's first turn drains once more, for what came before it
             await asyncio.sleep(0)
@@ -575,7 +574,7 @@ async def test_failed_lane_gets_no_credit_when_others_give_room() -> None:
         assert not fails.send(b"fail\n" + bytes(995))
         await until(lambda: fails.errors, "it has failed")
         bridge.set_excess(slow.lane, 0)
-        bridge._serve_waiters()
+        bridge._delivery.serve_waiters()
         assert fails.calls == ["error"]
         assert bridge.statistics().pool.waiting_lanes == 0
 

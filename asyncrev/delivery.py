@@ -1,0 +1,131 @@
+"""Delivery: gives results to their lanes' sinks, in order, a bounded number at a time.
+
+  I11  a drain takes at most DRAIN_ENTRIES entries, then lets the loop turn
+
+A sink that raises loses no other lane a reply: it is reported, and told that it failed.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from asyncrev.admission import Admission
+from asyncrev.errors import RemoteError
+from asyncrev.lane import Lane
+from asyncrev.loop_face import LoopFace
+from asyncrev.ring import CLOSE, EOF, Entry, Ring
+
+__all__ = ["DRAIN_ENTRIES", "Delivery"]
+
+# 64 sends take about 0.5 ms, so other callbacks of the loop wait no longer for a full ring.
+DRAIN_ENTRIES = 64
+
+
+class Delivery:
+    """The draining half of a bridge. All methods: the loop's thread.
+
+    Attributes:
+        loop: whose exception handler hears of defects; set before anything is delivered.
+        lanes: those that are open, or whose close is on its way.
+    """
+
+    __slots__ = (
+        "_admission",
+        "_face",
+        "_ring",
+        "entries_in_use_high",
+        "lanes",
+        "loop",
+        "processor_errors",
+    )
+
+    def __init__(self, ring: Ring, face: LoopFace, admission: Admission) -> None:
+        self._ring = ring
+        self._face = face
+        self._admission = admission
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.lanes: set[Lane] = set()
+        self.entries_in_use_high = 0
+        self.processor_errors = 0
+
+    def drain(self) -> bool:
+        """Deliver what is processed, as far as I11 allows; return whether something was left."""
+        ring = self._ring
+        in_use = ring.published_seq - ring.released_seq
+        self.entries_in_use_high = max(self.entries_in_use_high, in_use)
+        entries = self._face.results(DRAIN_ENTRIES)
+        settle = self._admission.settle
+        settled = 0
+        try:
+            for entry in entries:
+                settled += 1
+                lane: Lane = entry.owner
+                credit = settle(lane, entry)
+                sink = lane.sink
+                if sink is None:
+                    self._settle_without_reply(lane, entry)
+                    continue
+                try:
+                    if entry.result:
+                        sink.on_reply(entry.result)
+                    if entry.error is not None:
+                        self._settle_without_reply(lane, entry)
+                        continue
+                    if lane.abandoned:
+                        continue
+                    if entry.kind is EOF:
+                        sink.on_end()
+                    elif credit:
+                        sink.on_credit()
+                except Exception as raised:
+                    # One sink's defect must not cost the others their replies.
+                    self._give_up(lane, raised)
+        finally:
+            ring.release(settled)  # also when a KeyboardInterrupt ends this: no reply goes twice
+        if self._admission.waiting_lanes:
+            self.serve_waiters()
+        return ring.processed_seq != ring.released_seq
+
+    def drain_all(self) -> None:
+        """Deliver everything that is processed, however much it is."""
+        while self.drain():
+            pass
+
+    def serve_waiters(self) -> None:
+        """Give free slots and room to the lanes that wait, and tell those that may read on."""
+        for lane in self._admission.serve_waiters():
+            if lane.sink is not None and not lane.abandoned:
+                self.tell(lane, lane.sink.on_credit)
+
+    def tell(self, lane: Lane, method: Callable[..., None], *args: object) -> None:
+        """Call a method of `lane`'s sink."""
+        try:
+            method(*args)
+        except Exception as raised:
+            self._give_up(lane, raised)
+
+    def fail(self, lane: Lane, error: BaseException) -> None:
+        """Tell `lane`'s sink of an error that ends it: no reply, end or credit follows."""
+        self.processor_errors += not isinstance(error, RemoteError)
+        if lane.sink is not None:
+            lane.abandoned = True
+            self.tell(lane, lane.sink.on_error, error)
+        elif not isinstance(error, RemoteError):
+            self.report("a processor failed after its connection had gone", error)
+
+    def report(self, message: str, error: BaseException) -> None:
+        """Have the loop's exception handler hear of `error`."""
+        assert self.loop is not None
+        self.loop.call_exception_handler({"message": message, "exception": error})
+
+    def _settle_without_reply(self, lane: Lane, entry: Entry) -> None:
+        if entry.kind is CLOSE:
+            self.lanes.discard(lane)
+        if entry.error is not None:
+            self.fail(lane, entry.error)
+
+    def _give_up(self, lane: Lane, raised: Exception) -> None:
+        """Report what `lane`'s sink raised, and tell it that nothing more comes: it lost a call."""
+        self.report("a sink of the bridge raised", raised)
+        if lane.sink is not None and not lane.abandoned:
+            lane.abandoned = True
+            self.tell(lane, lane.sink.on_error, raised)
