@@ -9,7 +9,7 @@ life and the beginning and end of lanes.
 import asyncio
 import logging
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from asyncrev.admission import Admission
 from asyncrev.delivery import Delivery
@@ -19,9 +19,11 @@ from asyncrev.lane import Lane, Sink
 from asyncrev.limits import Limits
 from asyncrev.loop_face import LoopFace
 from asyncrev.pool import Pool
-from asyncrev.processors import ProcessorFactory
+from asyncrev.processors import ProcessorFactory, as_factory
+from asyncrev.reverse import Reverse
 from asyncrev.ring import Ring
 from asyncrev.statistics import BridgeStatistics, PoolStatistics
+from asyncrev.submission import Submission
 from asyncrev.sweep import Sweep
 from asyncrev.thread_face import ThreadFace
 from asyncrev.wakeups import Parker
@@ -96,6 +98,11 @@ class Bridge:
     def is_running(self) -> bool:
         """Whether lanes can be opened and answered."""
         return self._loop is not None and self._running_ended() is False
+
+    @property
+    def open_lanes(self) -> int:
+        """How many lanes are open, or on their way to their close."""
+        return len(self._lanes)
 
     @property
     def error(self) -> BaseException | None:
@@ -190,6 +197,39 @@ class Bridge:
         self._lanes.add(lane)
         self._sweep.start(self._loop)
         return lane
+
+    async def submit(self, data: bytes | bytearray | memoryview, processor: Any = Reverse) -> bytes:
+        """Have `data` worked on by a processor of its own; return all that it answers.
+
+        The processor gets `data` in chunks of at most a slot, then `eof()`. Submissions are begun
+        and answered in the order of their calls, as far as each fits the lane's quota; those that
+        are longer take turns. It waits while the ring has no slot, or its quota is used up, so as
+        many bytes as there are callers wait with them. Cancelling gives the rest up: what the
+        worker has not begun is not processed, and no reply comes.
+
+        Thread: loop. `data` is copied chunk by chunk; do not change it meanwhile.
+
+        Raises:
+            BridgeStopped: the bridge does not run, or was stopped before the end.
+            LocalError: this is another loop than the bridge's.
+            SettingsError: `processor` cannot be used as one.
+            WorkerDied: asyncrev's worker failed.
+            whatever the processor raises; SystemExit and the like come as ProcessorError.
+        """
+        factory = as_factory(processor)
+        view = memoryview(data)
+        if view.format != "B" or view.ndim != 1 or not view.c_contiguous:
+            view = (
+                view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
+            )
+        if asyncio.get_running_loop() is not self._loop and self._loop is not None:
+            raise LocalError("submit on another loop than the one that the bridge was started on")
+        submission = Submission()
+        lane = self.open(submission, factory, views_allowed=True)
+        try:
+            return await submission.run(self.admission, lane, view)
+        finally:
+            self.close_lane(lane)
 
     def work_inline(self, lane: Lane, chunk: memoryview) -> bool:
         """Have `chunk`, the claimed view's beginning, answered at once; return whether it was.
