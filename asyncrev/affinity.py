@@ -13,12 +13,12 @@ from asyncrev.errors import SettingsError
 __all__ = ["choose_cpu", "pin_to"]
 
 
-def choose_cpu(wanted: str, processor: object) -> int | None:
+def choose_cpu(wanted: str, processor: object, threads: int = 1) -> int | None:
     """Return the core to run on, or None for any.
 
-    "any" is None, a number is itself; "auto" is the core this runs on if the GIL is on and
-    `processor` has a true `shares_core`. Other programs are moved off a busy core by the
-    system; another program that is pinned to the same one is not.
+    "any" is None, a number is itself; "auto" is the core this runs on if the GIL is on, there is
+    one worker, and `processor` has a true `shares_core`. Other programs are moved off a busy core
+    by the system; another program that is pinned to the same one is not.
 
     Raises:
         SettingsError: `wanted` is none of these, or not a core this process may use.
@@ -28,7 +28,7 @@ def choose_cpu(wanted: str, processor: object) -> int | None:
         return None
     if wanted == "auto":
         gil_is_on = getattr(sys, "_is_gil_enabled", lambda: True)()
-        if not (gil_is_on and getattr(processor, "shares_core", False)):
+        if threads > 1 or not (gil_is_on and getattr(processor, "shares_core", False)):
             return None
         current = _current_cpu()
         return current if current in allowed else None

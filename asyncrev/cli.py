@@ -202,6 +202,13 @@ def main() -> None:
     help="Seconds that SIGTERM or SIGINT leaves to answer what has arrived.",
 )
 @_option(
+    "--threads",
+    default=1,
+    type=click.IntRange(1),
+    help="Worker threads, each with a ring of its own; connections are spread over them. For a "
+    "processor that releases the GIL for most of its time.",
+)
+@_option(
     "--cpu",
     default="auto",
     metavar="auto|any|N",
@@ -225,6 +232,7 @@ def serve(
     host: str,
     port: int,
     uds: str | None,
+    threads: int,
     loop_name: str,
     processor: str,
     framing: str,
@@ -245,6 +253,7 @@ def serve(
             host=host,
             port=port,
             uds=uds,
+            threads=threads,
             loop_name=loop_name,
             loop_factory=_loop_factory(loop_name),
             processor_name=processor,
@@ -253,7 +262,7 @@ def serve(
             limits=DEFAULTS.replace(**{k: v for k, v in limits.items() if v is not None}),
             stop_word=None if stop_word is None else os.fsencode(stop_word),
             tee=tee,
-            cpu=choose_cpu(cpu, found),
+            cpu=choose_cpu(cpu, found, threads),
             log_level=log_level,
         )
     except (SettingsError, LocalError) as error:

@@ -194,6 +194,11 @@ class Limits:
         return self.high_water_bytes + self.in_flight_bytes + self.slot_bytes
 
     @property
+    def bridge_bytes(self) -> int:
+        """What a bridge with raw connections holds beside them: its ring and the spill buffer."""
+        return self.ring_bytes + self.spill_bytes
+
+    @property
     def connection_bytes(self) -> int:
         """The most that one connection can make this process hold outside the ring."""
         return int(self.unsent_bytes * BACKLOG_OVERHEAD) + self.spill_bytes + FIXED_CONNECTION_BYTES
@@ -202,15 +207,10 @@ class Limits:
     def memory_bound_bytes(self) -> int:
         """The most that connections make this process hold beyond what it has when idle.
 
-        The ring, `max_connections` worst connections, and one backlog that is being moved to a
-        larger block, and the spill buffer, of both of which there is one at a time.
+        One bridge, `max_connections` worst connections, and one backlog that is being moved to a
+        larger block. A server with more bridges adds `bridge_bytes` for each.
         """
-        return (
-            self.ring_bytes
-            + self.max_connections * self.connection_bytes
-            + self.unsent_bytes
-            + self.spill_bytes
-        )
+        return self.bridge_bytes + self.max_connections * self.connection_bytes + self.unsent_bytes
 
     @property
     def shortest_deadline_s(self) -> float:
@@ -240,23 +240,33 @@ class Limits:
         return int(backlog_bytes * BACKLOG_OVERHEAD) + self.carry_bytes + FIXED_CONNECTION_BYTES
 
     @property
-    def framed_memory_bound_bytes(self) -> int:
-        """The most that framed connections make this process hold beyond what it has when idle.
+    def framed_bridge_bytes(self) -> int:
+        """What a bridge with framed connections holds beside them.
 
         The ring; the pool twice, because it keeps the blocks of frames whose replies have become
-        backlogs, and these may exceed it by an eighth (I14);
-        `max_connections` worst connections; and, of each one at a time, a backlog or a block that
-        is being moved to a larger one, the spill buffer, the worker's objects for one chunk.
+        backlogs, and these may exceed it by an eighth (I14); a block that is being moved to a
+        larger one; the spill buffer; the worker's objects for one chunk.
         """
         return (
             self.ring_bytes
             + self.pool_bytes
             + int(self.pool_bytes * BACKLOG_OVERHEAD)
-            + self.max_connections * self.framed_connection_bytes
-            + self.high_water_bytes
             + self.pool_connection_bytes
             + self.spill_bytes
             + WORKING_FACTOR * self.slot_bytes
+        )
+
+    @property
+    def framed_memory_bound_bytes(self) -> int:
+        """The most that framed connections make this process hold beyond what it has when idle.
+
+        One bridge, `max_connections` worst connections, and one backlog that is being moved to a
+        larger block.
+        """
+        return (
+            self.framed_bridge_bytes
+            + self.max_connections * self.framed_connection_bytes
+            + self.high_water_bytes
         )
 
     def replace(self, **changes: int | float) -> "Limits":

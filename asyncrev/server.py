@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from asyncrev.bridge import Bridge
+from asyncrev.bridge_group import BridgeGroup
 from asyncrev.endpoints import UnixPath, describe, open_tcp
 from asyncrev.errors import LocalError, WorkerDied
 from asyncrev.framing import as_framing
@@ -18,7 +19,7 @@ from asyncrev.processors import as_factory
 from asyncrev.protocol import BridgeProtocol
 from asyncrev.reverse import Reverse
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
-from asyncrev.statistics import ServerStatistics
+from asyncrev.statistics import ServerStatistics, total
 
 __all__ = ["Server", "serve"]
 
@@ -41,6 +42,7 @@ class Server:
         framing: str = "raw",
         limits: Limits | None = None,
         bridge: Bridge | None = None,
+        threads: int = 1,
         ssl: ssl_module.SSLContext | None = None,
     ) -> None:
         """Prepare a server; `start` makes it listen.
@@ -49,12 +51,17 @@ class Server:
             processor: a class or factory of processors, or a function from bytes to bytes.
             framing: "raw", "line", "len32" or "len64"; see `BridgeProtocol`.
             limits: see `Limits`; the default is the bridge's, or all defaults.
-            bridge: a running bridge to share. Without it the server has one of its own.
+            bridge: a running bridge to share. Without it the server has its own.
+            threads: how many bridges of its own it has, each with a worker thread; connections
+                are spread over them. For processors that release the GIL for most of their time,
+                and for builds without it: others get slower by more than one. Processors are
+                then made and called on several threads, each on one of them.
             ssl: serve TLS with this context.
 
         Raises:
-            SettingsError: `processor` cannot be used as one, there is no such framing, or the
-                bridge has no room for frames of `max_frame_bytes`.
+            SettingsError: `processor` cannot be used as one, there is no such framing, the
+                bridge has no room for frames of `max_frame_bytes`, or `threads` is below 1, or
+                given together with `bridge`.
         """
         if limits is None:
             limits = bridge.limits if bridge is not None else Limits()
@@ -64,8 +71,7 @@ class Server:
         self._framed = as_framing(framing) is not None
         if self._framed and bridge is not None:
             bridge.check_frame_limit(limits.max_frame_bytes)
-        self._owns_bridge = bridge is None
-        self.bridge = bridge if bridge is not None else Bridge(limits)
+        self._group = BridgeGroup(limits, threads=threads, shared=bridge)
         self._ssl = ssl
         self._state = ServerState.NEW
         self._listeners: list[Listener] = []
@@ -113,8 +119,7 @@ class Server:
                 sockets = await open_tcp(host, port, self.limits.backlog)
             if self._state is not ServerState.SERVING:
                 raise LocalError("the server was closed while it started")
-            if self._owns_bridge:
-                self.bridge.start()
+            self._group.start()
         except BaseException:
             for listening in sockets:
                 listening.close()
@@ -145,11 +150,11 @@ class Server:
         """Wait until the server is closed, by whomever.
 
         Raises:
-            WorkerDied: the bridge's worker died; the server is closed.
+            WorkerDied: a bridge's worker died; the server is closed.
         """
         await self._closed.wait()
-        if isinstance(self.bridge.error, WorkerDied):
-            raise self.bridge.error
+        if isinstance(self._group.error, WorkerDied):
+            raise self._group.error
 
     async def drain(self, timeout_s: float | None = None) -> bool:
         """Stop accepting, answer every byte that has arrived by now, close; return if in time.
@@ -188,7 +193,7 @@ class Server:
         """Close everything now: what is unanswered stays so. Twice is once.
 
         Raises:
-            WorkerHung: the server's own bridge does not end; everything else is closed.
+            WorkerHung: a bridge of the server's own does not end; everything else is closed.
         """
         if self._state is ServerState.CLOSED:
             await self._closed.wait()
@@ -210,8 +215,7 @@ class Server:
             await self._wait_empty()
             if self._watcher is not None and self._watcher is not asyncio.current_task():
                 self._watcher.cancel()
-            if self._owns_bridge:
-                await self.bridge.close(timeout_s=1.0)
+            await self._group.close(timeout_s=1.0)
         finally:
             self._closed.set()
 
@@ -221,6 +225,16 @@ class Server:
     def state(self) -> ServerState:
         """Where the server is in its life."""
         return self._state
+
+    @property
+    def bridges(self) -> tuple[Bridge, ...]:
+        """The bridges that do the work: one, or `threads` of them."""
+        return self._group.bridges
+
+    @property
+    def bridge(self) -> Bridge:
+        """The first of `bridges`."""
+        return self._group.bridges[0]
 
     @property
     def addresses(self) -> list[Any]:
@@ -236,7 +250,10 @@ class Server:
     def memory_bound_bytes(self) -> int:
         """The most that connections make this process hold; see `Limits`."""
         limits = self.limits
-        return limits.framed_memory_bound_bytes if self._framed else limits.memory_bound_bytes
+        more = len(self.bridges) - 1
+        if self._framed:
+            return limits.framed_memory_bound_bytes + more * limits.framed_bridge_bytes
+        return limits.memory_bound_bytes + more * limits.bridge_bytes
 
     def __repr__(self) -> str:
         where = ", ".join(describe(address) for address in self.addresses)
@@ -244,6 +261,7 @@ class Server:
 
     def statistics(self) -> ServerStatistics:
         """Return what was counted so far."""
+        bridges = tuple(bridge.statistics() for bridge in self.bridges)
         return ServerStatistics(
             connections=len(self._connections),
             connections_high=self._connections_high,
@@ -256,7 +274,8 @@ class Server:
             + sum(connection.replied_bytes for connection in self._connections),
             cut=dict(self._cut),
             memory_bound_bytes=self.memory_bound_bytes,
-            bridge=self.bridge.statistics(),
+            bridge=total(bridges),
+            bridges=bridges,
         )
 
     # -- connections -------------------------------------------------------------------------
@@ -275,7 +294,11 @@ class Server:
         try:
             await loop.connect_accepted_socket(
                 lambda: _Connection(
-                    self, self.bridge, self._factory, framing=self._framing, limits=self.limits
+                    self,
+                    self._group.choose(),
+                    self._factory,
+                    framing=self._framing,
+                    limits=self.limits,
                 ),
                 sock,
                 ssl=self._ssl,
@@ -327,7 +350,7 @@ class Server:
             await self._changed.wait()
 
     async def _watch_bridge(self) -> None:
-        await self.bridge.wait_ended()
+        await self._group.wait_ended()
         if self._state in (ServerState.SERVING, ServerState.DRAINING):
             await self.close()
 
@@ -363,12 +386,15 @@ async def serve(
     framing: str = "raw",
     limits: Limits | None = None,
     bridge: Bridge | None = None,
+    threads: int = 1,
     ssl: ssl_module.SSLContext | None = None,
 ) -> Server:
     """Return a server that listens: `async with await asyncrev.serve(...) as server`.
 
     See `Server` and `Server.start` for the arguments and for what is raised.
     """
-    server = Server(processor, framing=framing, limits=limits, bridge=bridge, ssl=ssl)
+    server = Server(
+        processor, framing=framing, limits=limits, bridge=bridge, threads=threads, ssl=ssl
+    )
     await server.start(host, port, uds=uds, sock=sock)
     return server

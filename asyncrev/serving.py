@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from asyncrev.affinity import pin_to
@@ -59,6 +60,7 @@ class ServeOptions:
     tee: str | None
     cpu: int | None
     log_level: str
+    threads: int = 1
 
 
 def serve_until_signal(options: ServeOptions) -> int:
@@ -105,7 +107,12 @@ async def _serve(options: ServeOptions) -> int:
     tee_fd = _open_tee(options.tee)
     try:
         factory = _tapped(options, tee_fd, lambda: _set_from_worker(loop, stop))
-        server = Server(factory, framing=options.framing, limits=options.limits)
+        server = Server(
+            factory,
+            framing=options.framing,
+            limits=options.limits,
+            threads=options.threads,
+        )
         await server.start(options.host, options.port, uds=options.uds)
         print(_start_line(options, server), file=sys.stderr, flush=True)
         return await _run(server, stop, forced, signals)
@@ -164,6 +171,7 @@ async def _run(
 def _start_line(options: ServeOptions, server: Server) -> str:
     limits = options.limits
     where = ", ".join(describe(address) for address in server.addresses)
+    times = "" if options.threads == 1 else f"{options.threads} x "
     if options.framing == "raw":
         framed, parts = "", ""
         connection_bytes = limits.connection_bytes
@@ -173,13 +181,13 @@ def _start_line(options: ServeOptions, server: Server) -> str:
             f"pool_connection_bytes={limits.pool_connection_bytes} "
             f"frame_timeout_s={limits.frame_timeout_s:g} "
         )
-        parts = f" + pool {limits.pool_bytes}"
+        parts = f" + {times}pool {limits.pool_bytes}"
         connection_bytes = limits.framed_connection_bytes
     return (
         f"asyncrev {__version__} serving on {where} loop={options.loop_name} "
         f"processor={options.processor_name} framing={options.framing} "
-        f"cpu={'any' if options.cpu is None else options.cpu} slots={limits.slots} "
-        f"slot_bytes={limits.slot_bytes} entries={limits.entries} "
+        f"cpu={'any' if options.cpu is None else options.cpu} threads={options.threads} "
+        f"slots={limits.slots} slot_bytes={limits.slot_bytes} entries={limits.entries} "
         f"max_connections={limits.max_connections} {framed}"
         f"high_water_bytes={limits.high_water_bytes} "
         f"first_byte_timeout_s={limits.first_byte_timeout_s:g} "
@@ -187,7 +195,8 @@ def _start_line(options: ServeOptions, server: Server) -> str:
         f"write_stall_timeout_s={limits.write_stall_timeout_s:g} "
         f"drain_timeout_s={limits.drain_timeout_s:g} "
         f"memory_bound_bytes={server.memory_bound_bytes} "
-        f"(ring {limits.ring_bytes}{parts} + {limits.max_connections} x {connection_bytes}, ...)"
+        f"({times}ring {limits.ring_bytes}{parts} + "
+        f"{limits.max_connections} x {connection_bytes}, ...)"
     )
 
 
@@ -196,7 +205,7 @@ def _tapped(
 ) -> ProcessorFactory:
     chunk_taps: list[Callable[[], Tap]] = []
     if options.tee is not None:
-        tee = Tee(tee_fd, options.tee)
+        tee = Tee(tee_fd, options.tee, threading.Lock() if options.threads > 1 else None)
         chunk_taps.append(lambda: tee)
     word = options.stop_word
     if options.framing != "raw":

@@ -1,8 +1,10 @@
 """What can be read off a bridge or a server: frozen snapshots of single-writer counters."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
-__all__ = ["BridgeStatistics", "PoolStatistics", "ServerStatistics"]
+__all__ = ["BridgeStatistics", "PoolStatistics", "ServerStatistics", "total"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,24 @@ class BridgeStatistics:
     pool: PoolStatistics
 
 
+Counters = TypeVar("Counters", PoolStatistics, BridgeStatistics)
+
+
+def total(parts: Sequence[Counters]) -> Counters:
+    """Return `parts`, of which there is at least one, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(parts[0]):
+        found = [getattr(part, field.name) for part in parts]
+        if field.name == "pool":
+            values[field.name] = total(found)
+        else:
+            is_most = "high" in field.name or "largest" in field.name
+            values[field.name] = max(found) if is_most else sum(found)
+    return dataclasses.replace(parts[0], **values)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStatistics:
     """A server at one moment. Thread: loop.
@@ -85,7 +105,8 @@ class ServerStatistics:
             take is in `replied_bytes` all the same.
         cut: connections cut by us so far, by reason.
         memory_bound_bytes: see `Limits.memory_bound_bytes`.
-        bridge: the bridge that does the work, which other servers may share.
+        bridge: all `bridges` as one: counters added up, of the most and the largest the largest.
+        bridges: those that do the work, one for each thread; other servers may share them.
     """
 
     connections: int
@@ -98,3 +119,4 @@ class ServerStatistics:
     cut: dict[str, int]
     memory_bound_bytes: int
     bridge: BridgeStatistics
+    bridges: tuple[BridgeStatistics, ...]

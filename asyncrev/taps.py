@@ -1,5 +1,6 @@
 """Taps: what looks at the bytes received, on the worker, before a processor changes them."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -23,13 +24,21 @@ class Tee:
     never waits for it. A file that fails is given up, with one log line; service goes on.
     """
 
-    def __init__(self, fd: int, name: str) -> None:
+    def __init__(
+        self, fd: int, name: str, guard: contextlib.AbstractContextManager[object] | None = None
+    ) -> None:
+        """Write to `fd`, named `name` for people; with several workers, under the lock `guard`."""
         self._fd = fd
         self._name = name
+        self._guard = guard if guard is not None else contextlib.nullcontext()
         self.written_bytes = 0  # writer: worker; readers: any
 
     def __call__(self, chunk: memoryview) -> None:
-        """Write all of `chunk`. Thread: worker."""
+        """Write all of `chunk`, in one piece. Thread: worker; with a guard, any."""
+        with self._guard:
+            self._write(chunk)
+
+    def _write(self, chunk: memoryview) -> None:
         if self._fd < 0:
             return
         offset = 0

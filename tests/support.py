@@ -68,7 +68,9 @@ class ServerProcess:
         match = re.search(r"serving on ([0-9.]+):(\d+)", start_line)
         self.address = (match[1], int(match[2])) if match else ("", 0)
         match = re.search(
-            r"memory_bound_bytes=(\d+) \(ring (\d+)(?: \+ pool \d+)? \+ \d+ x (\d+)", start_line
+            r"memory_bound_bytes=(\d+) \((?:\d+ x )?ring (\d+)(?: \+ (?:\d+ x )?pool \d+)? \+ "
+            r"\d+ x (\d+)",
+            start_line,
         )
         self.memory_bound_bytes, self.ring_bytes, self.connection_bytes = (
             map(int, match.groups()) if match else (0, 0, 0)

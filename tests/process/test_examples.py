@@ -10,6 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPECTED = {
+    "compress": "8800 bytes, compressed and back\n" * 2,
     "submit": "one 7692c3ad\ntwo 3fc4ccfe\nthree 8b5b9db0\nfour was given up\n",
     "embed": "olleh\n",
     "frames": "HELLO!\n!\n",

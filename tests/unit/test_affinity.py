@@ -33,6 +33,12 @@ def gil(monkeypatch: pytest.MonkeyPatch) -> Any:
     return set_to
 
 
+def test_auto_leaves_several_workers_to_the_system(gil: Any) -> None:
+    """On one core they would gain nothing."""
+    assert choose_cpu("auto", Light, threads=1) is not None
+    assert choose_cpu("auto", Light, threads=2) is None
+
+
 def test_any_pins_nothing() -> None:
     """Whatever the processor says."""
     assert choose_cpu("any", Light) is None

@@ -23,7 +23,8 @@ from asyncrev.version import __version__
 from tests.support import run_asyncrev
 
 SERVE_OPTIONS = [
-    "host", "port", "uds", "loop", "processor", "framing", "max-frame-bytes", "pool-bytes",
+    "host", "port", "uds", "threads", "loop",
+    "processor", "framing", "max-frame-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
     "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
     "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
@@ -136,6 +137,7 @@ VALUES = {
     "host": ("::1", "::1"),
     "port": ("1234", 1234),
     "uds": ("/tmp/x", "/tmp/x"),
+    "threads": ("3", 3),
     "loop": ("asyncio", "asyncio"),
     "processor": ("zlib:compress", "zlib:compress"),
     "framing": ("len64", "len64"),
@@ -169,7 +171,7 @@ def value_of(options: ServeOptions, option: str) -> Any:
     return getattr(options if hasattr(options, name) else options.limits, name)
 
 
-@pytest.mark.parametrize("option", SERVE_OPTIONS)
+@pytest.mark.parametrize("option", VALUES)
 def test_option_comes_from_flag_or_environment(served: list[ServeOptions], option: str) -> None:
     """Both give the same; of the two the flag wins."""
     text, value = VALUES[option]
@@ -234,6 +236,7 @@ def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--log-level", "loud"], "'loud' is not one of"),
         (["--slots", "0"], "slots is 0; it must be a whole number >= 1"),
         (["--slots", "9" * 30], "it must be at most"),
+        (["--threads", "0"], "0 is not in the range x>=1"),
         (["--slots", "8", "--entries", "7"], "entries is 7; it must be a whole number >= 8"),
         (["--slot-bytes", "-1"], "slot_bytes is -1; it must be a whole number >= 1"),
         (["--max-connections", "0"], "max_connections is 0"),
