@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import os
 import platform
+import ssl as ssl_module
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
@@ -87,6 +88,13 @@ def main() -> None:
 @_option("--host", default="127.0.0.1", help="Address to listen on.")
 @_option("--port", default=9090, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
 @_option("--uds", metavar="PATH", help="Listen on this UNIX socket instead.")
+@_option(
+    "--fd",
+    type=click.IntRange(0),
+    help="Listen on this descriptor instead, a listening socket that the process was given.",
+)
+@_option("--ssl-certfile", metavar="PATH", help="Serve TLS with this certificate chain (PEM).")
+@_option("--ssl-keyfile", metavar="PATH", help="Its private key, if it is not in the same file.")
 @_option(
     "--loop",
     "loop_name",
@@ -232,6 +240,9 @@ def serve(
     host: str,
     port: int,
     uds: str | None,
+    fd: int | None,
+    ssl_certfile: str | None,
+    ssl_keyfile: str | None,
     threads: int,
     loop_name: str,
     processor: str,
@@ -253,6 +264,8 @@ def serve(
             host=host,
             port=port,
             uds=uds,
+            fd=fd,
+            ssl=_tls(ssl_certfile, ssl_keyfile),
             threads=threads,
             loop_name=loop_name,
             loop_factory=_loop_factory(loop_name),
@@ -281,6 +294,27 @@ def _fail(code: int, error: object) -> NoReturn:
     line = " ".join(str(error).split())
     click.echo(f"asyncrev: error: {line}", err=True)
     sys.exit(code)
+
+
+def _tls(certfile: str | None, keyfile: str | None) -> ssl_module.SSLContext | None:
+    if certfile is None:
+        if keyfile is not None:
+            raise SettingsError("--ssl-keyfile without --ssl-certfile; name the certificate, too")
+        return None
+    context = ssl_module.create_default_context(ssl_module.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certfile, keyfile, password=_no_password)
+    except OSError as error:  # ssl.SSLError is one
+        files = certfile if keyfile is None else f"{certfile} and {keyfile}"
+        raise SettingsError(
+            f"no certificate and key can be read from {files}: {error.strerror or error}"
+        ) from None
+    return context
+
+
+def _no_password() -> NoReturn:
+    """Stand in for OpenSSL's question on the terminal, which nobody may see."""
+    raise SettingsError("the private key is encrypted; give one that is not (openssl pkey -in ...)")
 
 
 def _loop_factory(name: str) -> Any:

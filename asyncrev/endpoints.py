@@ -8,7 +8,7 @@ import stat
 
 from asyncrev.errors import LocalError
 
-__all__ = ["UnixPath", "describe", "open_tcp"]
+__all__ = ["UnixPath", "describe", "inherited", "open_tcp"]
 
 
 async def open_tcp(host: str | None, port: int, backlog: int) -> list[socket.socket]:
@@ -32,6 +32,30 @@ async def open_tcp(host: str | None, port: int, backlog: int) -> list[socket.soc
             sock.close()
         raise
     return sockets
+
+
+def inherited(fd: int) -> socket.socket:
+    """Return the listening socket that this process was given as descriptor `fd`.
+
+    As by systemd's socket activation (sd_listen_fds(3): the first is 3), or by a parent.
+
+    Raises:
+        LocalError: it is not open, or no listening stream socket.
+    """
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError as error:
+        raise LocalError(
+            f"descriptor {fd} cannot be listened on: {error.strerror}; pass a listening socket"
+        ) from None
+    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if sock.type != socket.SOCK_STREAM or not listens:
+        sock.detach()  # it is somebody else's
+        raise LocalError(
+            f"descriptor {fd} is a socket that does not listen; pass a listening stream socket"
+        )
+    sock.set_inheritable(False)
+    return sock
 
 
 class UnixPath:

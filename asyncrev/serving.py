@@ -6,12 +6,13 @@ import logging
 import os
 import resource
 import signal
+import ssl as ssl_module
 import sys
 import threading
 from collections.abc import Callable
 
 from asyncrev.affinity import pin_to
-from asyncrev.endpoints import describe
+from asyncrev.endpoints import describe, inherited
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
 from asyncrev.limits import Limits
 from asyncrev.log_output import BackgroundHandler, Descriptor
@@ -60,6 +61,8 @@ class ServeOptions:
     tee: str | None
     cpu: int | None
     log_level: str
+    fd: int | None = None
+    ssl: ssl_module.SSLContext | None = None
     threads: int = 1
 
 
@@ -112,8 +115,10 @@ async def _serve(options: ServeOptions) -> int:
             framing=options.framing,
             limits=options.limits,
             threads=options.threads,
+            ssl=options.ssl,
         )
-        await server.start(options.host, options.port, uds=options.uds)
+        sock = None if options.fd is None else inherited(options.fd)
+        await server.start(options.host, options.port, uds=options.uds, sock=sock)
         print(_start_line(options, server), file=sys.stderr, flush=True)
         return await _run(server, stop, forced, signals)
     finally:
@@ -171,6 +176,8 @@ async def _run(
 def _start_line(options: ServeOptions, server: Server) -> str:
     limits = options.limits
     where = ", ".join(describe(address) for address in server.addresses)
+    if options.ssl is not None:
+        where += " (TLS)"
     times = "" if options.threads == 1 else f"{options.threads} x "
     if options.framing == "raw":
         framed, parts = "", ""

@@ -5,6 +5,7 @@ import os
 import platform
 import runpy
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 
 import click
 import pytest
+import trustme
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
 
 from asyncrev import cli
 from asyncrev.errors import LocalError, SettingsError
@@ -23,7 +26,7 @@ from asyncrev.version import __version__
 from tests.support import run_asyncrev
 
 SERVE_OPTIONS = [
-    "host", "port", "uds", "threads", "loop",
+    "host", "port", "uds", "fd", "ssl-certfile", "ssl-keyfile", "threads", "loop",
     "processor", "framing", "max-frame-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
     "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
@@ -137,6 +140,7 @@ VALUES = {
     "host": ("::1", "::1"),
     "port": ("1234", 1234),
     "uds": ("/tmp/x", "/tmp/x"),
+    "fd": ("7", 7),
     "threads": ("3", 3),
     "loop": ("asyncio", "asyncio"),
     "processor": ("zlib:compress", "zlib:compress"),
@@ -180,6 +184,44 @@ def test_option_comes_from_flag_or_environment(served: list[ServeOptions], optio
     assert invoke("serve", env={variable: text}).exit_code == 0
     assert invoke("serve", f"--{option}", text, env={variable: "wrong"}).exit_code == 0
     assert [value_of(options, option) for options in served] == [value] * 3
+
+
+def test_certificate_and_key_come_from_files_of_their_own_or_one(
+    served: list[ServeOptions], tmp_path: Path
+) -> None:
+    """By flag or environment; without them the server is a plain one."""
+    issued = trustme.CA().issue_cert("localhost")
+    both, certificate, key = (str(tmp_path / name) for name in ("both", "certificate", "key"))
+    issued.private_key_and_cert_chain_pem.write_to_path(both)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    apart = ["--ssl-certfile", certificate, "--ssl-keyfile", key]
+    environment = {"ASYNCREV_SSL_CERTFILE": certificate, "ASYNCREV_SSL_KEYFILE": key}
+    assert invoke("serve", "--ssl-certfile", both).exit_code == 0
+    assert invoke("serve", *apart).exit_code == 0
+    assert invoke("serve", env=environment).exit_code == 0
+    assert [type(options.ssl) for options in served] == [ssl.SSLContext] * 3
+    assert invoke("serve").exit_code == 0
+    assert served[-1].ssl is None
+
+
+def test_encrypted_key_is_an_error_and_not_a_question(tmp_path: Path) -> None:
+    """OpenSSL would ask for the password on a terminal that nobody watches."""
+    issued = trustme.CA().issue_cert("localhost")
+    certificate, key = tmp_path / "certificate", tmp_path / "key"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    private_key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    key.write_bytes(
+        private_key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    done = invoke("serve", "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
+    assert done.exit_code == 2
+    assert "the private key is encrypted" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_high_water_moves_low_water_along(served: list[ServeOptions]) -> None:
@@ -237,6 +279,10 @@ def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--slots", "0"], "slots is 0; it must be a whole number >= 1"),
         (["--slots", "9" * 30], "it must be at most"),
         (["--threads", "0"], "0 is not in the range x>=1"),
+        (["--fd", "-1"], "-1 is not in the range x>=0"),
+        (["--ssl-keyfile", "k"], "--ssl-keyfile without --ssl-certfile"),
+        (["--ssl-certfile", "/nowhere"], "read from /nowhere: No such file or directory"),
+        (["--ssl-certfile", __file__], f"read from {__file__}: "),
         (["--slots", "8", "--entries", "7"], "entries is 7; it must be a whole number >= 8"),
         (["--slot-bytes", "-1"], "slot_bytes is -1; it must be a whole number >= 1"),
         (["--max-connections", "0"], "max_connections is 0"),
