@@ -13,7 +13,7 @@ DEV := $(VENV)/.stamp-dev
 BENCH := $(VENV)/.stamp-bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress style types conformance bench bench-full bench-newest clean
+.PHONY: help serve test stress style types conformance prove bench bench-full bench-newest clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make style        ruff: lint and formatting"
 	@echo "make types        mypy"
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
+	@echo "make prove        the models of docs/models, all interleavings (needs spin and gcc)"
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
 	@echo "make bench-full   all of them, for half an hour; renews docs/performance.md and its plots"
 	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, ten minutes"
@@ -49,6 +50,9 @@ types: $(DEV)
 
 conformance: $(BASE)
 	@exec $(BIN)/python tests/conformance/run_stdlib_asyncio_tests.py $(ARGS)
+
+prove: $(BASE)
+	@exec $(BIN)/python docs/models/prove.py
 
 # Both exit with an error if a reply was wrong or a server failed.
 bench: $(BENCH)
