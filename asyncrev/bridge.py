@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from asyncrev.admission import Admission
+from asyncrev.buffers import byte_view
 from asyncrev.delivery import Delivery
 from asyncrev.errors import BridgeStopped, LocalError, SettingsError, WorkerDied, WorkerHung
 from asyncrev.framing import Framing
@@ -217,11 +218,7 @@ class Bridge:
             whatever the processor raises; SystemExit and the like come as ProcessorError.
         """
         factory = as_factory(processor)
-        view = memoryview(data)
-        if view.format != "B" or view.ndim != 1 or not view.c_contiguous:
-            view = (
-                view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
-            )
+        view = byte_view(data)
         if asyncio.get_running_loop() is not self._loop and self._loop is not None:
             raise LocalError("submit on another loop than the one that the bridge was started on")
         submission = Submission()

@@ -12,6 +12,7 @@ once: a loop that never gets its replies cannot put for ever.
 
 import asyncio
 
+from asyncrev.buffers import byte_view
 from asyncrev.errors import ChannelClosed, LocalError
 from asyncrev.loop_face import LoopFace
 from asyncrev.ring import DATA, Ring
@@ -65,7 +66,7 @@ class AwaitableFace:
             LocalError: `data` is longer than a slot; gives both numbers.
             ChannelClosed: `close` was called, on either side.
         """
-        view = memoryview(data)
+        view = byte_view(data)
         ring = self._ring
         if view.nbytes > ring.slot_bytes:
             raise LocalError(
@@ -81,8 +82,7 @@ class AwaitableFace:
                 raise ChannelClosed("put on a closed channel")
             slot = ring.try_claim(small=view.nbytes <= ring.small_slot_bytes)
             assert slot is not None
-            as_it_is = view.format == "B" and view.ndim == 1
-            slot[: view.nbytes] = view if as_it_is else view.tobytes()
+            slot[: view.nbytes] = view
             ring.publish(self, DATA, slot, view.nbytes)
             self._face.flush_soon()
 

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from asyncrev.buffers import byte_view
 from asyncrev.errors import ProcessorError, SettingsError
 
 __all__ = [
@@ -135,7 +136,7 @@ def as_reply(result: object, storage: object, *, views_allowed: bool) -> bytes |
             "memoryview or another contiguous buffer, or None"
         ) from None
     if views_allowed and view.obj is storage and view.c_contiguous:
-        return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+        return byte_view(view)
     return view.tobytes()
 
 

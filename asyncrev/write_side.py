@@ -14,6 +14,7 @@ from asyncio import constants, transports
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from asyncrev.buffers import byte_view
 from asyncrev.selector import WRITABLE
 
 __all__ = ["LOST", "OPEN", "Bytes", "Life", "WriteSide", "wake"]
@@ -89,7 +90,7 @@ class WriteSide(transports._FlowControlMixin, asyncio.Transport):
         if type(data) is memoryview and (
             data.itemsize != 1 or data.ndim != 1 or not data.c_contiguous
         ):
-            data = data.cast("B") if data.c_contiguous and data.nbytes else data.tobytes()
+            data = byte_view(data)
         if not self._backlog:
             try:
                 sent_bytes = self._send(data)
