@@ -86,6 +86,10 @@ class Admission:
         most_bytes = self.budget.room_bytes(lane, lane.read_bytes)
         return view if most_bytes >= view.nbytes else view[:most_bytes]
 
+    def claimed(self, nbytes: int) -> memoryview:
+        """Return the first `nbytes` of what was claimed last and not published."""
+        return self._claimed_view[:nbytes]
+
     def publish(self, lane: Lane, nbytes: int) -> bool:
         """Hand the first `nbytes` of the claimed view on; return whether `lane` may go on.
 

@@ -228,10 +228,10 @@ class Bridge:
         finally:
             self.close_lane(lane)
 
-    def work_inline(self, lane: Lane, chunk: memoryview) -> bool:
-        """Have `chunk`, the claimed view's beginning, answered at once; return whether it was.
+    def work_inline(self, lane: Lane, nbytes: int) -> bool:
+        """Have the first `nbytes` of the claimed view answered at once; return whether they were.
 
-        Instead of publishing it, for a raw lane with nothing in flight and a processor that may
+        Instead of publishing them, for a raw lane with nothing in flight and a processor that may
         run inline.
         """
         sink = lane.sink
@@ -240,7 +240,7 @@ class Bridge:
         self._inlined += 1
         lane.look_at_s = 0.0
         try:
-            reply = lane.work_inline(chunk, self._ring.storage)
+            reply = lane.work_inline(self.admission.claimed(nbytes), self._ring.storage)
         except (Exception, SystemExit) as error:
             self._delivery.fail(lane, error)
         else:

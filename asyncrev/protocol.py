@@ -77,7 +77,6 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._limits = limits if limits is not None else bridge.limits
         may_run_inline = self._framing is None and getattr(processor, "may_run_inline", False)
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
-        self._claimed = memoryview(b"")
         self._state = LinkState.NEW
         self._transport: Any = None
         self._lane: Lane | None = None
@@ -130,8 +129,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the transport may receive into. Valid until `buffer_updated`."""
         assert self._lane is not None
-        view = self._claimed = self._admission.claim(self._lane)
-        return view
+        return self._admission.claim(self._lane)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand what was received to the worker; pause when that was enough for now.
@@ -144,7 +142,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         answered = (
             nbytes < self._inline_below_bytes
             and not (lane.in_flight_entries or self._pauses)
-            and self._bridge.work_inline(lane, self._claimed[:nbytes])
+            and self._bridge.work_inline(lane, nbytes)
         )
         if not answered and not self._admission.publish(lane, nbytes):
             self._pause(_NO_CREDIT)
