@@ -4,6 +4,8 @@ import dataclasses
 import statistics
 from typing import Any
 
+from benchmarks.summary import ratios
+
 __all__ = ["GOALS", "Goal", "memory_and_cost", "reached"]
 
 
@@ -56,18 +58,10 @@ def reached(goal: Goal, scenarios: dict[str, Any]) -> float | None:
     if scenario is None:
         return None
     ours, theirs = (
-        {
-            run["round"]: run[scenario["headline"]]
-            for run in scenario["servers"].get(label, {"rounds": []})["rounds"]
-        }
-        for label in (goal.ours, goal.peer)
+        scenario["servers"].get(label, {"rounds": []})["rounds"] for label in (goal.ours, goal.peer)
     )
-    ratios = [
-        theirs[n] / ours[n] if scenario["lower_is_better"] else ours[n] / theirs[n]
-        for n in ours.keys() & theirs.keys()
-        if ours[n] and theirs[n]
-    ]
-    return statistics.median(ratios) if ratios else None
+    found = ratios(ours, theirs, scenario["headline"], lower_is_better=scenario["lower_is_better"])
+    return statistics.median(found) if found else None
 
 
 def memory_and_cost(scenarios: dict[str, Any]) -> tuple[float, float] | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.scenarios import Scenario
 
-__all__ = ["REFERENCES", "SCHEMA_VERSION", "digest", "reference_of", "summarise"]
+__all__ = ["REFERENCES", "SCHEMA_VERSION", "digest", "ratios", "reference_of", "summarise"]
 
 SCHEMA_VERSION = 1
 
@@ -86,6 +86,19 @@ def with_derived(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, **derived}
 
 
+def ratios(ours: Runs, theirs: Runs, headline: str, *, lower_is_better: bool) -> list[float]:
+    """Return how many times as good we were in each round that both took part in."""
+    base = {run["round"]: run[headline] for run in theirs}
+    found = []
+    for run in ours:
+        our_figure, their_figure = run[headline], base.get(run["round"], 0)
+        if our_figure and their_figure:
+            found.append(
+                their_figure / our_figure if lower_is_better else our_figure / their_figure
+            )
+    return found
+
+
 def summarise(scenario: Scenario, runs: dict[str, Runs], failures: dict[str, list[str]]) -> Any:
     """Return what is known of one scenario, per server; JSON can hold it.
 
@@ -97,17 +110,12 @@ def summarise(scenario: Scenario, runs: dict[str, Runs], failures: dict[str, lis
     headline = scenario.headline
     servers = {}
     for label, of_label in runs.items():
-        ratios = []
-        if reference is not None:
-            base = {run["round"]: run[headline] for run in runs[reference]}
-            for run in of_label:
-                ours, theirs = run[headline], base.get(run["round"], 0)
-                if ours and theirs:
-                    ratios.append(theirs / ours if scenario.lower_is_better else ours / theirs)
+        against = runs[reference] if reference is not None else []
+        to_reference = ratios(of_label, against, headline, lower_is_better=scenario.lower_is_better)
         servers[label] = {
             "median": _medians(of_label),
             "spread": _spread([run[headline] for run in of_label]),
-            "ratio": _spread(ratios),
+            "ratio": _spread(to_reference),
             "errors": sum(run["errors"] for run in of_label),
             "failures": failures.get(label, []),
             "batch_sizes": _batch_sizes(of_label),
