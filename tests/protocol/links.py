@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from asyncrev import Bridge, BridgeProtocol, Limits
+from asyncrev import Bridge, BridgeProtocol, Limits, Server
 from tests.support import DEADLINE_S, until
 
 SMALL = Limits(slots=16, slot_bytes=1024, in_flight_bytes=4096, high_water_bytes=4096)
@@ -39,6 +39,22 @@ def gated_swapcase() -> tuple[threading.Event, type[Swapcase]]:
     return gate, Gated
 
 
+def connect_to(address: Any, buffer_bytes: int | None = None) -> socket.socket:
+    """Return a blocking client with a deadline, connected; `buffer_bytes` each way."""
+    client = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    client.settimeout(DEADLINE_S)
+    if buffer_bytes is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+    client.connect(address)
+    return client
+
+
+def connect(server: Server, buffer_bytes: int | None = None) -> socket.socket:
+    """Return a client of the server's first address; see `connect_to`."""
+    return connect_to(server.addresses[0], buffer_bytes)
+
+
 @dataclasses.dataclass
 class Served:
     """A running asyncio server whose connections are on a bridge."""
@@ -48,15 +64,8 @@ class Served:
     links: list[BridgeProtocol]
 
     def connect(self, buffer_bytes: int | None = None) -> socket.socket:
-        """Return a blocking client with a deadline, connected; `buffer_bytes` each way."""
-        unix = isinstance(self.address, str)
-        client = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
-        client.settimeout(DEADLINE_S)
-        if buffer_bytes is not None:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
-        client.connect(self.address)
-        return client
+        """Return a client; see `connect_to`."""
+        return connect_to(self.address, buffer_bytes)
 
 
 @contextlib.asynccontextmanager

@@ -30,9 +30,9 @@ from tests.frames import (
     expected,
     framed,
 )
-from tests.protocol.links import in_thread, letters, reset
+from tests.protocol.links import connect, in_thread, letters, reset
 from tests.strategies import QUICK, cut, frame_lists
-from tests.support import DEADLINE_S, receive_all, receive_exactly, until
+from tests.support import receive_all, receive_exactly, until
 
 on_all = pytest.mark.asyncio
 
@@ -128,17 +128,6 @@ async def pool_is_empty(server: Server) -> None:
         return False
 
     await until(is_empty, "nothing of the pool is in use")
-
-
-def connect(server: Server, buffer_bytes: int | None = None) -> socket.socket:
-    """Return a blocking client with a deadline."""
-    client = socket.socket()
-    client.settimeout(DEADLINE_S)
-    if buffer_bytes is not None:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
-    client.connect(("127.0.0.1", server.port))
-    return client
 
 
 async def link_of(server: Server, client: socket.socket) -> Any:

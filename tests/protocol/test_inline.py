@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from asyncrev import Limits, Reverse, Server
-from tests.protocol.links import in_thread
+from tests.protocol.links import connect, in_thread
 from tests.support import ask, receive_all, receive_exactly, until
 
 pytestmark = pytest.mark.asyncio
@@ -24,11 +24,6 @@ async def served(processor: Any = Reverse, **settings: Any) -> AsyncIterator[Ser
     async with Server(processor, **{"limits": INLINE, **settings}) as server:
         await server.start("127.0.0.1", 0)
         yield server
-
-
-def connect(server: Server) -> socket.socket:
-    """Return a client with a deadline."""
-    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
 async def test_small_chunks_are_answered_without_the_worker() -> None:

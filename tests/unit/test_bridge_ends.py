@@ -10,7 +10,6 @@ import pytest
 
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev.errors import BridgeStopped, LocalError, WorkerDied, WorkerHung
-from asyncrev.lane import Lane
 from tests.support import DEADLINE_S, until, wait_until
 from tests.unit.sinks import RecordingSink, Upper
 from tests.unit.test_bridge import Held
@@ -259,19 +258,6 @@ async def test_hung_processor_is_told_as_worker_hung() -> None:
     held.go.set()
     await bridge.close()
     assert sink.received == b"A"
-
-
-@pytest.fixture
-def broken_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `Lane.work` a defect of this package that the word "die" brings out."""
-    work = Lane.work
-
-    def work_or_die(lane: Lane, entry: Any, storage: Any, pool: Any) -> None:
-        if bytes(entry.view[: entry.nbytes]) == b"die":
-            raise RuntimeError("a defect")
-        work(lane, entry, storage, pool)
-
-    monkeypatch.setattr(Lane, "work", work_or_die)
 
 
 @pytest.mark.asyncio

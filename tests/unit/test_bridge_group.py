@@ -12,20 +12,14 @@ import asyncrev
 from asyncrev import Bridge, Limits, Server
 from asyncrev.bridge_group import BridgeGroup
 from asyncrev.errors import SettingsError, WorkerDied, WorkerHung
-from asyncrev.lane import Lane
 from asyncrev.statistics import total
-from tests.protocol.links import SMALL, in_thread, letters
+from tests.protocol.links import SMALL, connect, in_thread, letters
 from tests.support import DEADLINE_S, receive_exactly, until
 from tests.unit.sinks import RecordingSink
 from tests.unit.test_bridge import Held
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
-
-
-def connect(server: Server) -> socket.socket:
-    """Return a blocking client."""
-    return socket.create_connection(server.addresses[0], DEADLINE_S)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5])
@@ -126,18 +120,9 @@ async def test_shared_bridge_is_neither_started_nor_closed() -> None:
 
 
 @on_epoll
-async def test_death_of_one_worker_closes_the_server(
-    monkeypatch: pytest.MonkeyPatch, loop_errors: list[dict[str, Any]]
-) -> None:
+@pytest.mark.usefixtures("broken_lane")
+async def test_death_of_one_worker_closes_the_server(loop_errors: list[dict[str, Any]]) -> None:
     """The other bridge is closed in good order; who serves is told."""
-    work = Lane.work
-
-    def work_or_die(lane: Lane, entry: Any, *rest: Any) -> None:
-        if bytes(entry.view[: entry.nbytes]) == b"die":
-            raise RuntimeError("a defect")
-        work(lane, entry, *rest)
-
-    monkeypatch.setattr(Lane, "work", work_or_die)
     server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL, threads=2)
     with connect(server) as client:
         serving = asyncio.ensure_future(server.serve_forever())

@@ -13,20 +13,11 @@ import asyncrev
 from asyncrev import Bridge, Server
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
 from asyncrev.states import ServerState
-from tests.protocol.links import SMALL, Swapcase, in_thread, letters
-from tests.support import DEADLINE_S, receive_all, receive_exactly, until
+from tests.protocol.links import SMALL, Swapcase, connect, in_thread, letters
+from tests.support import receive_all, receive_exactly, until
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
-
-
-def connect(server: Server) -> socket.socket:
-    """Return a blocking client of the server's first address."""
-    address = server.addresses[0]
-    client = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
-    client.settimeout(DEADLINE_S)
-    client.connect(address)
-    return client
 
 
 def ask(server: Server, data: bytes) -> bytes:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev.errors import BridgeStopped, LocalError, ProcessorError, SettingsError, WorkerDied
-from asyncrev.lane import Lane
 from tests import strategies
 from tests.support import until
 from tests.unit.sinks import Upper
@@ -198,19 +197,13 @@ async def test_end_of_the_bridge_comes_out_of_submit() -> None:
 
 
 @on_epoll
-async def test_death_of_the_worker_comes_out_of_submit(
-    monkeypatch: pytest.MonkeyPatch, loop_errors: list[dict[str, Any]]
-) -> None:
+@pytest.mark.usefixtures("broken_lane")
+async def test_death_of_the_worker_comes_out_of_submit(loop_errors: list[dict[str, Any]]) -> None:
     """A defect of asyncrev's, and no reply will ever come."""
-
-    def die(*_: Any) -> None:
-        raise RuntimeError("a defect")
-
-    monkeypatch.setattr(Lane, "work", die)
     bridge = Bridge()
     bridge.start()
     with pytest.raises(WorkerDied):
-        await bridge.submit(b"x")
+        await bridge.submit(b"die")
     await bridge.close()
     loop_errors.clear()
 
