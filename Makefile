@@ -26,7 +26,7 @@ help:
 	@echo "make prove        the models of docs/models, all interleavings (needs spin and gcc)"
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
 	@echo "make bench-full   all of them, for half an hour; renews docs/performance.md and its plots"
-	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, ten minutes"
+	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, six minutes"
 	@echo "make clean        remove environments and caches"
 	@echo "Variables: PYTHON (now '$(PYTHON)', needs 3.11 or later), VENV (now '$(VENV)')"
 

@@ -106,7 +106,7 @@ class Lane:
         self.frame_seq = 0  # likewise; see Framer
         self.excess_bytes = 0  # unsent replies above the high water
         self.reserved_bytes = 0  # of the pool, see Budget
-        self.read_bytes = FIRST_READ_BYTES  # the most of one read, see Admission
+        self.read_bytes = FIRST_READ_BYTES  # the most of one read; a small slot is less
         self.waits_for_room = False
         # Writer: loop; readers: both. Seen late, it costs some work in vain, nothing else.
         self.abandoned = False

@@ -151,7 +151,8 @@ class Ring:
             Entry(view[start : start + self.small_slot_bytes])
             for start in range(0, small_bytes, stride_bytes)
         ]
-        # The entry of a sequence number: what was published is in [released_seq, published_seq).
+        # The entry of each sequence number in [released_seq, published_seq). Writer: loop; readers:
+        # both.
         self.entries = self.free_entries.copy()
         self.published_seq = 0  # writer: loop; reader: worker
         self.processed_seq = 0  # writer: worker; reader: loop
