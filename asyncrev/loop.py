@@ -100,9 +100,11 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
 
     def _before_poll(self) -> bool:
         more = False
+        timers = len(self._scheduled)  # type: ignore[attr-defined]
         for hook in self._turn_hooks:
             more = hook.before_poll() or more
-        return more or bool(self._ready)  # type: ignore[attr-defined]
+        # asyncio has reckoned by now how long to poll, so a timer that a hook set is not in it.
+        return more or bool(self._ready) or len(self._scheduled) != timers  # type: ignore[attr-defined]
 
     def _after_poll(self) -> None:
         for hook in self._turn_hooks:

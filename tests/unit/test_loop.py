@@ -92,6 +92,43 @@ async def test_hook_with_more_to_do_makes_the_loop_not_wait() -> None:
 
 
 @on_epoll
+async def test_timer_that_a_hook_sets_is_polled_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio reckons how long to poll before the hooks run: a drain's linger came a poll late."""
+    loop: Any = asyncio.get_running_loop()
+    polls_s: list[float] = []
+    real = loop._selector._selector
+
+    class Poll:
+        """epoll, but for the waiting."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def poll(self, timeout_s: float, most: int) -> Any:
+            polls_s.append(timeout_s)
+            return real.poll(0, most)
+
+    class Setting(Hook):
+        timer: asyncio.TimerHandle | None = None
+
+        def before_poll(self) -> bool:
+            if self.timer is None:
+                self.timer = loop.call_later(0.5, set_off.set)
+            return False
+
+    set_off = asyncio.Event()
+    later = loop.call_later(600, set_off.set)
+    hook = Setting("h", [])
+    monkeypatch.setattr(loop._selector, "_selector", Poll())
+    loop.add_turn_hook(hook)
+    await set_off.wait()
+    loop.remove_turn_hook(hook)
+    monkeypatch.undo()
+    later.cancel()
+    assert max(polls_s) <= 0.5 + 0.001
+
+
+@on_epoll
 async def test_wake_from_another_thread_begins_a_turn() -> None:
     """The loop sleeps without a timeout until then."""
     loop = asyncio.get_running_loop()
