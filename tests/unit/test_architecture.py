@@ -14,7 +14,16 @@ ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "asyncrev"
 DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
 INVARIANTS = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+def module_of(path: pathlib.Path) -> str:
+    """Return the name below asyncrev; that of a folder for its `__init__`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = sorted(SOURCES)
 PURE = {"asyncio", "threading", "socket", "select", "time"}
 
 
@@ -22,7 +31,7 @@ def levels() -> dict[str, int]:
     """Return the level of each module, as docs/design.md tells it."""
     found = {}
     for level, names in re.findall(r"^\| L(\d) \| ([^|]*) \|", DESIGN, re.MULTILINE):
-        for name in re.findall(r"`(\w+)`", names):
+        for name in re.findall(r"`([\w.]+)`", names):
             found[name] = int(level)
     return found
 
@@ -30,7 +39,7 @@ def levels() -> dict[str, int]:
 def imports(module: str) -> tuple[set[str], set[str]]:
     """Return the modules of asyncrev and the other packages that `module` imports anywhere."""
     own, other = set(), set()
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(SOURCES[module].read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -93,7 +102,14 @@ def test_protocol_knows_no_particular_loop_or_transport() -> None:
     assert reaches("protocol") & {"loop", "transport", "write_side", "selector"} == set()
 
 
-@pytest.mark.parametrize(("package", "users"), [("click", {"cli"}), ("numpy", {"reverse"})])
+@pytest.mark.parametrize(
+    ("package", "users"),
+    [
+        ("click", {"cli"}),
+        ("numpy", {"reverse"}),
+        ("pytest", {"testing.plugin"}),
+    ],
+)
 def test_third_parties_are_imported_in_one_place(package: str, users: set[str]) -> None:
     """What is borrowed can be exchanged."""
     assert {module for module in MODULES if package in imports(module)[1]} == users
@@ -101,7 +117,8 @@ def test_third_parties_are_imported_in_one_place(package: str, users: set[str]) 
 
 def test_embedding_imports_neither_click_nor_extras() -> None:
     """A library user pays for no command line and needs no extra."""
-    code = "import asyncrev, sys; print(sorted({'click', 'uvloop'} & {*sys.modules}))"
+    extras = {"click", "hypothesis", "pytest", "uvloop"}
+    code = f"import asyncrev, sys; print(sorted({extras} & {{*sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
@@ -128,7 +145,7 @@ def test_every_invariant_is_listed() -> None:
     """The code uses no number that the page does not explain."""
     used = set()
     for module in MODULES:
-        used |= set(re.findall(r"\bI\d+\b", (PACKAGE / f"{module}.py").read_text(encoding="utf-8")))
+        used |= set(re.findall(r"\bI\d+\b", SOURCES[module].read_text(encoding="utf-8")))
     assert used == {number for number, _, _ in invariants()}
 
 
@@ -139,7 +156,7 @@ def test_invariant_has_its_place_and_its_tests(
     """The number stands in the code it names, and the tests it names exist."""
     assert modules
     for module in modules:
-        text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+        text = SOURCES[module].read_text(encoding="utf-8")
         assert re.search(rf"\b{number}\b", text), module
     defined = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py"))
     assert tests

@@ -66,12 +66,12 @@ class Buffered(Notes, asyncio.BufferedProtocol):
 
 
 class Sipping(socket.socket):
-    """A socket that takes as many bytes of each send as its schedule says; 0 is "would block".
+    """A socket that takes of each send what its schedule says; see `strategies.write_schedules`.
 
     The last step of the schedule is repeated.
     """
 
-    steps: Iterable[int] = ()
+    steps: Iterable[int | None] = ()
 
     def send(self, data: Any, *flags: int) -> int:  # type: ignore[override]
         step = self._next_step()
@@ -82,10 +82,10 @@ class Sipping(socket.socket):
     def sendmsg(self, buffers: Iterable[Any], *more: Any) -> int:  # type: ignore[override]
         return self.send(b"".join(buffers))
 
-    def _next_step(self) -> int:
+    def _next_step(self) -> int | None:
         if not hasattr(self, "_iterator"):
             self._iterator = iter(self.steps)
-            self._step = 1
+            self._step: int | None = 1
         self._step = next(self._iterator, self._step)
         return self._step
 
@@ -109,7 +109,7 @@ def small_pair() -> tuple[socket.socket, socket.socket]:
 async def wire(
     protocol: Any,
     pair: Callable[[], tuple[socket.socket, socket.socket]] = socket.socketpair,
-    steps: Iterable[int] | None = None,
+    steps: Iterable[int | None] | None = None,
 ) -> AsyncIterator[tuple[Any, socket.socket]]:
     """Give a transport for `protocol` and the non-blocking socket at its other end.
 

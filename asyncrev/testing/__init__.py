@@ -1,0 +1,56 @@
+"""asyncrev.testing: for the tests of who writes processors, clients and protocols, and for our own.
+
+The strategies are in `asyncrev.testing.strategies`. They and the two checks need Hypothesis, the
+fixtures of `asyncrev.testing.plugin` need pytest: `pip install 'asyncrev[testing]'` brings both.
+All else needs neither, so it can run in child processes and benchmarks as well.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from asyncrev.testing.faults import FaultProxy, Toxics
+from asyncrev.testing.history import FrameHistory, History, HistoryError
+from asyncrev.testing.leaks import LeakCheck
+from asyncrev.testing.peers import (
+    Close,
+    HalfClose,
+    Outcome,
+    Receive,
+    Reset,
+    Send,
+    Stall,
+    play,
+)
+from asyncrev.testing.threads import ServerThread
+from asyncrev.testing.transports import ScriptedTransport
+
+if TYPE_CHECKING:
+    from asyncrev.testing.checks import check_framing, check_processor
+
+__all__ = [
+    "Close",
+    "FaultProxy",
+    "FrameHistory",
+    "HalfClose",
+    "History",
+    "HistoryError",
+    "LeakCheck",
+    "Outcome",
+    "Receive",
+    "Reset",
+    "ScriptedTransport",
+    "Send",
+    "ServerThread",
+    "Stall",
+    "Toxics",
+    "check_framing",
+    "check_processor",
+    "play",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the checks when they are asked for: they need Hypothesis."""
+    if name not in ("check_framing", "check_processor"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("asyncrev.testing.checks"), name)

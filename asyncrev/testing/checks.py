@@ -1,0 +1,366 @@
+"""Checks of what users write, processors and clients' codecs, with the help of Hypothesis.
+
+What is checked runs through the real code, see `lanes`; it needs neither a loop nor a thread.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from asyncrev.errors import RemoteError
+from asyncrev.framing import Framing, Lines, as_framing
+from asyncrev.processors import as_factory, make_processor
+from asyncrev.testing.lanes import (
+    HOOKS,
+    OTHER,
+    PLAIN,
+    FedLane,
+    Outcome,
+    Violation,
+    World,
+    shown,
+    shown_chunks,
+)
+from asyncrev.testing.strategies import chunkings, frame_borders, wire_frame
+from asyncrev.testing.strategies import payloads as framed_payloads
+
+# isort: split
+# Behind `strategies`, which tells what to install if there is no Hypothesis.
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+
+__all__ = ["Decoder", "check_framing", "check_processor"]
+
+
+_LARGE_BYTES = 5000  # more than a page, and than what `Reverse` leaves to slices
+
+_SHARED = (
+    "the same chunks are not always answered alike: instances share state, or the answers depend "
+    "on time, chance or the like"
+)
+_REACHES = (
+    "the replies depend on memory that is not the processor's: it keeps a chunk, or reaches "
+    "outside of it"
+)
+
+
+class Decoder(Protocol):
+    """What of a client's codec takes received bytes."""
+
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        """Return the payloads that `data` completes, in order; keep the beginning of the next."""
+        ...
+
+
+def check_processor(
+    factory: Any,
+    *,
+    data: st.SearchStrategy[bytes] | None = None,
+    framing: str = "raw",
+    cut_matters: bool = False,
+    reference: Callable[[bytes], bytes] | None = None,
+    raises: type[Exception] | tuple[type[Exception], ...] = (),
+    max_examples: int = 100,
+) -> None:
+    """Look for input and cuts with which a processor breaks a rule.
+
+    The rules: the same bytes give the same replies however they are cut; replies are contiguous and
+    bytes-like; a chunk is neither kept nor left; instances share nothing; the end of input and
+    `close()` work at any time; `process_lines` and `process_prefixed` answer what `process`
+    answers; with `may_run_inline`, no answer depends on earlier chunks.
+
+    Args:
+        factory: a class or factory of processors, or a function from bytes to bytes.
+        data: what to send; by default anything, with framing any whole frames.
+        framing: "raw", "line", "len32" or "len64"; see `BridgeProtocol`.
+        cut_matters: the replies depend on how the network cut the bytes, as those of `Reverse` do
+            on raw chunks. Then different cuts are not compared.
+        reference: says what must come of all input, as it is sent (with framing, frames), with the
+            last word at the end; it may raise what the processor raises. With `cut_matters` it is
+            asked for every chunk, and the last word is not looked at.
+        raises: what the processor may raise. The same bytes must then raise the same type
+            wherever the cuts are.
+        max_examples: how many inputs are tried; as Hypothesis has it.
+
+    Raises:
+        AssertionError: a rule is broken; the message has the smallest input and cuts found, what
+            came, and what should have come.
+        SettingsError: `factory` is no processor, or there is no such framing.
+        ProcessorError: what `factory` makes is none.
+    """
+    __tracebackhide__ = True
+    make, grammar = as_factory(factory), as_framing(framing)
+    inputs = data if data is not None else _inputs(framing)
+    borders = frame_borders(framing) if grammar is not None else ()
+    hook = HOOKS[0 if isinstance(grammar, Lines) else 1]
+    hooked = hasattr(make_processor(make), hook)
+    runs_inline = grammar is None and getattr(factory, "may_run_inline", False)
+
+    def run(chunks: Sequence[bytes], world: World = PLAIN, hooks: bool = True) -> Outcome:
+        link = FedLane(make, grammar, world, hooks=hooks)
+        try:
+            for chunk in chunks:
+                link.feed(chunk)
+            return link.end()
+        except Violation as violation:
+            raise _with_chunks(violation, chunks) from violation.__cause__
+
+    def check(draw: Callable[[Any], Any]) -> None:
+        sent = draw(inputs)
+        chunks = draw(chunkings(sent, borders=borders))
+        others = draw(chunkings(inputs, borders=borders))
+        try:
+            outcome = run(chunks)
+            _check_error(outcome, raises)
+            _check_same(run(chunks), outcome, "another instance", "a first instance", _SHARED)
+            _check_same(run(chunks, OTHER), outcome, "other memory", "some memory", _REACHES)
+            _check_interleaved(make, grammar, (chunks, others), (outcome, run(others)))
+            if not cut_matters:
+                uncut = run([sent] if sent else [])
+                _check_like(outcome, uncut, "in one piece", "the replies depend on the cuts")
+            if reference is not None:
+                if cut_matters:
+                    _check_reference(reference, outcome._replace(last=b""), chunks)
+                else:
+                    _check_reference(reference, outcome, [sent])
+            if grammar is not None and hooked:
+                singly = run(chunks, hooks=False)
+                _check_like(outcome, singly, "by process()", f"{hook}() answers otherwise")
+            if runs_inline and outcome.error is None:
+                _check_inline(make, chunks, outcome)
+            early = FedLane(make, grammar)
+            for chunk in chunks[:1]:
+                early.feed(chunk)
+            early.close()  # without an end of input
+        except Violation as violation:
+            raise _with_chunks(violation, chunks) from violation.__cause__
+
+    close = getattr(make_processor(make), "close", None)
+    if close is not None:
+        try:
+            close()
+        except Exception as error:
+            raise AssertionError(f"close() of a processor just made raised {error!r}") from error
+    _search(check, max_examples)
+
+
+def _with_chunks(violation: Violation, chunks: Sequence[bytes]) -> Violation:
+    text = str(violation)
+    if "\n  chunks: " in text:
+        return violation
+    return Violation(f"{text}\n  chunks: {shown_chunks(chunks)}")
+
+
+def _check_error(outcome: Outcome, raises: Any) -> None:
+    error = outcome.error
+    if error is None or isinstance(error, (RemoteError, raises)):
+        return
+    raise Violation(
+        f"the processor raised {error!r}; name in `raises` what it is meant to raise"
+    ) from error
+
+
+def _check_same(got: Outcome, wanted: Outcome, got_with: str, wanted_with: str, rule: str) -> None:
+    """Fail unless both are the same, chunk by chunk."""
+    if got[:2] != wanted[:2] or type(got.error) is not type(wanted.error):
+        _fail(rule, f"{got} (with {got_with})", f"{wanted} (as with {wanted_with})", got, wanted)
+
+
+def _check_like(got: Outcome, wanted: Outcome, how: str, rule: str) -> None:
+    """Fail unless the same bytes came in all."""
+    if not got.is_like(wanted):
+        _fail(rule, str(got), f"{wanted} (as {how})", got, wanted)
+
+
+def _check_interleaved(
+    make: Any,
+    grammar: Framing | None,
+    inputs: tuple[list[bytes], list[bytes]],
+    alone: tuple[Outcome, Outcome],
+) -> None:
+    links = FedLane(make, grammar), FedLane(make, grammar)
+    for index in range(max(map(len, inputs))):
+        for link, chunks in zip(links, inputs, strict=True):
+            for chunk in chunks[index : index + 1]:
+                link.feed(chunk)
+    got = [link.end() for link in links]
+    who = f"two instances in turn, the other one with {shown_chunks(inputs[1])}"
+    _check_same(got[0], alone[0], who, "one instance", _SHARED)
+    _check_same(got[1], alone[1], f"{who}, which these are", "one instance", _SHARED)
+
+
+def _check_reference(
+    reference: Callable[[bytes], bytes], outcome: Outcome, chunks: list[bytes]
+) -> None:
+    try:
+        replies = b"".join(map(reference, chunks))
+    except Exception as error:
+        wanted = Outcome([], b"", error)
+    else:
+        wanted = Outcome([replies], b"", None)
+    _check_like(outcome, wanted, "the reference", "the replies differ from the reference")
+
+
+def _check_inline(make: Any, chunks: list[bytes], outcome: Outcome) -> None:
+    for index, chunk in enumerate(chunks):
+        answer = FedLane(make, None).answer_inline(chunk)
+        if answer != outcome.answers[index]:
+            raise Violation(
+                f"may_run_inline is true, but an answer depends on earlier chunks\n"
+                f"  came: {shown(outcome.answers[index])} as answer {index}\n"
+                f"  should have come: {shown(answer)} (as to that chunk alone)"
+            )
+    last = FedLane(make, None).end().last
+    if last != outcome.last:
+        raise Violation(
+            f"may_run_inline is true, but eof() depends on earlier chunks\n"
+            f"  came: {shown(outcome.last)}\n"
+            f"  should have come: {shown(last)} (as without any chunk)"
+        )
+
+
+def check_framing(
+    framing: str,
+    *,
+    encode: Callable[[bytes], bytes],
+    decode: Callable[[], Decoder],
+    payloads: st.SearchStrategy[bytes] | None = None,
+    max_examples: int = 100,
+) -> None:
+    """Look for payloads and cuts that a client's codec and our framing do not agree on.
+
+    Args:
+        framing: "line", "len32" or "len64".
+        encode: returns a payload as the frame that the client sends. Our framing must give just
+            that payload to a processor, whatever it is sent with and however that is cut.
+        decode: makes a `Decoder`, one a connection. From our framed replies, however cut, it must
+            return the payloads, and no later than with their last byte.
+        payloads: what to send; by default `strategies.payloads(framing)`.
+        max_examples: how many lists of payloads are tried; as Hypothesis has it.
+
+    Raises:
+        AssertionError: they do not agree; the message has the smallest payloads and cuts found.
+        SettingsError: there is no such framing, or it is "raw".
+    """
+    __tracebackhide__ = True
+    borders = frame_borders(framing)
+    grammar = as_framing(framing)
+    lists = st.lists(payloads if payloads is not None else framed_payloads(framing), max_size=8)
+
+    def encoded(payload: bytes) -> bytes:
+        return bytes(memoryview(encode(payload)))  # an int or a str is no frame
+
+    def check(draw: Callable[[Any], Any]) -> None:
+        wanted = draw(lists)
+        sent = b"".join(_called("encode", encoded, payload) for payload in wanted)
+        chunks = draw(chunkings(sent, borders=borders))
+        got: list[bytes] = []
+        link = FedLane(lambda: _Echo(got), grammar)
+        for chunk in chunks:
+            link.feed(chunk)
+        if got != wanted or link.error is not None:
+            error = "" if link.error is None else f", then {link.error!r}"
+            raise Violation(
+                f"what encode() made is not what {framing} framing reads\n"
+                f"  came: {got}{error}\n  should have come: {wanted}\n"
+                f"  chunks: {shown_chunks(chunks)}"
+            )
+        replies = link.end().replies
+        pieces = draw(chunkings(replies, borders=borders))
+        decoder = _called("decode", decode)
+        decoded: list[bytes] = []
+        for piece in pieces:
+            decoded += map(bytes, _called("feed", decoder.feed, piece))
+        if decoded != wanted:
+            raise Violation(
+                f"the decoder does not read replies of {framing} framing\n"
+                f"  came: {decoded}\n  should have come: {wanted}\n"
+                f"  received pieces: {shown_chunks(pieces)}"
+            )
+
+    _search(check, max_examples)
+
+
+class _Echo:
+    """Answers every payload with itself, and keeps a copy in `got`."""
+
+    def __init__(self, got: list[bytes]) -> None:
+        self._got = got
+
+    def process(self, chunk: memoryview) -> memoryview:
+        self._got.append(bytes(chunk))
+        return chunk
+
+    def eof(self) -> None:
+        pass
+
+
+def _called(name: str, function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return function(*args)
+    except Exception as error:
+        shown = ", ".join(map(repr, args))
+        raise Violation(f"{name}({shown}) raised {error!r}") from error
+
+
+def _inputs(framing: str) -> st.SearchStrategy[bytes]:
+    """Anything, some of it text, some of it large; with framing, whole frames."""
+    texts = st.text(st.characters(codec="ascii"), max_size=200).map(str.encode)
+    if framing == "raw":
+        return st.one_of(st.binary(max_size=200), texts, _large(st.binary(max_size=9)))
+    if framing == "line":
+        texts = texts.map(lambda text: text.replace(b"\n", b"").rstrip(b"\r"))
+    short = framed_payloads(framing)
+    one = st.one_of(short, texts, _large(framed_payloads(framing, 9)))
+    ends = st.sampled_from((b"\n", b"\r\n"))
+    wire = st.builds(lambda payload, end: wire_frame(framing, payload, end), one, ends)
+    return st.lists(wire, max_size=12).map(b"".join)
+
+
+def _large(blocks: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Blocks over and over; half of them longer than what code is likely to treat as small."""
+
+    def build(block: bytes, nbytes: int, large: bool) -> bytes:
+        # A sum, so that what fails for another reason than its length shrinks to a short one.
+        return block * (1 + (nbytes + _LARGE_BYTES * large) // max(1, len(block)))
+
+    return st.builds(build, blocks, st.integers(0, _LARGE_BYTES), st.booleans())
+
+
+def _search(check: Callable[[Callable[[Any], Any]], None], max_examples: int) -> None:
+    """Let Hypothesis look for draws with which `check` raises Violation; report the smallest."""
+    __tracebackhide__ = True
+    found: list[Violation] = []
+
+    @settings(
+        max_examples=max_examples,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=(HealthCheck.too_slow,),
+        report_multiple_bugs=False,
+    )
+    @given(st.data())
+    def example(data: st.DataObject) -> None:
+        try:
+            check(data.draw)
+        except Violation as violation:
+            found[:] = [violation]
+            raise
+
+    try:
+        example()
+    except Violation as violation:
+        raise AssertionError(str(violation)) from violation.__cause__
+    except Flaky:
+        if not found:
+            raise
+        raise AssertionError(
+            f"{found[0]}\n  This does not happen every time: the answers depend on something else "
+            "than the input, such as state that instances share, time or chance."
+        ) from found[0].__cause__
+
+
+def _fail(rule: str, came: str, should: str, got: Outcome, wanted: Outcome) -> None:
+    text = f"{rule}\n  came: {came}\n  should have come: {should}"
+    raise Violation(text) from (got.error or wanted.error)

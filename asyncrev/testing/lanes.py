@@ -1,0 +1,229 @@
+"""A lane fed by hand: the real code that runs a processor, in the caller's thread, and watched.
+
+`FedLane` gives chunks to `Lane.work`, with its framer and pool, as the worker does. Each chunk lies
+in memory of its own, with bytes around it that are nobody's business; that memory is filled with
+something else once its reply was read. What that brings to light raises `Violation`.
+"""
+
+import collections
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from asyncrev.framing import Framing
+from asyncrev.lane import Lane
+from asyncrev.limits import Limits
+from asyncrev.pool import Block, Pool
+from asyncrev.processors import Processor, make_processor
+from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind
+
+__all__ = [
+    "HOOKS",
+    "OTHER",
+    "PLAIN",
+    "FedLane",
+    "Outcome",
+    "Violation",
+    "World",
+    "shown",
+    "shown_chunks",
+]
+
+HOOKS = ("process_lines", "process_prefixed")
+
+_GUARD_BYTES = 16
+_SHOWN_BYTES = 120
+_SHOWN_CHUNKS = 12
+
+
+class Violation(AssertionError):
+    """A rule is broken; the message tells which, and what shows it."""
+
+
+class World(NamedTuple):
+    """What a processor must not be able to tell, or to depend on."""
+
+    filler: int  # what lies around a chunk, and in its place afterwards
+    views_allowed: bool
+    lag: int  # after how many further chunks a reply is read
+
+
+PLAIN = World(0xAA, views_allowed=True, lag=2)
+OTHER = World(0x55, views_allowed=False, lag=0)
+
+
+class Outcome(NamedTuple):
+    """What came of some chunks, and of the end of input behind them."""
+
+    answers: list[bytes]
+    last: bytes
+    error: BaseException | None
+
+    @property
+    def replies(self) -> bytes:
+        return b"".join(self.answers) + self.last
+
+    def is_like(self, other: "Outcome") -> bool:
+        """Return whether the same bytes came, or, with the same error, as far as both came."""
+        if type(self.error) is not type(other.error):
+            return False
+        mine, others = self.replies, other.replies
+        if self.error is None:
+            return mine == others
+        return mine.startswith(others) or others.startswith(mine)
+
+    def __str__(self) -> str:
+        error = "" if self.error is None else f", then {self.error!r}"
+        return f"{shown(self.replies)}{error}"
+
+
+class _Watched:
+    """A processor, with an eye on what it returns; `hooks` says whether it shows its hooks."""
+
+    def __init__(self, processor: Processor, hooks: bool) -> None:
+        self._processor = processor
+        self._hooks = hooks
+
+    def process(self, chunk: memoryview) -> Any:
+        return _acceptable("process", self._processor.process(chunk))
+
+    def eof(self) -> Any:
+        return _acceptable("eof", self._processor.eof())
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in HOOKS:
+            return getattr(self._processor, name)
+        if not self._hooks:
+            raise AttributeError(name)
+        hook = getattr(self._processor, name)
+        return lambda *args: _acceptable(name, hook(*args))
+
+
+def _acceptable(method: str, result: Any) -> Any:
+    if result is not None and type(result) is not bytes:
+        try:
+            view = memoryview(result)
+        except TypeError:
+            raise Violation(
+                f"{method}() returned {type(result).__name__}; it must return bytes, bytearray, "
+                "memoryview or another contiguous buffer, or None"
+            ) from None
+        if not view.c_contiguous:
+            raise Violation(
+                f"{method}() returned a buffer that is not contiguous (strides {view.strides}); "
+                "return a copy of it, as bytes"
+            )
+    return result
+
+
+class _VoidingPool(Pool):
+    """A pool whose blocks are filled with something else when they come back."""
+
+    __slots__ = ("filler",)
+    filler: int
+
+    def _keep(self, block: Block) -> None:
+        block.view[:] = bytes([self.filler]) * block.nbytes
+        super()._keep(block)
+
+
+class FedLane:
+    """One lane with a processor, fed by hand."""
+
+    def __init__(
+        self,
+        factory: Callable[[], Processor],
+        framing: Framing | None,
+        world: World = PLAIN,
+        *,
+        hooks: bool = True,
+    ) -> None:
+        self.processed_seq = self.released_seq = 0  # the cursors that a pool reads
+        self._world = world
+        self._pool = _VoidingPool(self, Limits().pool_bytes)
+        self._pool.filler = world.filler
+        sink: Any = None
+        self._lane = Lane(
+            sink,
+            lambda: _Watched(make_processor(factory), hooks),
+            views_allowed=world.views_allowed,
+            framing=framing,
+            max_frame_bytes=Limits().max_frame_bytes,
+        )
+        self._unread: collections.deque[tuple[Entry, bytearray]] = collections.deque()
+        self.answers: list[bytes] = []
+        self.error: BaseException | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Have `chunk` answered, unless there was an error."""
+        if self.error is None:
+            self._work(DATA, chunk)
+
+    def end(self) -> Outcome:
+        """Have the end of input answered, and close; return what came of all."""
+        chunks = len(self.answers) + len(self._unread)
+        if self.error is None:
+            self._work(EOF)
+        self.close()
+        return Outcome(self.answers[:chunks], b"".join(self.answers[chunks:]), self.error)
+
+    def close(self) -> None:
+        """Read all replies, and close the processor."""
+        self._read(0)
+        entry = self._entry(CLOSE, bytearray(2 * _GUARD_BYTES))
+        self._lane.work(entry, None, self._pool)
+        if entry.error is not None:
+            raise Violation(f"close() raised {entry.error!r}") from entry.error
+
+    def answer_inline(self, chunk: bytes) -> bytes:
+        """Return the reply to `chunk` as the loop's thread gets it."""
+        storage = self._storage(chunk)
+        view = memoryview(storage)[_GUARD_BYTES:-_GUARD_BYTES]
+        return bytes(self._lane.work_inline(view, storage) or b"")
+
+    def _storage(self, chunk: bytes) -> bytearray:
+        guard = bytes([self._world.filler]) * _GUARD_BYTES
+        return bytearray(guard + chunk + guard)
+
+    def _entry(self, kind: Kind, storage: bytearray) -> Entry:
+        entry = Entry(memoryview(storage)[_GUARD_BYTES:-_GUARD_BYTES])
+        entry.owner, entry.kind, entry.nbytes = self._lane, kind, entry.view.nbytes
+        return entry
+
+    def _work(self, kind: Kind, chunk: bytes = b"") -> None:
+        storage = self._storage(chunk)
+        entry = self._entry(kind, storage)
+        self._pool.reclaim()
+        self._lane.work(entry, storage, self._pool)
+        self.processed_seq += 1
+        self.error = entry.error
+        if isinstance(self.error, Violation):
+            raise self.error
+        guard = bytes([self._world.filler]) * _GUARD_BYTES
+        if storage[:_GUARD_BYTES] != guard or storage[-_GUARD_BYTES:] != guard:
+            raise Violation(f"the processor wrote outside of its chunk {shown(chunk)}")
+        self._unread.append((entry, storage))
+        self._read(self._world.lag)
+
+    def _read(self, lag: int) -> None:
+        while len(self._unread) > lag:
+            entry, storage = self._unread.popleft()
+            pieces = entry.result if isinstance(entry.result, tuple) else (entry.result or b"",)
+            self.answers.append(b"".join(pieces))
+            entry.result = None
+            storage[:] = bytes([self._world.filler]) * len(storage)
+            self.released_seq += 1
+
+
+def shown(data: bytes) -> str:
+    """Return `data`, or its beginning, for a message."""
+    if len(data) <= _SHOWN_BYTES:
+        return repr(data)
+    return f"{data[:_SHOWN_BYTES]!r}... ({len(data)} bytes)"
+
+
+def shown_chunks(chunks: Sequence[bytes]) -> str:
+    """Return the first of `chunks` for a message."""
+    first = ", ".join(shown(chunk) for chunk in chunks[:_SHOWN_CHUNKS])
+    if len(chunks) <= _SHOWN_CHUNKS:
+        return f"[{first}]"
+    return f"[{first}, ...] ({len(chunks)} chunks)"

@@ -1,0 +1,158 @@
+"""What a test leaves behind: descriptors, threads, tasks, and exceptions that nobody handled."""
+
+import asyncio
+import asyncio.runners
+import gc
+import os
+import sysconfig
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["LeakCheck"]
+
+_LOOK_EVERY_S = 0.005
+_FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+class LeakCheck:
+    """Context manager that fails if something is left when its block ends: `with LeakCheck(): ...`.
+
+    Looked for are descriptors that were opened or exchanged, threads that still run, tasks that
+    `asyncio.run` or a `Runner` had to cancel, and exceptions that went to a loop's own handler
+    (`loop.default_exception_handler`). A block that raises is not looked at: that error counts.
+
+    One object may be entered again and again, but not within itself. Enter it where no loop runs:
+    threads get `deadline_s` to end, and meanwhile the caller waits. Linux only (/proc).
+
+    Attributes:
+        unhandled: the contexts that loops' handlers got. A block that expects some clears them.
+        left_tasks: the tasks that were cancelled, as text.
+    """
+
+    def __init__(self, *, deadline_s: float = 10.0, freeze: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            deadline_s: how long threads that are about to end may take.
+            freeze: leave what lives at the end out of all later collections (`gc.freeze`). A suite
+                of many tests gets much quicker, since each of them collects twice; but what is
+                frozen is never collected, be it garbage later.
+        """
+        self._deadline_s = deadline_s
+        self._freeze = freeze
+        self._threads: set[threading.Thread] = set()
+        self._descriptors: dict[int, str] = {}
+        self._undo: list[Callable[[], None]] = []
+        self.unhandled: list[dict[str, Any]] = []
+        self.left_tasks: list[str] = []
+
+    def recording(self, factory: LoopFactory) -> LoopFactory:
+        """Return a factory of `factory`'s loops whose unhandled exceptions are noted here.
+
+        For loops that have a handler of their own in C, as uvloop's; asyncio's are seen anyway.
+        """
+
+        def make() -> asyncio.AbstractEventLoop:
+            loop = factory()
+            loop.set_exception_handler(lambda _, context: self.unhandled.append(context))
+            return loop
+
+        return make
+
+    def __enter__(self) -> Self:
+        self.unhandled.clear()
+        self.left_tasks.clear()
+        self._watch_loops()
+        gc.collect()
+        self._threads = set(threading.enumerate())
+        self._descriptors = _descriptors()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._check()
+        finally:
+            while self._undo:
+                self._undo.pop()()
+
+    def _watch_loops(self) -> None:
+        cancel_all = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
+        handler = asyncio.BaseEventLoop.default_exception_handler
+
+        def note_and_cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+            self.left_tasks.extend(repr(task) for task in asyncio.all_tasks(loop))
+            cancel_all(loop)
+
+        def note_and_handle(loop: asyncio.BaseEventLoop, context: dict[str, Any]) -> None:
+            self.unhandled.append(context)
+            handler(loop, context)
+
+        self._set(asyncio.runners, "_cancel_all_tasks", note_and_cancel_all)
+        self._set(asyncio.BaseEventLoop, "default_exception_handler", note_and_handle)
+
+    def _set(self, owner: Any, name: str, value: Any) -> None:
+        before = getattr(owner, name)
+        self._undo.append(lambda: setattr(owner, name, before))
+        setattr(owner, name, value)
+
+    def _check(self) -> None:
+        """Raise AssertionError with all that is left."""
+        problems = []
+        if self.unhandled:
+            problems.append(f"unhandled loop exceptions: {self.unhandled}")
+        if self.left_tasks:
+            problems.append(f"tasks left: {self.left_tasks}")
+        threads = self._wait_for_threads()
+        if threads:
+            problems.append(f"threads left after {self._deadline_s:g} s: {threads}")
+        left = self._wait_for_descriptors()
+        if self._freeze:
+            gc.freeze()
+        if self.unhandled and not problems:  # what a task says when it is collected
+            problems.append(f"unhandled loop exceptions: {self.unhandled}")
+        if left:
+            problems.append(f"descriptors left: {left}")
+        if problems:
+            raise AssertionError("; ".join(problems))
+
+    def _wait_for_descriptors(self) -> dict[int, str]:
+        """Collect, and return what descriptors are left."""
+        end_s = time.monotonic() + self._deadline_s
+        while True:
+            gc.collect()  # after the threads, whose last frames keep things alive
+            left = {
+                fd: what for fd, what in _descriptors().items() if self._descriptors.get(fd) != what
+            }
+            # What another thread let go of last is freed later on a free-threaded build.
+            if not left or not _FREE_THREADED or time.monotonic() > end_s:
+                return left
+            time.sleep(_LOOK_EVERY_S)
+
+    def _wait_for_threads(self) -> list[threading.Thread]:
+        end_s = time.monotonic() + self._deadline_s
+        while left := [thread for thread in threading.enumerate() if thread not in self._threads]:
+            if time.monotonic() > end_s:
+                break
+            time.sleep(_LOOK_EVERY_S)
+        return left
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            pass  # the listing's own descriptor
+    return found

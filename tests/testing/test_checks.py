@@ -1,0 +1,456 @@
+"""checks: every rule finds a processor that breaks it, and leaves good ones alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from asyncrev import Reverse
+from asyncrev.errors import ProcessorError, SettingsError
+from asyncrev.testing.checks import check_framing, check_processor
+from asyncrev.testing.strategies import wire_frame
+from tests import frames
+
+FRAMINGS = ["line", "len32", "len64"]
+
+
+class Plain:
+    """What most processors here are but for one method: an echo."""
+
+    def process(self, chunk: memoryview) -> Any:
+        """Answer with the chunk."""
+        return bytes(chunk)
+
+    def eof(self) -> Any:
+        """Answer nothing."""
+
+
+def message(*args: Any, **settings: Any) -> str:
+    """Return what the check says of a processor that breaks a rule."""
+    with pytest.raises(AssertionError) as caught:
+        check_processor(*args, **settings)
+    return str(caught.value)
+
+
+# -- good ones ---------------------------------------------------------------------------------
+
+
+def test_function_is_checked_against_its_reference() -> None:
+    """The same function is its own reference; another one is told apart, with both answers."""
+    check_processor(bytes.upper, reference=bytes.upper, max_examples=40)
+    said = message(lambda chunk: chunk.upper(), reference=bytes.lower)
+    assert "differ from the reference" in said
+    assert "came: b'A'" in said
+    assert "should have come: b'a' (as the reference)" in said
+
+
+def test_reverse_depends_on_cuts_and_is_right_for_each_chunk() -> None:
+    """`cut_matters` is what its raw chunks need; then the reference is asked for each."""
+    check_processor(Reverse, cut_matters=True, reference=lambda chunk: chunk[::-1], max_examples=40)
+    said = message(Reverse)
+    assert "depend on the cuts" in said
+    assert said.endswith(r"chunks: [b'\x00', b'\x01']")  # the smallest that there is
+    assert "reference" in message(Reverse, cut_matters=True, reference=bytes)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("kind", [k for k in frames.PROCESSORS if k != "moody"])
+def test_processors_of_frames_are_good(kind: str, framing: str) -> None:
+    """Those of this suite: in place, cutting, longer, silent, with hooks, raising."""
+    check_processor(frames.PROCESSORS[kind], framing=framing, raises=ValueError, max_examples=10)
+
+
+def test_reference_knows_the_last_word_and_what_is_raised() -> None:
+    """Of all input; with frames it reads frames."""
+
+    class Strict(Plain):
+        def process(self, chunk: memoryview) -> Any:
+            if b"!" in bytes(chunk):
+                raise ValueError("no")
+            return bytes(chunk)
+
+        def eof(self) -> bytes:
+            return b"end"
+
+    def reference(data: bytes) -> bytes:
+        if b"!" in data:
+            raise ValueError("by the reference")
+        return data + b"end"
+
+    text = st.text("a!").map(str.encode)
+    check_processor(Strict, data=text, reference=reference, raises=ValueError, max_examples=60)
+    said = message(Strict, data=text, reference=lambda data: data + b"end", raises=ValueError)
+    assert "ValueError('no')" in said
+
+
+def test_processor_that_holds_a_chunk_but_never_looks_is_good() -> None:
+    """A local variable that lives on does no harm."""
+
+    class Holding(Plain):
+        def process(self, chunk: memoryview) -> Any:
+            self.chunk = chunk
+            return chunk
+
+    check_processor(Holding, max_examples=30)
+
+
+# -- bad ones ----------------------------------------------------------------------------------
+
+
+class Keeping(Plain):
+    """Answers with the chunk before."""
+
+    def __init__(self) -> None:
+        self.before: Any = b""
+
+    def process(self, chunk: memoryview) -> Any:
+        """Keep the chunk, which is not its own."""
+        before, self.before = bytes(self.before), chunk
+        return before
+
+
+class Counting(Plain):
+    """Counts for all instances together."""
+
+    count = 0
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Answer with the count."""
+        Counting.count += len(chunk)
+        return b"%d" % Counting.count
+
+
+class SharingInTurn(Plain):
+    """Shares a buffer that is empty again at the end of each connection."""
+
+    buffer = bytearray()
+
+    def process(self, chunk: memoryview) -> None:
+        """Collect."""
+        SharingInTurn.buffer += chunk
+
+    def eof(self) -> bytes:
+        """Answer with what was collected."""
+        collected = bytes(SharingInTurn.buffer)
+        SharingInTurn.buffer.clear()
+        return collected
+
+
+class Overwriting(Plain):
+    """Writes in front of its chunk."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Do it."""
+        chunk.obj[3] = 1  # type: ignore[index]
+        return bytes(chunk)
+
+
+class Overreaching(Plain):
+    """Reads behind its chunk."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Do it."""
+        return bytes(chunk.obj[-1:]) * len(chunk)  # type: ignore[index]
+
+
+class Text(Plain):
+    """Answers with what are no bytes."""
+
+    def process(self, chunk: memoryview) -> str:
+        """Do it."""
+        return "text"
+
+
+class Strided(Plain):
+    """Answers with a view that has gaps."""
+
+    def process(self, chunk: memoryview) -> memoryview:
+        """Do it."""
+        return chunk[::-1]
+
+
+class TextAtEnd(Plain):
+    """Answers the end of input with what are no bytes."""
+
+    def eof(self) -> int:
+        """Do it."""
+        return 1
+
+
+class CloseNeedsChunk(Plain):
+    """Cannot be closed before its first chunk."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Get ready for the close."""
+        self.ready = True
+        return bytes(chunk)
+
+    def close(self) -> None:
+        """Look."""
+        assert self.ready
+
+
+class CloseNeedsEof(Plain):
+    """Cannot be closed before the end of input, if there was any."""
+
+    open = False
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Open."""
+        self.open = True
+        return bytes(chunk)
+
+    def eof(self) -> None:
+        """Shut."""
+        self.open = False
+
+    def close(self) -> None:
+        """Look."""
+        assert not self.open
+
+
+class FalselyInline(Plain):
+    """Numbers its bytes from the first chunk on."""
+
+    may_run_inline = True
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Add the number to each byte."""
+        numbered = bytes((byte + self.count + i) % 256 for i, byte in enumerate(chunk))
+        self.count += len(chunk)
+        return numbered
+
+
+class FalselyInlineAtEnd(Plain):
+    """Tells at the end how much came."""
+
+    may_run_inline = True
+    count = 0
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Count."""
+        self.count += len(chunk)
+        return bytes(chunk)
+
+    def eof(self) -> bytes:
+        """Tell."""
+        return b"%d" % self.count
+
+
+class Raising(Plain):
+    """Raises."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Do it."""
+        raise ZeroDivisionError("none by none")
+
+
+BAD = [
+    (Keeping, "keeps a chunk"),
+    (Counting, "instances share state"),
+    (SharingInTurn, "instances share state"),
+    (Overwriting, "wrote outside of its chunk"),
+    (Overreaching, "reaches outside"),
+    (Text, r"process\(\) returned str; it must return bytes"),
+    (Strided, "not contiguous"),
+    (TextAtEnd, r"eof\(\) returned int"),
+    (CloseNeedsChunk, r"close\(\) of a processor just made raised AttributeError"),
+    (CloseNeedsEof, r"close\(\) raised AssertionError"),
+    (FalselyInline, "answer depends on earlier chunks"),
+    (FalselyInlineAtEnd, r"eof\(\) depends on earlier chunks"),
+    (Raising, "raised ZeroDivisionError.*name in `raises`"),
+]
+
+
+@pytest.mark.parametrize(("bad", "says"), BAD, ids=lambda v: getattr(v, "__name__", ""))
+def test_rule_finds_the_processor_that_breaks_it(bad: type, says: str) -> None:
+    """Named, with input that is as small as it gets."""
+    with pytest.raises(AssertionError, match=says) as caught:
+        check_processor(bad)
+    text = str(caught.value)
+    assert len(text) < 600
+    assert "chunks: " in text or bad is CloseNeedsChunk
+    if bad is Raising:
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_processor_that_raises_only_for_some_cuts_is_found() -> None:
+    """An exclamation mark at the end of a chunk: no mistake of the bytes, but of the cut."""
+
+    class RaisingAtCut(Plain):
+        def process(self, chunk: memoryview) -> bytes:
+            if chunk[-1:] == b"!" and len(chunk) == 2:
+                raise ValueError("cut")
+            return bytes(chunk)
+
+    said = message(RaisingAtCut, data=st.text("a!").map(str.encode), raises=ValueError)
+    assert "depend on the cuts" in said
+    assert "ValueError('cut')" in said
+
+
+def test_processor_that_depends_on_chance_is_found() -> None:
+    """Even if it is not reproduced when Hypothesis tries again."""
+    answers = iter([b"a"] * 9 + [b"b"] + [b"a"] * 100_000)
+
+    class Chance(Plain):
+        def process(self, chunk: memoryview) -> bytes:
+            return next(answers)
+
+    said = message(Chance, data=st.just(b"x"), cut_matters=True)
+    assert "does not happen every time" in said
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_hook_that_answers_otherwise_than_process_is_found(framing: str) -> None:
+    """`process_lines` drops a byte of the line end, `process_prefixed` a whole frame."""
+
+    class Hooked(Plain):
+        def process_lines(self, lines: memoryview) -> bytes:
+            return bytes(lines).replace(b"\r\n", b"\n")
+
+        def process_prefixed(self, data: memoryview, runs: Any, prefix_bytes: int) -> Any:
+            return data[: runs[0].start_off + runs[0].payload_bytes]
+
+    said = message(Hooked, framing=framing)
+    assert f"{'process_lines' if framing == 'line' else 'process_prefixed'}() answers" in said
+    assert "(as by process())" in said
+
+
+def test_large_input_is_tried() -> None:
+    """Nothing of Reverse's fast ways would be seen otherwise; the message stays short."""
+
+    class WrongWhenLarge(Plain):
+        def process(self, chunk: memoryview) -> bytes:
+            return bytes(chunk) if len(chunk) <= 4096 else b"?" * len(chunk)
+
+    said = message(WrongWhenLarge, reference=bytes)
+    assert len(said) < 1500
+    assert "bytes)" in said
+
+
+def test_what_is_no_processor_is_refused() -> None:
+    """As by a server."""
+    with pytest.raises(SettingsError, match="not callable"):
+        check_processor(3)
+    with pytest.raises(SettingsError, match="framing"):
+        check_processor(Plain, framing="lines")
+    with pytest.raises(ProcessorError, match="process"):
+        check_processor(lambda: 3)
+
+
+# -- codecs ------------------------------------------------------------------------------------
+
+
+class LineDecoder:
+    """A decoder of lines that is right."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return whole lines."""
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        return [line.removesuffix(b"\r") for line in lines]
+
+
+class PrefixDecoder:
+    """A decoder of frames with a length of 4 bytes that is right."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return whole frames."""
+        self.rest += data
+        found = []
+        while len(self.rest) >= 4:
+            end_off = 4 + int.from_bytes(self.rest[:4], "big")
+            if len(self.rest) < end_off:
+                break
+            found.append(self.rest[4:end_off])
+            self.rest = self.rest[end_off:]
+        return found
+
+
+class Forgetful:
+    """A decoder that takes every receive for whole lines."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return lines, whole or not."""
+        return data.splitlines()
+
+
+class Failing:
+    """A decoder that cannot take one byte alone."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Raise."""
+        raise IndexError(len(data))
+
+
+def line(payload: bytes) -> bytes:
+    """Encode a line."""
+    return payload + b"\r\n"
+
+
+def ascii_line(payload: bytes) -> bytes:
+    """Encode a line, if it is ASCII."""
+    return line(payload.decode("ascii").encode())
+
+
+def test_codecs_that_agree_with_the_framing_are_good() -> None:
+    """Lines with either end, and frames with a length."""
+    check_framing("line", encode=line, decode=LineDecoder, max_examples=60)
+    check_framing("line", encode=lambda payload: payload + b"\n", decode=LineDecoder)
+    check_framing("len32", encode=lambda p: len(p).to_bytes(4, "big") + p, decode=PrefixDecoder)
+
+
+@pytest.mark.parametrize(
+    ("encode", "decode", "says"),
+    [
+        (lambda payload: payload, LineDecoder, r"encode\(\) made is not what line framing reads"),
+        (lambda payload: line(payload.strip()), LineDecoder, "should have come"),
+        (ascii_line, LineDecoder, r"encode\(.*raised UnicodeDecode"),
+        (lambda payload: 3, LineDecoder, r"encode\(.*raised TypeError"),
+        (line, Forgetful, "decoder does not read replies of line framing"),
+        (line, Failing, r"feed\(.*raised IndexError"),
+        (line, lambda: 1 // 0, r"decode\(\) raised ZeroDivisionError"),
+    ],
+    ids=[
+        "no-end",
+        "strips",
+        "encode-raises",
+        "no-bytes",
+        "forgets",
+        "feed-raises",
+        "decode-raises",
+    ],
+)
+def test_codec_that_disagrees_is_found(
+    encode: Callable[[bytes], Any], decode: Callable[[], Any], says: str
+) -> None:
+    """What it made of which payload, in which pieces."""
+    with pytest.raises(AssertionError, match=says):
+        check_framing("line", encode=encode, decode=decode)
+
+
+def test_codec_is_asked_for_the_payloads_that_are_given() -> None:
+    """A codec for short payloads is checked with such."""
+
+    def encode(payload: bytes) -> bytes:
+        assert len(payload) == 1
+        return wire_frame("len32", payload)
+
+    check_framing(
+        "len32",
+        encode=encode,
+        decode=PrefixDecoder,
+        payloads=st.binary(min_size=1, max_size=1),
+        max_examples=30,
+    )
+    with pytest.raises(SettingsError, match="raw"):
+        check_framing("raw", encode=bytes, decode=LineDecoder)
