@@ -3,6 +3,12 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# What is installed for the tests; "test" is the least, for interpreters that lack wheels.
+EXTRA ?= dev
+# How many processes `test` runs in.
+JOBS ?= 2
+# How long `soak` loads the servers.
+MINUTES ?= 10
 # More arguments: to the server for `serve`, to pytest for `test` and `stress`, to the runner of
 # the benchmarks for `bench` and `bench-full`.
 ARGS ?=
@@ -11,19 +17,25 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.stamp-base
 DEV := $(VENV)/.stamp-dev
 BENCH := $(VENV)/.stamp-bench
+DOCS := $(VENV)/.stamp-docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress style types conformance prove bench bench-full bench-newest clean
+.PHONY: help serve test stress soak matrix style types conformance prove mutants mutmut docs bench bench-full bench-newest clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve        run the server on 127.0.0.1:9090 (more options: ARGS='...')"
 	@echo "make test         the fast tests (more pytest options: ARGS='...')"
 	@echo "make stress       the slow tests and the stress tests"
+	@echo "make soak         servers under a mixed load for MINUTES, now $(MINUTES) (ARGS='--help')"
+	@echo "make matrix       the protocol's tests over all loops and links (more options: ARGS='...')"
 	@echo "make style        ruff: lint and formatting"
 	@echo "make types        mypy"
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
 	@echo "make prove        the models of docs/models, all interleavings (needs spin and gcc)"
+	@echo "make mutants      seeded bugs, each of which the tests must find (ARGS='--only TEXT')"
+	@echo "make mutmut       mutation testing of ring, bridge and framing, half an hour (docs/proof.md)"
+	@echo "make docs         these pages as a site, build/docs/index.html; warnings are errors"
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
 	@echo "make bench-full   all of them, for half an hour; renews docs/performance.md and its plots"
 	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, six minutes"
@@ -35,11 +47,26 @@ serve: $(BASE)
 	@exec $(BIN)/asyncrev serve --host 127.0.0.1 --port 9090 $(ARGS)
 
 test: $(DEV)
-	@exec $(BIN)/python -m pytest -m "not slow and not stress" $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" $(ARGS)
 
 # The long tests bring their own limits; this is only a net under them.
 stress: $(DEV)
 	@exec $(BIN)/python -m pytest -m "slow or stress" --timeout 900 -o faulthandler_timeout=890 $(ARGS)
+
+# Tests that say nothing new over a link, or that it has nothing for, are skipped there.
+ALL_LOOPS := epoll,asyncio,uvloop,aiofastnet,aiofastnet-uvloop
+TCP_LOOPS ?= $(ALL_LOOPS)
+matrix: $(DEV)
+	@run() { \
+		echo "over $$1, on $$2"; \
+		ASYNCREV_TEST_LINK=$$1 ASYNCREV_TEST_LOOPS=$$2 $(BIN)/python -m pytest tests/protocol \
+			-rfE -m "not slow and not stress" $(ARGS); \
+	}; \
+	run tcp $(TCP_LOOPS) && run unix $(ALL_LOOPS) && run tls $(ALL_LOOPS)
+
+# Fails if a byte was wrong, or if memory, descriptors or threads grew.
+soak: $(DEV)
+	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 style: $(DEV)
 	$(BIN)/ruff check .
@@ -53,6 +80,22 @@ conformance: $(BASE)
 
 prove: $(BASE)
 	@exec $(BIN)/python docs/models/prove.py
+
+mutants: $(DEV)
+	@exec $(BIN)/python -m tests.mutants.run $(ARGS)
+
+# In a copy, because it writes beside what it mutates. What hangs is killed, so deadlines are short.
+mutmut: $(DEV)
+	@$(PIP) install --editable '.[mutation]'
+	rm -rf build/mutmut && mkdir -p build/mutmut
+	cp -r asyncrev tests docs examples pyproject.toml Makefile README.md LICENSE build/mutmut
+	cd build/mutmut && ASYNCREV_TEST_SCALE=0.3 $(abspath $(BIN))/mutmut run --max-children 1 $(ARGS)
+	cd build/mutmut && $(abspath $(BIN))/mutmut results
+
+# Read anew every time (-E), because a page that is not read again does not repeat its warnings.
+docs: $(DOCS)
+	@$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html $(ARGS) docs build/docs
+	@echo "build/docs/index.html"
 
 # Both exit with an error if a reply was wrong or a server failed.
 bench: $(BENCH)
@@ -77,7 +120,7 @@ bench-newest: $(BENCH)
 clean:
 	rm -rf .venv .venvs build dist htmlcov .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find asyncrev benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find asyncrev benchmarks docs examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Only when the environment is missing or its interpreter is gone.
 $(BIN)/python:
@@ -97,10 +140,15 @@ $(BASE): pyproject.toml | $(BIN)/python
 
 $(DEV): pyproject.toml | $(BIN)/python
 	@echo "installing asyncrev and its development tools into $(VENV)"
-	@$(PIP) install --editable '.[dev]'
+	@$(PIP) install --editable '.[$(EXTRA)]'
 	@touch $(BASE) $@
 
 $(BENCH): pyproject.toml | $(BIN)/python
 	@echo "installing asyncrev and what its benchmarks compare it with into $(VENV)"
 	@$(PIP) install --editable '.[bench]'
+	@touch $(BASE) $@
+
+$(DOCS): pyproject.toml | $(BIN)/python
+	@echo "installing asyncrev and what makes a site of its pages into $(VENV)"
+	@$(PIP) install --editable '.[docs]'
 	@touch $(BASE) $@

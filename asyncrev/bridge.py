@@ -84,6 +84,7 @@ class Bridge:
         """
         loop = asyncio.get_running_loop()
         if self._loop is not None:
+            self._check_loop()
             raise LocalError("this bridge was started before; make another one")
         self._loop = loop
         try:
@@ -111,8 +112,13 @@ class Bridge:
         return self._error
 
     async def wait_ended(self) -> None:
-        """Wait until the worker has ended and its last answers were given out."""
+        """Wait until the worker has ended and its last answers were given out.
+
+        Raises:
+            LocalError: this is another loop than the bridge's.
+        """
         if self._ended is not None:
+            self._check_loop()
             await asyncio.shield(self._ended)
 
     async def close(self, timeout_s: float = 5.0) -> None:
@@ -121,10 +127,12 @@ class Bridge:
         Lanes still open are told BridgeStopped. Thread: loop.
 
         Raises:
+            LocalError: this is another loop than the bridge's; `stop` works from anywhere.
             WorkerHung: a processor did not return in `timeout_s`; its thread lives on.
         """
         if self._ended is None:
             return
+        self._check_loop()
         self._face.close()
         try:
             async with asyncio.timeout(timeout_s):
@@ -178,12 +186,14 @@ class Bridge:
 
         Raises:
             BridgeStopped: the bridge does not run.
+            LocalError: this is another loop than the bridge's.
             SettingsError: its pool has no room for frames of `max_frame_bytes`.
         """
         if self._loop is None or self._ring.input_closed or self._running_ended():
             raise BridgeStopped(
                 "the bridge was never started" if self._loop is None else "the bridge is stopped"
             )
+        self._check_loop()
         if max_frame_bytes is None:
             max_frame_bytes = self.limits.max_frame_bytes
         elif framing is not None:
@@ -215,12 +225,12 @@ class Bridge:
             LocalError: this is another loop than the bridge's.
             SettingsError: `processor` cannot be used as one.
             WorkerDied: asyncrev's worker failed.
-            whatever the processor raises; SystemExit and the like come as ProcessorError.
+            Exception: whatever the processor raises; SystemExit and the like come as
+                ProcessorError.
         """
         factory = as_factory(processor)
         view = byte_view(data)
-        if asyncio.get_running_loop() is not self._loop and self._loop is not None:
-            raise LocalError("submit on another loop than the one that the bridge was started on")
+        self._check_loop()
         submission = Submission()
         lane = self.open(submission, factory, views_allowed=True)
         try:
@@ -316,6 +326,25 @@ class Bridge:
         )
 
     # -- ends ------------------------------------------------------------------------------
+
+    def _check_loop(self) -> None:
+        """Refuse a use on another loop, which would never be answered there.
+
+        A worker whose own loop was closed has nobody to answer to, so it is ended.
+        """
+        if self._running_ended() or self._loop in (None, asyncio.get_running_loop()):
+            return
+        assert self._loop is not None
+        if self._loop.is_closed():
+            self._face.close()
+            raise LocalError(
+                "the loop of this bridge was closed; make a bridge on each loop, and close it "
+                "there: async with Bridge()"
+            )
+        raise LocalError(
+            "this bridge was started on another loop, which is still open; make one on each "
+            "loop, and end one from elsewhere with stop()"
+        )
 
     def _running_ended(self) -> bool:
         return self._ended is not None and self._ended.done()

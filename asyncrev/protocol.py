@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from asyncrev.bridge import Bridge
@@ -39,13 +40,23 @@ _INPUT_ENDED = 4
 _TLS_HELD_BYTES = 512 * 1024
 _TLS_QUIET_TURNS = 3  # it hands the next part on one turn after a resume or a full buffer
 
+# aiofastnet 1.2.0: after a pause its TLS transport looks at its socket only, so what it had read
+# before stays with it until more comes, and is lost if the end comes instead. This method, which
+# it calls itself after a handshake, hands on what it has.
+_TLS_HAND_ON = "_retry_ssl_read"
+
 
 class BridgeProtocol(asyncio.BufferedProtocol):
     """One connection on a bridge: its input is processed in order, the replies go back.
 
-    Works on asyncio's, uvloop's and our loop, over TCP, UNIX sockets and TLS, as server or as
-    client. Use one instance a connection:
+    Works on asyncio's, uvloop's, aiofastnet's and our loop, over TCP, UNIX sockets and TLS, as
+    server or as client. Use one instance a connection:
     `loop.create_server(lambda: BridgeProtocol(bridge), host, port)`. All methods: loop's thread.
+
+    Attributes:
+        received_bytes: what was received so far.
+        replied_bytes: what was given to the transport so far.
+        cut_reason: why this side ended the connection, as in `ServerStatistics.cut`; or None.
     """
 
     def __init__(
@@ -79,6 +90,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
         self._state = LinkState.NEW
         self._transport: Any = None
+        self._hand_on_held: Callable[[], None] | None = None
         self._lane: Lane | None = None
         self._pauses = 0
         self._peer_ended = False
@@ -109,6 +121,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open a lane; a bridge that does not run closes the connection, with a log line."""
         self._transport = transport
+        self._hand_on_held = getattr(transport, _TLS_HAND_ON, None)
         self._move(LinkEvent.MADE)
         limits = self._limits
         self._transport.set_write_buffer_limits(
@@ -127,8 +140,15 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the transport may receive into. Valid until `buffer_updated`."""
-        assert self._lane is not None
+        """Return where the transport may receive into. Valid until `buffer_updated`.
+
+        Raises:
+            LocalError: `connection_made` was not called.
+        """
+        if self._lane is None:
+            raise LocalError(
+                "input before connection_made; after loop.start_tls call it with the new transport"
+            )
         return self._admission.claim(self._lane)
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -348,6 +368,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             # `get_write_buffer_size`: it gives up its protocol (asyncio.sslproto, 3.11 to 3.13).
             return
         if self._peer_ended or not transport.can_write_eof():
+            if self._hand_on_held is not None:
+                # aiofastnet closes TLS only once it has read the peer's answer; no input comes.
+                transport.resume_reading()
             transport.close()
             return
         transport.write_eof()
@@ -363,5 +386,16 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     def _resume(self, reason: int) -> None:
         was, self._pauses = self._pauses, self._pauses & ~reason
-        if was and not self._pauses:
+        if not was or self._pauses:
+            return
+        if self._hand_on_held is None:
             self._transport.resume_reading()
+        else:
+            # Not from here, because input would come while the bridge is giving credit.
+            asyncio.get_running_loop().call_soon(self._resume_with_held)
+
+    def _resume_with_held(self) -> None:
+        if not (self._pauses or self._transport.is_closing()):
+            assert self._hand_on_held is not None
+            self._transport.resume_reading()
+            self._hand_on_held()  # before its next look at the socket, which may show an end

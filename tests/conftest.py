@@ -1,25 +1,29 @@
 """Every test leaves the process as it found it; async tests name the loops that they run on.
 
 `@pytest.mark.asyncio` runs a test on every loop; `@pytest.mark.asyncio(loop_factories=["epoll"])`
-on the named ones only.
+on the named ones only. ASYNCREV_TEST_LOOPS names other loops than the usual three (`make matrix`);
+then tests that name their loops run if theirs are among them.
 """
 
 import asyncio
-import asyncio.runners
 import gc
 import os
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
-import trustme
 
 from asyncrev import EpollEventLoop
-from tests.support import wait_until
+from asyncrev.testing.leaks import LeakCheck
+from tests.protocol.links import tls_contexts
+from tests.support import DEADLINE_S
 
+try:
+    import aiofastnet
+except ImportError:
+    aiofastnet = None
 try:
     import uvloop
 except ImportError:  # it has no wheel for this interpreter
@@ -36,33 +40,49 @@ hypothesis.settings.load_profile("asyncrev")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-_unhandled: list[dict[str, Any]] = []
-_left_tasks: list[str] = []
+LEAKS = LeakCheck(deadline_s=DEADLINE_S, freeze=True)
+_recording = LEAKS.recording  # of factories of loops
 
 
-def _recording(factory: LoopFactory) -> LoopFactory:
-    """Return a factory of loops whose unhandled exceptions are kept for `nothing_is_left`."""
-
-    def make() -> asyncio.AbstractEventLoop:
-        loop = factory()
-        loop.set_exception_handler(lambda _, context: _unhandled.append(context))
-        return loop
-
-    return make
-
-
-LOOPS: dict[str, LoopFactory] = {
+_all_loops: dict[str, LoopFactory] = {
     "epoll": _recording(EpollEventLoop),
     "asyncio": _recording(asyncio.SelectorEventLoop),
 }
 if uvloop is not None:
     uvloop.new_event_loop().close()  # libuv keeps a signal pipe from its first loop on, for good
-    LOOPS["uvloop"] = _recording(uvloop.new_event_loop)
+    _all_loops["uvloop"] = _recording(uvloop.new_event_loop)
+if aiofastnet is not None:
+    _on_asyncio = aiofastnet.loop_factory(asyncio.SelectorEventLoop)
+    _all_loops["aiofastnet"] = _recording(_on_asyncio)
+    if uvloop is not None:
+        _on_uvloop = aiofastnet.loop_factory(uvloop.new_event_loop)
+        _all_loops["aiofastnet-uvloop"] = _recording(_on_uvloop)
+
+_asked_for = os.environ.get("ASYNCREV_TEST_LOOPS")
+LOOPS: dict[str, LoopFactory] = (
+    {name: _all_loops[name] for name in _asked_for.split(",")}
+    if _asked_for
+    else {name: make for name, make in _all_loops.items() if "aiofastnet" not in name}
+)
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, LoopFactory]:
     """Tell pytest-asyncio which loops there are."""
-    return LOOPS
+    return _all_loops if _loops_named_by(item) else LOOPS
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that name their loops when none of these was asked for."""
+    left_out = [item for item in items if not LOOPS.keys() & (_loops_named_by(item) or LOOPS)]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _loops_named_by(item: Any) -> list[str]:
+    mark = item.get_closest_marker("asyncio")
+    named: list[str] = (mark.kwargs.get("loop_factories") if mark is not None else None) or []
+    return named
 
 
 def pytest_collection_finish() -> None:
@@ -74,52 +94,17 @@ def pytest_collection_finish() -> None:
 @pytest.fixture
 def loop_errors() -> list[dict[str, Any]]:
     """The contexts that loops' exception handlers got; a test that expects some clears them."""
-    return _unhandled
+    return LEAKS.unhandled
 
 
 @pytest.fixture(scope="session")
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """TLS for a server, and for a client that trusts it."""
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
-
-
-def _descriptors() -> dict[int, str]:
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            pass  # the listing's own descriptor
-    return found
+    return tls_contexts()
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_is_left() -> Iterator[LeakCheck]:
     """Fail on unhandled loop exceptions, and on tasks, threads and descriptors left behind."""
-    cancel_all = asyncio.runners._cancel_all_tasks
-
-    def note_and_cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-        _left_tasks.extend(repr(task) for task in asyncio.all_tasks(loop))
-        cancel_all(loop)
-
-    monkeypatch.setattr(asyncio.runners, "_cancel_all_tasks", note_and_cancel_all)
-    _unhandled.clear()
-    _left_tasks.clear()
-    gc.collect()
-    threads = set(threading.enumerate())
-    descriptors = _descriptors()
-
-    yield
-
-    assert not _unhandled, f"unhandled loop exceptions: {_unhandled}"
-    assert not _left_tasks, f"tasks left: {_left_tasks}"
-    wait_until(lambda: set(threading.enumerate()) <= threads, "its threads have ended")
-    gc.collect()  # after the threads, whose last frames keep things alive
-    gc.freeze()  # what is left now belongs to the session, and need not be looked through again
-    left = {fd: what for fd, what in _descriptors().items() if descriptors.get(fd) != what}
-    assert not left, f"descriptors left: {left}"
+    with LEAKS:
+        yield LEAKS

@@ -1,18 +1,45 @@
-"""What the protocol's tests share: servers of BridgeProtocol, blocking clients in threads."""
+"""What the protocol's tests share: servers of BridgeProtocol, blocking clients in threads.
+
+All of it goes over TCP, or over what ASYNCREV_TEST_LINK says: `tcp`, `unix` or `tls`, see
+`make matrix`. A UNIX link has abstract names, which the kernel gives and takes back. A TLS client
+is a plain socket whose other end a thread takes through TLS to the server, so tests may use it
+like any other, on the loop's thread too.
+"""
 
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import os
 import socket
+import ssl
 import struct
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
+
+import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Limits, Server
 from tests.support import DEADLINE_S, until
+
+LINKS = ("tcp", "unix", "tls")
+LINK = os.environ.get("ASYNCREV_TEST_LINK", "tcp")
+if LINK not in LINKS:
+    raise ValueError(f"ASYNCREV_TEST_LINK is {LINK!r}; it must be one of {', '.join(LINKS)}")
+
+# For tests over plain links, and for tests over all of them; a matrix run has the one link only.
+both_families = pytest.mark.parametrize("link", LINKS[:2] if LINK == "tcp" else [LINK])
+every_link = pytest.mark.parametrize("link", LINKS if LINK == "tcp" else [LINK])
+
+# What a link must have for a test.
+half_closes = pytest.mark.skipif(LINK == "tls", reason="half-close: TLS has none here")
+resets = pytest.mark.skipif(LINK != "tcp", reason="resets: only TCP has them")
+tcp_only = pytest.mark.skipif(LINK != "tcp", reason="the test brings a link of its own")
+kernel_tells = pytest.mark.skipif(
+    LINK == "tls", reason="what has arrived: a TLS client sends by a thread, and TLS holds input"
+)
 
 SMALL = Limits(slots=16, slot_bytes=1024, in_flight_bytes=4096, high_water_bytes=4096)
 
@@ -39,20 +66,113 @@ def gated_swapcase() -> tuple[threading.Event, type[Swapcase]]:
     return gate, Gated
 
 
-def connect_to(address: Any, buffer_bytes: int | None = None) -> socket.socket:
+_one_authority = threading.Lock()
+
+
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return TLS for a server, and for a client that trusts it. Thread: any."""
+    with _one_authority:
+        return _tls_contexts()
+
+
+def skip_without(link: str) -> None:
+    """Skip the test if `link` is "tls" and there are no certificates; call it before anything."""
+    if link == "tls":
+        tls_contexts()
+
+
+@functools.cache
+def _tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    trustme = pytest.importorskip("trustme")  # needs cryptography, not built for every interpreter
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+def listening(
+    link: str = LINK, buffer_bytes: int | None = None, *, path: str = ""
+) -> socket.socket:
+    """Return a listening socket; `buffer_bytes` each way for those that it accepts.
+
+    `path`: of a UNIX socket, by default an abstract name.
+    """
+    sock = socket.socket(socket.AF_UNIX if link == "unix" else socket.AF_INET)
+    if buffer_bytes is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+    sock.bind(path if link == "unix" else ("127.0.0.1", 0))
+    sock.listen(512)
+    sock.setblocking(False)
+    return sock
+
+
+def connect_to(address: Any, buffer_bytes: int | None = None, *, link: str = LINK) -> socket.socket:
     """Return a blocking client with a deadline, connected; `buffer_bytes` each way."""
-    client = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    is_unix = isinstance(address, (str, bytes))
+    client = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET)
     client.settimeout(DEADLINE_S)
     if buffer_bytes is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+    if is_unix:
+        client.bind("")  # a name of its own, by which a server may find it
     client.connect(address)
-    return client
+    return _through_tls(client) if link == "tls" else client
+
+
+def _through_tls(far: socket.socket) -> socket.socket:
+    """Return a plain socket; a thread takes what goes through it to `far` and back, over TLS."""
+    near, its_end = socket.socketpair()
+    near.settimeout(DEADLINE_S)
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+
+    async def both_ways() -> None:
+        plain = await asyncio.open_connection(sock=its_end)
+        try:
+            tls = await asyncio.open_connection(
+                sock=far, ssl=tls_contexts()[1], server_hostname="localhost"
+            )
+        except OSError:  # the server has gone
+            plain[1].close()
+            return
+        pumps = [
+            asyncio.ensure_future(pump(plain[0], tls[1])),
+            asyncio.ensure_future(pump(tls[0], plain[1])),
+        ]
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for _, writer in (plain, tls):
+            writer.close()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.gather(*pumps)
+                await tls[1].wait_closed()
+                await plain[1].wait_closed()
+
+    threading.Thread(target=asyncio.run, args=(both_ways(),)).start()
+    return near
 
 
 def connect(server: Server, buffer_bytes: int | None = None) -> socket.socket:
     """Return a client of the server's first address; see `connect_to`."""
     return connect_to(server.addresses[0], buffer_bytes)
+
+
+async def serve(
+    processor: Any, *, buffer_bytes: int | None = None, link: str = LINK, **settings: Any
+) -> Server:
+    """Return a server that listens on a link of its own."""
+    if link == "tls":
+        settings["ssl"] = tls_contexts()[0]
+    sock = listening(link, buffer_bytes)
+    return await asyncrev.serve(sock=sock, processor=processor, **settings)
 
 
 @dataclasses.dataclass
@@ -62,10 +182,11 @@ class Served:
     address: Any
     bridge: Bridge
     links: list[BridgeProtocol]
+    link: str
 
     def connect(self, buffer_bytes: int | None = None) -> socket.socket:
         """Return a client; see `connect_to`."""
-        return connect_to(self.address, buffer_bytes)
+        return connect_to(self.address, buffer_bytes, link=self.link)
 
 
 @contextlib.asynccontextmanager
@@ -73,41 +194,53 @@ async def served(
     processor: Any = Swapcase,
     limits: Limits = SMALL,
     *,
-    unix: bool = False,
+    link: str = LINK,
+    framing: str = "raw",
     buffer_bytes: int | None = None,
+    bridge: Bridge | None = None,
     **create: Any,
 ) -> AsyncIterator[Served]:
-    """Serve `processor` on the running loop; wait at the end until all connections have gone."""
+    """Serve `processor` on the running loop; wait at the end until all connections have gone.
+
+    `bridge`: one that runs, instead of one of its own.
+    """
     loop = asyncio.get_running_loop()
     links: list[BridgeProtocol] = []
 
-    def link() -> BridgeProtocol:
-        links.append(BridgeProtocol(bridge, processor))
+    def make() -> BridgeProtocol:
+        links.append(BridgeProtocol(running, processor, framing=framing))
         return links[-1]
 
-    with tempfile.TemporaryDirectory() as folder:
-        listening = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
-        if buffer_bytes is not None:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
-        listening.bind(os.path.join(folder, "socket") if unix else ("127.0.0.1", 0))
-        listening.setblocking(False)
-        address = listening.getsockname()
-        async with Bridge(limits) as bridge:
-            create_server = loop.create_unix_server if unix else loop.create_server
-            server = await create_server(link, sock=listening, backlog=512, **create)
-            try:
-                yield Served(address, bridge, links)
-            finally:
-                server.close()
-                for made in links:
-                    if made._transport is not None:
-                        made._transport.abort()
-                await until(
-                    lambda: all(made.state.value in ("lost", "new") for made in links),
-                    "all connections are lost",
-                )
-                await server.wait_closed()
+    if link == "tls":
+        create["ssl"] = tls_contexts()[0]
+    async with contextlib.AsyncExitStack() as stack:
+        running = bridge or await stack.enter_async_context(Bridge(limits))
+        sock = listening(link, buffer_bytes)
+        address = sock.getsockname()
+        create_server = loop.create_unix_server if link == "unix" else loop.create_server
+        server = await create_server(make, sock=sock, backlog=512, **create)
+        try:
+            yield Served(address, running, links, link)
+        finally:
+            server.close()
+            for made in links:
+                if made._transport is not None:
+                    made._transport.abort()
+            await until(
+                lambda: all(made.state.value in ("lost", "new") for made in links),
+                "all connections are lost",
+            )
+            await server.wait_closed()
+
+
+def feed(link: BridgeProtocol, data: bytes) -> None:
+    """Give `link` input that another protocol got from its transport before."""
+    while data:
+        room = link.get_buffer(-1)
+        nbytes = min(len(room), len(data))
+        room[:nbytes] = data[:nbytes]
+        link.buffer_updated(nbytes)
+        data = data[nbytes:]
 
 
 async def in_thread(function: Callable[..., Any], *args: Any) -> Any:

@@ -10,7 +10,18 @@ import pytest
 
 from asyncrev import Limits
 from asyncrev.states import LinkState
-from tests.protocol.links import SMALL, gated_swapcase, in_thread, letters, reset, served
+from tests.protocol.links import (
+    SMALL,
+    both_families,
+    gated_swapcase,
+    half_closes,
+    in_thread,
+    kernel_tells,
+    letters,
+    reset,
+    resets,
+    served,
+)
 from tests.support import receive_all, receive_exactly, until
 
 on_all = pytest.mark.asyncio
@@ -18,8 +29,9 @@ BUFFER_BYTES = 32 * 1024
 
 
 @on_all
-@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
-async def test_slow_reader_stops_the_reading_and_loses_no_byte(unix: bool) -> None:
+@half_closes
+@both_families
+async def test_slow_reader_stops_the_reading_and_loses_no_byte(link: str) -> None:
     """I8: what is received stays under a bound while the client goes on sending."""
     data = letters(1_000_000)
     read_on = threading.Event()
@@ -32,7 +44,7 @@ async def test_slow_reader_stops_the_reading_and_loses_no_byte(unix: bool) -> No
         assert read_on.wait(10)
         return receive_all(client)
 
-    async with served(unix=unix, buffer_bytes=BUFFER_BYTES) as server:
+    async with served(link=link, buffer_bytes=BUFFER_BYTES) as server:
         client = server.connect(BUFFER_BYTES)
         sending = asyncio.create_task(in_thread(send, client))
         receiving = asyncio.create_task(in_thread(receive, client))
@@ -77,6 +89,7 @@ async def test_quota_of_a_connection_holds_while_the_worker_is_slow() -> None:
 
 
 @on_all
+@kernel_tells
 async def test_sweep_cuts_a_peer_that_takes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """The write stall, in virtual time."""
     limits = SMALL.replace(write_stall_timeout_s=5)
@@ -115,6 +128,7 @@ async def test_sweep_cuts_a_peer_that_takes_nothing(caplog: pytest.LogCaptureFix
 
 
 @on_all
+@resets
 async def test_sweep_finds_a_peer_that_was_reset_while_reading_is_paused() -> None:
     """Only our own transport notices by itself."""
     gate, gated = gated_swapcase()
@@ -135,6 +149,7 @@ async def test_sweep_finds_a_peer_that_was_reset_while_reading_is_paused() -> No
 
 
 @on_all
+@resets
 @pytest.mark.parametrize("state", ["before any byte", "mid-data", "paused", "half-closed"])
 async def test_reset_in_every_state_is_nobodys_traceback(state: str) -> None:
     """The connection is lost, its entries are settled, and the next one is served."""
@@ -172,6 +187,7 @@ async def test_reset_in_every_state_is_nobodys_traceback(state: str) -> None:
 
 
 @on_all
+@resets
 async def test_storm_of_reused_descriptors_gives_nobody_foreign_bytes() -> None:
     """Every client has a tag of its own; half of them leave without their replies."""
     foreign: list[Any] = []

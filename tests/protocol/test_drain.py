@@ -6,18 +6,26 @@ import socket
 import pytest
 
 from asyncrev.states import LinkState
-from tests.protocol.links import SMALL, gated_swapcase, in_thread, letters, served
+from tests.protocol.links import (
+    SMALL,
+    both_families,
+    gated_swapcase,
+    half_closes,
+    in_thread,
+    kernel_tells,
+    letters,
+    served,
+)
 from tests.support import receive_all, receive_exactly, until
 
 on_all = pytest.mark.asyncio
-both_families = pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
 
 
 @on_all
 @both_families
-async def test_drain_of_an_idle_connection_ends_it(unix: bool) -> None:
+async def test_drain_of_an_idle_connection_ends_it(link: str) -> None:
     """The peer sees an end of stream; draining twice is once."""
-    async with served(unix=unix) as server:
+    async with served(link=link) as server:
         client = server.connect()
         await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "open")
         link = server.links[0]
@@ -30,11 +38,12 @@ async def test_drain_of_an_idle_connection_ends_it(unix: bool) -> None:
 
 
 @on_all
+@kernel_tells
 @both_families
-async def test_drain_answers_what_the_kernel_holds(unix: bool) -> None:
+async def test_drain_answers_what_the_kernel_holds(link: str) -> None:
     """Reading is paused by a slow worker, and most of the input was not read yet."""
     gate, gated = gated_swapcase()
-    async with served(gated, unix=unix) as server:
+    async with served(gated, link=link) as server:
         client = server.connect()
         await in_thread(client.sendall, letters(30_000))
         await until(lambda: server.links and server.links[0]._pauses, "reading has paused")
@@ -48,6 +57,7 @@ async def test_drain_answers_what_the_kernel_holds(unix: bool) -> None:
 
 
 @on_all
+@half_closes
 async def test_late_input_after_a_drain_does_not_reset_the_replies() -> None:
     """It is dropped until the peer closes."""
     async with served() as server:
@@ -68,6 +78,7 @@ async def test_late_input_after_a_drain_does_not_reset_the_replies() -> None:
 
 
 @on_all
+@half_closes
 async def test_peer_that_stays_after_a_drain_is_closed_after_the_linger_time() -> None:
     """But not before it has taken its replies."""
     limits = SMALL.replace(linger_timeout_s=0.01, high_water_bytes=1 << 20)
@@ -92,6 +103,7 @@ async def test_peer_that_stays_after_a_drain_is_closed_after_the_linger_time() -
 
 
 @on_all
+@half_closes
 async def test_drain_whose_input_the_sweep_finds_gone_ends() -> None:
     """What was counted may have been read by another way; the sweep looks again."""
     async with served() as server:

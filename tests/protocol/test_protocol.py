@@ -10,24 +10,35 @@ import pytest
 from asyncrev import Bridge, BridgeProtocol, Limits, Reverse
 from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.states import LinkState
-from tests.protocol.links import SMALL, Swapcase, in_thread, letters, served
+from tests.protocol.links import (
+    LINK,
+    SMALL,
+    Swapcase,
+    both_families,
+    half_closes,
+    in_thread,
+    letters,
+    served,
+    tcp_only,
+)
 from tests.support import receive_all, receive_exactly, until
 
 on_all = pytest.mark.asyncio
-both_families = pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
 
 
 def ask(client: socket.socket, data: bytes) -> bytes:
-    """Send `data`, half-close, and return everything that comes back."""
+    """Send `data`, half-close if the link can, and return everything that comes back."""
     with client:
         client.sendall(data)
+        if LINK == "tls":
+            return receive_exactly(client, len(data))
         client.shutdown(socket.SHUT_WR)
         return receive_all(client)
 
 
 @on_all
 @both_families
-async def test_chunks_come_back_reversed_in_order(unix: bool) -> None:
+async def test_chunks_come_back_reversed_in_order(link: str) -> None:
     """One by one, so that the network does not join them."""
 
     def talk(client: socket.socket) -> None:
@@ -36,18 +47,19 @@ async def test_chunks_come_back_reversed_in_order(unix: bool) -> None:
                 client.sendall(text)
                 assert receive_exactly(client, len(text)) == text[::-1]
 
-    async with served(Reverse, unix=unix) as server:
+    async with served(Reverse, link=link) as server:
         await in_thread(talk, server.connect())
         await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
         assert server.links[0].received_bytes == server.links[0].replied_bytes == 906
 
 
 @on_all
+@half_closes
 @both_families
 @pytest.mark.parametrize("nbytes", [0, 1, 1024, 100_000])
-async def test_half_close_is_answered_in_full(unix: bool, nbytes: int) -> None:
+async def test_half_close_is_answered_in_full(link: str, nbytes: int) -> None:
     """Every byte, then the end of stream."""
-    async with served(unix=unix) as server:
+    async with served(link=link) as server:
         answer = await in_thread(ask, server.connect(), letters(nbytes))
         assert answer == letters(nbytes).swapcase()
         await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
@@ -55,6 +67,7 @@ async def test_half_close_is_answered_in_full(unix: bool, nbytes: int) -> None:
 
 
 @on_all
+@tcp_only
 async def test_client_with_bridge_protocol_answers_its_server() -> None:
     """create_connection: here the bridge is on the side that dialled."""
     loop = asyncio.get_running_loop()
@@ -71,6 +84,7 @@ async def test_client_with_bridge_protocol_answers_its_server() -> None:
 
 
 @on_all
+@tcp_only
 async def test_tls_is_answered_byte_for_byte(contexts: Any) -> None:
     """More than the ring holds; replies are bytes there, because TLS keeps views."""
 
@@ -87,6 +101,7 @@ async def test_tls_is_answered_byte_for_byte(contexts: Any) -> None:
 
 
 @on_all
+@tcp_only
 async def test_tls_transport_that_is_closing_is_not_closed_once_more(contexts: Any) -> None:
     """asyncio's own raised from then on when it was asked what is unsent, as `cut` does."""
 
@@ -129,7 +144,7 @@ class Failing(Swapcase):
 @on_all
 @both_families
 async def test_processor_that_raises_closes_only_its_connection(
-    unix: bool, loop_errors: list[dict[str, Any]]
+    link: str, loop_errors: list[dict[str, Any]]
 ) -> None:
     """Earlier replies arrive, then the end; the handler is told which; a neighbour is served."""
 
@@ -142,7 +157,7 @@ async def test_processor_that_raises_closes_only_its_connection(
             neighbour.sendall(b"fine")
             assert receive_exactly(neighbour, 4) == b"FINE"
 
-    async with served(Failing, unix=unix) as server:
+    async with served(Failing, link=link) as server:
         await in_thread(talk, server.connect(), server.connect())
         (context,) = loop_errors
         assert isinstance(context["exception"], ZeroDivisionError)
@@ -153,6 +168,7 @@ async def test_processor_that_raises_closes_only_its_connection(
 
 
 @on_all
+@half_closes
 async def test_processor_that_raises_before_the_end_of_input_is_reported_once(
     loop_errors: list[dict[str, Any]],
 ) -> None:
@@ -202,6 +218,7 @@ class Results:
 
 
 @on_all
+@half_closes
 async def test_processor_may_return_every_kind_of_buffer(
     loop_errors: list[dict[str, Any]],
 ) -> None:
@@ -255,6 +272,7 @@ def test_protocol_with_no_processor_is_refused(wrong: Any) -> None:
 
 
 @on_all
+@tcp_only
 async def test_bridge_that_does_not_run_refuses_the_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

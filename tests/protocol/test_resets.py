@@ -4,13 +4,14 @@ import pytest
 
 from asyncrev import Limits
 from asyncrev.states import LinkState
-from tests.protocol.links import gated_swapcase, reset, served
+from tests.protocol.links import gated_swapcase, reset, resets, served
 from tests.support import until, wait_until
 
 MANY = Limits(slots=64, slot_bytes=64, in_flight_entries=32)
 
 
 @pytest.mark.asyncio
+@resets
 async def test_reset_with_many_replies_on_their_way_is_not_a_line_of_log_each(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 import asyncrev
 from asyncrev import EpollEventLoop, Limits
 from asyncrev.states import ServerState
-from tests.protocol.links import SMALL, Swapcase, gated_swapcase, in_thread, letters
+from tests.protocol.links import SMALL, Swapcase, gated_swapcase, in_thread, letters, tcp_only
 from tests.support import DEADLINE_S, receive_all, until
 
+pytestmark = tcp_only  # of the links, `test_drain` and `test_links` have the drain
 on_all = pytest.mark.asyncio
 
 

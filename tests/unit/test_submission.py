@@ -231,7 +231,7 @@ async def test_submit_on_another_loop_is_refused() -> None:
         thread = threading.Thread(target=lambda: said.append(asyncio.run(elsewhere())))
         thread.start()
         await asyncio.to_thread(thread.join)
-        assert said == ["submit on another loop than the one that the bridge was started on"]
+        assert "started on another loop" in said[0]
 
 
 @strategies.QUICK
