@@ -12,7 +12,7 @@ import struct
 import termios
 from typing import Any
 
-__all__ = ["peer_has_gone", "reset_on_close", "unread_bytes"]
+__all__ = ["peer_has_gone", "reset_on_close", "unacknowledged_bytes", "unread_bytes"]
 
 
 def unread_bytes(transport: Any) -> int:
@@ -22,6 +22,18 @@ def unread_bytes(transport: Any) -> int:
         return 0
     unread: bytes = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
     return int(struct.unpack("i", unread)[0])
+
+
+def unacknowledged_bytes(transport: Any) -> int:
+    """Return how much output the kernel holds that the peer's has not taken (SIOCOUTQ, tcp(7)).
+
+    Thread: loop. Of a UNIX socket: what the peer has not read, and what the kernel needs for it.
+    """
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return 0
+    held: bytes = fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
+    return int(struct.unpack("i", held)[0])
 
 
 def peer_has_gone(transport: Any) -> bool:

@@ -7,7 +7,12 @@ from typing import Any
 
 from asyncrev.bridge import Bridge
 from asyncrev.deadlines import Deadlines
-from asyncrev.descriptors import peer_has_gone, reset_on_close, unread_bytes
+from asyncrev.descriptors import (
+    peer_has_gone,
+    reset_on_close,
+    unacknowledged_bytes,
+    unread_bytes,
+)
 from asyncrev.errors import (
     AsyncrevError,
     BridgeStopped,
@@ -253,11 +258,15 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         lane = self._lane
         if lane is None:
             return
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if unsent_bytes:
+            # Our kernel takes replies in large pieces; a slow reader takes them all the time.
+            unsent_bytes += unacknowledged_bytes(self._transport)
         error = self._deadlines.passed(
             now_s,
             received_bytes=self.received_bytes,
             written_bytes=self.replied_bytes,
-            unsent_bytes=self._transport.get_write_buffer_size(),
+            unsent_bytes=unsent_bytes,
             busy=bool(lane.in_flight_entries or lane.spill) or self._state is not LinkState.OPEN,
             frame_seq=lane.frame_seq if lane.carry_bytes else None,
             on_way_bytes=lane.in_flight_bytes + len(lane.spill),

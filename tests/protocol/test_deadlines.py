@@ -12,10 +12,12 @@ import pytest
 
 import asyncrev
 from asyncrev import Limits, Server
+from asyncrev.descriptors import unacknowledged_bytes
 from tests.frames import Inverting, framed
-from tests.protocol.links import gated_swapcase, in_thread, letters
+from tests.protocol.links import gated_swapcase, in_thread, letters, tcp_only
 from tests.support import DEADLINE_S, receive_all, receive_exactly, until
 
+pytestmark = tcp_only  # time is the same over all links
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
 
@@ -36,11 +38,15 @@ BUFFER_BYTES = 8192
 
 @contextlib.asynccontextmanager
 async def served(
-    limits: Limits, name: str = "len32", processor: Any = Inverting, **more: Any
+    limits: Limits,
+    name: str = "len32",
+    processor: Any = Inverting,
+    send_buffer_bytes: int = BUFFER_BYTES,
+    **more: Any,
 ) -> AsyncIterator[Server]:
     """Serve frames on the running loop, into small socket buffers."""
     listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
     listening.bind(("127.0.0.1", 0))
     listening.listen(100)
     server = await asyncrev.serve(
@@ -122,8 +128,8 @@ async def test_first_byte_deadline_ends_a_silent_connection_in_virtual_time(
             assert sweeps.at(1000) == "first byte deadline"
         assert "first_byte_timeout_s is 1000" in caplog.text
         assert await in_thread(receive_all, client) == b""
-        await gone(server, "first byte deadline")
         client.close()
+        await gone(server, "first byte deadline")
 
 
 @on_all
@@ -174,8 +180,8 @@ async def test_idle_deadline_ends_a_connection_between_frames_in_virtual_time(
             assert sweeps.at(6000) == "idle deadline"
         assert "idle_timeout_s is 3000" in caplog.text
         assert await in_thread(receive_all, client) == b""
-        await gone(server, "idle deadline")
         client.close()
+        await gone(server, "idle deadline")
 
 
 @on_all
@@ -200,8 +206,8 @@ async def test_frame_deadline_ends_who_sends_a_byte_now_and_then_in_virtual_time
             assert sweeps.at(2000) == "frame deadline"
         assert "frame_timeout_s is 2000" in caplog.text
         assert await in_thread(receive_all, client) == framed("len32", Inverting.answer(b"whole"))
-        await gone(server, "frame deadline")
         client.close()
+        await gone(server, "frame deadline")
         await until(lambda: server.statistics().bridge.pool.in_use_bytes == 0, "the block is back")
         assert server.statistics().bridge.pool.reserved_bytes == 0
 
@@ -243,7 +249,7 @@ async def test_frame_deadline_ends_who_has_a_byte_on_its_way_at_every_sweep() ->
                 await until(
                     lambda: link._lane is None or not link._lane.in_flight_entries, "it is back"
                 )
-            await gone(server, "frame deadline")
+        await gone(server, "frame deadline")
 
 
 @on_all
@@ -314,6 +320,29 @@ async def test_write_stall_resets_who_takes_nothing_in_virtual_time(
         client.close()
 
 
+@on_all
+async def test_write_stall_is_not_seen_in_who_takes_what_the_kernel_holds() -> None:
+    """A slow reader was cut: for long it lived on megabytes in kernels, which took none of ours."""
+    limits = VIRTUAL.replace(frame_timeout_s=INF)
+    async with served(limits, send_buffer_bytes=1 << 20) as server:
+        client = connect(server)
+        link = await stalled(server, client)
+        sweeps = Sweeps(link)
+        backlog_bytes = link._transport.get_write_buffer_size()
+        for look in range(4):
+            assert sweeps.at(3000 * look) is None
+            held_bytes = unacknowledged_bytes(link._transport)
+            while unacknowledged_bytes(link._transport) == held_bytes:
+                client.recv(2048)
+                await asyncio.sleep(0.001)
+        assert link._transport.get_write_buffer_size() == backlog_bytes
+        assert sweeps.at(12_000) is None
+        assert sweeps.at(15_999) is None
+        assert sweeps.at(16_000) == "write stall"
+        await gone(server, "write stall")
+        client.close()
+
+
 # -- in real time --------------------------------------------------------------------------------
 # On one loop: the sweep is the same on all of them.
 
@@ -341,8 +370,8 @@ async def test_idle_deadline_ends_a_connection_in_real_time() -> None:
         await in_thread(client.sendall, framed("len32", b"abc"))
         reply = framed("len32", Inverting.answer(b"abc"))
         assert await in_thread(receive_all, client) == reply
-        await gone(server, "idle deadline")
         client.close()
+        await gone(server, "idle deadline")
 
 
 @on_epoll
@@ -367,8 +396,8 @@ async def test_frame_deadline_ends_who_sends_a_byte_now_and_then_in_real_time() 
         client = connect(server)
         replies = await in_thread(dribble, client)
         assert replies == framed("len32", Inverting.answer(b"abc"))
-        await gone(server, "frame deadline")
         client.close()
+        await gone(server, "frame deadline")
 
 
 @on_epoll
