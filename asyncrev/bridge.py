@@ -350,10 +350,10 @@ class Bridge:
         return self._ended is not None and self._ended.done()
 
     def _on_worker_end(self, error: BaseException | None) -> None:
-        # Thread: worker, as the last thing that it does. The loop opens no lanes any more, and
-        # copying a set is one step for other threads, free-threaded builds included.
+        # Thread: worker, as the last thing that it does. The loop may still take lanes out, and
+        # only `copy` holds the set's own lock on a free-threaded build; `tuple` iterates.
         assert self._loop is not None
-        for lane in tuple(self._lanes):
+        for lane in self._lanes.copy():
             try:
                 lane.close_processor()
             except Exception:

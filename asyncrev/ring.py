@@ -17,6 +17,12 @@ ORDER: an entry is written before the cursor that hands it on. The GIL keeps tha
 a free-threaded build, where the store of a slot attribute releases and its load acquires
 (CPython, Python/structmember.c). That is enough to hand an entry on, but not to decide whether
 the other thread sleeps: that needs a store before a load, hence the locks in `wakeups`.
+
+  I19 each thread has a view of each slot, and slices no view that the other may slice meanwhile
+
+I19 is for free-threaded builds: slices are counted in what their view was made of, and that count
+loses steps when two threads slice at once, until the memory counts as released
+(github.com/python/cpython/issues/155606).
 """
 
 import enum
@@ -45,9 +51,10 @@ class Entry:
     """What is said about one chunk on its way, and a small slot for it.
 
     Attributes:
-        small_slot: memory of its own, for chunks that are not large; as `view`.
-        view: the slot that holds the chunk, `small_slot` or a lent one: writable, contiguous,
-            format "B". Valid from `publish` to `release`.
+        small_slot: memory of its own, for chunks that are not large: writable, contiguous,
+            format "B". The loop's view of it.
+        slot: the slot that holds the chunk, `small_slot` or a lent one. The loop's view of it.
+        view: the worker's view of it, likewise writable. Valid from `publish` to `release`.
         owner: whose bytes these are. An object, never a descriptor, which may be reused.
         kind: data or control.
         nbytes: how much of `view` was filled.
@@ -69,12 +76,16 @@ class Entry:
         "nbytes",
         "owner",
         "result",
+        "slot",
         "small_slot",
+        "small_view",
         "view",
     )
 
-    def __init__(self, small_slot: memoryview) -> None:
-        self.small_slot = self.view = small_slot
+    def __init__(self, small_slot: memoryview, small_view: memoryview | None = None) -> None:
+        """Make an entry; of two views of its small slot, or of one, for use by one thread."""
+        self.small_slot = self.slot = small_slot
+        self.small_view = self.view = small_slot if small_view is None else small_view
         self.owner: Any = None
         self.kind = DATA
         self.nbytes = 0
@@ -92,6 +103,7 @@ class Ring:
         "entries",
         "free_entries",
         "free_slots",
+        "free_views",
         "input_closed",
         "nentries",
         "output_closed",
@@ -141,15 +153,18 @@ class Ring:
             -1, slots * slot_bytes + small_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         )
         view = memoryview(self.storage)
+        small_starts = range(0, small_bytes, stride_bytes)
+        starts = range(small_bytes, small_bytes + slots * slot_bytes, slot_bytes)
         # Slots and entries that were freed last are used first: their memory is still in the
         # cache. Worth 14 % with 64 KiB messages against a cycle (docs/decisions/0003-slots.md).
-        self.free_slots = [
-            view[start : start + slot_bytes]
-            for start in range(small_bytes, small_bytes + slots * slot_bytes, slot_bytes)
-        ]
+        self.free_slots = [view[start : start + slot_bytes] for start in starts]
+        self.free_views = [self._worker_view(start, slot_bytes) for start in starts]  # of the same
         self.free_entries = [
-            Entry(view[start : start + self.small_slot_bytes])
-            for start in range(0, small_bytes, stride_bytes)
+            Entry(
+                view[start : start + self.small_slot_bytes],
+                self._worker_view(start, self.small_slot_bytes),
+            )
+            for start in small_starts
         ]
         # The entry of each sequence number in [released_seq, published_seq). Writer: loop; readers:
         # both.
@@ -159,6 +174,10 @@ class Ring:
         self.released_seq = 0  # writer: loop; reader: worker (I18)
         self.input_closed = False  # writer: whoever stops first; readers: both
         self.output_closed = False  # writer: worker; reader: loop
+
+    def _worker_view(self, start: int, nbytes: int) -> memoryview:
+        # Not a slice of another slot's view: the loop slices replies, which are slices of this one.
+        return memoryview(self.storage)[start : start + nbytes]
 
     def try_claim(self, *, small: bool = False) -> memoryview | None:
         """Return where a chunk can go, a slot or a small slot; None when there is none.
@@ -184,12 +203,15 @@ class Ring:
         if not self.free_entries:
             raise LocalError(f"publish on a full ring: all {self.nentries} entries are in use")
         entry = self.free_entries[-1]
-        if slot is not entry.small_slot:
+        if slot is entry.small_slot:
+            entry.view = entry.small_view
+        else:
             if not self.free_slots or slot is not self.free_slots[-1]:
                 raise LocalError("publish of memory that is not the slot that was claimed last")
             self.free_slots.pop()
+            entry.view = self.free_views.pop()
         self.free_entries.pop()
-        entry.view = slot
+        entry.slot = slot
         entry.owner = owner
         entry.kind = kind
         entry.nbytes = nbytes
@@ -238,8 +260,9 @@ class Ring:
             raise LocalError(f"release of {nentries} entries; {ready} are processed")
         for entry in self.entries_between(seq, seq + nentries):
             entry.owner = entry.result = entry.error = None
-            if entry.view is not entry.small_slot:
-                self.free_slots.append(entry.view)
+            if entry.slot is not entry.small_slot:
+                self.free_slots.append(entry.slot)
+                self.free_views.append(entry.view)
             self.free_entries.append(entry)
         # ORDER: after the results are dropped; this store gives lent blocks back (I18).
         self.released_seq = seq + nentries

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-import trustme
 
 from tests.process.processors import EVERY_LOOP
 from tests.support import (
@@ -28,6 +27,7 @@ pytestmark = pytest.mark.process
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Files: certificate and key in one, and the authority that a client must trust."""
+    trustme = pytest.importorskip("trustme")
     directory = tmp_path_factory.mktemp("certificate")
     authority = trustme.CA()
     both, trusted = str(directory / "both.pem"), str(directory / "authority.pem")

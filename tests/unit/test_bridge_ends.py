@@ -10,6 +10,7 @@ import pytest
 
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev.errors import BridgeStopped, LocalError, WorkerDied, WorkerHung
+from asyncrev.loop_face import LoopFace
 from tests.support import DEADLINE_S, until, wait_until
 from tests.unit.sinks import RecordingSink, Upper
 from tests.unit.test_bridge import Held
@@ -329,7 +330,9 @@ def test_loop_closed_under_a_running_bridge_is_logged_and_does_not_hang(
         bridge.stop(DEADLINE_S)
         wait_until(lambda: not bridge._worker.is_alive(), "the worker has ended")
     (record,) = caplog.records
-    assert "loop was closed under a bridge with 1 unanswered entries" in record.getMessage()
+    assert record.getMessage() == (
+        "the event loop was closed under a bridge with 1 unanswered entries; close the bridge first"
+    )
 
 
 @LOOPS
@@ -403,3 +406,91 @@ async def test_sink_may_close_another_lane_while_it_is_told_of_the_end() -> None
         sinks = [ClosesAll(bridge) for _ in range(3)]
     assert sorted(len(sink.errors) for sink in sinks) == [0, 0, 1]
     assert bridge.statistics().lanes == 0
+
+
+@EPOLL
+async def test_worker_ends_while_the_loop_takes_lanes_out() -> None:
+    """On a free-threaded build an iteration on its thread may meet a change on the loop's."""
+
+    class Changing(set[Any]):
+        def __iter__(self) -> Any:
+            if threading.current_thread() is not threading.main_thread():
+                raise RuntimeError("Set changed size during iteration")
+            return super().__iter__()
+
+    async with Bridge(LIMITS) as bridge:
+        bridge._lanes = Changing(bridge._lanes)
+        await bridge.close()
+    assert bridge.error is None
+
+
+@EPOLL
+async def test_stop_from_another_thread_has_the_loop_close_the_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """I4: only the loop publishes, so only the loop can say that it has finished."""
+    closers: list[threading.Thread] = []
+    close = LoopFace.close
+
+    def note_and_close(face: LoopFace) -> None:
+        closers.append(threading.current_thread())
+        close(face)
+
+    monkeypatch.setattr(LoopFace, "close", note_and_close)
+    bridge = Bridge(LIMITS)
+    bridge.start()
+    with ThreadPoolExecutor(1) as pool:
+        await asyncio.wrap_future(pool.submit(bridge.stop))
+    await bridge.wait_ended()
+    assert set(closers) == {threading.current_thread()}
+
+
+@EPOLL
+@pytest.mark.usefixtures("broken_lane")
+async def test_ends_are_told_in_whole_sentences(
+    caplog: pytest.LogCaptureFixture, loop_errors: list[dict[str, Any]]
+) -> None:
+    """What users read in logs and tracebacks."""
+
+    class Closes(Upper):
+        def close(self) -> None:
+            raise ValueError("in close")
+
+    bridge = Bridge(LIMITS)
+    with pytest.raises(BridgeStopped, match=r"^the bridge was never started$"):
+        RecordingSink(bridge)
+    async with bridge:
+        with pytest.raises(LocalError, match=r"^this bridge was started before; make another one$"):
+            bridge.start()
+        sink = RecordingSink(bridge, Closes)
+        sink.send(b"a")
+        await until(lambda: sink.received, "the processor exists")
+    assert str(sink.errors[0]) == "the bridge was stopped while this was open"
+    with pytest.raises(BridgeStopped, match=r"^the bridge is stopped$"):
+        RecordingSink(bridge)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["a processor's close() failed while its bridge ended"]
+    caplog.clear()  # the traceback keeps the bridge alive
+    async with Bridge(LIMITS) as bridge:
+        RecordingSink(bridge).send(b"die")
+        await until(lambda: loop_errors, "the death is reported")
+    (context,) = loop_errors
+    assert context["message"] == ("the worker thread of a bridge died; its connections are closed")
+    loop_errors.clear()
+
+
+@EPOLL
+async def test_worker_that_hangs_is_told_with_the_cause() -> None:
+    """The whole sentence."""
+    bridge = Bridge(LIMITS, name="hung-worker")
+    bridge.start()
+    held = Held()
+    RecordingSink(bridge, lambda: held).send(b"a")
+    await until(held.entered.is_set, "the worker has begun")
+    with pytest.raises(
+        WorkerHung,
+        match=r"^thread 'hung-worker' did not end in 0\.01 s: a processor does not return$",
+    ):
+        await bridge.close(0.01)
+    held.go.set()
+    await bridge.close()

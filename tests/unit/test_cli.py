@@ -13,9 +13,7 @@ from typing import Any
 
 import click
 import pytest
-import trustme
 from click.testing import CliRunner, Result
-from cryptography.hazmat.primitives import serialization
 
 from asyncrev import cli
 from asyncrev.errors import LocalError, SettingsError
@@ -190,6 +188,7 @@ def test_certificate_and_key_come_from_files_of_their_own_or_one(
     served: list[ServeOptions], tmp_path: Path
 ) -> None:
     """By flag or environment; without them the server is a plain one."""
+    trustme = pytest.importorskip("trustme")
     issued = trustme.CA().issue_cert("localhost")
     both, certificate, key = (str(tmp_path / name) for name in ("both", "certificate", "key"))
     issued.private_key_and_cert_chain_pem.write_to_path(both)
@@ -207,6 +206,8 @@ def test_certificate_and_key_come_from_files_of_their_own_or_one(
 
 def test_encrypted_key_is_an_error_and_not_a_question(tmp_path: Path) -> None:
     """OpenSSL would ask for the password on a terminal that nobody watches."""
+    trustme = pytest.importorskip("trustme")
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
     issued = trustme.CA().issue_cert("localhost")
     certificate, key = tmp_path / "certificate", tmp_path / "key"
     issued.cert_chain_pems[0].write_to_path(certificate)

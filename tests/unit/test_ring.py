@@ -5,6 +5,7 @@ import subprocess
 import sys
 import weakref
 
+import numpy
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ class RingMachine(RuleBasedStateMachine):
             with pytest.raises(LocalError, match=f"all {ring.nentries} entries are in use"):
                 ring.publish(owner, kind, memoryview(bytearray(20)), len(data))
             return
-        slots_in_use = sum(entry.view is not entry.small_slot for entry in live)
+        slots_in_use = sum(entry.slot is not entry.small_slot for entry in live)
         if not small and slots_in_use == ring.slots:
             assert slot is None
             return
@@ -107,7 +108,7 @@ class RingMachine(RuleBasedStateMachine):
             with pytest.raises(LocalError, match=f"{nbytes} bytes; the slot has {slot.nbytes}"):
                 ring.publish(self, DATA, slot, nbytes)
         others = [entry.small_slot for entry in ring.free_entries[:-1]] + ring.free_slots[:-1]
-        others += [entry.view for entry in self.live]
+        others += [entry.slot for entry in self.live]
         for other in others:
             with pytest.raises(LocalError, match="not the slot that was claimed last"):
                 ring.publish(self, DATA, other, 1)
@@ -127,7 +128,7 @@ class RingMachine(RuleBasedStateMachine):
         ring, live = self.ring, self.live
         entries = live + ring.free_entries
         assert len(entries) == len({id(entry) for entry in entries}) == ring.nentries
-        lent = [entry.view for entry in live if entry.view is not entry.small_slot]
+        lent = [entry.slot for entry in live if entry.slot is not entry.small_slot]
         slots = lent + ring.free_slots
         assert len(slots) == ring.slots
         small_slots = [entry.small_slot for entry in entries]
@@ -180,6 +181,27 @@ def test_slots_do_not_overlap_and_fill_the_storage() -> None:
         ring.publish(None, DATA, slot, slot.nbytes)
     assert [bytes(e.view) for e in ring.entries] == [b"A" * 5, b"BBB", b"C" * 5, b"DDD"]
     assert sorted(ring.storage[:]) == sorted(b"AAAAABBBCCCCCDDD" + bytes(2 * 3 + 4 * gap_bytes))
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_two_threads_never_slice_what_counts_its_slices_in_one_place(small: bool) -> None:
+    """I19: else a free-threaded build miscounts, and the ring's memory counts as released."""
+
+    def counted_in(view: memoryview) -> int:
+        (buffer,) = gc.get_referents(view)
+        assert type(buffer).__name__ == "managedbuffer"
+        return id(buffer)
+
+    ring = Ring(3, 8, 4, 4)
+    for _ in range(3):
+        publish(ring, None, b"abc", small=small)
+    entries = ring.entries_between(0, 3)
+    workers = {counted_in(entry.view) for entry in entries}
+    assert len(workers) == 3  # replies are slices of these, and the loop slices replies
+    assert not workers & {counted_in(entry.slot) for entry in entries}
+    for entry in entries:
+        entry.slot[:3] = b"xyz"
+        assert bytes(entry.view[:3]) == b"xyz"
 
 
 def test_small_slot_is_no_longer_than_a_slot() -> None:
@@ -245,3 +267,35 @@ print(bytes(slot[:4]).decode())
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "ours\n"
+
+
+def test_entries_of_a_new_ring_say_nothing() -> None:
+    """Nobody's, no bytes, nothing kept: what is read before it was written does no harm."""
+    for entry in Ring(2, 8, 3).free_entries:
+        assert (entry.owner, entry.kind, entry.nbytes) == (None, DATA, 0)
+        assert (entry.result, entry.error) == (None, None)
+        assert (entry.carry_bytes, entry.frame_seq, entry.calls) == (0, 0, 0)
+
+
+def test_publish_of_other_memory_says_what_it_wants() -> None:
+    """The whole sentence."""
+    ring = Ring(2, 8)
+    with pytest.raises(
+        LocalError, match=r"^publish of memory that is not the slot that was claimed last$"
+    ):
+        ring.publish(None, DATA, memoryview(bytearray(8)), 1)
+
+
+def test_memory_of_a_ring_is_private() -> None:
+    """In this process, too: a mapping that is shared would be another process's after a fork."""
+    storage = Ring(1, 8).storage
+    low = memoryview(storage)
+    with open("/proc/self/maps", encoding="ascii") as maps:
+        address = numpy.frombuffer(low, numpy.uint8).ctypes.data
+        for line in maps:
+            start, _, end = line.split()[0].partition("-")
+            if int(start, 16) <= address < int(end, 16):
+                assert line.split()[1] == "rw-p"
+                break
+        else:
+            raise AssertionError(f"{address:x} is in no mapping")
