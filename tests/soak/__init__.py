@@ -1,0 +1,1 @@
+"""A long run of real servers under a mixed load: `python -m tests.soak --minutes 10`."""
