@@ -60,7 +60,8 @@ class Parker:
         """Sleep until woken or for `timeout_s`; return at once if there is work.
 
         Thread: worker. Returns whether there is work now. A sleep that ends by its timeout
-        although there is work is counted in `backstop_wakes`: I5 says that it never happens.
+        although there is work is counted in `backstop_wakes`. I5 says that it never happens, but
+        for work that comes in just that moment and whose unpark is on its way.
         """
         with self._lock:
             if has_work():  # ORDER: under the lock that `unpark` takes after its caller's store.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrev import Bridge, EpollEventLoop, Limits, delivery
+from asyncrev import Bridge, BridgeProtocol, EpollEventLoop, Limits, delivery
 from asyncrev import sweep as sweep_module
 from asyncrev.errors import BridgeStopped, FrameTooLarge, ProcessorError, SettingsError
 from asyncrev.framing import as_framing
@@ -422,6 +422,7 @@ async def test_results_are_given_to_owners_never_to_places() -> None:
         held = Held()
         old = RecordingSink(bridge, lambda: held)
         old.send(b"old")
+        await until(held.entered.is_set, "the worker works on it")
         old.close()
         new = RecordingSink(bridge)
         new.send(b"new")
@@ -684,3 +685,113 @@ def test_many_lanes_on_a_tiny_ring_get_exactly_their_bytes(
 
     with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
         runner.run(main())
+
+
+@EPOLL
+async def test_lent_blocks_of_a_bridge_are_claimed_back() -> None:
+    """I18: a reply in a block of the pool keeps it until its entry is released, and no longer."""
+
+    class Keeps(Upper):
+        def process(self, chunk: memoryview) -> memoryview:  # type: ignore[override]
+            return chunk
+
+    async with Bridge(FRAMES) as bridge:
+        sink = RecordingSink(bridge, Keeps, framing="line", views_allowed=True)
+        for line in (b"first", b"second", b"third"):
+            for cut in (line[:2], line[2:] + b"\n"):
+                released = bridge.statistics().released
+                sink.send(cut)
+                await until(
+                    lambda before=released: bridge.statistics().released > before, "it is released"
+                )
+        assert sink.received == b"first\nsecond\nthird\n"
+        pool = bridge.statistics().pool
+        assert pool.reclaimed >= 2
+        assert pool.allocations <= 2
+
+
+@EPOLL
+async def test_sink_that_raises_at_credit_for_taken_replies_is_told(
+    loop_errors: list[dict[str, Any]],
+) -> None:
+    """It is reported, and hears that it is over, as with any other call."""
+    async with Bridge(FRAMES) as bridge:
+        sink = RecordingSink(bridge, framing="line", fail_in="credit")
+        bridge.set_excess(sink.lane, 3600)
+        assert not sink.send(bytes(600))
+        await until(lambda: bridge.statistics().released == 1, "it is processed")
+        bridge.set_excess(sink.lane, 0)
+        assert sink.calls == ["credit", "error"]
+    assert [str(context["exception"]) for context in loop_errors] == ["sink fails in credit"]
+    loop_errors.clear()
+
+
+@EPOLL
+async def test_sweep_tells_sinks_the_time_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By that clock deadlines are counted."""
+    monkeypatch.setattr(sweep_module, "SWEEP_S", 0.001)
+    times: list[float] = []
+
+    class Watch(RecordingSink):
+        def on_sweep(self, now_s: float) -> None:
+            times.append(now_s)
+
+    loop = asyncio.get_running_loop()
+    async with Bridge(TINY) as bridge:
+        start_s = loop.time()
+        Watch(bridge)
+        await until(lambda: len(times) >= 2, "two sweeps came")
+        assert start_s <= times[0] <= times[1] <= loop.time()
+
+
+def test_new_bridge_has_counted_nothing_and_its_worker_has_its_name() -> None:
+    """`ps -L` shows the name."""
+    bridge = Bridge(TINY)
+    statistics = bridge.statistics()
+    assert (statistics.inlined, statistics.published, statistics.lanes) == (0, 0, 0)
+    assert bridge._worker.name == "asyncrev-worker"
+    assert Bridge(TINY, name="mine")._worker.name == "mine"
+
+
+@EPOLL
+async def test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken() -> None:
+    """Not even to a sink that claims in its own `on_reply`: the slot is released after it."""
+
+    class InPlace(Upper):
+        def process(self, chunk: memoryview) -> memoryview:  # type: ignore[override]
+            return chunk
+
+    class Claims(RecordingSink):
+        def on_reply(self, reply: Any) -> None:
+            view = bridge.admission.claim(self.lane)
+            view[:] = b"!" * len(view)
+            super().on_reply(reply)
+
+    async with Bridge(TINY) as bridge:
+        sink = Claims(bridge, InPlace, views_allowed=True)
+        for number in range(3):
+            sink.send(b"%d" % number * 8)
+            await until(lambda n=number: len(sink.received) == 8 * (n + 1), "it is answered")
+        assert sink.received == b"0" * 8 + b"1" * 8 + b"2" * 8
+
+
+@EPOLL
+@pytest.mark.parametrize("keeps_no_views", [None, False, True])
+async def test_protocol_takes_views_only_for_a_transport_that_keeps_none(
+    keeps_no_views: bool | None,
+) -> None:
+    """What a transport keeps of a reply must be bytes; one that says nothing may keep views."""
+
+    class Quiet(asyncio.Transport):
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+            pass
+
+    async with Bridge(TINY) as bridge:
+        link, transport = BridgeProtocol(bridge), Quiet()
+        if keeps_no_views is not None:
+            transport.keeps_no_views = keeps_no_views  # type: ignore[attr-defined]
+        link.connection_made(transport)
+        (lane,) = bridge._lanes
+        assert lane.views_allowed is (keeps_no_views is True)
+        link.connection_lost(None)
+        await until(lambda: bridge.open_lanes == 0, "its lane has gone")

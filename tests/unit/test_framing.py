@@ -532,3 +532,23 @@ def test_prefixed_spans_tell_every_frame_of_every_run(framing: Prefixed) -> None
     starts = [start - framing.prefix_bytes for start, _, _ in spans]
     assert [0, *(next_off for _, _, next_off in spans)] == [*starts, len(data)]
     assert list(prefixed_spans([], framing.prefix_bytes)) == []
+
+
+@pytest.mark.parametrize(("name", "prefix_bytes"), [("len32", 4), ("len64", 8)])
+def test_prefix_is_read_and_written_unsigned_and_big_endian(name: str, prefix_bytes: int) -> None:
+    """Its highest bit is a length like the others, and its first byte counts most."""
+    framing = Prefixed(name, prefix_bytes)
+    assert (framing.name, framing.prefix_bytes) == (name, prefix_bytes)
+    highest = 1 << (8 * prefix_bytes - 1)
+    for payload_bytes in (1, 258, highest, 2 * highest - 1):
+        prefix = payload_bytes.to_bytes(prefix_bytes, "big")
+        assert framing.wrap(payload_bytes) == prefix
+        assert framing.expected_bytes(memoryview(prefix)) == prefix_bytes + payload_bytes
+        error = framing.scan(memoryview(prefix), 0).error
+        assert str(error).startswith(f"a frame of {payload_bytes} bytes was announced")
+        assert framing.missing(memoryview(prefix), memoryview(b"x"), NO_LIMIT) == (
+            1,
+            payload_bytes == 1,
+        )
+    with pytest.raises(ProcessorError, match=f"has no {name} prefix"):
+        framing.wrap(2 * highest)

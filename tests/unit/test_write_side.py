@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from asyncrev import EpollEventLoop
 from asyncrev.write_side import WriteSide, wake
 from tests.support import until
-from tests.unit.wires import Plain, on_epoll, receive, small_pair, turns, wire
+from tests.unit.wires import (
+    FEW_POLLS,
+    Plain,
+    on_epoll,
+    polls_while_idle,
+    receive,
+    small_pair,
+    turns,
+    wire,
+)
 
 PATTERN = bytes((i * 7 + i // 251) % 256 for i in range(300_000))
 
@@ -662,3 +671,13 @@ def test_half_of_a_transport_cannot_be_used_alone() -> None:
     ):
         with pytest.raises(NotImplementedError):
             call()
+
+
+@on_epoll
+async def test_backlog_that_has_gone_out_leaves_the_loop_asleep() -> None:
+    """A socket that can be written to is reported for ever, to whoever still asks."""
+    async with wire(Plain(), steps=[1, 0, 100]) as (transport, peer):
+        transport.write(b"backlog")
+        assert await receive(peer, 7) == b"backlog"
+        await until(lambda: not transport.get_write_buffer_size(), "the backlog is out")
+        assert await polls_while_idle(asyncio.get_running_loop()) < FEW_POLLS

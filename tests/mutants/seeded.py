@@ -1,0 +1,335 @@
+"""Seeded bugs: small changes of asyncrev that such a system gets wrong, and who must notice.
+
+Each is a text that stands in a module exactly once, and what takes its place. The tests named must
+pass as things are, and at least one of them must fail with the bug. `make mutants` shows it.
+"""
+
+import dataclasses
+
+__all__ = ["BUGS", "Bug"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bug:
+    """One of them. `module` is a name below asyncrev; `tests` are what pytest takes."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_EXPLORATION = "tests/proof/test_exploration.py::"
+_PIPES = _EXPLORATION + "test_pipe_in_every_order"
+_BRIDGES = _EXPLORATION + "test_bridge_in_every_order"
+_UNIT = "tests/unit/test_"
+
+BUGS = (
+    Bug(
+        "the worker looks for work, then parks",
+        "wakeups",
+        """\
+        with self._lock:
+            if has_work():  # ORDER: under the lock that `unpark` takes after its caller's store.
+                return True
+            self._parked = True
+""",
+        """\
+        if has_work():
+            return True
+        with self._lock:
+            self._parked = True
+""",
+        (_PIPES, _UNIT + "wakeups.py::test_unpark_between_look_and_sleep_is_not_lost"),
+    ),
+    Bug(
+        "the loop drains, then clears the flag",
+        "loop_face",
+        """\
+        self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
+        self.drains += 1
+        if self._on_results():  # what""",
+        """\
+        self.drains += 1
+        more = self._on_results()
+        self.signal.clear()
+        if more:  # what""",
+        (_PIPES,),
+    ),
+    Bug(
+        "the loop with hooks looks for results, then clears the flag",
+        "loop_face",
+        """\
+        self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
+        ring = self._ring
+        if ring.processed_seq != ring.released_seq or ring.output_closed:
+""",
+        """\
+        ring = self._ring
+        found = ring.processed_seq != ring.released_seq or ring.output_closed
+        self.signal.clear()
+        if found:
+""",
+        (_PIPES,),
+    ),
+    Bug(
+        "every result asks for a drain of its own",
+        "wakeups",
+        """\
+            if self.awaited:
+                return False
+""",
+        "",
+        (_PIPES, _UNIT + "wakeups.py::test_request_asks_once_until_cleared"),
+    ),
+    Bug(
+        "the worker hands an entry back, then works on it",
+        "worker",
+        """\
+                lane.work(entry, storage, pool)
+                face.finish()
+""",
+        """\
+                face.finish()
+                lane.work(entry, storage, pool)
+""",
+        (_PIPES,),
+    ),
+    Bug(
+        "the worker reads the cursor, then whether the input is closed",
+        "thread_face",
+        """\
+        closed = ring.input_closed
+        published_seq = ring.published_seq
+""",
+        """\
+        published_seq = ring.published_seq
+        closed = ring.input_closed
+""",
+        (_UNIT + "thread_face.py::test_publish_and_close_at_every_look_loses_nothing",),
+    ),
+    Bug(
+        "an entry is released, then its result is copied",
+        "delivery",
+        """\
+                    if entry.result:
+                        sink.on_reply(entry.result)
+""",
+        """\
+                    result = entry.result
+                    ring.release(1)
+                    settled -= 1
+                    if result:
+                        sink.on_reply(result)
+""",
+        (_UNIT + "bridge.py::test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken",),
+    ),
+    Bug(
+        "a lent block is used again before its entry is released",
+        "pool",
+        "lent[0].lent_seq < released_seq",
+        "lent[0].lent_seq <= released_seq",
+        (_BRIDGES, _UNIT + "pool.py::TestPoolAgainstAnOracle"),
+    ),
+    Bug(
+        "results go to who is at the place of their owner now, as with descriptors",
+        "delivery",
+        "lane: Lane = entry.owner\n",
+        """\
+lane: Lane = entry.owner
+                if lane.sink is None:
+                    lane = next((each for each in self.lanes if each.sink), lane)
+""",
+        (_UNIT + "bridge.py::test_results_are_given_to_owners_never_to_places",),
+    ),
+    Bug(
+        "the end of input overtakes data",
+        "admission",
+        """\
+            if lane.spill:
+                if len(lane.spill) > len(slot):
+""",
+        """\
+            if lane.spill and not lane.eof_waits:
+                if len(lane.spill) > len(slot):
+""",
+        (_BRIDGES, _UNIT + "admission.py::test_end_and_close_go_behind_the_spill"),
+    ),
+    Bug(
+        "what spills later goes in before what spilled earlier",
+        "admission",
+        "        lane.spill += source[:nbytes]\n",
+        "        lane.spill[:0] = source[:nbytes]\n",
+        (_UNIT + "admission.py::test_any_schedule_keeps_every_lanes_bytes_in_order",),
+    ),
+    Bug(
+        "credit is never given back",
+        "admission",
+        """\
+        if not lane.waits_for_credit or lane.waits_for_slot:
+            return False
+        return self._may_read(lane)
+""",
+        "        return False\n",
+        (_UNIT + "admission.py::test_publish_over_the_entry_quota_stops_until_half_is_back",),
+    ),
+    Bug(
+        "who waits for a slot is served last come, first served",
+        "admission",
+        "            self._waiters.append(lane)\n",
+        "            self._waiters.appendleft(lane)\n",
+        (_UNIT + "admission.py::test_lanes_without_a_slot_wait_in_turn",),
+    ),
+    Bug(
+        "who waits for room is overtaken",
+        "budget",
+        "if self._waiters and self._waiters[0] is not lane:",
+        "if False:",
+        (_UNIT + "budget.py",),
+    ),
+    Bug(
+        "a drain takes all there is",
+        "delivery",
+        "self._face.results(DRAIN_ENTRIES)",
+        "self._face.results(1 << 30)",
+        (_UNIT + "bridge.py::test_drain_takes_a_bounded_number_of_entries",),
+    ),
+    Bug(
+        "a lane that was given up is still told",
+        "bridge",
+        """\
+        lane.sink = None
+        lane.abandoned = True
+""",
+        "        lane.abandoned = True\n",
+        (_BRIDGES, _UNIT + "bridge.py::test_closed_lane_is_called_no_more_and_others_are"),
+    ),
+    Bug(
+        "an error is swallowed",
+        "delivery",
+        """\
+                    if entry.error is not None:
+                        self._settle_without_reply(lane, entry)
+                        continue
+""",
+        """\
+                    if entry.error is not None:
+                        continue
+""",
+        (_UNIT + "bridge.py::test_processor_error_ends_its_lane_only",),
+    ),
+    Bug(
+        "nobody notices that the worker died",
+        "worker",
+        "error, event = raised, WorkerEvent.FAIL",
+        "event = WorkerEvent.FAIL",
+        (_UNIT + "bridge_ends.py::test_worker_death_is_reported_once_and_told_to_every_sink",),
+    ),
+    Bug(
+        "a cancelled submission stays open",
+        "bridge",
+        """\
+        finally:
+            self.close_lane(lane)
+""",
+        """\
+        except Exception:
+            self.close_lane(lane)
+            raise
+""",
+        (_EXPLORATION + "test_submissions_in_every_order",),
+    ),
+    Bug(
+        "other transports get views, which they keep",
+        "protocol",
+        'getattr(transport, "keeps_no_views", False)',
+        "True",
+        (_UNIT + "bridge.py::test_protocol_takes_views_only_for_a_transport_that_keeps_none",),
+    ),
+    Bug(
+        "the rest of a short write is forgotten",
+        "write_side",
+        "        del backlog[:sent_bytes]\n",
+        "        backlog.clear()\n",
+        (_UNIT + "write_side.py::test_writes_on_any_schedule_come_out_in_order",),
+    ),
+    Bug(
+        "the sending side stays watched when all is sent",
+        "write_side",
+        "            self._watch((self._watched_events or 0) & ~WRITABLE)\n",
+        "",
+        (_UNIT + "write_side.py::test_backlog_that_has_gone_out_leaves_the_loop_asleep",),
+    ),
+    Bug(
+        "a socket is closed with unread input, which resets it",
+        "protocol",
+        "        if self._peer_ended or not transport.can_write_eof():\n",
+        "        if True:\n",
+        ("tests/protocol/test_drain.py",),
+    ),
+    Bug(
+        "a frame's deadline starts anew with each byte",
+        "deadlines",
+        "self._frame.for_s(now_s, frame_seq)",
+        "self._frame.for_s(now_s, (frame_seq, received_bytes))",
+        (_UNIT + "deadlines.py::test_frame_passes_at_its_time_whatever_arrives_meanwhile",),
+    ),
+    Bug(
+        "prefixes are read little-endian",
+        "framing",
+        '{4: ">I", 8: ">Q"}',
+        '{4: "<I", 8: "<Q"}',
+        (_UNIT + "framing.py::test_prefix_is_read_and_written_unsigned_and_big_endian",),
+    ),
+    Bug(
+        "a length is waited for before it is held against the limit",
+        "framing",
+        """\
+                if payload_bytes > max_frame_bytes:
+                    error = _announced(payload_bytes, max_frame_bytes)
+                    break
+                if off + prefix_bytes + payload_bytes > data_bytes:
+                    break
+""",
+        """\
+                if off + prefix_bytes + payload_bytes > data_bytes:
+                    break
+                if payload_bytes > max_frame_bytes:
+                    error = _announced(payload_bytes, max_frame_bytes)
+                    break
+""",
+        (_UNIT + "framing.py",),
+    ),
+    Bug(
+        'a "\\r\\n" that is cut between two chunks leaves its "\\r"',
+        "framing",
+        "_first_line(chunk, held[-1])",
+        "_first_line(chunk, 0)",
+        (_UNIT + "framing.py::test_frames_cut_anywhere_are_found_the_same",),
+    ),
+    Bug(
+        "both threads slice views of one buffer, which a build without a GIL miscounts",
+        "ring",
+        "[self._worker_view(start, slot_bytes) for start in starts]",
+        "self.free_slots.copy()",
+        (_UNIT + "ring.py::test_two_threads_never_slice_what_counts_its_slices_in_one_place",),
+    ),
+    Bug(
+        "a slow reader that lives on what kernels hold is cut as a stall",
+        "protocol",
+        "            unsent_bytes += unacknowledged_bytes(self._transport)\n",
+        "            pass\n",
+        (
+            "tests/protocol/test_deadlines.py::"
+            "test_write_stall_is_not_seen_in_who_takes_what_the_kernel_holds",
+        ),
+    ),
+    Bug(
+        "the loop polls past a timer that was set in a drain",
+        "loop",
+        " or len(self._scheduled) != timers",
+        "",
+        (_UNIT + "loop.py::test_timer_that_a_hook_sets_is_polled_for",),
+    ),
+)

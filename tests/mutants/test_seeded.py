@@ -1,0 +1,54 @@
+"""The table of seeded bugs fits the code, and the tests find every one."""
+
+import pathlib
+import re
+
+import pytest
+
+from tests.mutants.run import ROOT, main, with_bug
+from tests.mutants.seeded import BUGS, Bug
+
+bugs = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+
+
+def source_of(bug: Bug) -> pathlib.Path:
+    """Return the module that a bug changes."""
+    return ROOT / "asyncrev" / f"{bug.module}.py"
+
+
+@bugs
+def test_seeded_bug_fits_the_code(bug: Bug) -> None:
+    """Its text is there once, what comes of it is another module that compiles."""
+    text = source_of(bug).read_text(encoding="utf-8")
+    changed = with_bug(text, bug)
+    assert changed != text
+    compile(changed, str(source_of(bug)), "exec")
+
+
+@bugs
+def test_seeded_bug_names_tests_that_exist(bug: Bug) -> None:
+    """A test that was renamed would fail for any reason but the bug."""
+    assert bug.tests
+    for test in bug.tests:
+        path, _, name = test.partition("::")
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert not name or re.search(rf"(def|class) {name}\b", text), test
+
+
+def test_seeded_bug_that_does_not_fit_is_refused() -> None:
+    """Not there, or there twice: the number is told."""
+    bug = Bug("name", "module", "old", "new", ())
+    assert with_bug("old text", bug) == "new text"
+    for text, times in (("text", 0), ("old and old", 2)):
+        with pytest.raises(ValueError, match=f"name: its text is {times} times in module"):
+            with_bug(text, bug)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_seeded_bug_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make mutants`, whose exit code says it all."""
+    code = main([])
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert f"{len(BUGS)} of {len(BUGS)} seeded bugs were found" in said

@@ -1,0 +1,418 @@
+"""What the real code waits on and shares, made so that a `Run` decides the order.
+
+`explore_real` puts these in the place of what `wakeups`, `loop_face`, `bridge`, `channel` and
+`worker` get from the system and from each other; nothing else of asyncrev is changed. Points are
+the cursors, the flags, every lock, the worker's sleep, and the loop's queue and sleep. What must be
+touched under a lock, or by one thread only, is no point: that it is so is checked instead.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Hashable
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from asyncrev.lane import Lane
+from asyncrev.loop import EpollEventLoop
+from asyncrev.ring import Entry, Ring
+from asyncrev.wakeups import DrainSignal, Parker
+from tests.proof.scheduler import Aborted, Explored, Run, explore
+
+__all__ = ["LOOP", "WORKER", "HookedLoop", "Scenario", "SteppedLoop", "explore_real"]
+
+LOOP, WORKER = "loop", "worker"
+
+
+class SteppedLock:
+    """A lock. To take it is a point; to let go of it is not, for one comes before it matters."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.owner = ""
+
+    def __enter__(self) -> None:
+        self._run.point("lock", lambda: not self.owner)
+        self.owner = self._run.me
+
+    def __exit__(self, *_: object) -> None:
+        self.owner = ""
+
+
+class SteppedEdge:
+    """An eventfd with its edge-triggered epoll: `poll` returns once for any number of writes.
+
+    A poll without a write may time out, as often as the run allows.
+    """
+
+    def __init__(self, run: Run, name: str, timeouts: int = 0) -> None:
+        self._run = run
+        self._name = name
+        self._timeouts = timeouts
+        self.is_set = False
+
+    def write(self) -> None:
+        self._run.point(f"wake the {self._name}")
+        self.is_set = True
+
+    def poll(self, timeout_s: float = -1, most: int = -1) -> list[tuple[int, int]]:
+        self._run.point(
+            f"{self._name} sleeps",
+            lambda: self.is_set or (timeout_s >= 0 and self._timeouts > 0),
+        )
+        if self.is_set:
+            self.is_set = False
+            return [(0, 1)]
+        self._timeouts -= 1
+        return []
+
+
+def _shared(
+    slot: Any, name: str, writer: str, *, only: bool = True, cursor: bool = True
+) -> property:
+    """Return a property that is a point for all, but for its writer's own reads.
+
+    With `only` nobody else may write it (I3). A `cursor`, or a flag of a ring, never goes back.
+    """
+
+    def get(self: Any) -> Any:
+        run = self.run
+        if run.me != writer:
+            run.point(f"read {name}")
+        return slot.__get__(self)
+
+    def put(self: Any, value: Any) -> None:
+        run = self.run
+        if run is None:  # while it is made
+            slot.__set__(self, value)
+            return
+        if only and run.me not in (writer, ""):
+            run.forbid("WRONG_WRITER", f"{name} was written by the {run.me}")
+        run.point(f"write {name} = {value}")
+        if cursor and value < slot.__get__(self):
+            run.forbid("CURSORS", f"{name} goes back from {slot.__get__(self)} to {value}")
+        slot.__set__(self, value)
+        if cursor:
+            self.check_cursors()
+
+    return property(get, put)
+
+
+class SteppedRing(Ring):
+    """The real ring; its cursors and flags are points, its entries know whose they are."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        self.run: Any = None
+        super().__init__(*args, **settings)
+        self.run = _now.run
+        for entry in self.free_entries:
+            entry.ring = self  # type: ignore[attr-defined]
+
+    def cursors(self) -> tuple[int, int, int]:
+        """Return the three as they are, without a point."""
+        return tuple(_SLOTS[name].__get__(self) for name in _CURSORS)  # type: ignore[return-value]
+
+    def check_cursors(self) -> None:
+        """I1."""
+        published, processed, released = self.cursors()
+        if not released <= processed <= published <= released + self.nentries:
+            self.run.forbid("CURSORS", f"{released}, {processed}, {published} of {self.nentries}")
+
+    def check_owner(self, entry: Entry, what: str) -> None:
+        """I2: who touches `entry` now must own it."""
+        run = self.run
+        if not run.me:
+            return
+        published, processed, _ = self.cursors()
+        in_worker = any(
+            self.entries[seq % self.nentries] is entry for seq in range(processed, published)
+        )
+        if run.me == WORKER and not in_worker:
+            run.forbid("REUSED", f"the worker touches {what} of an entry that is the loop's")
+        if run.me == LOOP and in_worker:
+            run.forbid("UNFINISHED", f"the loop touches {what} of an entry that is the worker's")
+
+
+_CURSORS = ("published_seq", "processed_seq", "released_seq")
+_SLOTS = {name: Ring.__dict__[name] for name in (*_CURSORS, "input_closed", "output_closed")}
+for _name, _writer in (
+    ("published_seq", LOOP),
+    ("processed_seq", WORKER),
+    ("released_seq", LOOP),
+    ("output_closed", WORKER),
+):
+    setattr(SteppedRing, _name, _shared(_SLOTS[_name], _name, _writer))
+# Whoever stops first may close the input.
+SteppedRing.input_closed = _shared(  # type: ignore[assignment]
+    _SLOTS["input_closed"], "input_closed", LOOP, only=False
+)
+
+
+def _owned(name: str) -> property:
+    slot = Entry.__dict__[name]
+
+    def get(self: Any) -> Any:
+        self.ring.check_owner(self, name)
+        if name == "result" and self.ring.run.me == LOOP:
+            self.was_read = True
+        return slot.__get__(self)
+
+    def put(self: Any, value: Any) -> None:
+        if self.ring is not None:
+            self.ring.check_owner(self, name)
+            if name == "owner":
+                self.check_read(slot.__get__(self))
+                self.was_read = value is None
+        slot.__set__(self, value)
+
+    return property(get, put)
+
+
+class OwnedEntry(Entry):
+    """An entry that may be touched by its owner only (I2)."""
+
+    __slots__ = ("ring", "was_read")
+
+    def __init__(self, *memory: memoryview) -> None:
+        self.ring: Any = None
+        self.was_read = True  # its result, by the loop
+        super().__init__(*memory)
+
+    def check_read(self, owner: Any) -> None:
+        """No result may be released unread whose owner is still there."""
+        if not self.was_read and getattr(owner, "sink", self) is not None:
+            self.ring.run.forbid("UNDELIVERED", "an entry is released whose result was not read")
+
+
+for _name in ("carry_bytes", "error", "kind", "nbytes", "owner", "result", "view"):
+    setattr(OwnedEntry, _name, _owned(_name))
+
+
+def _guarded(cls: type, name: str, *, may_peek: bool) -> property:
+    """Return a property that must be touched under `_lock`; with `may_peek` but for reads."""
+    slot = cls.__dict__[name]
+
+    def get(self: Any) -> Any:
+        run = self.run
+        if run is not None and run.me and self._lock.owner != run.me:
+            if not may_peek:
+                run.forbid("WRONG_WRITER", f"{name} is read without its lock")
+            run.point(f"peek at {name}")
+        return slot.__get__(self)
+
+    def put(self: Any, value: Any) -> None:
+        run = self.run
+        if run is not None and run.me and self._lock.owner != run.me:
+            run.forbid("WRONG_WRITER", f"{name} is written without its lock")
+        slot.__set__(self, value)
+
+    return property(get, put)
+
+
+class SteppedParker(Parker):
+    """The real parker; `_parked` must be touched under its lock."""
+
+    __slots__ = ("run",)
+
+    def __init__(self) -> None:
+        self.run: Any = None
+        super().__init__()
+        self.run = _now.run
+
+    def __del__(self) -> None:
+        """There is no descriptor."""
+
+
+SteppedParker._parked = _guarded(Parker, "_parked", may_peek=False)  # type: ignore[assignment]
+
+
+class SteppedSignal(DrainSignal):
+    """The real signal; `awaited` must be written under its lock, and may be peeked at."""
+
+    __slots__ = ("clears", "run")
+
+    def __init__(self, post: Callable[[], object]) -> None:
+        self.run: Any = None
+        self.clears = 0
+
+        def post_and_count() -> None:
+            if self.requests > self.clears + 1:
+                self.run.forbid(
+                    "TWO_DRAINS", f"asked {self.requests} times, {self.clears} drains have begun"
+                )
+            post()
+
+        super().__init__(post_and_count)
+        self.run = _now.run
+
+    def clear(self) -> None:
+        self.clears += 1
+        super().clear()
+
+
+SteppedSignal.awaited = _guarded(  # type: ignore[assignment]
+    DrainSignal, "awaited", may_peek=True
+)
+
+
+class SteppedThread:
+    """What the worker takes for `threading.Thread`."""
+
+    def __init__(self, run: Run, target: Callable[[], None], name: str) -> None:
+        self._run = run
+        self._target = target
+        self._actor: Any = None
+        self.name = name
+
+    def start(self) -> None:
+        self._actor = self._run.spawn(WORKER, self._target)
+
+    def is_alive(self) -> bool:
+        return self._actor is not None and not self._actor.is_over
+
+    def join(self, timeout_s: float | None = None) -> None:
+        self._run.point("join", lambda: self._actor.is_over)
+
+
+class SteppedLoop(asyncio.BaseEventLoop):
+    """asyncio's own loop, callbacks, tasks and futures, without descriptors; time stands still.
+
+    So no timer is ever due. A poll returns once something woke it.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+        self.edge = SteppedEdge(run, LOOP)
+        self.errors: list[dict[str, Any]] = []
+        self._selector = self
+        run.at_end.append(self._end)
+
+    def _end(self) -> None:
+        for task in asyncio.all_tasks(self):  # of a run that was aborted
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with contextlib.suppress(Exception, Aborted):
+                task.get_coro().close()  # type: ignore[union-attr]
+        self.close()
+
+    def time(self) -> float:
+        return 0.0
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if self.run.is_on:
+            self.errors.append(context)
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        self.run.point("call_soon_threadsafe")
+        self._check_closed()
+        handle = self._call_soon(callback, args, context)
+        self._write_to_self()
+        return handle
+
+    def _write_to_self(self) -> None:
+        self.edge.write()
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        """Sleep until woken, unless something is ready (the loop's own, or seen just now)."""
+        if timeout is None or timeout > 0:
+            self.edge.poll(-1)
+        else:
+            self.run.point("poll")
+            self.edge.is_set = False
+        return []
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        pass
+
+
+class HookedLoop(SteppedLoop):
+    """The same with the turn hooks of `EpollEventLoop`, whose methods these are."""
+
+    _before_poll: Any = EpollEventLoop._before_poll
+    _after_poll: Any = EpollEventLoop._after_poll
+    add_turn_hook: Any = EpollEventLoop.add_turn_hook
+    remove_turn_hook: Any = EpollEventLoop.remove_turn_hook
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._turn_hooks: tuple[Any, ...] = ()
+
+    def wake(self) -> None:
+        """Make the poll that runs, or else the next, return. Thread: any."""
+        self.edge.write()
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        """As `WatchingSelector.select`."""
+        if self._before_poll():
+            timeout = 0
+        super().select(timeout)
+        self._after_poll()
+        return []
+
+
+class SteppedLane(Lane):
+    """The real lane; `abandoned`, which the worker may see late, is a point."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        self.run: Any = None
+        super().__init__(*args, **settings)
+        self.run = _now.run
+
+
+SteppedLane.abandoned = _shared(  # type: ignore[assignment]
+    Lane.__dict__["abandoned"], "abandoned", LOOP, only=True, cursor=False
+)
+
+
+class _Epoll:
+    """What a parker takes for its epoll: that of one eventfd."""
+
+    def register(self, edge: SteppedEdge, events: int) -> None:
+        self.poll = edge.poll
+
+
+_now = SimpleNamespace(run=None, timeouts=0)
+
+_STAND_INS: dict[str, Any] = {
+    "wakeups.threading": SimpleNamespace(Lock=lambda: SteppedLock(_now.run)),
+    "wakeups.os": SimpleNamespace(
+        eventfd=lambda *_: SteppedEdge(_now.run, WORKER, _now.timeouts),
+        EFD_CLOEXEC=0,
+        eventfd_write=lambda edge, _: edge.write(),
+    ),
+    "wakeups.select": SimpleNamespace(epoll=_Epoll, EPOLLIN=1, EPOLLET=0),
+    "worker.threading": SimpleNamespace(
+        Thread=lambda target, name, daemon: SteppedThread(_now.run, target, name),
+        current_thread=lambda: None,
+    ),
+    "ring.Entry": OwnedEntry,
+    "loop_face.DrainSignal": SteppedSignal,
+    "bridge.Lane": SteppedLane,
+    "bridge.Ring": SteppedRing,
+    "bridge.Parker": SteppedParker,
+    "channel.Ring": SteppedRing,
+    "channel.Parker": SteppedParker,
+}
+
+Scenario = Callable[[Run], Callable[[], Hashable]]
+
+
+def explore_real(scenario: Scenario, *, timeouts: int = 0, **settings: Any) -> Explored:
+    """Explore a scenario of the real code, as `explore` does.
+
+    `timeouts`: how many sleeps of the worker may end by their timeout.
+    """
+
+    def step(run: Run) -> Callable[[], Hashable]:
+        _now.run = run
+        return scenario(run)
+
+    _now.timeouts = timeouts
+    with contextlib.ExitStack() as stack:
+        for target, stand_in in _STAND_INS.items():
+            stack.enter_context(mock.patch(f"asyncrev.{target}", stand_in))
+        return explore(step, **settings)

@@ -1,0 +1,196 @@
+"""Each forbidden outcome is found by the exploration, if a bug brings it about."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from asyncrev.admission import Admission
+from asyncrev.bridge import Bridge
+from asyncrev.channel import AwaitableFace
+from asyncrev.delivery import Delivery
+from asyncrev.lane import Lane
+from asyncrev.loop_face import LoopFace
+from asyncrev.pool import Pool
+from asyncrev.ring import Ring
+from asyncrev.thread_face import ThreadFace
+from asyncrev.wakeups import DrainSignal, Parker
+from asyncrev.worker import Worker
+from tests.proof.scenarios import bridge, channel_of, limits_of, pipe
+from tests.proof.scheduler import Forbidden
+from tests.proof.stepped import Scenario, explore_real
+
+PIPE = pipe(2, 2, hooked=False, apart=False)
+ONE = pipe(1, 1, hooked=False, apart=False)
+ONE_A_DRAIN = pipe(3, 3, hooked=False, apart=False, most=1)
+BRIDGE = bridge((2, 1), limits=limits_of(2, 4), hooked=False)
+SPILLS = bridge((2, 1), limits=limits_of(1, 2), hooked=False)
+CLOSED = bridge((1,), limits=limits_of(1, 1), hooked=False, meanwhile="close")
+LINES = bridge((3,), limits=limits_of(2, 4, slot_bytes=3), hooked=True, framed=True)
+CHANNEL = channel_of(2, 1, hooked=False, meanwhile="cancel get")
+
+
+def park_after_look(parker: Parker, has_work: Callable[[], bool], timeout_s: float) -> bool:
+    """`Parker.park` that looks before it holds the lock."""
+    if has_work():
+        return True
+    with parker._lock:
+        parker._parked = True
+    parker._poll.poll(timeout_s, 1)
+    return has_work()
+
+
+def unpark_without_lock(parker: Parker) -> bool:
+    """`Parker.unpark` that trusts the GIL."""
+    wake, parker._parked = parker._parked, False
+    return wake
+
+
+def request_again(signal: DrainSignal) -> bool:
+    """`DrainSignal.request` that does not ask whether a drain will come."""
+    with signal._lock:
+        signal.awaited = True
+        signal.requests += 1
+    signal._post()
+    return True
+
+
+def results_that_are_published(face: LoopFace, most: int) -> list[Any]:
+    """`LoopFace.results` by the wrong cursor."""
+    ring = face._ring
+    return ring.entries_between(ring.released_seq, ring.published_seq)
+
+
+def finish_first(worker: Worker) -> None:
+    """`Worker._work` that hands each entry back before it works on it."""
+    while True:
+        for entry in worker._face.take(None):
+            worker._face.finish()
+            entry.owner.work(entry, worker._storage, worker._pool)
+
+
+def mark_two(ring: Ring) -> None:
+    """`Ring.mark_processed` that counts double."""
+    ring.processed_seq += 2
+
+
+def take_backwards(face: ThreadFace, timeout_s: float | None = None) -> list[Any]:
+    """`ThreadFace.take` that gives the newest first."""
+    return _take(face, timeout_s)[::-1]
+
+
+_take = ThreadFace.take
+
+
+def release_one_more(ring: Ring, nentries: int) -> None:
+    """`Ring.release` of all that is processed, though fewer were looked at."""
+    _release(ring, ring.processed_seq - ring.released_seq if nentries else 0)
+
+
+_release = Ring.release
+
+
+def drain_keeping_one(delivery: Delivery) -> bool:
+    """`Delivery.drain` that delivers an entry and forgets to release it, once."""
+    entries = delivery._face.results(1)
+    if entries and entries[0].result and not hasattr(_once, "done"):
+        _once.done = True  # type: ignore[attr-defined]
+        entries[0].owner.sink.on_reply(entries[0].result)
+        return True
+    return _drain(delivery)
+
+
+def _once() -> None:
+    """Remember that it was done, within one test."""
+
+
+_drain = Delivery.drain
+
+
+def drain_to_the_first(delivery: Delivery) -> bool:
+    """`Delivery.drain` that gives every result to the lane opened last."""
+    for entry in delivery._face.results(64):
+        if entry.result and entry.owner.sink is not None:
+            newest = max(delivery.lanes, key=lambda lane: lane.sink.chunks[0])  # type: ignore
+            newest.sink.on_reply(entry.result)  # type: ignore[union-attr]
+    return _drain(delivery)
+
+
+def feed_eof_first(admission: Admission, lane: Lane) -> bool:
+    """`Admission._feed` in which the end of input overtakes what has spilled."""
+    if not (lane.eof_waits and lane.spill):
+        return _feed(admission, lane)
+    spill, lane.spill = lane.spill, bytearray()
+    _feed(admission, lane)
+    lane.spill = spill
+    return False
+
+
+_feed = Admission._feed
+
+
+def close_and_keep_the_sink(one: Bridge, lane: Lane) -> None:
+    """`Bridge.close_lane` after which the sink is still told."""
+    if not lane.close_waits and lane.sink is not None and lane.sink.end == "":  # type: ignore
+        one.admission.publish_close(lane)
+
+
+def reclaim_early(pool: Pool) -> None:
+    """`Pool.reclaim` of blocks whose entry is not released yet."""
+    while pool._lent:
+        block = pool._lent.popleft()
+        pool.reclaimed += 1
+        pool.lent_bytes -= block.nbytes
+        pool._keep(block)
+
+
+async def get_and_wait(face: AwaitableFace) -> bytes:
+    """`AwaitableFace.get` that can be cancelled after it has taken the buffer."""
+    answer = await _get(face)
+    await asyncio.sleep(0)
+    return answer
+
+
+_get = AwaitableFace.get
+
+# What is forbidden, in what scenario, by what that takes the place of a method.
+BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
+    ("ASLEEP", PIPE, Parker, "park", park_after_look, 2),
+    ("WRONG_WRITER", PIPE, Parker, "unpark", unpark_without_lock, 1),
+    ("TWO_DRAINS", PIPE, DrainSignal, "request", request_again, 1),
+    ("UNFINISHED", PIPE, LoopFace, "results", results_that_are_published, 1),
+    ("REUSED", PIPE, Worker, "_work", finish_first, 1),
+    ("DOUBLED", LINES, Pool, "reclaim", reclaim_early, 2),
+    ("CURSORS", ONE, Ring, "mark_processed", mark_two, 1),
+    ("REORDERED", PIPE, ThreadFace, "take", take_backwards, 1),
+    ("UNDELIVERED", ONE_A_DRAIN, Ring, "release", release_one_more, 1),
+    ("DOUBLED", BRIDGE, Delivery, "drain", drain_keeping_one, 0),
+    ("CROSSED", BRIDGE, Delivery, "drain", drain_to_the_first, 0),
+    ("EARLY_END", SPILLS, Admission, "_feed", feed_eof_first, 1),
+    ("AFTER_END", CLOSED, Bridge, "close_lane", close_and_keep_the_sink, 1),
+    ("LOST", CHANNEL, AwaitableFace, "get", get_and_wait, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "scenario", "cls", "method", "bug", "preemptions"),
+    BUGS,
+    ids=[f"{what}-{cls.__name__}" for what, _, cls, *_ in BUGS],
+)
+def test_forbidden_outcome_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    scenario: Scenario,
+    cls: type,
+    method: str,
+    bug: Callable[..., Any],
+    preemptions: int,
+) -> None:
+    """And the schedule that leads there is told."""
+    monkeypatch.setattr(cls, method, bug)
+    vars(_once).clear()
+    with pytest.raises(Forbidden) as caught:
+        explore_real(scenario, preemptions=preemptions)
+    assert caught.value.what == what
+    assert caught.value.schedule

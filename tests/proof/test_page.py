@@ -1,0 +1,52 @@
+"""docs/proof.md tells what is so."""
+
+import re
+
+from tests.mutants.seeded import BUGS as SEEDED
+from tests.proof.test_exploration import BRIDGES, CHANNELS, PIPES, SUBMISSIONS
+from tests.proof.test_outcomes import BUGS
+from tests.support import ROOT
+from tests.unit.test_models import prove
+
+PAGE = (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+OUTCOMES = re.findall(r"^\| ([A-Z_]+) \|", PAGE, re.MULTILINE)
+
+
+def test_page_has_every_outcome_that_is_checked_and_no_other() -> None:
+    """By the names that `forbid` is called with, and those for which there is a bug."""
+    checked = set()
+    for path in (ROOT / "tests" / "proof").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        checked |= set(re.findall(r'(?:forbid\(|_failure = \()\s*"([A-Z_]+)"', text))
+    assert sorted(checked) == sorted(OUTCOMES)
+    assert {what for what, *_ in BUGS} == set(OUTCOMES)
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    """In whatever module."""
+    defined = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py"))
+    names = set(re.findall(r"`((?:test_|Test)\w+)`", PAGE))
+    assert len(names) > 20
+    for name in names:
+        assert re.search(rf"(def|class) {name}\b", defined), name
+
+
+def test_page_knows_how_many_seeded_bugs_there_are() -> None:
+    """Those of the models, and those of `make mutants`."""
+    for model in prove.MODELS:
+        row = rf"^\| \[{model.name}\].* \| {len(model.sizes)} \| {len(model.bugs)} \|$"
+        assert re.search(row, PAGE, re.MULTILINE), model.name
+    assert f"builds {len(SEEDED)} bugs" in PAGE
+
+
+def test_page_tells_how_far_each_scenario_is_explored() -> None:
+    """The bounds of all tables, in their order; cancelled puts and gets are one row."""
+    table = PAGE[PAGE.index("| scenario |") : PAGE.index("## Models")]
+    told = re.findall(r"\| (\d) \| (\d) \|$", table, re.MULTILINE)
+    explored = [
+        (str(fast), str(slow))
+        for scenarios in (PIPES, BRIDGES, CHANNELS, SUBMISSIONS)
+        for name, (_, fast, slow) in scenarios.items()
+        if name != "a get is cancelled"
+    ]
+    assert told == explored
