@@ -186,7 +186,7 @@ class Limits:
 
     @property
     def unsent_bytes(self) -> int:
-        """The most unsent replies of one connection: reading stops at the high water.
+        """The most unsent replies of one connection, as reading stops at the high water.
 
         What is in flight then (up to `in_flight_bytes`, and one more chunk) is added to them.
         Holds for processors whose reply is no longer than its chunk; so do the next two.
@@ -195,7 +195,7 @@ class Limits:
 
     @property
     def bridge_bytes(self) -> int:
-        """What a bridge with raw connections holds beside them: its ring and the spill buffer."""
+        """What a bridge with raw connections holds beside them, which is ring and spill buffer."""
         return self.ring_bytes + self.spill_bytes
 
     @property
@@ -226,7 +226,7 @@ class Limits:
 
     @property
     def least_pool_connection_bytes(self) -> int:
-        """What a connection needs for the longest frame: a power of two, as all blocks are."""
+        """What a connection needs for the longest frame, a power of two like all blocks."""
         most_bytes = self.max_frame_bytes + FRAME_OVERHEAD_BYTES + LEAST_READ_BYTES
         return 1 << (most_bytes - 1).bit_length()
 

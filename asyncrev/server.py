@@ -228,7 +228,7 @@ class Server:
 
     @property
     def bridges(self) -> tuple[Bridge, ...]:
-        """The bridges that do the work: one, or `threads` of them."""
+        """The bridges that do the work, one or `threads` of them."""
         return self._group.bridges
 
     @property
@@ -238,7 +238,7 @@ class Server:
 
     @property
     def addresses(self) -> list[Any]:
-        """What it listens on, as `socket.getsockname` tells it: the real port for port 0."""
+        """What it listens on, as `socket.getsockname` tells it, so the real port for port 0."""
         return [li.sock.getsockname() for li in self._listeners if li.sock.fileno() >= 0]
 
     @property
@@ -306,7 +306,8 @@ class Server:
             )
         except (OSError, asyncio.CancelledError) as error:
             # The peer has gone, or failed its handshake (ssl.SSLError is an OSError).
-            logger.info("a connection did not get through: %r", error)
+            # As text: an error in a log record that somebody keeps would keep the whole bridge.
+            logger.info("a connection did not get through: %s", repr(error))
             if isinstance(error, ConnectionAbortedError) and loop.time() >= late_s:
                 self._cut["TLS handshake deadline"] += 1
             sock.close()

@@ -421,7 +421,7 @@ def test_hook_is_used_for_its_own_framing_only(name: str, hook: str) -> None:
 
 
 @every_framing
-@pytest.mark.parametrize("reply", [None, b"", memoryview(b"")], ids=repr)
+@pytest.mark.parametrize("reply", [None, b"", memoryview(b"")], ids=["None", "bytes", "view"])
 def test_hook_that_returns_nothing_has_nothing_sent(name: str, reply: Any) -> None:
     """Whole frames and carried ones; the blocks of those come back."""
     processor: Any = Silent()
