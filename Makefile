@@ -140,7 +140,7 @@ $(BASE): pyproject.toml | $(BIN)/python
 
 $(DEV): pyproject.toml | $(BIN)/python
 	@echo "installing asyncrev and its development tools into $(VENV)"
-	@$(PIP) install --editable '.[$(EXTRA)]'
+	@$(PIP) install --prefer-binary --editable '.[$(EXTRA)]'
 	@touch $(BASE) $@
 
 $(BENCH): pyproject.toml | $(BIN)/python
