@@ -17,11 +17,7 @@ __all__ = ["peer_has_gone", "reset_on_close", "unacknowledged_bytes", "unread_by
 
 def unread_bytes(transport: Any) -> int:
     """Return how much input the kernel holds (FIONREAD, tcp(7)). Thread: loop."""
-    descriptor = _descriptor(transport)
-    if descriptor < 0:
-        return 0
-    unread: bytes = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
-    return int(struct.unpack("i", unread)[0])
+    return _held_bytes(transport, termios.FIONREAD)
 
 
 def unacknowledged_bytes(transport: Any) -> int:
@@ -29,11 +25,7 @@ def unacknowledged_bytes(transport: Any) -> int:
 
     Thread: loop. Of a UNIX socket: what the peer has not read, and what the kernel needs for it.
     """
-    descriptor = _descriptor(transport)
-    if descriptor < 0:
-        return 0
-    held: bytes = fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
-    return int(struct.unpack("i", held)[0])
+    return _held_bytes(transport, termios.TIOCOUTQ)
 
 
 def peer_has_gone(transport: Any) -> bool:
@@ -55,6 +47,14 @@ def reset_on_close(transport: Any) -> None:
     if descriptor >= 0:
         with socket.socket(fileno=os.dup(descriptor)) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _held_bytes(transport: Any, request: int) -> int:
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return 0
+    held: bytes = fcntl.ioctl(descriptor, request, b"\0\0\0\0")
+    return int(struct.unpack("i", held)[0])
 
 
 def _descriptor(transport: Any) -> int:
