@@ -1,6 +1,7 @@
 """The event loop: asyncio's selector loop, pinned to epoll, with our transport for streams."""
 
 import asyncio
+import contextvars
 import selectors
 from asyncio import events as asyncio_events
 from asyncio import sslproto
@@ -138,9 +139,10 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         *,
         extra: dict[str, Any] | None = None,
         server: Any = None,
+        context: contextvars.Context | None = None,  # from 3.15 on
     ) -> EpollTransport:
         self._ensure_fd_no_transport(sock)  # type: ignore[attr-defined]
-        return EpollTransport(self, sock, protocol, waiter, extra, server)
+        return EpollTransport(self, sock, protocol, waiter, extra, server, context)
 
     def _make_ssl_transport(
         self,
@@ -153,13 +155,14 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         server_hostname: str | None = None,
         extra: dict[str, Any] | None = None,
         server: Any = None,
+        context: contextvars.Context | None = None,
         **timeouts: Any,
     ) -> Any:
         # Stock makes its own transport here without asking `_make_socket_transport`.
         self._ensure_fd_no_transport(rawsock)  # type: ignore[attr-defined]
         make_tls: Any = sslproto.SSLProtocol
         tls = make_tls(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
-        EpollTransport(self, rawsock, tls, None, extra, server)
+        EpollTransport(self, rawsock, tls, None, extra, server, context)
         return tls._app_transport
 
 

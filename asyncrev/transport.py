@@ -45,6 +45,7 @@ class EpollTransport(WriteSide):
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
         server: Any = None,
+        context: contextvars.Context | None = None,
     ) -> None:
         super().__init__(loop, sock, extra)
         self._sock_fd = sock.fileno()
@@ -53,16 +54,18 @@ class EpollTransport(WriteSide):
         self._server = server
         self._paused = False  # by pause_reading
         self._eof_received = False
-        # Callbacks see the context of whoever made the connection, as with a stock Handle.
+        # Callbacks see the context of whoever made the connection, as with a stock Handle, or the
+        # one given: from 3.15 on asyncio gives each connection one of its own.
+        self._context = context
         self._dispatch: Callable[[int], None] = functools.partial(
-            contextvars.copy_context().run,
+            (contextvars.copy_context() if context is None else context).run,
             self._on_events,  # type: ignore[call-arg]  # a partial
         )
         self.set_protocol(protocol)
         if server is not None:
             _attach(server, self)
         loop._transports[self._sock_fd] = self
-        loop.call_soon(protocol.connection_made, self)
+        loop.call_soon(protocol.connection_made, self, context=context)
         loop.call_soon(self._start_reading)
         if waiter is not None:
             loop.call_soon(wake, waiter)
@@ -261,7 +264,7 @@ class EpollTransport(WriteSide):
         self._life = LOST
         self._backlog = bytearray()  # dropped, so the water marks call nobody any more (I13)
         self._unwatch()
-        self._loop.call_soon(self._call_connection_lost, error)
+        self._loop.call_soon(self._call_connection_lost, error, context=self._context)
 
     def _call_connection_lost(self, error: BaseException | None) -> None:
         waiter, self._empty_waiter = self._empty_waiter, None

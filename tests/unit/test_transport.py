@@ -5,6 +5,7 @@ import contextvars
 import gc
 import logging
 import socket
+import ssl
 import struct
 import warnings
 from typing import Any
@@ -401,6 +402,51 @@ async def test_callbacks_see_the_context_of_who_connected() -> None:
         peer.send(b"x")
         await until(lambda: len(seen) == 2, "the byte came")
     assert seen[:2] == ["connecting", "connecting"]
+
+
+@on_epoll
+@pytest.mark.parametrize("link", ["plain", "tls"])
+async def test_callbacks_run_in_the_context_that_asyncio_gives(
+    link: str, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    """CPython 3.15 passes one to the loop's makers of transports; all calls share it."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+    seen: list[str] = []
+
+    class Counting(Plain):
+        def note(self) -> None:
+            seen.append(variable.get())
+            variable.set(f"call {len(seen)}")
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.note()
+
+        def data_received(self, data: bytes) -> None:
+            self.note()
+
+        def connection_lost(self, error: BaseException | None) -> None:
+            self.note()
+
+    loop: Any = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    own, given = Counting(), contextvars.Context()
+    if link == "tls":
+        loop._make_ssl_transport(ours, own, contexts[0], server_side=True, context=given)
+        _, writer = await asyncio.open_connection(
+            sock=theirs, ssl=contexts[1], server_hostname="localhost"
+        )
+    else:
+        loop._make_socket_transport(ours, own, context=given)
+        _, writer = await asyncio.open_connection(sock=theirs)
+    writer.write(b"x")
+    await until(lambda: len(seen) == 2, "the byte came")
+    writer.close()
+    await until(lambda: len(seen) == 3, "the end came")
+    assert seen == ["unset", "call 1", "call 2"]
+    assert variable.get() == "unset"
+    await writer.wait_closed()
 
 
 def test_transport_never_closed_warns_and_frees_its_descriptor() -> None:
