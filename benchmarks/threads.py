@@ -1,4 +1,6 @@
-"""What more worker threads give for work that releases the GIL: `python -m benchmarks.threads`.
+"""What a second worker thread gives: `python -m benchmarks.threads`.
+
+For work that releases the GIL, and for work in Python, which gains only where there is no GIL.
 
 Servers with one and with two threads take turns; clients send len32 frames of random bytes over a
 few connections and check every reply. Prints the medians, and the ratio of the rounds.
@@ -18,7 +20,7 @@ from collections.abc import Callable
 from benchmarks.scenarios import Scenario
 from benchmarks.servers import HOST, Kind, running
 
-__all__ = ["WORK", "compress", "digest", "main"]
+__all__ = ["WORK", "compress", "digest", "fletcher", "main"]
 
 PAYLOAD_BYTES = 256 * 1024
 PREFIX_BYTES = 4
@@ -34,7 +36,20 @@ def compress(payload: bytes) -> bytes:
     return zlib.compress(payload, 1)
 
 
-WORK: dict[str, Callable[[bytes], bytes]] = {"digest": digest, "compress": compress}
+def fletcher(payload: bytes) -> bytes:
+    """Return Fletcher's checksum of a frame, reckoned in Python, a byte at a time (RFC 1146)."""
+    first = second = 0
+    for byte in payload:
+        first = (first + byte) % 255
+        second = (second + first) % 255
+    return bytes((first, second))
+
+
+WORK: dict[str, Callable[[bytes], bytes]] = {
+    "digest": digest,
+    "compress": compress,
+    "fletcher": fletcher,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

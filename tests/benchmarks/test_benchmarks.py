@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report, run, summary
+from benchmarks import report, run, summary, threads
 from benchmarks.build import compiled, have_compiler
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.servers import SERVERS, ServerFailed, custom, running
@@ -120,6 +120,19 @@ def test_wrong_replies_make_the_run_exit_with_1(capsys: pytest.CaptureFixture[st
     arguments = ["--scenarios", "small50", "--servers", "", "--server", f"wrong={SWAPPING}"]
     assert run.main([*arguments, "--rounds", "1", "--seconds", "0.1", "--quiet"]) == 1
     assert "small50 wrong" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_comparison_of_threads_runs_and_checks_replies(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All kinds of work, and a server that works otherwise than the clients expect."""
+    arguments = ["--rounds", "1", "--seconds", "0.1", "--connections", "2"]
+    assert threads.main(arguments) == 0
+    assert capsys.readouterr().out.count("times the work of one") == len(threads.WORK)
+    monkeypatch.setattr(threads, "WORK", {"digest": threads.compress})
+    assert threads.main(arguments) == 1
+    assert "wrong replies" in capsys.readouterr().err
 
 
 # -- medians and ratios, without any server ----------------------------------------------------
