@@ -108,3 +108,11 @@ def nothing_is_left() -> Iterator[LeakCheck]:
     """Fail on unhandled loop exceptions, and on tasks, threads and descriptors left behind."""
     with LEAKS:
         yield LEAKS
+
+
+@pytest.fixture
+def snippet_names() -> Iterator[dict[str, Any]]:
+    """What snippets define; emptied in the end, for CPython 3.13t never frees their classes."""
+    defined: dict[str, Any] = {}
+    yield defined
+    defined.clear()

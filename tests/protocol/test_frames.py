@@ -10,6 +10,7 @@ import struct
 import sysconfig
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -540,6 +541,17 @@ async def test_processor_that_fails_within_a_chunk_has_answered_the_frames_befor
 # -- a steady state ------------------------------------------------------------------------------
 
 
+@contextlib.asynccontextmanager
+async def one_thread() -> AsyncIterator[Callable[..., Any]]:
+    """Give an `in_thread` that has one thread for all calls.
+
+    The loop's own executor may begin another while one is idle; on a free-threaded build each is
+    traced with 256 KiB.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        yield functools.partial(asyncio.get_running_loop().run_in_executor, executor)
+
+
 @tcp_only
 @pytest.mark.asyncio(loop_factories=["epoll"])
 async def test_frames_that_span_chunks_allocate_no_buffer_in_a_steady_state() -> None:
@@ -560,19 +572,22 @@ async def test_frames_that_span_chunks_allocate_no_buffer_in_a_steady_state() ->
                 got += nbytes
             assert reply == wanted
 
-    async with served("len32", Reverse, limits, buffer_bytes=1 << 20) as server:
+    async with (
+        one_thread() as in_one_thread,
+        served("len32", Reverse, limits, buffer_bytes=1 << 20) as server,
+    ):
         client = connect(server, 1 << 20)
-        await in_thread(ask, client, 20)
+        await in_one_thread(ask, client, 20)
         before = pool(server)
         tracemalloc.start()
         try:
-            await in_thread(ask, client, 10)  # what tracing itself and the first traces need
+            await in_one_thread(ask, client, 10)  # what tracing and the first traces need
             filters = [
                 tracemalloc.Filter(True, f"*/asyncrev/{name}.py") for name in ("pool", "ring")
             ]
             held_bytes = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
-            await in_thread(ask, client, frames)
+            await in_one_thread(ask, client, frames)
             peak_bytes = tracemalloc.get_traced_memory()[1]
             snapshot = tracemalloc.take_snapshot().filter_traces(filters)
         finally:

@@ -763,7 +763,7 @@ async def test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken() -> No
 
     class Claims(RecordingSink):
         def on_reply(self, reply: Any) -> None:
-            view = bridge.admission.claim(self.lane)
+            view = self.bridge.admission.claim(self.lane)
             view[:] = b"!" * len(view)
             super().on_reply(reply)
 

@@ -165,18 +165,24 @@ async def test_stop_from_another_thread_is_the_same() -> None:
     assert type(sink.errors[0]) is BridgeStopped
 
 
+class Stops(Upper):
+    """A processor that ends a bridge."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Stop, then answer in capitals."""
+        self.bridge.stop()
+        return super().process(chunk)
+
+
 @EPOLL
 async def test_stop_from_the_workers_own_thread_does_not_wait_for_itself() -> None:
     """A processor may end the bridge that runs it; its reply is still given."""
-
-    class Stops(Upper):
-        def process(self, chunk: memoryview) -> bytes:
-            bridge.stop()
-            return super().process(chunk)
-
     bridge = Bridge(LIMITS)
     bridge.start()
-    sink = RecordingSink(bridge, Stops)
+    sink = RecordingSink(bridge, lambda: Stops(bridge))
     sink.send(b"ab")
     await bridge.wait_ended()
     assert sink.received == b"AB"
@@ -392,18 +398,25 @@ async def test_close_that_is_cancelled_can_be_called_again() -> None:
     assert not bridge.is_running
 
 
+class ClosesAll(RecordingSink):
+    """A sink that closes all it knows of when it is told of an error."""
+
+    others: "list[ClosesAll]"
+
+    def on_error(self, error: BaseException) -> None:
+        """Note the error, then close all, itself included."""
+        super().on_error(error)
+        for sink in self.others:
+            sink.close()
+
+
 @EPOLL
 async def test_sink_may_close_another_lane_while_it_is_told_of_the_end() -> None:
     """A lane that is closed by then is not told."""
-
-    class ClosesAll(RecordingSink):
-        def on_error(self, error: BaseException) -> None:
-            super().on_error(error)
-            for sink in sinks:
-                sink.close()
-
     async with Bridge(LIMITS) as bridge:
         sinks = [ClosesAll(bridge) for _ in range(3)]
+        for sink in sinks:
+            sink.others = sinks
     assert sorted(len(sink.errors) for sink in sinks) == [0, 0, 1]
     assert bridge.statistics().lanes == 0
 

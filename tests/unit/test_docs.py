@@ -209,15 +209,15 @@ def _log_as_before() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_log_as_before")
 @pytest.mark.parametrize("page", RUN)
-def test_snippets_do_what_they_say(page: str) -> None:
+def test_snippets_do_what_they_say(page: str, snippet_names: dict[str, Any]) -> None:
     """In the order of the page, with the names of those before; what they print is beside them."""
-    names: dict[str, Any] = dict(GIVEN) if page == "README.md" else {}
+    snippet_names.update(GIVEN if page == "README.md" else {})
     codes = snippets(page)
     assert codes
     for code in codes:
         if code.startswith("reply = await bridge.submit("):
             code = "async with asyncrev.Bridge() as bridge:\n    " + code
-        assert run(code, names, page) == promised(code), code
+        assert run(code, snippet_names, page) == promised(code), code
 
 
 def test_run_sees_a_snippet_that_says_something_else() -> None:
@@ -230,12 +230,13 @@ def test_run_sees_a_snippet_that_says_something_else() -> None:
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_tutorial_goes_as_it_says(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tutorial_goes_as_it_says(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, snippet_names: dict[str, Any]
+) -> None:
     """As a reader would follow it: the commands in a shell, the snippets at one prompt."""
     page = "docs/tutorial.md"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    names: dict[str, Any] = {}
     ran = 0
     with contextlib.ExitStack() as running:
         server: ServerProcess | None = None
@@ -253,6 +254,6 @@ def test_tutorial_goes_as_it_says(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
                 pathlib.Path("held.py").write_text(code)
             elif language == "python":
                 assert server is not None
-                assert run(code, names, page, server.port) == promised(code), code
+                assert run(code, snippet_names, page, server.port) == promised(code), code
                 ran += 1
     assert ran == 9

@@ -51,6 +51,19 @@ class Bench:
             self.face.signal.request()
 
 
+class QuickParker(Parker):
+    """Its worker is done before the system call that wakes it returns."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self.bench = bench
+
+    def unpark(self) -> bool:
+        """Do the worker's part, then wake it."""
+        self.bench.process()
+        return super().unpark()
+
+
 @pytest.mark.asyncio
 async def test_drain_comes_when_the_worker_asks() -> None:
     """I6: results of another thread wake a loop that sleeps."""
@@ -85,15 +98,7 @@ async def test_flush_wakes_a_parked_worker_once_a_turn() -> None:
 async def test_worker_that_finishes_within_the_flush_need_not_wake_the_loop() -> None:
     """A drain still counts as coming while the worker is woken, and finds what it has done."""
     bench = Bench()
-
-    class QuickParker(Parker):
-        """Its worker is done before the system call that wakes it returns."""
-
-        def unpark(self) -> bool:
-            bench.process()
-            return super().unpark()
-
-    bench.face = LoopFace(bench.ring, QuickParker())
+    bench.face = LoopFace(bench.ring, QuickParker(bench))
     bench.bind()
     bench.face.after_poll()
     bench.publish()

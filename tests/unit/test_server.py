@@ -11,6 +11,7 @@ import pytest
 
 import asyncrev
 from asyncrev import Bridge, Server
+from asyncrev.endpoints import open_tcp
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
 from asyncrev.states import ServerState
 from tests.protocol.links import SMALL, Swapcase, connect, in_thread, letters
@@ -95,15 +96,29 @@ async def test_start_that_fails_late_closes_what_it_has_opened(
 
 
 @on_epoll
-async def test_close_while_it_starts_leaves_nothing_listening() -> None:
+async def test_close_while_it_starts_leaves_nothing_listening(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The start fails instead of listening for ever."""
+    opened: list[socket.socket] = []
+    opening, closed = asyncio.Event(), asyncio.Event()
+
+    async def open_late(*where: Any) -> list[socket.socket]:
+        opened.extend(await open_tcp(*where))
+        opening.set()
+        await closed.wait()
+        return opened
+
+    monkeypatch.setattr("asyncrev.server.open_tcp", open_late)
     server = Server(limits=SMALL)
     starting = asyncio.create_task(server.start("127.0.0.1", 0))
-    await asyncio.sleep(0)
+    await opening.wait()
     await server.close()
+    closed.set()
     with pytest.raises(LocalError, match="closed while it started"):
         await starting
     assert not server.addresses
+    assert [sock.fileno() for sock in opened] == [-1]
 
 
 @on_epoll

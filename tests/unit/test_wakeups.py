@@ -299,24 +299,30 @@ def test_unpark_between_look_and_sleep_is_not_lost() -> None:
     assert bell.backstop_wakes == 0
 
 
+class LatePoll:
+    """Times out, and lets an unpark in before the sleeper is back at the lock."""
+
+    def __init__(self, bell: Parker) -> None:
+        self.bell = bell
+        self.real = bell._poll
+
+    def poll(self, timeout_s: float, most: int) -> list[Any]:
+        """Say that nothing came, after something did; wait without a timeout as the real one."""
+        if timeout_s >= 0:
+            assert self.bell.unpark()
+            return []
+        return self.real.poll(timeout_s, most)
+
+
 def test_unpark_at_the_last_moment_of_a_timeout_leaves_no_token() -> None:
     """The poll has timed out, the unpark came first to the lock: its wake-up is waited for."""
     bell = Parker()
-
-    class LatePoll:
-        """Times out, and lets an unpark in before the sleeper is back at the lock."""
-
-        def poll(self, timeout_s: float, most: int) -> list[Any]:
-            if timeout_s >= 0:
-                assert bell.unpark()
-                return []
-            return late.poll(timeout_s, most)
-
-    late, bell._poll = bell._poll, LatePoll()  # type: ignore[assignment]
+    late = LatePoll(bell)
+    bell._poll = late  # type: ignore[assignment]
     looks = iter([False, True])
     assert bell.park(lambda: next(looks), 0.001)
-    bell._poll = late
-    assert not late.poll(0)
+    bell._poll = late.real
+    assert not late.real.poll(0)
     assert bell.backstop_wakes == 0
 
 
