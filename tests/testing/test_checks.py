@@ -272,7 +272,9 @@ def test_rule_finds_the_processor_that_breaks_it(bad: type, says: str) -> None:
     with pytest.raises(AssertionError, match=says) as caught:
         check_processor(bad)
     text = str(caught.value)
-    assert len(text) < 600
+    # What instances share outlives an example, and then another one fails: that is not made small.
+    is_repeatable = bad not in (Counting, SharingInTurn)
+    assert len(text) < (600 if is_repeatable else 8000)
     assert "chunks: " in text or bad is CloseNeedsChunk
     if bad is Raising:
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
