@@ -323,6 +323,8 @@ async def test_sweep_reaches_every_sink_again_and_again(
         good.calls.clear()
         await until(lambda: good.calls.count("sweep") >= 3, "three sweeps came")
         assert bad.calls.count("sweep") >= 2
+        assert [str(error) for error in bad.errors] == ["sink fails in sweep"]
+        assert good.errors == []
         assert gone.calls == []
         held.go.set()
         bad.close()
@@ -742,6 +744,24 @@ async def test_sweep_tells_sinks_the_time_of_the_loop(monkeypatch: pytest.Monkey
         Watch(bridge)
         await until(lambda: len(times) >= 2, "two sweeps came")
         assert start_s <= times[0] <= times[1] <= loop.time()
+
+
+@EPOLL
+async def test_sink_that_raises_at_an_inline_reply_is_told(
+    loop_errors: list[dict[str, Any]],
+) -> None:
+    """It lost a reply; the others are not."""
+    async with Bridge(TINY) as bridge:
+        bad, good = RecordingSink(bridge, Reverse, fail_in="reply"), RecordingSink(bridge)
+        view = bridge.admission.claim(bad.lane)
+        view[:2] = b"ab"
+        assert bridge.work_inline(bad.lane, 2)
+        assert bad.received == b"ba"
+        assert [str(error) for error in bad.errors] == ["sink fails in reply"]
+        assert good.errors == []
+        assert [context["message"] for context in loop_errors] == ["a sink of the bridge raised"]
+        loop_errors.clear()
+        assert bridge.statistics().inlined == 1
 
 
 def test_new_bridge_has_counted_nothing_and_its_worker_has_its_name() -> None:
