@@ -313,13 +313,20 @@ async def test_frames_over_tls_are_answered(name: str, contexts: Any) -> None:
 
 
 async def hog_the_pool(server: Server, name: str) -> tuple[socket.socket, Any]:
-    """Return a client that has all but the last byte of a longest frame there, and its link."""
+    """Return a client that has all but the last byte of a longest frame there, and its link.
+
+    The worker has seen all of it: by what is back from there a deadline is judged.
+    """
     frame = framed(name, letters(8000))
     hog = connect(server)
     await in_thread(hog.sendall, frame[:-1])
     link = await link_of(server, hog)
     await until(
-        lambda: link.received_bytes == len(frame) - 1 and pool(server).reserved_bytes == 16384,
+        lambda: (
+            link.received_bytes == len(frame) - 1
+            and pool(server).reserved_bytes == 16384
+            and not link._lane.in_flight_entries
+        ),
         "the pool is used up",
     )
     return hog, link
