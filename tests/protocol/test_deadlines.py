@@ -12,6 +12,7 @@ import pytest
 
 import asyncrev
 from asyncrev import Limits, Server
+from asyncrev.deadlines import Deadlines
 from asyncrev.descriptors import unacknowledged_bytes
 from tests.frames import Inverting, framed
 from tests.protocol.links import gated_swapcase, in_thread, letters, tcp_only
@@ -97,12 +98,16 @@ async def gone(server: Server, reason: str) -> None:
 
 
 class Sweeps:
-    """Sweeps one link in virtual time; its bridge's own sweep, in real time, is stopped."""
+    """Sweeps one link in virtual time; its bridge's own sweep, in real time, is stopped.
+
+    What that saw by then is forgotten, since by virtual time it was long ago.
+    """
 
     def __init__(self, link: Any) -> None:
         self.link = link
         self.start_s = 1_000_000.0
         link._bridge._sweep.stop()
+        link._deadlines = Deadlines(link._limits)
 
     def at(self, now_s: float) -> str | None:
         """Sweep; return why the link was ended, if it was."""
