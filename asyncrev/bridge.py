@@ -251,8 +251,9 @@ class Bridge:
         lane.look_at_s = 0.0
         try:
             reply = lane.work_inline(self.admission.claimed(nbytes), self._ring.storage)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             self._delivery.fail(lane, error)
+            self._delivery.pass_on_interrupt(error)
         else:
             if reply:
                 self._delivery.tell(lane, sink.on_reply, reply)
@@ -356,7 +357,7 @@ class Bridge:
         for lane in self._lanes.copy():
             try:
                 lane.close_processor()
-            except Exception:
+            except BaseException:  # SystemExit, too: the end is announced in any case
                 logger.exception("a processor's close() failed while its bridge ended")
         try:
             self._loop.call_soon_threadsafe(self._worker_ended, error)

@@ -2,11 +2,16 @@
 
   I11  a drain takes at most DRAIN_ENTRIES entries, then lets the loop turn
 
-A sink that raises loses no other lane a reply: it is reported, and told that it failed.
+A sink that raises, be it SystemExit, loses no other lane a reply: it is reported, and told that it
+failed.
 """
 
 import asyncio
+import logging
+import signal
+import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from asyncrev.admission import Admission
 from asyncrev.errors import RemoteError
@@ -15,6 +20,8 @@ from asyncrev.loop_face import LoopFace
 from asyncrev.ring import CLOSE, EOF, Entry, Ring
 
 __all__ = ["DRAIN_ENTRIES", "Delivery"]
+
+logger = logging.getLogger("asyncrev")
 
 # 64 sends take about 0.5 ms, so other callbacks of the loop wait no longer for a full ring.
 DRAIN_ENTRIES = 64
@@ -76,11 +83,11 @@ class Delivery:
                         sink.on_end()
                     elif credit:
                         sink.on_credit()
-                except Exception as raised:
+                except BaseException as raised:
                     # One sink's defect must not cost the others their replies.
                     self._give_up(lane, raised)
         finally:
-            ring.release(settled)  # also when a KeyboardInterrupt ends this: no reply goes twice
+            ring.release(settled)  # also when an interrupt ends this: no reply goes twice
         if self._admission.waiting_lanes:
             self.serve_waiters()
         return ring.processed_seq != ring.released_seq
@@ -100,7 +107,7 @@ class Delivery:
         """Call a method of `lane`'s sink."""
         try:
             method(*args)
-        except Exception as raised:
+        except BaseException as raised:
             self._give_up(lane, raised)
 
     def fail(self, lane: Lane, error: BaseException) -> None:
@@ -113,9 +120,26 @@ class Delivery:
             self.report("a processor failed after its connection had gone", error)
 
     def report(self, message: str, error: BaseException) -> None:
-        """Have the loop's exception handler hear of `error`."""
+        """Have the loop's exception handler hear of `error`; what the handler raises is logged."""
         assert self.loop is not None
-        self.loop.call_exception_handler({"message": message, "exception": error})
+        try:
+            self.loop.call_exception_handler({"message": message, "exception": error})
+        except BaseException:
+            logger.exception("the loop's exception handler failed on: %s: %r", message, error)
+
+    def pass_on_interrupt(self, error: BaseException) -> None:
+        """Have the loop raise `error` in its next iteration if it may be the user's Ctrl-C.
+
+        It may be where no handler of SIGINT is installed but Python's own, which raises
+        KeyboardInterrupt in whatever the main thread runs; `asyncio.run` installs another.
+        """
+        if (
+            isinstance(error, KeyboardInterrupt)
+            and threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            assert self.loop is not None
+            self.loop.call_soon(_raise, error)
 
     def _settle_without_reply(self, lane: Lane, entry: Entry) -> None:
         if entry.kind is CLOSE:
@@ -123,9 +147,14 @@ class Delivery:
         if entry.error is not None:
             self.fail(lane, entry.error)
 
-    def _give_up(self, lane: Lane, raised: Exception) -> None:
+    def _give_up(self, lane: Lane, raised: BaseException) -> None:
         """Report what `lane`'s sink raised, and tell it that nothing more comes: it lost a call."""
         self.report("a sink of the bridge raised", raised)
+        self.pass_on_interrupt(raised)
         if lane.sink is not None and not lane.abandoned:
             lane.abandoned = True
             self.tell(lane, lane.sink.on_error, raised)
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

@@ -238,14 +238,17 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 self._note_fault(error)
         else:
             self.cut_reason = "processor error"
-            asyncio.get_running_loop().call_exception_handler(
-                {
-                    "message": "a processor failed; its connection is closed",
-                    "exception": error,
-                    "transport": self._transport,
-                    "protocol": self,
-                }
-            )
+            try:
+                asyncio.get_running_loop().call_exception_handler(
+                    {
+                        "message": "a processor failed; its connection is closed",
+                        "exception": error,
+                        "transport": self._transport,
+                        "protocol": self,
+                    }
+                )
+            except BaseException:  # of a handler that the program has set
+                logger.exception("the loop's exception handler failed on: %r", error)
         self._finish()
 
     def on_credit(self) -> None:
@@ -382,7 +385,11 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 transport.resume_reading()
             transport.close()
             return
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:  # reset meanwhile; asyncio's transport lets the error of shutdown(2) out
+            transport.abort()
+            return
         transport.set_protocol(Lingering(self, transport, self._limits.linger_timeout_s))
         transport.resume_reading()
 

@@ -1,8 +1,11 @@
 """protocol: what a peer's reset must not cause."""
 
+import socket
+from typing import Any
+
 import pytest
 
-from asyncrev import Limits
+from asyncrev import BridgeProtocol, Limits
 from asyncrev.states import LinkState
 from tests.protocol.links import gated_swapcase, reset, resets, served
 from tests.support import until, wait_until
@@ -31,3 +34,36 @@ async def test_reset_with_many_replies_on_their_way_is_not_a_line_of_log_each(
         await until(lambda: server.links[0].state is LinkState.LOST, "the connection is lost")
         await until(lambda: server.bridge.statistics().lanes == 0, "its lane is gone")
     assert "socket.send() raised exception" not in caplog.text
+
+
+@pytest.mark.asyncio
+@resets
+async def test_reset_that_is_seen_only_by_the_end_of_stream_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, loop_errors: list[dict[str, Any]]
+) -> None:
+    """The last reply is out, and shutdown(2) then fails with ENOTCONN: the connection is lost."""
+    finish = BridgeProtocol._finish
+
+    def finish_after_a_reset(self: BridgeProtocol) -> None:
+        reset(client)
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        wait_until(lambda: _is_not_connected(sock), "the kernel has seen the reset")
+        finish(self)
+
+    monkeypatch.setattr(BridgeProtocol, "_finish", finish_after_a_reset)
+    async with served() as server:
+        client = server.connect()
+        await until(lambda: server.links, "it is accepted")
+        link = server.links[0]
+        link.drain()
+        await until(lambda: link.state is LinkState.LOST, "the connection is lost")
+        await until(lambda: server.bridge.statistics().lanes == 0, "its lane is gone")
+    assert not loop_errors
+
+
+def _is_not_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return True
+    return False
