@@ -9,8 +9,11 @@ A lane whose last reads were short receives into the small slot that every entry
 fills it gets a slot the next time, and goes back only after SMALL_READS short reads running.
 
 A framed lane needs room in the pool's budget besides, see `budget`. And it is read in pieces
-that take about CHUNK_CALLS calls of its processor, as far as its last chunks tell: 256 KiB of
-empty lines would keep the worker, and everybody behind them, for a quarter of a second.
+that take about TURN_CALLS calls of its processor, as far as its last chunks tell, because the
+worker defers what costs more: 256 KiB of empty lines would keep it, and everybody behind them, for
+a quarter of a second. Deferred input stays in flight, so it counts against I8 and the budget, and
+a RESUME entry gives its lane the next turn. A lane has one when nothing else of it is in the ring,
+and its peer takes the replies.
 
 asyncio closes a connection whose `get_buffer` returns an empty view, and neither pausing nor
 closing is safe inside it; hence a spill buffer that is always there, instead of a refusal.
@@ -20,14 +23,12 @@ import collections
 
 from asyncrev.budget import Budget
 from asyncrev.errors import LocalError
-from asyncrev.lane import SMALL_READS, Lane
+from asyncrev.lane import SMALL_READS, TURN_CALLS, Lane
 from asyncrev.limits import LEAST_READ_BYTES, Limits
 from asyncrev.loop_face import LoopFace
-from asyncrev.ring import CLOSE, DATA, EOF, Entry, Ring
+from asyncrev.ring import CLOSE, DATA, EOF, RESUME, Entry, Ring
 
 __all__ = ["Admission"]
-
-CHUNK_CALLS = 1024  # about a millisecond of a light function
 
 
 class Admission:
@@ -134,7 +135,7 @@ class Admission:
     def publish_close(self, lane: Lane) -> None:
         """Put the close of `lane` behind what is in the ring; what is not there yet is dropped."""
         lane.spill.clear()
-        lane.eof_waits = False
+        lane.eof_waits = lane.resume_waits = False
         lane.close_waits = True
         self._feed_or_wait(lane)
 
@@ -147,6 +148,15 @@ class Admission:
         if not lane.waits_for_credit or lane.waits_for_slot:
             return False
         return self._may_read(lane)
+
+    def resume(self, lane: Lane) -> None:
+        """Let the worker go on with what it deferred of `lane`, if it may; idempotent."""
+        if lane.abandoned or lane.in_flight_entries or lane.resume_waits or lane.window.is_stalled:
+            return
+        if lane.in_flight_bytes or lane.ending:
+            lane.window.go_on()  # all that was produced is delivered, so it is quite open
+            lane.resume_waits = lane.resumes = True
+            self._feed_or_wait(lane)
 
     def set_excess(self, lane: Lane, excess_bytes: int) -> bool:
         """Note how far the unsent replies of framed `lane` are above its high water.
@@ -189,10 +199,10 @@ class Admission:
         return False
 
     def _adapt_read(self, lane: Lane, entry: Entry) -> None:
-        if entry.calls > CHUNK_CALLS:
-            shorter_bytes = entry.nbytes * CHUNK_CALLS // entry.calls
-            lane.read_bytes = max(LEAST_READ_BYTES, min(lane.read_bytes, shorter_bytes))
-        elif entry.calls <= CHUNK_CALLS // 2 and entry.nbytes == lane.read_bytes:
+        if entry.calls > TURN_CALLS // 2:
+            fitting_bytes = entry.nbytes * TURN_CALLS // entry.calls
+            lane.read_bytes = max(LEAST_READ_BYTES, min(lane.read_bytes, fitting_bytes))
+        elif entry.nbytes == lane.read_bytes:
             lane.read_bytes = min(2 * lane.read_bytes, self._ring.slot_bytes)
 
     def _may_read(self, lane: Lane) -> bool:
@@ -239,6 +249,8 @@ class Admission:
                 del lane.spill[:nbytes]
             elif lane.eof_waits:
                 lane.eof_waits, nbytes, kind = False, 0, EOF
+            elif lane.resume_waits:
+                lane.resume_waits, nbytes, kind = False, 0, RESUME
             elif lane.close_waits:
                 lane.close_waits, nbytes, kind = False, 0, CLOSE
             else:
@@ -247,4 +259,4 @@ class Admission:
             face.flush_soon()
             lane.in_flight_entries += 1
             lane.in_flight_bytes += nbytes
-        return not (lane.spill or lane.eof_waits or lane.close_waits)
+        return not (lane.spill or lane.eof_waits or lane.resume_waits or lane.close_waits)

@@ -124,7 +124,8 @@ class Bridge:
     async def close(self, timeout_s: float = 5.0) -> None:
         """Let the worker answer what is published, then end it and its thread. Twice is once.
 
-        Lanes still open are told BridgeStopped. Thread: loop.
+        Lanes still open are told BridgeStopped; so what the worker has deferred of a lane whose
+        peer does not take its replies stays unanswered. Thread: loop.
 
         Raises:
             LocalError: this is another loop than the bridge's; `stop` works from anywhere.
@@ -133,9 +134,12 @@ class Bridge:
         if self._ended is None:
             return
         self._check_loop()
-        self._face.close()
         try:
             async with asyncio.timeout(timeout_s):
+                try:
+                    await self._delivery.wait_resumed()
+                finally:
+                    self._face.close()
                 await self.wait_ended()
         except TimeoutError:
             raise WorkerHung(
@@ -177,12 +181,13 @@ class Bridge:
         views_allowed: bool,
         framing: Framing | None = None,
         max_frame_bytes: int | None = None,
+        max_reply_bytes: int | None = None,
     ) -> Lane:
         """Return a new lane whose replies go to `sink`.
 
         With `views_allowed` a reply may be a view, valid until `on_reply` returns; without it
         replies are bytes. With `framing` the processor gets a frame at a time, of at most
-        `max_frame_bytes`, by default that of `limits`.
+        `max_frame_bytes`; a reply may have `max_reply_bytes`; both by default as in `limits`.
 
         Raises:
             BridgeStopped: the bridge does not run.
@@ -204,6 +209,10 @@ class Bridge:
             views_allowed=views_allowed,
             framing=framing,
             max_frame_bytes=max_frame_bytes,
+            max_reply_bytes=self.limits.max_reply_bytes
+            if max_reply_bytes is None
+            else max_reply_bytes,
+            window_bytes=self.limits.window_bytes,
         )
         self._lanes.add(lane)
         self._sweep.start(self._loop)
@@ -292,6 +301,18 @@ class Bridge:
             self._delivery.tell(lane, lane.sink.on_credit)
         if self.admission.budget.waiting_lanes and self._loop is not None:
             self._loop.call_soon(self._delivery.serve_waiters)
+
+    def set_stalled(self, lane: Lane, is_stalled: bool) -> None:
+        """Note whether the peer of `lane` takes its replies; if not, no more than a window comes.
+
+        What the worker defers of a stalled lane goes on when it is stalled no more.
+        """
+        if is_stalled:
+            lane.window.stall()
+        else:
+            lane.window.go_on()
+            if not self._running_ended():
+                self.admission.resume(lane)
 
     def statistics(self) -> BridgeStatistics:
         """Return the counters as they are now. Thread: any; other than on the loop, not exact."""

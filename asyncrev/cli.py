@@ -122,6 +122,13 @@ def main() -> None:
     help="Longest payload of a frame; a longer one ends its connection.",
 )
 @_option(
+    "--max-reply-bytes",
+    default=None,
+    type=int,
+    help="Longest reply to one chunk or frame, if it is longer than that; a longer one is an error "
+    "of the processor. By default as --max-frame-bytes; 0 for no bound.",
+)
+@_option(
     "--pool-bytes",
     default=DEFAULTS.pool_bytes,
     type=int,

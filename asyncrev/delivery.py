@@ -17,7 +17,7 @@ from asyncrev.admission import Admission
 from asyncrev.errors import RemoteError
 from asyncrev.lane import Lane
 from asyncrev.loop_face import LoopFace
-from asyncrev.ring import CLOSE, EOF, Entry, Ring
+from asyncrev.ring import CLOSE, DATA, EOF, Entry, Ring
 
 __all__ = ["DRAIN_ENTRIES", "Delivery"]
 
@@ -39,6 +39,7 @@ class Delivery:
         "_admission",
         "_face",
         "_ring",
+        "_settled",
         "entries_in_use_high",
         "lanes",
         "loop",
@@ -53,6 +54,7 @@ class Delivery:
         self.lanes: set[Lane] = set()
         self.entries_in_use_high = 0
         self.processor_errors = 0
+        self._settled: asyncio.Event | None = None  # set at every drain, while somebody waits
 
     def drain(self) -> bool:
         """Deliver what is processed, as far as I11 allows; return whether something was left."""
@@ -74,15 +76,22 @@ class Delivery:
                 try:
                     if entry.result:
                         sink.on_reply(entry.result)
+                        if entry.surplus_bytes:
+                            # Not before: the sink may have found out that its peer takes no more.
+                            lane.window.deliver(entry.surplus_bytes)
+                            entry.result = None  # now, or many such replies would be here twice
                     if entry.error is not None:
                         self._settle_without_reply(lane, entry)
                         continue
                     if lane.abandoned:
                         continue
-                    if entry.kind is EOF:
+                    if entry.kind is not DATA and self._has_ended(lane, entry):
                         sink.on_end()
-                    elif credit:
+                        continue
+                    if credit:
                         sink.on_credit()
+                    if lane.in_flight_bytes and not lane.in_flight_entries:
+                        self._admission.resume(lane)  # what it has in flight is deferred
                 except BaseException as raised:
                     # One sink's defect must not cost the others their replies.
                     self._give_up(lane, raised)
@@ -90,12 +99,21 @@ class Delivery:
             ring.release(settled)  # also when an interrupt ends this: no reply goes twice
         if self._admission.waiting_lanes:
             self.serve_waiters()
+        if self._settled is not None:
+            self._settled.set()
         return ring.processed_seq != ring.released_seq
 
     def drain_all(self) -> None:
         """Deliver everything that is processed, however much it is."""
         while self.drain():
             pass
+
+    async def wait_resumed(self) -> None:
+        """Wait until no lane has deferred input with which the worker may go on."""
+        while any(lane.is_resuming for lane in self.lanes):
+            self._settled = asyncio.Event()
+            await self._settled.wait()
+        self._settled = None
 
     def serve_waiters(self) -> None:
         """Give free slots and room to the lanes that wait, and tell those that may read on."""
@@ -140,6 +158,16 @@ class Delivery:
         ):
             assert self.loop is not None
             self.loop.call_soon(_raise, error)
+
+    def _has_ended(self, lane: Lane, entry: Entry) -> bool:
+        """Return whether `entry` is the last one of `lane`; else have it go on to its end."""
+        if entry.ended:
+            lane.ending = lane.resumes = False
+            return True
+        lane.ending = lane.ending or entry.kind is EOF
+        lane.resumes = lane.in_flight_bytes > 0 or lane.ending
+        self._admission.resume(lane)
+        return False
 
     def _settle_without_reply(self, lane: Lane, entry: Entry) -> None:
         if entry.kind is CLOSE:

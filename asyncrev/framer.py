@@ -5,6 +5,10 @@ left at the end of a chunk, the beginning of a frame, is carried in a block of t
 chunk brings what that frame lacks; once whole, it is worked on in its block. A reply that is a view
 of that block is lent to the loop (see `Pool.lend`).
 
+How much of a chunk is worked on at once is bounded by calls and by bytes of replies: the caller
+brings the rest again. A call of the processor with one frame counts as a call. Of what a method for
+many frames gets, a run counts as two, and eight lines as one, because they cost about as much.
+
   I17  a lane holds at most one block that is not lent, and none between frames
 """
 
@@ -12,13 +16,27 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from asyncrev.errors import FrameTooLarge, IncompleteFrame, RemoteError
-from asyncrev.framing import Framing, Lines, Run, prefixed_spans
+from asyncrev.framing import (
+    UNBOUNDED_STEPS,
+    Framing,
+    Lines,
+    Run,
+    newline_off,
+    prefixed_spans,
+)
 from asyncrev.pool import Block, Pool
-from asyncrev.processors import Processor, Reply, as_reply
+from asyncrev.processors import Processor, Reply, as_reply, check_reply
+from asyncrev.reply_window import UNBOUNDED_BYTES
 
 __all__ = ["Framer"]
 
 Pieces = list[bytes | memoryview]
+
+# A method for many frames gets so many bytes of them at once: of lines always, because empty lines
+# are an object each for a moment; of others until it is known that their replies are no longer.
+_AT_ONCE_BYTES = 16 * 1024
+_LINES_PER_CALL = 8
+_CALLS_PER_RUN = 2  # frames of 0 and 1 bytes in turn: 1 us each; 4 and 5 equal ones in turn: 4 us
 
 
 class Framer:
@@ -32,22 +50,28 @@ class Framer:
         error: why no further input can be taken.
         carry_bytes: what of an unfinished frame is kept.
         frame_seq: how many frames have been carried, the unfinished one included.
-        calls: how often the last chunk made the processor answer a single frame.
+        calls: how many calls the last `process` cost.
+        used_bytes: how much of its chunk the last `process` has used.
+        answered_bytes: length of the frames that it answered, parts that came earlier included.
     """
 
     __slots__ = (
+        "_at_once_bytes",
         "_block",
         "_framing",
         "_hook",
         "_max_frame_bytes",
+        "_max_reply_bytes",
         "_pool",
         "_processor",
         "_see_chunk",
         "_views_allowed",
+        "answered_bytes",
         "calls",
         "carry_bytes",
         "error",
         "frame_seq",
+        "used_bytes",
     )
 
     def __init__(
@@ -57,38 +81,67 @@ class Framer:
         pool: Pool,
         *,
         max_frame_bytes: int,
+        max_reply_bytes: int = 0,
         views_allowed: bool,
     ) -> None:
         self._framing = framing
+        self._max_reply_bytes = max_reply_bytes or UNBOUNDED_BYTES
         self._processor = processor
         self._pool = pool
         self._max_frame_bytes = max_frame_bytes
         self._views_allowed = views_allowed
         name = "process_lines" if isinstance(framing, Lines) else "process_prefixed"
         self._hook: Any = getattr(processor, name, None)
+        self._at_once_bytes = UNBOUNDED_BYTES if self._hook is None else _AT_ONCE_BYTES
         self._see_chunk: Any = getattr(processor, "see_chunk", None)
         self._block: Block | None = None
         self.carry_bytes = 0
         self.frame_seq = 0
         self.calls = 0
+        self.used_bytes = 0
+        self.answered_bytes = 0
         self.error: BaseException | None = None
 
-    def process(self, chunk: memoryview) -> Reply | None:
+    def see(self, chunk: memoryview) -> None:
+        """Show a chunk, as it came and before any of it is worked on, to a processor that taps.
+
+        Sets `error` to what its `see_chunk` raises.
+        """
+        if self._see_chunk is not None:
+            try:
+                self._see_chunk(chunk)
+            except BaseException as error:
+                self._fail(error)
+
+    def process(
+        self,
+        chunk: memoryview,
+        most_calls: int = UNBOUNDED_STEPS,
+        most_reply_bytes: int = UNBOUNDED_BYTES,
+    ) -> Reply | None:
         """Return the replies to the frames that `chunk` completes, framed, or None.
 
-        `chunk`: writable, contiguous, format "B". A view in the reply is of it or of a lent block.
+        It stops after about `most_calls` calls, or with the reply that reaches `most_reply_bytes`;
+        then `used_bytes` is less than `chunk` has, and the caller must bring the rest before
+        anything else. `chunk`: writable, contiguous, format "B". A view in the reply is of it or
+        of a lent block.
         """
         pieces: Pieces = []
-        self.calls = 0
+        chunk_bytes = chunk.nbytes
+        self.calls = self.answered_bytes = 0
         try:
-            if self._see_chunk is not None:
-                self._see_chunk(chunk)
             if self._block is not None:
                 chunk = self._finish_carried(chunk, pieces)
-            if chunk:
-                self._work_on_chunk(chunk, pieces)
+            while chunk and self.calls < most_calls:
+                reply_bytes = sum(map(len, pieces)) if pieces else 0
+                if reply_bytes >= most_reply_bytes:
+                    break
+                chunk = self._work_on_front(
+                    chunk, pieces, most_calls - self.calls, most_reply_bytes - reply_bytes
+                )
         except BaseException as error:
             self._fail(error)
+        self.used_bytes = chunk_bytes - chunk.nbytes
         return self._assemble(pieces)
 
     def eof(self) -> Reply | None:
@@ -97,10 +150,11 @@ class Framer:
         Sets `error` to IncompleteFrame if the input ended within a frame with a length prefix.
         """
         pieces: Pieces = []
+        self.calls = self.answered_bytes = 0
         try:
             unended = self._block is not None and self._end_carried(self._block, pieces)
             last = bytearray()
-            self._add_frame(last, self._processor.eof(), b"\n")
+            self._add_frame(last, self._processor.eof(), 0, b"\n")
             if last:
                 # The reply to a line without an end needs one now.
                 pieces.append(b"\n" + last if unended else bytes(last))
@@ -135,7 +189,7 @@ class Framer:
         if scan.error is not None:
             raise scan.error
         reply: Pieces = []
-        self._work(frame, scan.runs, reply)
+        self._work(frame, scan.runs, reply, UNBOUNDED_STEPS, UNBOUNDED_BYTES)
         self._leave_block(block, reply[0] if reply else b"", pieces)
         return chunk[missing_bytes:]
 
@@ -154,6 +208,9 @@ class Framer:
                 f"max_frame_bytes is {self._max_frame_bytes}"
             )
         reply = as_reply(self._processor.process(held), block.storage, views_allowed=True)
+        if reply is not None:
+            check_reply(len(reply), held.nbytes, self._max_reply_bytes)
+        self.answered_bytes += held.nbytes
         self._leave_block(block, reply or b"", pieces)
         return reply is not None
 
@@ -184,20 +241,47 @@ class Framer:
 
     # -- whole frames ------------------------------------------------------------------------------
 
-    def _work_on_chunk(self, chunk: memoryview, pieces: Pieces) -> None:
-        consumed_bytes, runs, error = self._framing.scan(chunk, self._max_frame_bytes)
-        if consumed_bytes:
-            whole = consumed_bytes == chunk.nbytes
-            self._work(chunk if whole else chunk[:consumed_bytes], runs, pieces)
-            if whole:
-                return
-            chunk = chunk[consumed_bytes:]
-        if error is not None:
-            raise error
-        self._carry(chunk)
+    def _work_on_front(
+        self, chunk: memoryview, pieces: Pieces, most_calls: int, most_reply_bytes: int
+    ) -> memoryview:
+        """Work on whole frames at the front of `chunk`, or carry it; return the rest of it."""
+        front = chunk
+        if chunk.nbytes > self._at_once_bytes:
+            front = chunk[: self._at_once_bytes]
+        most_steps = most_calls if self._hook is None else 1 + most_calls // _CALLS_PER_RUN
+        scan = self._framing.scan(front, self._max_frame_bytes, most_steps)
+        if front is not chunk and not (scan.consumed_bytes or scan.stopped or scan.error):
+            # The first frame is longer than that. It is taken alone, or carried.
+            front = chunk
+            if isinstance(self._framing, Lines):
+                front = chunk[: newline_off(chunk, self._at_once_bytes) + 1]
+            scan = self._framing.scan(front, self._max_frame_bytes, 1)
+        whole_bytes = scan.consumed_bytes
+        if whole_bytes:
+            frames = front if whole_bytes == front.nbytes else front[:whole_bytes]
+            done_bytes = self._work(frames, scan.runs, pieces, most_calls, most_reply_bytes)
+            chunk = chunk[done_bytes:]
+            if done_bytes < whole_bytes or scan.stopped or front.nbytes < done_bytes + chunk.nbytes:
+                return chunk  # what follows is looked at the next time
+        if scan.error is not None:
+            raise scan.error
+        if chunk and not scan.stopped:
+            self._carry(chunk)
+            return chunk[chunk.nbytes :]
+        return chunk
 
-    def _work(self, frames: memoryview, runs: Sequence[Run], pieces: Pieces) -> None:
-        """Add the reply to whole frames: at most one piece, bytes or a view of their memory."""
+    def _work(
+        self,
+        frames: memoryview,
+        runs: Sequence[Run],
+        pieces: Pieces,
+        most_calls: int,
+        most_reply_bytes: int,
+    ) -> int:
+        """Answer whole frames as far as allowed; return how many bytes of them were answered.
+
+        It adds at most one piece, bytes or a view of the frames' memory.
+        """
         framing, hook = self._framing, self._hook
         if hook is None:
             spans = (
@@ -205,36 +289,55 @@ class Framer:
                 if isinstance(framing, Lines)
                 else prefixed_spans(runs, framing.prefix_bytes)
             )
-            self._work_one_by_one(frames, spans, pieces)
-            return
+            return self._work_one_by_one(frames, spans, pieces, most_calls, most_reply_bytes)
         if isinstance(framing, Lines):
+            lines = frames.tobytes().count(b"\n")  # before the processor changes them
             replies = hook(frames)
+            self.calls += 1 + lines // _LINES_PER_CALL
         else:
             replies = hook(frames, runs, framing.prefix_bytes)
+            self.calls += _CALLS_PER_RUN * len(runs)
         if type(replies) is not bytes:
             replies = as_reply(replies, frames.obj, views_allowed=True)
+        reply_bytes = len(replies) if replies else 0
+        if reply_bytes > frames.nbytes:
+            check_reply(reply_bytes, frames.nbytes, self._max_reply_bytes)
+            self._at_once_bytes = 1 + frames.nbytes * _AT_ONCE_BYTES // reply_bytes
+        elif not isinstance(framing, Lines):
+            self._at_once_bytes = UNBOUNDED_BYTES
         if replies:
             pieces.append(replies)
+        self.answered_bytes += frames.nbytes
+        return frames.nbytes
 
     def _work_one_by_one(
-        self, frames: memoryview, spans: Iterable[tuple[int, int, int]], pieces: Pieces
-    ) -> None:
+        self,
+        frames: memoryview,
+        spans: Iterable[tuple[int, int, int]],
+        pieces: Pieces,
+        most_calls: int,
+        most_reply_bytes: int,
+    ) -> int:
         process = self._processor.process
         # One buffer, because an object for each piece of 256 KiB of empty lines takes 100 MiB.
         replies = bytearray()
         # Frames in [kept_off, done_off) were answered where they lie, with their own bytes.
-        kept_off = done_off = 0
+        kept_off = done_off = calls = 0
         try:
             for start_off, end_off, next_off in spans:
                 payload = frames[start_off:end_off]
-                self.calls += 1
+                calls += 1
                 reply = process(payload)
                 if reply is not payload:
                     replies += frames[kept_off:done_off]
                     kept_off = next_off
-                    self._add_frame(replies, reply, frames[end_off:next_off])
+                    self._add_frame(replies, reply, end_off - start_off, frames[end_off:next_off])
                 done_off = next_off
+                if calls >= most_calls or len(replies) >= most_reply_bytes:
+                    break
         finally:  # also those before a frame that failed
+            self.calls += calls
+            self.answered_bytes += done_off
             answered_in_place = frames[kept_off:done_off]
             if kept_off:
                 replies += answered_in_place
@@ -242,14 +345,19 @@ class Framer:
                     pieces.append(bytes(replies))
             elif done_off:
                 pieces.append(answered_in_place)
+        return done_off
 
     # -- replies -----------------------------------------------------------------------------------
 
-    def _add_frame(self, replies: bytearray, reply: object, line_end: bytes | memoryview) -> None:
-        """Add `reply` as a frame; None is none."""
+    def _add_frame(
+        self, replies: bytearray, reply: object, payload_bytes: int, line_end: bytes | memoryview
+    ) -> None:
+        """Add `reply`, to a payload of `payload_bytes`, as a frame; None is none."""
         payload = as_reply(reply, None, views_allowed=False)
         if payload is None:
             return
+        if len(payload) > self._max_reply_bytes:
+            check_reply(len(payload), payload_bytes, self._max_reply_bytes)
         if isinstance(self._framing, Lines):
             replies += payload
             replies += line_end

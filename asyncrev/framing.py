@@ -9,6 +9,7 @@ it instead of raising, and those before are answered first.
 """
 
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -17,6 +18,7 @@ from asyncrev.errors import FrameTooLarge, ProcessorError, SettingsError
 
 __all__ = [
     "FRAMINGS",
+    "UNBOUNDED_STEPS",
     "Framing",
     "Lines",
     "Prefixed",
@@ -26,6 +28,8 @@ __all__ = [
     "newline_off",
     "prefixed_spans",
 ]
+
+UNBOUNDED_STEPS = sys.maxsize
 
 _CR = 13
 
@@ -66,11 +70,13 @@ class Scan(NamedTuple):
         consumed_bytes: length of the whole frames at the front.
         runs: those frames, in order. Lines have none.
         error: why what follows them cannot become a frame; None when it can.
+        stopped: whether the scan stopped because of `most_steps`, so more whole frames may follow.
     """
 
     consumed_bytes: int
     runs: list[Run]
     error: FrameTooLarge | None
+    stopped: bool = False
 
 
 class Prefixed:
@@ -88,17 +94,26 @@ class Prefixed:
         self.prefix_bytes = prefix_bytes
         self._unpack_from = struct.Struct({4: ">I", 8: ">Q"}[prefix_bytes]).unpack_from
 
-    def scan(self, data: memoryview, max_frame_bytes: int) -> Scan:
-        """Find the whole frames at the front of `data`. Thread: any."""
+    def scan(
+        self, data: memoryview, max_frame_bytes: int, most_steps: int = UNBOUNDED_STEPS
+    ) -> Scan:
+        """Find the whole frames at the front of `data`. Thread: any.
+
+        It takes at most `most_steps` steps of about 0.1 us, each of which finds one frame or many,
+        and so at most as many runs.
+        """
         unpack_from, prefix_bytes = self._unpack_from, self.prefix_bytes
         data_bytes = len(data)
         last_prefix_off = data_bytes - prefix_bytes
         runs: list[Run] = []
         error = None
+        stopped = False
         off = run_off = frames = 0
         run_payload_bytes = stride = -1
         try_at = _TRY_AFTER_FRAMES
-        while off <= last_prefix_off:
+        for _ in range(most_steps):
+            if off > last_prefix_off:
+                break
             (payload_bytes,) = unpack_from(data, off)
             if payload_bytes != run_payload_bytes:
                 if payload_bytes > max_frame_bytes:
@@ -126,9 +141,11 @@ class Prefixed:
                     # Less comes only of bytes made up to look like a run; that shall not pay.
                     if more_frames < _TRY_AHEAD_FRAMES:
                         try_at *= 2
+        else:
+            stopped = True
         if frames:
             runs.append(Run(run_off + prefix_bytes, run_payload_bytes, frames))
-        return Scan(off, runs, error)
+        return Scan(off, runs, error, stopped)
 
     def missing(
         self, held: memoryview, chunk: memoryview, max_frame_bytes: int
@@ -189,14 +206,20 @@ class Lines:
 
     name = "line"
 
-    def scan(self, data: memoryview, max_frame_bytes: int) -> Scan:
+    def scan(
+        self, data: memoryview, max_frame_bytes: int, most_steps: int = UNBOUNDED_STEPS
+    ) -> Scan:
         """Find the whole lines at the front of `data`; there are no runs. Thread: any.
 
-        An unfinished line behind them that is already too long is an error, too.
+        An unfinished line behind them that is already too long is an error, too. It takes at most
+        `most_steps` steps of about 1 us, each of which looks at `max_frame_bytes` or one line.
         """
         off = 0
         # Bytes that are together no more than a line may have need no look at each line.
         while len(data) - off > max_frame_bytes:
+            if not most_steps:
+                return Scan(off, [], None, True)
+            most_steps -= 1
             next_off = _after_last_newline(data, off, off + max_frame_bytes + 1)
             if next_off == off:
                 payload_bytes, line_bytes, whole = _first_line(data[off:], 0)

@@ -2,20 +2,48 @@
 
 The lane is the owner object in the ring's entries. A descriptor would not do: the kernel gives
 it to the next client while entries of the old one are still on their way.
+
+  I20  in one batch of the worker a framed lane costs a share of calls, TURN_CALLS, and what a
+       single step exceeds it by; input that would cost more is deferred
 """
 
 from typing import Protocol
 
+from asyncrev.deferred import DeferredInput
 from asyncrev.framer import Framer
-from asyncrev.framing import Framing
+from asyncrev.framing import UNBOUNDED_STEPS, Framing
+from asyncrev.limits import SMALL_SLOT_BYTES
 from asyncrev.pool import Pool
-from asyncrev.processors import Processor, ProcessorFactory, Reply, as_reply, make_processor
-from asyncrev.ring import CLOSE, DATA, Entry
+from asyncrev.processors import (
+    Processor,
+    ProcessorFactory,
+    Reply,
+    as_reply,
+    check_reply,
+    make_processor,
+)
+from asyncrev.reply_window import UNBOUNDED_BYTES, ReplyWindow
+from asyncrev.ring import CLOSE, DATA, EOF, Entry
 
-__all__ = ["FIRST_READ_BYTES", "SMALL_READS", "Lane", "Sink"]
+__all__ = ["FIRST_READ_BYTES", "SMALL_READS", "TURN_CALLS", "Lane", "Sink", "Turn"]
 
 FIRST_READ_BYTES = 16 * 1024
 SMALL_READS = 2
+
+# About a millisecond of a light function, or of frames of 0 and 1 bytes in turn.
+TURN_CALLS = 1024
+
+
+class Turn:
+    """One batch of the worker: what each framed lane may cost in it, in calls. Thread: worker."""
+
+    __slots__ = ("most_calls",)
+
+    def __init__(self, most_calls: int = UNBOUNDED_STEPS) -> None:
+        self.most_calls = most_calls
+
+
+UNBOUNDED_TURN = Turn()
 
 
 class Sink(Protocol):
@@ -51,8 +79,11 @@ class Lane:
     __slots__ = (
         "abandoned",
         "broken",
+        "calls_left",
         "carry_bytes",
         "close_waits",
+        "deferred",
+        "ending",
         "eof_waits",
         "excess_bytes",
         "factory",
@@ -63,16 +94,22 @@ class Lane:
         "inline_processor",
         "look_at_s",
         "max_frame_bytes",
+        "max_reply_bytes",
+        "may_defer",
         "processor",
         "read_bytes",
         "reserved_bytes",
+        "resume_waits",
+        "resumes",
         "sink",
         "small_reads",
         "spill",
+        "turn",
         "views_allowed",
         "waits_for_credit",
         "waits_for_room",
         "waits_for_slot",
+        "window",
     )
 
     def __init__(
@@ -83,20 +120,27 @@ class Lane:
         views_allowed: bool,
         framing: Framing | None = None,
         max_frame_bytes: int = 0,
+        max_reply_bytes: int = 0,
+        window_bytes: int = UNBOUNDED_BYTES,
     ) -> None:
         # Written before the first publish, never after; read by the worker.
         self.factory = factory
         self.framing = framing
         self.max_frame_bytes = max_frame_bytes
+        self.max_reply_bytes = max_reply_bytes or UNBOUNDED_BYTES
         self.views_allowed = views_allowed
+        self.window = ReplyWindow(window_bytes)  # its fields name their writers
         # Writer and reader: loop.
         self.sink: Sink | None = sink
         self.in_flight_entries = 0
-        self.in_flight_bytes = 0
+        self.in_flight_bytes = 0  # published and not yet processed: deferred input, too
         self.small_reads = SMALL_READS  # the last ones running that a small slot would have held
         self.spill = bytearray()  # read when the ring had no slot; goes in before anything else
-        self.eof_waits = False  # these two are control entries that wait behind the spill
+        self.eof_waits = False  # these three are control entries that wait behind the spill
+        self.resume_waits = False
         self.close_waits = False
+        self.ending = False  # the end of input came back before it was processed
+        self.resumes = False  # a RESUME was published, and not all was processed since
         self.waits_for_slot = False
         self.waits_for_credit = False
         self.inline_processor: Processor | None = None
@@ -113,11 +157,16 @@ class Lane:
         # Writer and reader: worker.
         self.processor: Processor | Framer | None = None
         self.broken = False
+        self.deferred: DeferredInput | None = None
+        self.may_defer = False  # whether to look at `deferred` and at the window
+        self.turn = UNBOUNDED_TURN  # the last one in which a framed lane was worked on
+        self.calls_left = UNBOUNDED_STEPS  # in that turn
 
-    def work(self, entry: Entry, storage: object, pool: Pool) -> None:
+    def work(self, entry: Entry, storage: object, pool: Pool, turn: Turn = UNBOUNDED_TURN) -> None:
         """Do what `entry`, which is this lane's, asks for; leave result or error in it.
 
-        A framed lane may leave both: the replies to the frames before the one that failed.
+        A framed lane may leave both: the replies to the frames before the one that failed. A lane
+        whose share of `turn` is used up, or whose reply window is full, defers its input.
         Thread: worker. Raises nothing: what a processor raises, SystemExit included, is its
         connection's trouble and not the worker's.
         """
@@ -127,23 +176,142 @@ class Lane:
                 return
             if self.broken or self.abandoned:
                 entry.carry_bytes = 0
+                self.deferred = None
                 return
             processor = self.processor
             if processor is None:
                 processor = self.processor = self._make_processor(pool)
-            if entry.kind is DATA:
-                result = processor.process(entry.view[: entry.nbytes])
-            else:
-                result = processor.eof()
             if self.framing is not None:
-                self._note_framer(entry)
-            elif type(result) is not bytes:
-                result = as_reply(result, storage, views_allowed=self.views_allowed)
-            entry.result = result  # type: ignore[assignment]  # a Framer's is a reply already
+                self._work_framed(entry, turn)
+            elif self.may_defer or entry.kind is not DATA:
+                self._work_late(entry, processor, storage)
+            else:
+                result = processor.process(entry.view[: entry.nbytes])
+                if type(result) is bytes and len(result) <= entry.nbytes:
+                    entry.result = result  # nearly always
+                else:
+                    self._answer(entry, result, storage)
         except BaseException as error:
             self.broken = True
+            self.deferred = None
             entry.carry_bytes = 0  # entries are used again: what stands there is another lane's
             entry.error = error
+
+    def _answer(self, entry: Entry, result: object, storage: object) -> None:
+        """Leave the result of a raw lane's processor in `entry`; `entry.nbytes` are answered."""
+        if type(result) is not bytes:
+            result = as_reply(result, storage, views_allowed=self.views_allowed)
+            if result is None:
+                return
+        reply_bytes = len(result)
+        if reply_bytes > entry.nbytes:
+            check_reply(reply_bytes, entry.nbytes, self.max_reply_bytes)
+            self._note_surplus(entry, reply_bytes - entry.nbytes)
+        entry.result = result
+
+    def _note_surplus(self, entry: Entry, surplus_bytes: int) -> None:
+        entry.surplus_bytes = surplus_bytes
+        self.window.produce(surplus_bytes)
+        self.may_defer = True
+
+    def _work_late(self, entry: Entry, processor: Processor | Framer, storage: object) -> None:
+        """Do what `entry` of a raw lane asks for, if input may have been deferred."""
+        deferred = self.deferred
+        if entry.kind is DATA:
+            if deferred or self.window.is_full():
+                self._defer(entry, entry.view[: entry.nbytes])
+                entry.nbytes = 0
+                return
+            self._answer(entry, processor.process(entry.view[: entry.nbytes]), storage)
+        elif deferred and entry.kind is EOF:
+            deferred.ends = True
+            entry.ended = False
+        elif deferred and deferred.nbytes:
+            entry.ended = False
+            if not self.window.is_full():
+                chunk = deferred.head()
+                entry.nbytes = chunk.nbytes
+                self._answer(entry, processor.process(chunk), chunk.obj)
+                deferred.consume(chunk.nbytes)
+                if not (deferred.nbytes or deferred.ends):
+                    self.deferred = None
+        elif entry.kind is EOF or (deferred and deferred.ends):
+            entry.ended = True
+            self.deferred = None
+            self._answer(entry, processor.eof(), storage)
+        else:
+            entry.ended = False
+            self.deferred = None
+        self.may_defer = self.deferred is not None or self.window.is_full()
+
+    def _work_framed(self, entry: Entry, turn: Turn) -> None:
+        framer = self.processor
+        assert isinstance(framer, Framer)
+        if turn is not self.turn:
+            self.turn = turn
+            self.calls_left = turn.most_calls
+        deferred, window = self.deferred, self.window
+        result: Reply | None = None
+        framer.calls = framer.answered_bytes = 0
+        entry.ended = False
+        if entry.kind is DATA:
+            chunk = entry.view[: entry.nbytes]
+            framer.see(chunk)
+            if framer.error is not None:
+                pass
+            elif deferred is None and self.calls_left > 0 and not window.is_full():
+                room_bytes = chunk.nbytes + window.room_bytes()
+                result = framer.process(chunk, self.calls_left, room_bytes)
+                entry.nbytes = framer.used_bytes
+            else:
+                entry.nbytes = 0
+            if entry.nbytes < chunk.nbytes and framer.error is None:
+                self._defer(entry, chunk[entry.nbytes :])
+        elif deferred is not None and deferred.nbytes:
+            if entry.kind is EOF:
+                deferred.ends = True
+            elif not window.is_full():
+                chunk = deferred.head()
+                room_bytes = chunk.nbytes + window.room_bytes()
+                result = framer.process(chunk, self.calls_left, room_bytes)
+                entry.nbytes = framer.used_bytes
+                deferred.consume(framer.used_bytes)
+                if not (deferred.nbytes or deferred.ends):
+                    self.deferred = None
+        elif entry.kind is EOF or (deferred is not None and deferred.ends):
+            entry.ended = True
+            self.deferred = None
+            result = framer.eof()
+        entry.result = result
+        entry.carry_bytes = framer.carry_bytes
+        entry.frame_seq = framer.frame_seq
+        entry.calls = framer.calls
+        self.calls_left -= framer.calls
+        if result:
+            reply_bytes = sum(map(len, result)) if type(result) is tuple else len(result)
+            if reply_bytes > framer.answered_bytes:
+                self._note_surplus(entry, reply_bytes - framer.answered_bytes)
+        if framer.error is not None:
+            self.broken = True
+            self.deferred = None
+            entry.error = framer.error
+
+    def _defer(self, entry: Entry, chunk: memoryview) -> None:
+        if self.deferred is None:
+            self.deferred = DeferredInput(min(len(entry.view), SMALL_SLOT_BYTES))
+        self.deferred.add(chunk)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether replies to what was published are still to come. Thread: loop."""
+        if self.in_flight_entries or self.spill:
+            return True
+        return not self.abandoned and (self.in_flight_bytes > 0 or self.ending)
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether the worker goes on with what it deferred of this lane. Thread: loop."""
+        return self.resumes and self.is_owed and not (self.abandoned or self.window.is_stalled)
 
     def work_inline(self, chunk: memoryview, storage: object) -> bytes | memoryview | None:
         """Return the reply to `chunk` at once; nothing of this lane may be in flight.
@@ -154,13 +322,16 @@ class Lane:
         if processor is None:
             processor = self.inline_processor = make_processor(self.factory)
         result = processor.process(chunk)
-        if type(result) is bytes:
-            return result
-        return as_reply(result, storage, views_allowed=self.views_allowed)
+        if type(result) is not bytes:
+            result = as_reply(result, storage, views_allowed=self.views_allowed)
+        if result is not None and len(result) > chunk.nbytes:
+            check_reply(len(result), chunk.nbytes, self.max_reply_bytes)
+        return result
 
     def close_processor(self) -> None:
         """Let the processor go, and call its `close` if it has one. Thread: worker."""
         processor, self.processor = self.processor, None
+        self.deferred = None
         close = getattr(processor, "close", None)
         if close is not None:
             close()
@@ -174,15 +345,6 @@ class Lane:
             processor,
             pool,
             max_frame_bytes=self.max_frame_bytes,
+            max_reply_bytes=self.max_reply_bytes,
             views_allowed=self.views_allowed,
         )
-
-    def _note_framer(self, entry: Entry) -> None:
-        framer = self.processor
-        assert isinstance(framer, Framer)
-        entry.carry_bytes = framer.carry_bytes
-        entry.frame_seq = framer.frame_seq
-        entry.calls = framer.calls
-        if framer.error is not None:
-            self.broken = True
-            entry.error = framer.error

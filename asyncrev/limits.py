@@ -33,6 +33,9 @@ SMALL_SLOT_GAP_BYTES = 64
 # The smallest read that a framed connection is granted while the pool is used up.
 LEAST_READ_BYTES = 512
 
+# Of replies that are longer than their input, this much is made ahead of their delivery.
+LEAST_WINDOW_BYTES = 4096
+
 # The most that a frame has beside its payload: a len64 prefix, or "\r\n".
 FRAME_OVERHEAD_BYTES = 8
 
@@ -66,6 +69,10 @@ class Limits:
             until a slot is free.
         max_frame_bytes: payload of the longest frame, without its length prefix or line end
             (1 MiB, as in websockets and nginx); a longer one ends its connection.
+        max_reply_bytes: longest reply to one chunk or frame, and to the end of input; a longer one
+            ends its connection as an error of the processor. A reply that is no longer than what
+            it answers is always allowed. By default `max_frame_bytes`; 0 for no bound, and then
+            there is no bound of memory either.
         carry_bytes: bytes of input that every framed connection may have on its way, or kept of
             an unfinished frame, without asking the pool; so connections with frames up to about
             this size go on when the pool is used up. At least twice LEAST_READ_BYTES.
@@ -106,6 +113,7 @@ class Limits:
     low_water_bytes: int = -1
     spill_bytes: int = 16 * 1024
     max_frame_bytes: int = 1024 * 1024
+    max_reply_bytes: int = -1
     carry_bytes: int = 4096
     pool_bytes: int = 64 * 1024 * 1024
     pool_connection_bytes: int = -1
@@ -140,6 +148,9 @@ class Limits:
             )
         self._at_least("high_water_bytes", 0)
         self._at_least("inline_below_bytes", 0)
+        if self.max_reply_bytes == -1:
+            object.__setattr__(self, "max_reply_bytes", self.max_frame_bytes)
+        self._at_least("max_reply_bytes", 0, ", or 0 for no bound")
         # Only now, because only numbers that are in order can be reckoned with.
         if self.low_water_bytes == -1:
             object.__setattr__(self, "low_water_bytes", self.high_water_bytes // 4)
@@ -189,9 +200,26 @@ class Limits:
         """The most unsent replies of one connection, as reading stops at the high water.
 
         What is in flight then (up to `in_flight_bytes`, and one more chunk) is added to them.
-        Holds for processors whose reply is no longer than its chunk; so do the next two.
+        Holds for processors whose reply is no longer than its chunk; so do the bounds below. For
+        others `amplified_bytes` is added for each connection.
         """
         return self.high_water_bytes + self.in_flight_bytes + self.slot_bytes
+
+    @property
+    def window_bytes(self) -> int:
+        """Surplus of a connection's replies, beyond its input, at which the worker defers it."""
+        return max(self.high_water_bytes, LEAST_WINDOW_BYTES)
+
+    @property
+    def amplified_bytes(self) -> int:
+        """What a connection can hold besides if replies may be longer than what they answer.
+
+        A window of surplus and one reply; 0 without a bound. They count twice, because allocators
+        keep what held a reply in the ring, for that thread, while it is in the write buffer.
+        """
+        if not self.max_reply_bytes:
+            return 0
+        return int((self.window_bytes + self.max_reply_bytes) * (1 + BACKLOG_OVERHEAD))
 
     @property
     def bridge_bytes(self) -> int:
@@ -232,10 +260,7 @@ class Limits:
 
     @property
     def framed_connection_bytes(self) -> int:
-        """The most that one framed connection can make this process hold outside ring and pool.
-
-        Holds for frames whose reply is no longer than they are; so does the next one.
-        """
+        """The most that one framed connection can make this process hold outside ring and pool."""
         backlog_bytes = self.high_water_bytes + self.carry_bytes
         return int(backlog_bytes * BACKLOG_OVERHEAD) + self.carry_bytes + FIXED_CONNECTION_BYTES
 
@@ -277,4 +302,6 @@ class Limits:
             changes["low_water_bytes"] = -1
         if "max_frame_bytes" in changes and "pool_connection_bytes" not in changes:
             changes["pool_connection_bytes"] = -1
+        if "max_frame_bytes" in changes and "max_reply_bytes" not in changes:
+            changes["max_reply_bytes"] = -1
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]

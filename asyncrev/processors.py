@@ -15,6 +15,7 @@ __all__ = [
     "Reply",
     "as_factory",
     "as_reply",
+    "check_reply",
     "make_processor",
 ]
 
@@ -37,6 +38,9 @@ class Processor(Protocol):
     is a matter of microseconds and does not depend on the chunks before: then one object may
     answer some chunks of a connection on the loop's thread while another one answers the rest on
     the worker's (`Limits.inline_below_bytes`). The former gets no `eof()` and no `close()`.
+
+    One with a true attribute `replies_fit` says that no reply is longer than what it answers, so
+    that a server's memory bound has no term for such replies. It is believed, not checked.
 
     With framing, a chunk is the payload of one frame, which may be empty, and a reply becomes a
     frame. A processor may then have a method that takes many whole frames at once, as they came:
@@ -138,6 +142,21 @@ def as_reply(result: object, storage: object, *, views_allowed: bool) -> bytes |
     if views_allowed and view.obj is storage and view.c_contiguous:
         return byte_view(view)
     return view.tobytes()
+
+
+def check_reply(reply_bytes: int, answered_bytes: int, max_reply_bytes: int) -> None:
+    """Check a reply's length against `Limits.max_reply_bytes`. Thread: any.
+
+    A reply that is no longer than what it answers is always allowed.
+
+    Raises:
+        ProcessorError: it is too long; the message has all three numbers.
+    """
+    if reply_bytes > max_reply_bytes and reply_bytes > answered_bytes:
+        raise ProcessorError(
+            f"a processor answered {answered_bytes} bytes with {reply_bytes}; max_reply_bytes is "
+            f"{max_reply_bytes}: raise it, or answer with less"
+        )
 
 
 def _needs_an_argument(function: Callable[..., object]) -> bool:

@@ -139,6 +139,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 views_allowed=getattr(transport, "keeps_no_views", False),
                 framing=self._framing,
                 max_frame_bytes=self._limits.max_frame_bytes,
+                max_reply_bytes=self._limits.max_reply_bytes,
             )
         except LocalError as error:
             logger.error("%s: connection refused: %s", self._peer(), error)
@@ -166,7 +167,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self.received_bytes += nbytes
         answered = (
             nbytes < self._inline_below_bytes
-            and not (lane.in_flight_entries or self._pauses)
+            and not (lane.in_flight_bytes or self._pauses)
             and self._bridge.work_inline(lane, nbytes)
         )
         if not answered and not self._admission.publish(lane, nbytes):
@@ -183,14 +184,18 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         return not self._over_tls()
 
     def pause_writing(self) -> None:
-        """Read no more while the peer does not take its replies."""
+        """Read no more, and make few more replies, while the peer does not take its replies."""
         self._pause(_BACKLOG)
+        if self._lane is not None:
+            self._bridge.set_stalled(self._lane, True)
 
     def resume_writing(self) -> None:
         """Read again, now that the peer has taken enough."""
         self._resume(_BACKLOG)
-        if self._framing is not None and self._lane is not None:
-            self._bridge.set_excess(self._lane, 0)
+        if self._lane is not None:
+            self._bridge.set_stalled(self._lane, False)
+            if self._framing is not None:
+                self._bridge.set_excess(self._lane, 0)
         self._end_input_if_drained()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -270,7 +275,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             received_bytes=self.received_bytes,
             written_bytes=self.replied_bytes,
             unsent_bytes=unsent_bytes,
-            busy=bool(lane.in_flight_entries or lane.spill) or self._state is not LinkState.OPEN,
+            busy=lane.is_owed or self._state is not LinkState.OPEN,
             frame_seq=lane.frame_seq if lane.carry_bytes else None,
             on_way_bytes=lane.in_flight_bytes + len(lane.spill),
         )
@@ -293,7 +298,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         """
         if self._state is LinkState.LOST:
             return
-        if self._transport.get_write_buffer_size() or (self._lane and self._lane.in_flight_entries):
+        if self._transport.get_write_buffer_size() or (self._lane and self._lane.is_owed):
             reset_on_close(self._transport)
         if self.cut_reason is None:
             self.cut_reason = reason

@@ -124,11 +124,12 @@ class Reverse:
     Attributes:
         shares_core: tells `asyncrev serve --cpu auto` that this work is so light that handing
             it to another core costs more than the core gives.
-        may_run_inline: see `Processor`.
+        may_run_inline, replies_fit: see `Processor`.
     """
 
     shares_core = True
     may_run_inline = True
+    replies_fit = True
 
     def process(self, chunk: memoryview) -> memoryview | bytes:
         """Return the reversed chunk: in place when large, new bytes when small."""

@@ -32,7 +32,7 @@ from typing import Any
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.limits import SMALL_SLOT_BYTES, SMALL_SLOT_GAP_BYTES
 
-__all__ = ["CLOSE", "DATA", "EOF", "Entry", "Kind", "Ring"]
+__all__ = ["CLOSE", "DATA", "EOF", "RESUME", "Entry", "Kind", "Ring"]
 
 
 class Kind(enum.Enum):
@@ -40,11 +40,12 @@ class Kind(enum.Enum):
 
     DATA = "data"
     EOF = "eof"  # no more input from this owner; its processor may add a last reply
+    RESUME = "resume"  # the owner's turn to have more of its deferred input processed
     CLOSE = "close"  # the owner is gone; the worker drops what it keeps for it
 
 
 # Reading a member off its class takes 70 ns on CPython 3.11 (the metaclass's __getattr__).
-DATA, EOF, CLOSE = Kind.DATA, Kind.EOF, Kind.CLOSE
+DATA, EOF, RESUME, CLOSE = Kind.DATA, Kind.EOF, Kind.RESUME, Kind.CLOSE
 
 
 class Entry:
@@ -57,7 +58,9 @@ class Entry:
         view: the worker's view of it, likewise writable. Valid from `publish` to `release`.
         owner: whose bytes these are. An object, never a descriptor, which may be reused.
         kind: data or control.
-        nbytes: how much of `view` was filled.
+        nbytes: how much of `view` was filled. Of a lane, the worker makes of it how much of the
+            lane's input it has processed: less if it deferred some, and of a RESUME what came of
+            that.
         result: the reply: None for none, or memory that stays as it is until the entry is
             released: bytes, a view of this slot, or several such pieces. Written by the worker.
         error: why there is no (further) reply. Written by the worker.
@@ -65,11 +68,16 @@ class Entry:
             Written by the worker.
         frame_seq: which unfinished frame of this owner that is. Written by the worker.
         calls: how many calls of a processor this entry took. Written by the worker, with framing.
+        surplus_bytes: how much longer the reply is than what it answers. Written by the worker if
+            it is; 0 otherwise.
+        ended: of EOF and RESUME, whether the processor's `eof` has been called. Written by the
+            worker.
     """
 
     __slots__ = (
         "calls",
         "carry_bytes",
+        "ended",
         "error",
         "frame_seq",
         "kind",
@@ -79,6 +87,7 @@ class Entry:
         "slot",
         "small_slot",
         "small_view",
+        "surplus_bytes",
         "view",
     )
 
@@ -94,6 +103,8 @@ class Entry:
         self.carry_bytes = 0
         self.frame_seq = 0
         self.calls = 0
+        self.surplus_bytes = 0
+        self.ended = False
 
 
 class Ring:
@@ -260,6 +271,7 @@ class Ring:
             raise LocalError(f"release of {nentries} entries; {ready} are processed")
         for entry in self.entries_between(seq, seq + nentries):
             entry.owner = entry.result = entry.error = None
+            entry.surplus_bytes = 0
             if entry.slot is not entry.small_slot:
                 self.free_slots.append(entry.slot)
                 self.free_views.append(entry.view)

@@ -69,6 +69,7 @@ class Server:
         self._factory = as_factory(processor)
         self._framing = framing
         self._framed = as_framing(framing) is not None
+        self._replies_fit = bool(getattr(processor, "replies_fit", False))
         if self._framed and bridge is not None:
             bridge.check_frame_limit(limits.max_frame_bytes)
         self._group = BridgeGroup(limits, threads=threads, shared=bridge)
@@ -248,12 +249,30 @@ class Server:
 
     @property
     def memory_bound_bytes(self) -> int:
-        """The most that connections make this process hold; see `Limits`."""
+        """The most that connections make this process hold; see `Limits`.
+
+        With a processor whose replies may be longer than what they answer, and no
+        `max_reply_bytes`, it does not count what they are longer.
+        """
         limits = self.limits
         more = len(self.bridges) - 1
         if self._framed:
-            return limits.framed_memory_bound_bytes + more * limits.framed_bridge_bytes
-        return limits.memory_bound_bytes + more * limits.bridge_bytes
+            fitting_bytes = limits.framed_memory_bound_bytes + more * limits.framed_bridge_bytes
+        else:
+            fitting_bytes = limits.memory_bound_bytes + more * limits.bridge_bytes
+        # Two more: a reply that is copied to a write buffer, and one buffer that is moved.
+        return fitting_bytes + (limits.max_connections + 2) * self._amplified_bytes
+
+    @property
+    def connection_bytes(self) -> int:
+        """The most that one of them makes this process hold; a term of `memory_bound_bytes`."""
+        limits = self.limits
+        fitting_bytes = limits.framed_connection_bytes if self._framed else limits.connection_bytes
+        return fitting_bytes + self._amplified_bytes
+
+    @property
+    def _amplified_bytes(self) -> int:
+        return 0 if self._replies_fit else self.limits.amplified_bytes
 
     def __repr__(self) -> str:
         where = ", ".join(describe(address) for address in self.addresses)

@@ -181,7 +181,6 @@ def _start_line(options: ServeOptions, server: Server) -> str:
     times = "" if options.threads == 1 else f"{options.threads} x "
     if options.framing == "raw":
         framed, parts = "", ""
-        connection_bytes = limits.connection_bytes
     else:
         framed = (
             f"max_frame_bytes={limits.max_frame_bytes} pool_bytes={limits.pool_bytes} "
@@ -189,21 +188,20 @@ def _start_line(options: ServeOptions, server: Server) -> str:
             f"frame_timeout_s={limits.frame_timeout_s:g} "
         )
         parts = f" + {times}pool {limits.pool_bytes}"
-        connection_bytes = limits.framed_connection_bytes
     return (
         f"asyncrev {__version__} serving on {where} loop={options.loop_name} "
         f"processor={options.processor_name} framing={options.framing} "
         f"cpu={'any' if options.cpu is None else options.cpu} threads={options.threads} "
         f"slots={limits.slots} slot_bytes={limits.slot_bytes} entries={limits.entries} "
         f"max_connections={limits.max_connections} {framed}"
-        f"high_water_bytes={limits.high_water_bytes} "
+        f"high_water_bytes={limits.high_water_bytes} max_reply_bytes={limits.max_reply_bytes} "
         f"first_byte_timeout_s={limits.first_byte_timeout_s:g} "
         f"idle_timeout_s={limits.idle_timeout_s:g} "
         f"write_stall_timeout_s={limits.write_stall_timeout_s:g} "
         f"drain_timeout_s={limits.drain_timeout_s:g} "
         f"memory_bound_bytes={server.memory_bound_bytes} "
         f"({times}ring {limits.ring_bytes}{parts} + "
-        f"{limits.max_connections} x {connection_bytes}, ...)"
+        f"{limits.max_connections} x {server.connection_bytes}, ...)"
     )
 
 

@@ -139,7 +139,23 @@ def with_taps(
     """Return a factory of processors whose input goes through taps first, one of each a lane."""
     if not make_taps:
         return factory
-    return lambda: _Tapped(make_processor(factory), [make_tap() for make_tap in make_taps])
+    return _TappedFactory(
+        factory,
+        lambda: _Tapped(make_processor(factory), [make_tap() for make_tap in make_taps]),
+    )
+
+
+class _TappedFactory:
+    """A factory of tapped processors, which says of them what the factory within says."""
+
+    __slots__ = ("_make", "replies_fit")
+
+    def __init__(self, inner: ProcessorFactory, make: ProcessorFactory) -> None:
+        self.replies_fit = bool(getattr(inner, "replies_fit", False))
+        self._make = make
+
+    def __call__(self) -> Processor:
+        return self._make()
 
 
 class _TappedFrames:
@@ -194,7 +210,7 @@ def with_frame_taps(
     """Return a factory of processors of frames, tapped; see `_TappedFrames`."""
     if not chunk_taps and stop is None:
         return factory
-    return lambda: _TappedFrames(make_processor(factory), chunk_taps, stop)
+    return _TappedFactory(factory, lambda: _TappedFrames(make_processor(factory), chunk_taps, stop))
 
 
 def _nothing() -> None:

@@ -18,13 +18,14 @@ class ThreadFace:
     `take` and `finish` are the batch interface; `get` and `put` do the same a buffer at a time.
     """
 
-    __slots__ = ("_drains", "_parker", "_ring", "_taken_seq")
+    __slots__ = ("_drains", "_parker", "_ring", "_taken_seq", "input_is_closed")
 
     def __init__(self, ring: Ring, parker: Parker, drains: DrainSignal) -> None:
         self._ring = ring
         self._parker = parker
         self._drains = drains
         self._taken_seq = 0  # processed_seq <= _taken_seq <= published_seq
+        self.input_is_closed = False  # whether nothing comes any more, as of the last look
 
     def take(self, timeout_s: float | None = None) -> list[Entry]:
         """Wait for entries and return all that are published and not yet taken, oldest first.
@@ -106,7 +107,7 @@ class ThreadFace:
             elif timeout_s > 0:
                 parker.park(self._has_work, timeout_s)
         # ORDER: the flag before the cursor, because the last publish came before the close.
-        closed = ring.input_closed
+        closed = self.input_is_closed = ring.input_closed
         published_seq = ring.published_seq
         if closed and published_seq == self._taken_seq:
             raise ChannelClosed("the loop's side is closed and everything has been taken")

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from asyncrev.errors import ChannelClosed, LocalError
-from asyncrev.lane import Lane
+from asyncrev.lane import TURN_CALLS, Lane, Turn
 from asyncrev.pool import Pool
 from asyncrev.states import WORKER_TRANSITIONS, WorkerEvent, WorkerState, advance
 from asyncrev.thread_face import BACKSTOP_S, ThreadFace
@@ -100,9 +100,11 @@ class Worker:
             self.batches += 1
             self.entries += len(batch)
             self.largest_batch = max(self.largest_batch, len(batch))
+            # A lane with more than its share is deferred, unless nobody could resume it any more.
+            turn = Turn() if face.input_is_closed else Turn(TURN_CALLS)
             for entry in batch:
                 lane: Lane = entry.owner
-                lane.work(entry, storage, pool)
+                lane.work(entry, storage, pool, turn)
                 face.finish()
             # Nothing of a connection may stay alive because its worker has nothing to do.
             del batch, entry, lane

@@ -87,12 +87,12 @@ BUGS = (
         "the worker hands an entry back, then works on it",
         "worker",
         """\
-                lane.work(entry, storage, pool)
+                lane.work(entry, storage, pool, turn)
                 face.finish()
 """,
         """\
                 face.finish()
-                lane.work(entry, storage, pool)
+                lane.work(entry, storage, pool, turn)
 """,
         (_PIPES,),
     ),
@@ -100,12 +100,12 @@ BUGS = (
         "the worker reads the cursor, then whether the input is closed",
         "thread_face",
         """\
-        closed = ring.input_closed
+        closed = self.input_is_closed = ring.input_closed
         published_seq = ring.published_seq
 """,
         """\
         published_seq = ring.published_seq
-        closed = ring.input_closed
+        closed = self.input_is_closed = ring.input_closed
 """,
         (_UNIT + "thread_face.py::test_publish_and_close_at_every_look_loses_nothing",),
     ),

@@ -14,6 +14,8 @@ FLIP = ("--processor", "tests.process.processors:Flip")
 GATED = ("--processor", "tests.process.processors:Gated")
 HUNG = ("--processor", "tests.process.processors:Hung")
 FRAGILE = ("--processor", "tests.process.processors:Fragile")
+AMPLIFY = ("--processor", "tests.process.processors:Amplify")
+AMPLIFIED_BYTES = 4096  # of a reply to one byte
 SHOUTED = ("--processor", "tests.process.processors:shouted")
 NOTHING = ("--processor", "tests.process.processors:nothing")
 
@@ -36,6 +38,8 @@ def digest(data: bytes) -> bytes:
 
 class Flip:
     """Answers every byte with its complement, so that it does not matter where chunks are cut."""
+
+    replies_fit = True
 
     def process(self, chunk: memoryview) -> bytes:
         return flipped(bytes(chunk))
@@ -72,6 +76,16 @@ class Fragile(Flip):
         if 0 in chunk:
             raise ValueError("this processor does not like zeros")
         return super().process(chunk)
+
+
+class Amplify:
+    """Answers a chunk of equal bytes with 4 KiB for each."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        return bytes(chunk[:1]) * (AMPLIFIED_BYTES * len(chunk))
+
+    def eof(self) -> None:
+        """Add nothing."""
 
 
 def nothing() -> dict:

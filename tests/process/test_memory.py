@@ -7,7 +7,7 @@ import sysconfig
 
 import pytest
 
-from tests.process.processors import EVERY_LOOP, FLIP, HERE, LOOPS
+from tests.process.processors import AMPLIFIED_BYTES, AMPLIFY, EVERY_LOOP, FLIP, HERE, LOOPS
 from tests.support import (
     DEADLINE_S,
     ServerProcess,
@@ -250,3 +250,47 @@ def test_hundreds_of_peers_cost_what_the_framed_bound_says(kinds: tuple, loop: s
         for kind in kinds:
             kind(stack, server, 140)
         assert_within_bound(server, before_bytes)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("framing", ["raw", "len32"])
+def test_amplifying_processor_stays_within_the_bound_and_answers_in_the_end(
+    framing: str, loop: str
+) -> None:
+    """Nobody reads: 8 peers with 8 KiB each would be 256 MiB of replies. Then one reads all."""
+    frame = b"x" if framing == "raw" else b"\0\0\0\1x"
+    answer = b"x" * AMPLIFIED_BYTES
+    if framing != "raw":
+        answer = AMPLIFIED_BYTES.to_bytes(4, "big") + answer
+    frames = 1600 if framing != "raw" else 8000
+    slot_bytes = "512" if framing == "raw" else "4096"
+    limits = ("--slots", "4", "--slot-bytes", slot_bytes, "--max-connections", "9")
+    small = (*limits, "--in-flight-bytes", "8192", "--high-water-bytes", "8192")
+    # A raw chunk has at most 512 bytes, each of them answered with 4 KiB.
+    longest = ("--max-reply-bytes", str(512 * AMPLIFIED_BYTES if framing == "raw" else 8192))
+    framed = () if framing == "raw" else ("--framing", framing, "--max-frame-bytes", "4096")
+    pool = ("--pool-bytes", "131072", "--pool-connection-bytes", "16384")
+    args = (*AMPLIFY, *small, *longest, *framed, *(pool if framed else ()), "--loop", loop)
+    with serving(*args, **HERE) as server, contextlib.ExitStack() as stack:
+        with server.connect() as sock:
+            sock.sendall(frame)
+            assert receive_exactly(sock, len(answer)) == answer
+        idle = server.rss_bytes()
+        peers = [stack.enter_context(server.connect(receive_buffer_bytes=4096)) for _ in range(8)]
+        for peer in peers:
+            peer.setblocking(False)
+            # As much as the server takes: it stops reading one that takes no replies.
+            with contextlib.suppress(BlockingIOError):
+                peer.sendall(frame * frames)
+        with server.connect() as honest:
+            honest.sendall(frame)
+            assert receive_exactly(honest, len(answer)) == answer
+        growth = server.peak_rss_bytes() - idle
+        bound = server.memory_bound_bytes + KEPT_BYTES
+        assert growth <= bound
+        if framing == "len32":
+            assert growth <= 2 * MIB + KEPT_BYTES, "for 8 x 1,600 x 4 KiB = 50 MiB"
+            peer = peers[0]
+            peer.settimeout(DEADLINE_S)
+            for _ in range(frames):
+                assert receive_exactly(peer, len(answer)) == answer

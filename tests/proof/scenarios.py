@@ -87,7 +87,7 @@ class Job:
         self.run = run
         self.chunks = iter(chunks)
 
-    def work(self, entry: Any, storage: object, pool: object) -> None:
+    def work(self, entry: Any, *_: object) -> None:
         """Do what `Lane.work` is for."""
         view = entry.view[: entry.nbytes]
         view[:] = next_of(self.run, self.chunks, view)[::-1]

@@ -12,9 +12,9 @@ def broken_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `Lane.work` a defect of this package that the word "die" brings out."""
     work = Lane.work
 
-    def work_or_die(lane: Lane, entry: Any, storage: Any, pool: Any) -> None:
+    def work_or_die(lane: Lane, entry: Any, *args: Any) -> None:
         if bytes(entry.view[: entry.nbytes]) == b"die":
             raise RuntimeError("a defect")
-        work(lane, entry, storage, pool)
+        work(lane, entry, *args)
 
     monkeypatch.setattr(Lane, "work", work_or_die)

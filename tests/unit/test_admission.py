@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncrev import Limits
-from asyncrev.admission import CHUNK_CALLS, Admission
+from asyncrev.admission import Admission
 from asyncrev.errors import LocalError
 from asyncrev.framing import as_framing
-from asyncrev.lane import FIRST_READ_BYTES, Lane
+from asyncrev.lane import FIRST_READ_BYTES, TURN_CALLS, Lane
 from asyncrev.limits import LEAST_READ_BYTES
 from asyncrev.ring import CLOSE, DATA, EOF, Kind, Ring
 
@@ -500,7 +500,7 @@ def test_close_that_waits_for_a_slot_leaves_the_reservation_alone() -> None:
 
 
 def test_chunk_of_many_calls_makes_the_next_reads_shorter_and_few_longer() -> None:
-    """As many bytes as took about CHUNK_CALLS; never less than the least, nor more than a slot."""
+    """As many bytes as took about TURN_CALLS; never less than the least, nor more than a slot."""
     large = {**FRAMED, "pool_connection_bytes": 1 << 20, "pool_bytes": 1 << 20}
     bench = Bench(slots=4, **large)
     lane = bench.lane("line")
@@ -513,9 +513,9 @@ def test_chunk_of_many_calls_makes_the_next_reads_shorter_and_few_longer() -> No
         bench.take_one()
         return bench.admission.claim(lane).nbytes
 
-    assert read(FIRST_READ_BYTES, 4 * CHUNK_CALLS) == FIRST_READ_BYTES // 4
-    assert read(FIRST_READ_BYTES // 4, CHUNK_CALLS) == FIRST_READ_BYTES // 4
-    assert read(FIRST_READ_BYTES // 4, CHUNK_CALLS // 2) == FIRST_READ_BYTES // 2
+    assert read(FIRST_READ_BYTES, 4 * TURN_CALLS) == FIRST_READ_BYTES // 4
+    assert read(FIRST_READ_BYTES // 4, TURN_CALLS) == FIRST_READ_BYTES // 4
+    assert read(FIRST_READ_BYTES // 4, TURN_CALLS // 2) == FIRST_READ_BYTES // 2
     assert read(100, 1) == FIRST_READ_BYTES // 2  # it was not limited by it
     for _ in range(4):
         last = read(lane.read_bytes, 1)

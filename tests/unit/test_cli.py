@@ -25,7 +25,7 @@ from tests.support import run_asyncrev
 
 SERVE_OPTIONS = [
     "host", "port", "uds", "fd", "ssl-certfile", "ssl-keyfile", "threads", "loop",
-    "processor", "framing", "max-frame-bytes", "pool-bytes",
+    "processor", "framing", "max-frame-bytes", "max-reply-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
     "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
     "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
@@ -144,6 +144,7 @@ VALUES = {
     "processor": ("zlib:compress", "zlib:compress"),
     "framing": ("len64", "len64"),
     "max-frame-bytes": ("70000", 70000),
+    "max-reply-bytes": ("80000", 80000),
     "pool-bytes": ("10000000", 10_000_000),
     "pool-connection-bytes": ("3000000", 3_000_000),
     "slots": ("7", 7),

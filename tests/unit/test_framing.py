@@ -16,6 +16,7 @@ from asyncrev.framing import (
     Lines,
     Prefixed,
     Run,
+    Scan,
     as_framing,
     newline_off,
     prefixed_spans,
@@ -265,7 +266,7 @@ def test_run_of_any_length_ends_where_it_ends(framing: Prefixed, length: int, fr
         wrapped(framing, [length + 1])[:-1],
     ):
         scan = framing.scan(memoryview(data + tail), NO_LIMIT)
-        assert scan == (len(data), [run], None)
+        assert scan == Scan(len(data), [run], None)
     scan = framing.scan(memoryview(data + wrapped(framing, [length + 1, length])), NO_LIMIT)
     assert scan.runs[0] == run
     assert [(run.payload_bytes, run.frames) for run in scan.runs[1:]] == [
@@ -361,11 +362,11 @@ def test_prefix_of_an_absurd_length_is_refused_as_soon_as_it_is_known(length: in
         message = f"a frame of {length} bytes was announced; max_frame_bytes is 1048576"
         scan = framing.scan(prefix, 2**20)
         assert (scan.consumed_bytes, scan.runs, str(scan.error)) == (0, [], message)
-        assert framing.scan(prefix, length) == (0, [], None)
+        assert framing.scan(prefix, length) == Scan(0, [], None)
         assert framing.expected_bytes(prefix) == framing.prefix_bytes + length
         for cut in range(1, framing.prefix_bytes):
             assert framing.expected_bytes(prefix[:cut]) is None
-            assert framing.scan(prefix[:cut], 0) == (0, [], None)
+            assert framing.scan(prefix[:cut], 0) == Scan(0, [], None)
             with pytest.raises(FrameTooLarge, match=message):
                 framing.missing(prefix[:cut], prefix[cut:], 2**20)
             taken = framing.missing(prefix[:cut], prefix[cut:], length)
@@ -449,7 +450,7 @@ def test_newline_is_found_wherever_it_lies_in_a_long_chunk(newline_at: int | Non
     if newline_at is not None:
         data[newline_at] = 10
     consumed = 0 if newline_at is None else newline_at + 1
-    assert LINE.scan(memoryview(data), 200_000) == (consumed, [], None)
+    assert LINE.scan(memoryview(data), 200_000) == Scan(consumed, [], None)
     assert newline_off(memoryview(data), 0) == (200_000 if newline_at is None else newline_at)
     assert newline_off(memoryview(data), consumed) == 200_000
     taken = LINE.missing(memoryview(b"held"), memoryview(data), 200_004)

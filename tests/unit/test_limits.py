@@ -265,3 +265,17 @@ def test_replace_of_the_longest_frame_moves_the_pools_quota_along() -> None:
     chosen = Limits().replace(max_frame_bytes=100, pool_connection_bytes=5000)
     assert chosen.pool_connection_bytes == 5000
     assert chosen.replace(slots=2).pool_connection_bytes == 5000
+
+
+def test_longest_reply_follows_the_longest_frame_and_has_a_term_of_memory() -> None:
+    """As much as a frame may have, or what is asked for; 0 is no bound, hence no term."""
+    assert Limits().max_reply_bytes == Limits().max_frame_bytes
+    assert Limits().replace(max_frame_bytes=5000).max_reply_bytes == 5000
+    limits = Limits(max_reply_bytes=7000, high_water_bytes=10_000)
+    assert limits.replace(slots=3).max_reply_bytes == 7000
+    assert limits.window_bytes == 10_000
+    assert limits.amplified_bytes == int(17_000 * (1 + BACKLOG_OVERHEAD))
+    assert Limits(high_water_bytes=0).window_bytes == 4096
+    assert Limits(max_reply_bytes=0).amplified_bytes == 0
+    with pytest.raises(SettingsError, match="max_reply_bytes is -2; .*, or 0 for no bound"):
+        Limits(max_reply_bytes=-2)

@@ -194,7 +194,7 @@ def test_framed_server_says_so_and_stops_at_a_frame_equal_to_the_word(
     assert f"processor=asyncrev:Reverse framing={framing} cpu=any" in line
     assert (
         "max_frame_bytes=1000 pool_bytes=67108864 pool_connection_bytes=4096 frame_timeout_s=7.5 "
-        "high_water_bytes=65536 first_byte_timeout_s=30 idle_timeout_s=300 " in line
+        "high_water_bytes=65536 max_reply_bytes=1000 first_byte_timeout_s=30 " in line
     )
     assert (
         f"memory_bound_bytes={limits.framed_memory_bound_bytes} "

@@ -158,7 +158,7 @@ def test_error_outside_any_processor_is_the_workers_death(raised: type[BaseExcep
     """DEAD, told once with the error; nothing after it is taken."""
 
     class BrokenLane:
-        def work(self, entry: Any, storage: Any, pool: Any) -> None:
+        def work(self, *args: Any) -> None:
             raise raised("a defect")
 
     bench = Bench()
@@ -203,7 +203,7 @@ def test_idle_worker_claims_lent_blocks_back(monkeypatch: pytest.MonkeyPatch) ->
     bench = Bench()
 
     class Lends:
-        def work(self, entry: Any, storage: Any, pool: Pool) -> None:
+        def work(self, entry: Any, storage: Any, pool: Pool, turn: Any) -> None:
             pool.lend(pool.lease(1))
 
     bench.publish(Lends())
@@ -224,7 +224,7 @@ def test_worker_claims_lent_blocks_back_before_a_batch() -> None:
     in_use: list[int] = []
 
     class Lends:
-        def work(self, entry: Any, storage: Any, pool: Pool) -> None:
+        def work(self, entry: Any, storage: Any, pool: Pool, turn: Any) -> None:
             pool.lend(pool.lease(1))
             in_use.append(pool.in_use_bytes)
 
