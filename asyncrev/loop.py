@@ -1,15 +1,16 @@
 """The event loop: asyncio's selector loop, pinned to epoll, with our transport for streams."""
 
 import asyncio
+import collections
 import contextvars
 import selectors
 from asyncio import events as asyncio_events
 from asyncio import sslproto
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
 from asyncrev.errors import LocalError
-from asyncrev.selector import WatchingSelector
+from asyncrev.selector import Dispatch, WatchingSelector
 from asyncrev.transport import EpollTransport
 
 __all__ = ["EpollEventLoop", "run"]
@@ -32,15 +33,57 @@ class TurnHook(Protocol):
         ...
 
 
+class _Batch:
+    """Events of watches, in the order of their poll, as one entry of the loop's `_ready`.
+
+    Like a Handle for every event, which is what stock puts there, it runs behind what was ready
+    before the poll and ahead of the timers that are due, and what it schedules runs after another
+    poll. Handles would cost about as much again as reading what has come.
+    """
+
+    __slots__ = ("_loop", "events")
+
+    # What `_run_once` reads of a Handle; `_callback` only when a callback sets debug mode.
+    _cancelled = False
+    _callback = None
+
+    def __init__(self, loop: "EpollEventLoop") -> None:
+        self._loop = loop
+        self.events: list[tuple[int, int]] | None = None  # None: not in `_ready`
+
+    def _run(self) -> None:
+        loop, events, self.events = self._loop, self.events, None
+        rest, watches = iter(events or ()), loop._selector.watches
+        fd = -1
+        while True:
+            try:
+                for fd, reported in rest:
+                    # Looked up now, because one of those before may have closed this one.
+                    dispatch = watches.get(fd)
+                    if dispatch is not None:
+                        dispatch(reported)
+                return
+            except (SystemExit, KeyboardInterrupt):
+                loop._ready.appendleft(loop._batch_of(list(rest)))
+                raise
+            except BaseException as error:
+                message = f"Exception in the dispatch of events of descriptor {fd}"
+                loop.call_exception_handler({"message": message, "exception": error})
+
+
 class EpollEventLoop(asyncio.SelectorEventLoop):
     """A SelectorEventLoop on epoll whose stream transports never keep a caller's memory.
 
     It differs from the stock loop in three ways only: stream sockets get an `EpollTransport`,
-    which is dispatched without a Handle for every event; `add_turn_hook` takes what shall run
-    around every poll; and it needs epoll.
+    which is dispatched without a Handle for every event, though in the same order; `add_turn_hook`
+    takes what shall run around every poll; and it needs epoll.
     """
 
     _selector: WatchingSelector
+    # Of BaseEventLoop.
+    _debug: bool
+    _ready: collections.deque[Any]
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         """Make a loop with a selector of its own.
@@ -54,6 +97,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
                 "EpollEventLoop needs epoll, which only Linux has; use asyncio's or uvloop's loop"
             )
         self._turn_hooks: tuple[TurnHook, ...] = ()
+        self._batch = _Batch(self)
         selector = WatchingSelector()
         super().__init__(selector)
         self._wake_poll = selector.wake  # asyncio forgets the selector when it closes
@@ -85,7 +129,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         """
         self._wake_poll()
 
-    def watch(self, fd: int, events: int, dispatch: Callable[[int], None]) -> None:
+    def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
         """Call `dispatch(events)` whenever epoll reports `fd`. For `EpollTransport`."""
         self._selector.watch(fd, events, dispatch)
 
@@ -101,33 +145,62 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
 
     def _before_poll(self) -> bool:
         more = False
-        timers = len(self._scheduled)  # type: ignore[attr-defined]
+        timers = len(self._scheduled)
         for hook in self._turn_hooks:
             more = hook.before_poll() or more
         # asyncio has reckoned by now how long to poll, so a timer that a hook set is not in it.
-        return more or bool(self._ready) or len(self._scheduled) != timers  # type: ignore[attr-defined]
+        return more or bool(self._ready) or len(self._scheduled) != timers
 
     def _after_poll(self) -> None:
         for hook in self._turn_hooks:
             hook.after_poll()
 
     def _process_events(self, polled: list[tuple[int, int]]) -> None:
-        selector = self._selector
-        watches, debug = selector.watches, self.get_debug()
-        for fd, events in polled:
-            # Looked up now, because one of those before may have closed this one.
-            dispatch = watches.get(fd)
-            if dispatch is None:
-                stock = selector.registered(fd, events)
-                if stock is not None:
-                    super()._process_events([stock])  # type: ignore[misc]
-            elif debug:
-                # By way of a Handle, which asyncio times and reports when it is slow.
-                self.call_soon(self._dispatch_if_watched, fd, dispatch, events)
-            else:
-                dispatch(events)
+        # Called by `_run_once` between the poll and the timers. Nothing is dispatched here: what
+        # was polled goes behind what is ready already, in the order of the poll.
+        watches = self._selector.watches
+        if self._debug:
+            self._process_one_by_one(polled, watches)
+            return
+        for fd, _ in polled:
+            if fd not in watches:
+                self._process_mixed(polled, watches)
+                return
+        if polled:
+            self._ready.append(self._batch_of(polled))
 
-    def _dispatch_if_watched(self, fd: int, dispatch: Callable[[int], None], events: int) -> None:
+    def _batch_of(self, events: list[tuple[int, int]]) -> _Batch:
+        batch = self._batch
+        if batch.events is not None:  # in `_ready` already
+            batch = _Batch(self)
+        batch.events = events
+        return batch
+
+    def _process_mixed(self, polled: list[tuple[int, int]], watches: dict[int, Dispatch]) -> None:
+        batch: list[tuple[int, int]] = []
+        for fd, events in polled:
+            if fd in watches:
+                batch.append((fd, events))
+            elif (stock := self._selector.registered(fd, events)) is not None:
+                if batch:
+                    self._ready.append(self._batch_of(batch))
+                    batch = []
+                super()._process_events([stock])  # type: ignore[misc]
+        if batch:
+            self._ready.append(self._batch_of(batch))
+
+    def _process_one_by_one(
+        self, polled: list[tuple[int, int]], watches: dict[int, Dispatch]
+    ) -> None:
+        # By way of a Handle each, which asyncio times and reports when it is slow.
+        for fd, events in polled:
+            dispatch = watches.get(fd)
+            if dispatch is not None:
+                self.call_soon(self._dispatch_if_watched, fd, dispatch, events)
+            elif (stock := self._selector.registered(fd, events)) is not None:
+                super()._process_events([stock])  # type: ignore[misc]
+
+    def _dispatch_if_watched(self, fd: int, dispatch: Dispatch, events: int) -> None:
         if self._selector.watches.get(fd) is dispatch:
             dispatch(events)
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-__all__ = ["HUNG_UP", "READABLE", "SELECTOR_BASE", "WRITABLE", "WatchingSelector"]
+__all__ = ["HUNG_UP", "READABLE", "SELECTOR_BASE", "WRITABLE", "Dispatch", "WatchingSelector"]
 
 # Missing where there is no epoll; `EpollEventLoop` says so in words.
 SELECTOR_BASE: Any = getattr(selectors, "EpollSelector", selectors.SelectSelector)

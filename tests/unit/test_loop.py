@@ -285,7 +285,7 @@ async def test_reader_removed_in_the_same_batch_is_not_called() -> None:
     loop.add_reader(two.fileno(), called.append, "reader")
     one_peer.send(b"x")
     two_peer.send(b"x")
-    await turns(1)
+    await turns(2)
     assert called[-1] == "watch"
     await turns(3)
     assert called.count("watch") == 1
