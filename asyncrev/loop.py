@@ -74,9 +74,31 @@ class _Batch:
 class EpollEventLoop(asyncio.SelectorEventLoop):
     """A SelectorEventLoop on epoll whose stream transports never keep a caller's memory.
 
-    It differs from the stock loop in three ways only: stream sockets get an `EpollTransport`,
-    which is dispatched without a Handle for every event, though in the same order; `add_turn_hook`
-    takes what shall run around every poll; and it needs epoll.
+    Callbacks run in the order of asyncio's own loop. This is all that differs from it:
+
+    - **Platform**: it needs epoll, which only Linux has.
+    - **Selector**: one that is passed must be a `WatchingSelector`, which `add_reader` and all
+      else share with the streams; descriptors of streams are not in its `get_map`.
+    - **Descriptors**: a loop has one more, an eventfd.
+    - **Transports**: plain and TLS streams get an `EpollTransport`, with another `repr` and none of
+      the private attributes of asyncio's.
+    - **Writes**: what the kernel does not take at once is copied, so a buffer may be reused as soon
+      as `write` or `writelines` returns; asyncio keeps a view of it since 3.12.
+    - **Views**: `write` takes a memoryview of any shape and format, and counts in bytes.
+    - **Reset**: a peer's reset ends a connection at once, also while reading is paused or after
+      `eof_received`; asyncio notices it at the next read or write.
+    - **Pauses**: `pause_reading` and `resume_reading` make no system call, unless input comes
+      between them. So after both of them input that was polled before is read in the same
+      iteration, and the debug log does not tell of them.
+    - **Contexts**: all calls to a protocol about its stream run in the context of whoever
+      connected (see `contextvars`); before 3.15 asyncio's run in that of whoever resumed reading.
+    - **Ends**: `connection_lost` always comes in an iteration of its own, also when `close` had to
+      wait for the write buffer; a `write_eof` that fails ends the connection and does not raise.
+    - **Polls**: one poll returns at most 128 events; the other descriptors come first in the next.
+    - **Handles**: outside debug mode the streams that one poll found ready are a single entry of
+      the queue of callbacks; in debug mode they have a Handle each, named `_dispatch_if_watched`.
+    - **Hooks**: `add_turn_hook` takes what shall run around every poll, and `wake` begins an
+      iteration from any thread.
     """
 
     _selector: WatchingSelector
@@ -85,31 +107,37 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     _ready: collections.deque[Any]
     _scheduled: list[asyncio.TimerHandle]
 
-    def __init__(self) -> None:
-        """Make a loop with a selector of its own.
+    def __init__(self, selector: WatchingSelector | None = None) -> None:
+        """Make a loop, with a selector of its own unless one is given.
 
         Raises:
-            LocalError: this platform has no epoll.
+            LocalError: this platform has no epoll, or `selector` is of another kind or serves
+                another loop already. It stays open then.
         """
+        self._closed = True  # until it is made: else __del__ would close what is not there
         if not hasattr(selectors, "EpollSelector"):
-            self._closed = True  # __del__ would close what was never made
             raise LocalError(
                 "EpollEventLoop needs epoll, which only Linux has; use asyncio's or uvloop's loop"
             )
+        _check_selector(selector)
         self._turn_hooks: tuple[TurnHook, ...] = ()
         self._batch = _Batch(self)
-        selector = WatchingSelector()
-        super().__init__(selector)
-        self._wake_poll = selector.wake  # asyncio forgets the selector when it closes
-        selector.before_poll = self._before_poll
-        selector.after_poll = self._after_poll
+        made = WatchingSelector() if selector is None else selector
+        try:
+            super().__init__(made)
+        except BaseException:
+            self._closed = True
+            if selector is None:
+                made.close()
+            raise
+        self._wake_poll = made.wake  # asyncio forgets the selector when it closes
+        made.before_poll = self._before_poll
+        made.after_poll = self._after_poll
 
     def close(self) -> None:
-        """Close the loop, as asyncio does, and let go of hooks."""
-        if not self.is_closed() and not self.is_running():
-            self._selector.before_poll = self._selector.after_poll = None
-            self._turn_hooks = ()
+        """Close the loop, as asyncio does, and let go of hooks and transports."""
         super().close()
+        self._turn_hooks = ()
 
     def add_turn_hook(self, hook: TurnHook) -> None:
         """Call `hook.before_poll` and `hook.after_poll` once every turn. Thread: loop."""
@@ -131,15 +159,23 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
 
     def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
         """Call `dispatch(events)` whenever epoll reports `fd`. For `EpollTransport`."""
+        self._check_closed()  # type: ignore[attr-defined]
         self._selector.watch(fd, events, dispatch)
 
     def rewatch(self, fd: int, events: int) -> None:
         """Change the events that `fd` is watched for."""
+        self._check_closed()  # type: ignore[attr-defined]
         self._selector.rewatch(fd, events)
 
+    def redirect(self, fd: int, dispatch: Dispatch) -> None:
+        """Call `dispatch` for the events of `fd`, which is watched; without a system call."""
+        self._check_closed()  # type: ignore[attr-defined]
+        self._selector.redirect(fd, dispatch)
+
     def unwatch(self, fd: int) -> None:
-        """Stop watching `fd`."""
-        self._selector.unwatch(fd)
+        """Stop watching `fd`; a closed loop watches nothing."""
+        if not self.is_closed():
+            self._selector.unwatch(fd)
 
     # -- what asyncio calls ----------------------------------------------------------------
 
@@ -200,8 +236,10 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
             elif (stock := self._selector.registered(fd, events)) is not None:
                 super()._process_events([stock])  # type: ignore[misc]
 
-    def _dispatch_if_watched(self, fd: int, dispatch: Dispatch, events: int) -> None:
-        if self._selector.watches.get(fd) is dispatch:
+    def _dispatch_if_watched(self, fd: int, polled_for: Dispatch, events: int) -> None:
+        # `polled_for` is there for the report of a slow one; a pause since then changes it.
+        dispatch = self._selector.watches.get(fd)
+        if dispatch is not None:
             dispatch(events)
 
     def _make_socket_transport(
@@ -237,6 +275,22 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         tls = make_tls(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
         EpollTransport(self, rawsock, tls, None, extra, server, context)
         return tls._app_transport
+
+
+def _check_selector(selector: object) -> None:
+    if selector is None:
+        return
+    if not isinstance(selector, WatchingSelector):
+        raise LocalError(
+            f"EpollEventLoop cannot use {selector!r}: its streams need a selector of "
+            f"{WatchingSelector.__module__}.WatchingSelector; leave the argument out, or use "
+            "asyncio.SelectorEventLoop for a selector of your own"
+        )
+    if selector.before_poll is not None:
+        raise LocalError(
+            f"{selector!r} serves another loop already; make one for each loop, or leave the "
+            "argument out"
+        )
 
 
 def run(main: Coroutine[Any, Any, Result], *, debug: bool | None = None) -> Result:

@@ -57,8 +57,10 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
             os.eventfd_write(self._wake_fd, 1)
 
     def close(self) -> None:
-        """Close the epoll descriptor and the wake-up's."""
+        """Close the epoll descriptor and the wake-up's, and let go of watches and hooks."""
         super().close()
+        self.watches.clear()
+        self.before_poll = self.after_poll = None
         with self._wake_lock:
             fd, self._wake_fd = self._wake_fd, -1
         if fd >= 0:
@@ -72,6 +74,10 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
     def rewatch(self, fd: int, events: int) -> None:
         """Watch `fd` for other events from now on."""
         self._selector.modify(fd, events)
+
+    def redirect(self, fd: int, dispatch: Dispatch) -> None:
+        """Call `dispatch` for the events of `fd`, which is watched, from now on."""
+        self.watches[fd] = dispatch
 
     def unwatch(self, fd: int) -> None:
         """Watch `fd` no more; events of it that were polled already are not dispatched."""

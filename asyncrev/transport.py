@@ -3,6 +3,8 @@
 Theory of operation. The descriptor stays watched while reading is paused, because epoll reports
 hang-up and error whatever it was asked for: a peer that is reset then is noticed at once.
 Pausing itself costs no system call unless input comes meanwhile: only then is EPOLLIN taken off.
+While nothing is read or sent the watch refers to the transport weakly, so that one that its program
+has dropped is reclaimed, as on the stock loop.
 The sending half is in `write_side`.
 
   I13  after `connection_lost` was scheduled, the protocol gets no other call
@@ -15,6 +17,7 @@ import logging
 import os
 import socket
 import warnings
+import weakref
 from asyncio import trsock
 from collections.abc import Callable
 from typing import Any
@@ -61,6 +64,7 @@ class EpollTransport(WriteSide):
             (contextvars.copy_context() if context is None else context).run,
             self._on_events,  # type: ignore[call-arg]  # a partial
         )
+        self._weak_dispatch: Callable[[int], None] | None = None
         self.set_protocol(protocol)
         if server is not None:
             _attach(server, self)
@@ -95,6 +99,7 @@ class EpollTransport(WriteSide):
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if self._sock is not None:
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            self._unwatch()
             self._sock.close()
 
     # -- protocol --------------------------------------------------------------------------
@@ -121,8 +126,11 @@ class EpollTransport(WriteSide):
         return self._life is OPEN and not self._paused
 
     def pause_reading(self) -> None:
-        """Give the protocol no input until `resume_reading`; twice is once."""
-        self._paused = self._paused or self._life is OPEN
+        """Give the protocol no input until `resume_reading`; idempotent."""
+        if self._life is OPEN and not self._paused:
+            self._paused = True
+            if self._watched_events is not None and not self._backlog:
+                self._redirect()
 
     def resume_reading(self) -> None:
         """Give the protocol input again; without a pause it does nothing."""
@@ -302,11 +310,28 @@ class EpollTransport(WriteSide):
         elif self._watched_events != events:
             self._loop.rewatch(self._sock_fd, events)
         self._watched_events = events
+        self._redirect()
+
+    def _redirect(self) -> None:
+        # The loop keeps a transport that reads or sends, as stock does by its Handles.
+        if self._backlog or (self._life is OPEN and not self._paused and not self._eof_received):
+            dispatch = self._dispatch
+        elif self._weak_dispatch is None:
+            dispatch = self._weak_dispatch = functools.partial(_dispatch_to, weakref.ref(self))
+        else:
+            dispatch = self._weak_dispatch
+        self._loop.redirect(self._sock_fd, dispatch)
 
     def _unwatch(self) -> None:
         if self._watched_events is not None:
             self._watched_events = None
             self._loop.unwatch(self._sock_fd)
+
+
+def _dispatch_to(transport_ref: "weakref.ref[EpollTransport]", events: int) -> None:
+    transport = transport_ref()
+    if transport is not None:
+        transport._dispatch(events)
 
 
 # asyncio.Server counts its transports; from 3.13 on it wants to know which they are.
