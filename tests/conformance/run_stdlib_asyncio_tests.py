@@ -9,8 +9,11 @@ ours; failing, being skipped or never being reached there all count against us.
   only if ours never passes while the stock loop always does; every retry is listed.
 * The replacement is proven, not assumed: the loops and transports made during the run are
   counted, and a module that has to use them but made none fails the check.
+* Tests that ask for a loop on an epoll selector pass one to the loop: while ours is
+  tried, ``selectors.EpollSelector`` is our selector, so that they make it and pass it.
 * Tests that ask for a select- or poll-based loop are about those selectors and get the
-  stock loop.  ``--loop`` and ``--transport`` name other classes to try in place of ours.
+  stock loop.  ``--loop``, ``--transport`` and ``--selector`` name other classes to try
+  in place of ours.
 
 Exit status: 0 nothing worse than stock (or the interpreter ships no such tests), 1 a
 difference or an unproven replacement, 2 the loop cannot be imported.
@@ -42,6 +45,7 @@ from typing import Any, TextIO
 PACKAGE = "test.test_asyncio"
 DEFAULT_LOOP = "asyncrev:EpollEventLoop"
 DEFAULT_TRANSPORT = "asyncrev.transport:EpollTransport"
+DEFAULT_SELECTOR = "asyncrev.selector:WatchingSelector"
 TEST_LIMIT = 90  # seconds for one test; the slowest takes a few on an idle machine
 MODULE_LIMIT = 240
 RESTARTS = 3  # how often a module goes on after a test that hung or killed the process
@@ -54,6 +58,9 @@ NEEDS_TRANSPORT = {"test_buffered_proto", "test_events", "test_sendfile", "test_
 NEEDS_TRANSPORT |= {"test_streams"}
 NEEDS_LOOP = NEEDS_TRANSPORT | {"test_base_events", "test_sock_lowlevel", "test_subprocess"}
 NEEDS_LOOP |= {"test_ssl", "test_sslproto", "test_tasks", "test_unix_events"}
+
+# Modules with classes of tests that pass an epoll selector to the loop.
+PASSES_SELECTOR = {"test_events", "test_sendfile", "test_sock_lowlevel"}
 
 # Tests of asyncio's own transport by way of the loop, and the private attribute of it that they
 # look at. They are left out only if they fail for want of that.
@@ -71,9 +78,13 @@ def load(spec: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def install_replacement(loop_spec: str, transport_spec: str | None, used: Counter[str]) -> None:
+def install_replacement(replacing: dict[str, str | None], used: Counter[str]) -> None:
     """Put our loop wherever asyncio would find its default one; count what gets made."""
-    base, stock = load(loop_spec), unix_events.SelectorEventLoop
+    base, stock = load(replacing["loop"] or DEFAULT_LOOP), unix_events.SelectorEventLoop
+    selector_class = load(replacing["selector"]) if replacing["selector"] else None
+    if selector_class is not None:
+        # Not DefaultSelector, which asyncio's own loops take.
+        selectors.EpollSelector = selector_class  # type: ignore[misc]
 
     class Replaced(base):  # type: ignore[misc]
         def __new__(cls, selector: Any = None) -> Any:
@@ -83,9 +94,13 @@ def install_replacement(loop_spec: str, transport_spec: str | None, used: Counte
             return super().__new__(cls)
 
         def __init__(self, selector: Any = None) -> None:
-            if selector is not None:
-                selector.close()  # ours brings its own epoll selector
-            super().__init__()
+            if selector_class is not None and isinstance(selector, selector_class):
+                super().__init__(selector)
+                used["selectors passed"] += 1
+            else:
+                if selector is not None:
+                    selector.close()  # ours brings its own epoll selector
+                super().__init__()
             used["loops"] += 1
 
     # The same class has several names, and which of them exist depends on the version.
@@ -96,8 +111,8 @@ def install_replacement(loop_spec: str, transport_spec: str | None, used: Counte
             elif isinstance(value, type) and vars(value).get("_loop_factory") is stock:
                 value._loop_factory = Replaced  # type: ignore[attr-defined]
 
-    if transport_spec:
-        transport = load(transport_spec)
+    if replacing["transport"]:
+        transport = load(replacing["transport"])
         original = transport.__init__
 
         def counting_init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -172,8 +187,8 @@ def flatten(suite: Any) -> list[Any]:
 
 def worker(request: dict[str, Any]) -> None:
     used: Counter[str] = Counter()
-    if request["loop"]:
-        install_replacement(request["loop"], request["transport"], used)
+    if request["replacing"]:
+        install_replacement(request["replacing"], used)
     warnings.simplefilter("default")  # as `python -m unittest` does
     # The file stays open to the end of the process: there is nothing to close it for.
     recorder = Recorder(open(request["out"], "w", encoding="utf-8"), used)  # noqa: SIM115
@@ -207,9 +222,12 @@ class Run:
 
 
 def run_module(
-    module: str, loop: str | None, transport: str | None, only: str | None = None
+    module: str, replacing: dict[str, str | None] | None, only: str | None = None
 ) -> Run:
-    """Run a module, or one test of it, and go on after a test that took the process down."""
+    """Run a module, or one test of it, and go on after a test that took the process down.
+
+    `replacing` names the loop, the transport and the selector to try, or nothing for stock.
+    """
     run = Run()
     # A setting meant for our own test-suite must not reach the interpreter's.
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONASYNCIODEBUG", "PYTHONWARNINGS")}
@@ -217,8 +235,8 @@ def run_module(
     for _ in range(1 + RESTARTS):
         with tempfile.TemporaryDirectory() as folder:
             out, log = os.path.join(folder, "out"), os.path.join(folder, "log")
-            request = {"module": f"{PACKAGE}.{module}", "loop": loop, "transport": transport}
-            request |= {"only": only, "done": list(run.outcomes), "out": out}
+            request = {"module": f"{PACKAGE}.{module}", "replacing": replacing, "only": only}
+            request |= {"done": list(run.outcomes), "out": out}
             command = [sys.executable, "-P", os.path.abspath(__file__)]
             command += ["--worker", json.dumps(request)]
             ended = "the process died"
@@ -261,14 +279,14 @@ def suspects(stock: Run, ours: Run) -> list[str]:
     return worse + [t for t, o in ours.outcomes.items() if o == "fail" and t not in stock.outcomes]
 
 
-def consistent(module: str, test: str, loop: str, transport: str | None) -> tuple[bool, str]:
+def consistent(module: str, test: str, replacing: dict[str, str | None]) -> tuple[bool, str]:
     """Retry one suspect: does ours go on failing where stock goes on passing?"""
     only = test if " " not in test else None  # a fixture runs only with its module
     for attempt in range(1, RETRIES + 1):
-        again = run_module(module, loop, transport, only).outcomes
+        again = run_module(module, replacing, only).outcomes
         if again.get(test, "" if only else "ok") == "ok":  # a fixture is named only if it fails
             return False, f"passed on ours at retry {attempt}: flaky"
-        if only and run_module(module, None, None, only).outcomes.get(test) != "ok":
+        if only and run_module(module, None, only).outcomes.get(test) != "ok":
             return False, f"failed on stock too at retry {attempt}: flaky"
     return True, f"failed on ours in {RETRIES} retries too"
 
@@ -277,13 +295,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run CPython's asyncio tests on our event loop.")
     parser.add_argument("--loop", default=DEFAULT_LOOP, metavar="MODULE:ATTR")
     parser.add_argument("--transport", metavar="MODULE:ATTR", help="transport class to count")
+    parser.add_argument("--selector", metavar="MODULE:ATTR", help="selector class to pass")
     parser.add_argument("--module", action="append", help="only this module, e.g. test_streams")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         worker(json.loads(args.worker))
-    transport = args.transport or (DEFAULT_TRANSPORT if args.loop == DEFAULT_LOOP else None)
+    ours_default = args.loop == DEFAULT_LOOP
+    replacing = {
+        "loop": args.loop,
+        "transport": args.transport or (DEFAULT_TRANSPORT if ours_default else None),
+        "selector": args.selector or (DEFAULT_SELECTOR if ours_default else None),
+    }
 
     version = ".".join(map(str, sys.version_info[:3]))
     try:
@@ -293,7 +317,7 @@ def main() -> int:
     if spec is None or not spec.submodule_search_locations:
         print(f"conformance: Python {version} here ships no {PACKAGE}; nothing to run.")
         return 0
-    for name in filter(None, (args.loop, transport)):
+    for name in filter(None, replacing.values()):
         try:
             load(name)
         except (ImportError, AttributeError) as error:
@@ -305,8 +329,8 @@ def main() -> int:
     print(f"{PACKAGE} of Python {version}, {len(modules)} modules: stock loop against {args.loop}")
     started = time.monotonic()
     with ThreadPoolExecutor(args.jobs) as pool:
-        stock_runs = {m: pool.submit(run_module, m, None, None) for m in modules}
-        our_runs = {m: pool.submit(run_module, m, args.loop, transport) for m in modules}
+        stock_runs = {m: pool.submit(run_module, m, None) for m in modules}
+        our_runs = {m: pool.submit(run_module, m, replacing) for m in modules}
         stock = {m: run.result() for m, run in stock_runs.items()}
         ours = {m: run.result() for m, run in our_runs.items()}
 
@@ -323,8 +347,10 @@ def main() -> int:
         )
         if m in NEEDS_LOOP and not used["loops"]:
             problems.append(f"{m}: never made a loop of ours, so it proves nothing")
-        if transport and m in NEEDS_TRANSPORT and not used["transports"]:
+        if replacing["transport"] and m in NEEDS_TRANSPORT and not used["transports"]:
             problems.append(f"{m}: never made a transport of ours, so it proves nothing")
+        if replacing["selector"] and m in PASSES_SELECTOR and not used["selectors passed"]:
+            problems.append(f"{m}: never passed a selector of ours, so it proves nothing")
 
     worse = [(m, test) for m in modules for test in suspects(stock[m], ours[m])]
     for m, test in worse:
@@ -334,7 +360,7 @@ def main() -> int:
             continue
         verdict = f"not retried, {len(worse)} tests differ"
         if len(worse) <= MOST_RETRIED:
-            fails, verdict = consistent(m, test, args.loop, transport)
+            fails, verdict = consistent(m, test, replacing)
             print(f"retried {test}: {verdict}")
             if not fails:
                 continue
@@ -352,6 +378,7 @@ def main() -> int:
     }
     print(
         f"made {total['loops']} loops and {total['transports']} transports of ours, "
+        f"{total['selectors passed']} of the loops with a selector that was passed; "
         f"{total['stock loops by request']} stock loops by request (select, poll)"
     )
     print(
