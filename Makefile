@@ -18,9 +18,10 @@ BASE := $(VENV)/.stamp-base
 DEV := $(VENV)/.stamp-dev
 BENCH := $(VENV)/.stamp-bench
 DOCS := $(VENV)/.stamp-docs
+ECOSYSTEM := $(VENV)/.stamp-ecosystem
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress soak matrix style types conformance prove mutants mutmut docs bench bench-full bench-newest clean
+.PHONY: help serve test stress soak matrix style types conformance ecosystem prove mutants mutmut docs bench bench-full bench-newest clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +33,7 @@ help:
 	@echo "make style        ruff: lint and formatting"
 	@echo "make types        mypy"
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
+	@echo "make ecosystem    other people's programs on our loop (docs/compatibility.md)"
 	@echo "make prove        the models of docs/models, all interleavings (needs spin and gcc)"
 	@echo "make mutants      seeded bugs, each of which the tests must find (ARGS='--only TEXT')"
 	@echo "make mutmut       mutation testing of ring, bridge and framing, half an hour (docs/proof.md)"
@@ -47,11 +49,13 @@ serve: $(BASE)
 	@exec $(BIN)/asyncrev serve --host 127.0.0.1 --port 9090 $(ARGS)
 
 test: $(DEV)
-	@exec $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" \
+		--ignore tests/ecosystem $(ARGS)
 
 # The long tests bring their own limits; this is only a net under them.
 stress: $(DEV)
-	@exec $(BIN)/python -m pytest -m "slow or stress" --timeout 900 -o faulthandler_timeout=890 $(ARGS)
+	@exec $(BIN)/python -m pytest -m "slow or stress" --timeout 900 -o faulthandler_timeout=890 \
+		--ignore tests/ecosystem $(ARGS)
 
 # Tests that say nothing new over a link, or that it has nothing for, are skipped there.
 ALL_LOOPS := epoll,asyncio,uvloop,aiofastnet,aiofastnet-uvloop
@@ -77,6 +81,10 @@ types: $(DEV)
 
 conformance: $(BASE)
 	@exec $(BIN)/python tests/conformance/run_stdlib_asyncio_tests.py $(ARGS)
+
+# What has no wheel for the interpreter is named, and its tests are skipped.
+ecosystem: $(ECOSYSTEM)
+	@exec $(BIN)/python -m pytest -n $(JOBS) tests/ecosystem $(ARGS)
 
 prove: $(BASE)
 	@exec $(BIN)/python docs/models/prove.py
@@ -151,4 +159,10 @@ $(BENCH): pyproject.toml | $(BIN)/python
 $(DOCS): pyproject.toml | $(BIN)/python
 	@echo "installing asyncrev and what makes a site of its pages into $(VENV)"
 	@$(PIP) install --editable '.[docs]'
+	@touch $(BASE) $@
+
+$(ECOSYSTEM): pyproject.toml tests/ecosystem/install.py | $(BIN)/python
+	@echo "installing asyncrev and other people's programs into $(VENV)"
+	@$(PIP) install --prefer-binary --editable '.[test]'
+	@$(BIN)/python tests/ecosystem/install.py
 	@touch $(BASE) $@
