@@ -51,6 +51,10 @@ class _Batch:
         self._loop = loop
         self.events: list[tuple[int, int]] | None = None  # None: not in `_ready`
 
+    def __repr__(self) -> str:
+        # In asyncio's log of slow callbacks, if one that ran before has set debug mode.
+        return f"<events of streams of {self._loop!r}>"
+
     def _run(self) -> None:
         loop, events, self.events = self._loop, self.events, None
         rest, watches = iter(events or ()), loop._selector.watches

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import logging
 import random
 import socket
 from collections.abc import Callable, Iterator
@@ -310,6 +311,33 @@ def test_dispatch_that_raises_is_reported_and_the_others_of_its_poll_run(debug: 
     for pair in pairs:
         for sock in pair:
             sock.close()
+
+
+def test_debug_mode_that_is_set_between_the_poll_and_its_streams_reports_a_slow_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """asyncio looks at what it ran as at a Handle then."""
+    loop, notes = EpollEventLoop(), []
+    loop.slow_callback_duration = 0
+
+    async def connect() -> tuple[Any, socket.socket]:
+        one, peer = socket.socketpair()
+        one.setblocking(False)
+        transport, _ = await loop.create_connection(lambda: Noting(notes), sock=one)
+        return transport, peer
+
+    transport, peer = loop.run_until_complete(connect())
+    peer.send(b"x")
+    loop.call_soon(loop.set_debug, True)
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        loop.run_until_complete(turns(2))
+    loop.set_debug(False)
+    assert notes == ["data"]
+    assert "Executing <events of streams of <EpollEventLoop running=True" in caplog.text
+    transport.abort()
+    peer.close()
+    loop.run_until_complete(turns(2))
+    loop.close()
 
 
 @pytest.mark.parametrize("debug", [False, True])
