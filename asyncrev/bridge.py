@@ -23,6 +23,7 @@ from asyncrev.pool import Pool
 from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.reverse import Reverse
 from asyncrev.ring import Ring
+from asyncrev.running_time import running_timeout
 from asyncrev.statistics import BridgeStatistics, PoolStatistics
 from asyncrev.submission import Submission
 from asyncrev.sweep import Sweep
@@ -135,7 +136,7 @@ class Bridge:
             return
         self._check_loop()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with running_timeout(timeout_s):
                 try:
                     await self._delivery.wait_resumed()
                 finally:

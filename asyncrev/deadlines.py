@@ -2,14 +2,25 @@
 
 No message pays for a clock or a timer: a sweep compares what it sees with what it saw. So a
 deadline passes up to one sweep late, and never early. Time is an argument, hence virtual in tests.
+
+Before a peer is judged for what it did not send, the kernel is asked what it holds: after a stall
+of the loop, and with many sockets ready, input that came in time has not been read yet.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from asyncrev.errors import DeadlinePassed, FirstByteLate, FrameLate, IdleTooLong, WriteStalled
 from asyncrev.limits import Limits
 
-__all__ = ["Deadlines", "Unchanged"]
+__all__ = ["MOST_OPAQUE_LOOKS", "Deadlines", "Unchanged"]
+
+# How often input in the kernel puts a deadline off when reading it need not show in
+# `received_bytes`: TLS records may be incomplete, or empty, for as long as a peer likes.
+MOST_OPAQUE_LOOKS = 16
+
+
+def _nothing_held() -> tuple[int, bool]:
+    return 0, False
 
 
 class Unchanged:
@@ -42,14 +53,25 @@ class Deadlines:
             found something going on.
     """
 
-    __slots__ = ("_frame", "_late_bytes", "_limits", "_quiet", "_taking", "quiet_until_s")
+    __slots__ = (
+        "_frame",
+        "_late_bytes",
+        "_limits",
+        "_opaque_looks",
+        "_quiet",
+        "_received_bytes",
+        "_taking",
+        "quiet_until_s",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._quiet = Unchanged()
         self._taking = Unchanged()
         self._frame = Unchanged()
-        self._late_bytes: int | None = None  # received when a frame was seen to be late
+        self._late_bytes: int | None = None  # received or held when a frame was seen to be late
+        self._opaque_looks = 0  # that put something off since `_received_bytes` changed
+        self._received_bytes = 0
         self.quiet_until_s = 0.0
 
     def passed(
@@ -62,6 +84,9 @@ class Deadlines:
         busy: bool,
         frame_seq: int | None,
         on_way_bytes: int = 0,
+        paused: bool = False,
+        held_input: Callable[[], tuple[int, bool]] = _nothing_held,
+        opaque: bool = False,
     ) -> DeadlinePassed | None:
         """Return what deadline has passed, as the error to end the connection with, or None.
 
@@ -76,6 +101,10 @@ class Deadlines:
                 so a frame that is late is judged by what had come when it was first seen late,
                 once that is back; not by what comes later, or bytes sent in time with the sweeps
                 would keep it open.
+            paused: whether the connection is not read for now.
+            held_input: returns how many bytes of input the kernel holds, and whether it has the
+                end of the input. Called only when a deadline seems to have passed.
+            opaque: whether those bytes are not those that `received_bytes` counts (TLS).
         """
         limits = self._limits
         self.quiet_until_s = 0.0
@@ -87,36 +116,58 @@ class Deadlines:
                 f"write_stall_timeout_s is {limits.write_stall_timeout_s:g}"
             )
         quiet_s = self._quiet.for_s(now_s, (received_bytes, taken_bytes, busy))
+        if received_bytes != self._received_bytes:
+            self._received_bytes = received_bytes
+            self._opaque_looks = 0
         if busy and not on_way_bytes:
             return None
         frame_s = self._frame.for_s(now_s, frame_seq)
         if frame_seq is not None and frame_s >= limits.frame_timeout_s:
-            if self._late_bytes is None:
-                self._late_bytes = received_bytes
-            if received_bytes - on_way_bytes >= self._late_bytes:
-                return FrameLate(
-                    f"a frame was not complete after {frame_s:.1f} s; "
-                    f"frame_timeout_s is {limits.frame_timeout_s:g}"
-                )
-            return None
+            # Waiting for room in the pool, or for the peer to take replies, is no excuse.
+            waits = paused and not on_way_bytes
+            held = (0, False) if waits else held_input()
+            rest_may_come = self._rest_may_come(received_bytes, on_way_bytes, held, waits=waits)
+            if rest_may_come and (on_way_bytes or self._put_off(opaque=opaque)):
+                return None
+            return FrameLate(
+                f"a frame was not complete after {frame_s:.1f} s; "
+                f"frame_timeout_s is {limits.frame_timeout_s:g}"
+            )
         self._late_bytes = None
         if busy or frame_seq is not None or unsent_bytes:
             return None
-        if not received_bytes:
-            self.quiet_until_s = now_s - quiet_s + limits.first_byte_timeout_s
-            if quiet_s >= limits.first_byte_timeout_s:
-                return FirstByteLate(
-                    f"nothing was received within {quiet_s:.1f} s; "
-                    f"first_byte_timeout_s is {limits.first_byte_timeout_s:g}"
-                )
-        else:
-            self.quiet_until_s = now_s - quiet_s + limits.idle_timeout_s
-            if quiet_s >= limits.idle_timeout_s:
-                return IdleTooLong(
-                    f"nothing was received for {quiet_s:.1f} s; "
-                    f"idle_timeout_s is {limits.idle_timeout_s:g}"
-                )
-        return None
+        timeout_s = limits.idle_timeout_s if received_bytes else limits.first_byte_timeout_s
+        if quiet_s < timeout_s:
+            self.quiet_until_s = now_s - quiet_s + timeout_s
+            return None
+        if any(held_input()) and self._put_off(opaque=opaque):
+            return None
+        if received_bytes:
+            return IdleTooLong(
+                f"nothing was received for {quiet_s:.1f} s; idle_timeout_s is {timeout_s:g}"
+            )
+        return FirstByteLate(
+            f"nothing was received within {quiet_s:.1f} s; first_byte_timeout_s is {timeout_s:g}"
+        )
+
+    def _rest_may_come(
+        self, received_bytes: int, on_way_bytes: int, held: tuple[int, bool], *, waits: bool
+    ) -> bool:
+        """Return whether the rest of a late frame may be in what had come when it was seen so."""
+        held_bytes, ended = held
+        come_bytes = received_bytes + held_bytes
+        if self._late_bytes is None or waits:
+            self._late_bytes = min(come_bytes, self._late_bytes or come_bytes)
+        if received_bytes - on_way_bytes >= self._late_bytes:
+            # The end of the input completes a line, and is an error of its own within a frame.
+            return ended
+        # Neither here nor there: TLS made fewer bytes of those that the kernel held.
+        return bool(on_way_bytes or held_bytes or ended)
+
+    def _put_off(self, *, opaque: bool) -> bool:
+        """Note that the kernel holds input; return whether that puts a deadline off."""
+        self._opaque_looks += 1
+        return not opaque or self._opaque_looks <= MOST_OPAQUE_LOOKS
 
 
 _NOTHING = object()

@@ -12,7 +12,16 @@ import struct
 import termios
 from typing import Any
 
-__all__ = ["peer_has_gone", "reset_on_close", "unacknowledged_bytes", "unread_bytes"]
+__all__ = [
+    "has_input",
+    "input_has_ended",
+    "peer_has_gone",
+    "reset_on_close",
+    "unacknowledged_bytes",
+    "unread_bytes",
+]
+
+_RDHUP: int = getattr(select, "POLLRDHUP", 0)  # Linux only
 
 
 def unread_bytes(transport: Any) -> int:
@@ -28,14 +37,26 @@ def unacknowledged_bytes(transport: Any) -> int:
     return _held_bytes(transport, termios.TIOCOUTQ)
 
 
-def peer_has_gone(transport: Any) -> bool:
-    """Return whether the connection was reset, which only reading would tell. Thread: loop."""
-    descriptor = _descriptor(transport)
-    if descriptor < 0:
+def has_input(sock: socket.socket) -> bool:
+    """Return whether reading `sock` would tell something: bytes, an end, an error. Thread: loop."""
+    if sock.fileno() < 0:
         return False
     poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def input_has_ended(transport: Any) -> bool:
+    """Return whether the kernel has the end of the peer's input (POLLRDHUP, poll(2)), or a reset.
+
+    Whether or not it was read. Thread: loop.
+    """
+    return bool(_events(transport, _RDHUP) & (_RDHUP | select.POLLHUP | select.POLLERR))
+
+
+def peer_has_gone(transport: Any) -> bool:
+    """Return whether the connection was reset, which only reading would tell. Thread: loop."""
+    return bool(_events(transport, 0) & select.POLLERR)
 
 
 def reset_on_close(transport: Any) -> None:
@@ -47,6 +68,15 @@ def reset_on_close(transport: Any) -> None:
     if descriptor >= 0:
         with socket.socket(fileno=os.dup(descriptor)) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _events(transport: Any, wanted: int) -> int:
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return 0
+    poll = select.poll()
+    poll.register(descriptor, wanted)
+    return sum(events for _, events in poll.poll(0))
 
 
 def _held_bytes(transport: Any, request: int) -> int:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+from asyncrev.running_time import RunningTimer
+
 __all__ = ["Lingering"]
 
 
@@ -16,7 +18,7 @@ class Lingering(asyncio.BufferedProtocol):
         self._link = link
         self._transport = transport
         self._scratch = memoryview(bytearray(4096))
-        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._expire)
+        self._timer = RunningTimer(asyncio.get_running_loop(), timeout_s, self._expire)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._scratch
@@ -35,7 +37,6 @@ class Lingering(asyncio.BufferedProtocol):
     def _expire(self) -> None:
         # Replies that the peer still has to take are the business of the write stall.
         if self._transport.get_write_buffer_size():
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(0.25, self._expire)
+            self._timer = RunningTimer(asyncio.get_running_loop(), 0.25, self._expire)
         else:
             self._transport.close()

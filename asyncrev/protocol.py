@@ -8,6 +8,7 @@ from typing import Any
 from asyncrev.bridge import Bridge
 from asyncrev.deadlines import Deadlines
 from asyncrev.descriptors import (
+    input_has_ended,
     peer_has_gone,
     reset_on_close,
     unacknowledged_bytes,
@@ -95,6 +96,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
         self._state = LinkState.NEW
         self._transport: Any = None
+        self._is_tls = False
         self._hand_on_held: Callable[[], None] | None = None
         self._lane: Lane | None = None
         self._pauses = 0
@@ -126,6 +128,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open a lane; a bridge that does not run closes the connection, with a log line."""
         self._transport = transport
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._hand_on_held = getattr(transport, _TLS_HAND_ON, None)
         self._move(LinkEvent.MADE)
         limits = self._limits
@@ -181,7 +184,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._peer_ended = True
         self._end_input()
         # TLS as asyncio does it has no half-close (github.com/python/cpython/issues/82918).
-        return not self._over_tls()
+        return not self._is_tls
 
     def pause_writing(self) -> None:
         """Read no more, and make few more replies, while the peer does not take its replies."""
@@ -278,6 +281,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             busy=lane.is_owed or self._state is not LinkState.OPEN,
             frame_seq=lane.frame_seq if lane.carry_bytes else None,
             on_way_bytes=lane.in_flight_bytes + len(lane.spill),
+            paused=bool(self._pauses),
+            held_input=self._held_input,
+            opaque=self._is_tls,
         )
         if error is not None:
             self._end_late(error)
@@ -287,6 +293,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             lane.look_at_s = self._deadlines.quiet_until_s
         else:
             self._end_input_if_drained()
+
+    def _held_input(self) -> tuple[int, bool]:
+        return unread_bytes(self._transport), input_has_ended(self._transport)
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -334,7 +343,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             if self._lane is not None:
                 self._lane.look_at_s = 0.0
             self._drain_left_bytes = unread_bytes(self._transport)
-            if self._over_tls():
+            if self._is_tls:
                 self._drain_left_bytes += _TLS_HELD_BYTES
             self._end_input_if_drained()
 
@@ -343,7 +352,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             return
         if self._drain_left_bytes <= 0:
             self._end_input()
-        elif self._over_tls():
+        elif self._is_tls:
             self._end_input_if_quiet(self.received_bytes, _TLS_QUIET_TURNS)
         elif unread_bytes(self._transport) == 0:
             self._end_input()
@@ -362,9 +371,6 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             loop.call_soon(self._end_input_if_quiet, received_bytes, turns - 1)
         else:
             self._end_input()
-
-    def _over_tls(self) -> bool:
-        return self._transport.get_extra_info("sslcontext") is not None
 
     def _end_input(self) -> None:
         if self._state is LinkState.OPEN:

@@ -13,20 +13,19 @@ from asyncrev.bridge_group import BridgeGroup
 from asyncrev.endpoints import UnixPath, describe, open_tcp
 from asyncrev.errors import LocalError, WorkerDied
 from asyncrev.framing import as_framing
+from asyncrev.handshake import NO_LOOP_TIMEOUT_S, HandshakeDeadline
 from asyncrev.limits import Limits
 from asyncrev.listener import Listener
 from asyncrev.processors import as_factory
 from asyncrev.protocol import BridgeProtocol
 from asyncrev.reverse import Reverse
+from asyncrev.running_time import running_timeout
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
 
 __all__ = ["Server", "serve"]
 
 logger = logging.getLogger("asyncrev")
-
-# uvloop counts whole milliseconds, so at a deadline its clock may show a little less.
-_CLOCK_TICK_S = 0.001
 
 
 class Server:
@@ -177,7 +176,7 @@ class Server:
             listener.accept_queued()
             listener.close()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with running_timeout(timeout_s):
                 while self._arriving:
                     await asyncio.wait(self._arriving)
                 for connection in list(self._connections):
@@ -307,31 +306,36 @@ class Server:
         self._heed_limit()
 
     async def _adopt(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        timeout_s = self.limits.tls_handshake_timeout_s if self._ssl is not None else None
-        late_s = loop.time() + (timeout_s or 0.0) - _CLOCK_TICK_S
+        deadline: HandshakeDeadline | None = None
+        if self._ssl is not None:
+            deadline = HandshakeDeadline(sock, self.limits.tls_handshake_timeout_s)
         try:
-            await loop.connect_accepted_socket(
+            await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Connection(
                     self,
                     self._group.choose(),
                     self._factory,
                     framing=self._framing,
                     limits=self.limits,
+                    handshake=deadline,
                 ),
                 sock,
                 ssl=self._ssl,
-                ssl_handshake_timeout=timeout_s,
+                ssl_handshake_timeout=NO_LOOP_TIMEOUT_S if deadline is not None else None,
             )
         except (OSError, asyncio.CancelledError) as error:
             # The peer has gone, or failed its handshake (ssl.SSLError is an OSError).
-            # As text: an error in a log record that somebody keeps would keep the whole bridge.
-            logger.info("a connection did not get through: %s", repr(error))
-            if isinstance(error, ConnectionAbortedError) and loop.time() >= late_s:
+            late = deadline is not None and deadline.has_passed
+            if late:
                 self._cut["TLS handshake deadline"] += 1
+            # As text: an error in a log record that somebody keeps would keep the whole bridge.
+            logger.info("a connection did not get through: %s", deadline if late else repr(error))
             sock.close()
-            if isinstance(error, asyncio.CancelledError):
+            if isinstance(error, asyncio.CancelledError) and not late:
                 raise
+        finally:
+            if deadline is not None:
+                deadline.cancel()
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving.discard(task)
@@ -382,12 +386,23 @@ class _Connection(BridgeProtocol):
     """A BridgeProtocol that its server knows of."""
 
     def __init__(
-        self, server: Server, bridge: Bridge, processor: Any, *, framing: str, limits: Limits
+        self,
+        server: Server,
+        bridge: Bridge,
+        processor: Any,
+        *,
+        framing: str,
+        limits: Limits,
+        handshake: HandshakeDeadline | None = None,
     ) -> None:
         super().__init__(bridge, processor, framing=framing, limits=limits)
         self._server = server
+        self._handshake = handshake
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._handshake is not None:
+            self._handshake.cancel()  # now: `Server._adopt` hears of it a turn later
+            self._handshake = None
         super().connection_made(transport)
         self._server._opened(self)
 

@@ -4,30 +4,33 @@ import asyncio
 from collections.abc import Callable
 
 from asyncrev.lane import Lane
+from asyncrev.running_time import LONGEST_STEP_S, RunningClock, step_of
 
 __all__ = ["SWEEP_LANES", "SWEEP_S", "Sweep"]
 
-SWEEP_S = 1.0  # at most; a quarter of the shortest deadline, if that is less
+SWEEP_S = LONGEST_STEP_S  # at most; a quarter of the shortest deadline, if that is less
 SWEEP_LANES = 256  # looked at in one turn: 0.5 ms
 
 
 class Sweep:
     """Looks at those of `lanes` that want it (`Lane.look_at_s`). All methods: the loop's thread.
 
-    It runs while there are lanes, in steps between which the loop turns.
+    It runs while there are lanes, in steps between which the loop turns. Its time is that in which
+    the loop ran (`RunningClock`), so after a stall no deadline has moved.
     """
 
-    __slots__ = ("_lanes", "_look", "_loop", "_timer", "interval_s")
+    __slots__ = ("_clock", "_lanes", "_look", "_loop", "_timer", "interval_s")
 
     def __init__(
         self, lanes: set[Lane], look: Callable[[Lane, float], None], shortest_deadline_s: float
     ) -> None:
-        """Prepare; `look` is called with a lane and the loop's time, and must not raise."""
+        """Prepare; `look` is called with a lane and the sweep's time, and must not raise."""
         self._lanes = lanes
         self._look = look
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.Handle | None = None
-        self.interval_s = min(SWEEP_S, shortest_deadline_s / 4)
+        self._clock: RunningClock | None = None
+        self.interval_s = step_of(shortest_deadline_s)
 
     @property
     def is_running(self) -> bool:
@@ -38,6 +41,8 @@ class Sweep:
         """Look from now on; without effect while it runs."""
         if self._timer is None:
             self._loop = loop
+            if self._clock is None:
+                self._clock = RunningClock(loop.time())
             self._timer = loop.call_later(self.interval_s, self.run)
 
     def stop(self) -> None:
@@ -48,15 +53,14 @@ class Sweep:
 
     def run(self) -> None:
         """Begin a sweep now."""
-        assert self._loop is not None
-        now_s = self._loop.time()
+        now_s = self._now_s()
         # Most of ten thousand idle lanes are passed over here, at 50 ns each.
         self._go_on([lane for lane in self._lanes if lane.look_at_s <= now_s])
 
     def _go_on(self, lanes: list[Lane]) -> None:
         assert self._loop is not None
         self._timer = self._loop.call_soon(self._go_on, lanes)  # also in case that `look` stops it
-        now_s = self._loop.time()
+        now_s = self._now_s()
         for lane in lanes[-SWEEP_LANES:]:
             self._look(lane, now_s)
         del lanes[-SWEEP_LANES:]
@@ -65,3 +69,10 @@ class Sweep:
         self.stop()
         if self._lanes:
             self.start(self._loop)
+
+    def _now_s(self) -> float:
+        # Between the steps of a sweep, too, up to an interval counts: those are planned to take
+        # as long as the loop's other work does.
+        assert self._loop is not None
+        assert self._clock is not None
+        return self._clock.read(self._loop.time(), self.interval_s)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrev import Limits
-from asyncrev.deadlines import Deadlines, Unchanged
+from asyncrev.deadlines import MOST_OPAQUE_LOOKS, Deadlines, Unchanged
 from asyncrev.errors import DeadlinePassed, FirstByteLate, FrameLate, IdleTooLong, WriteStalled
 
 INF = float("inf")
@@ -30,11 +30,23 @@ class Watched:
             "frame_seq": None,
             "on_way_bytes": 0,
         }
+        self.held: tuple[int, bool] = (0, False)
+        self.asked = 0
 
-    def look(self, now_s: float, **changes: Any) -> type[DeadlinePassed] | None:
-        """Return the type of what has passed."""
+    def _held_input(self) -> tuple[int, bool]:
+        self.asked += 1
+        return self.held
+
+    def look(
+        self, now_s: float, *, held: int | None = None, ended: bool | None = None, **changes: Any
+    ) -> type[DeadlinePassed] | None:
+        """Return the type of what has passed; `held`, `ended`: what the kernel has of input."""
         self.seen |= changes
-        error = self.deadlines.passed(now_s, **self.seen)
+        self.held = (
+            self.held[0] if held is None else held,
+            self.held[1] if ended is None else ended,
+        )
+        error = self.deadlines.passed(now_s, held_input=self._held_input, **self.seen)
         return None if error is None else type(error)
 
     def text(self, now_s: float) -> str:
@@ -287,6 +299,145 @@ def test_write_stall_passes_also_while_busy() -> None:
     watched = Watched()
     assert watched.look(0.0, received_bytes=9, written_bytes=5, unsent_bytes=5, busy=True) is None
     assert watched.look(20.0) is WriteStalled
+
+
+# -- what the kernel holds -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("received_bytes", [0, 7], ids=["first byte", "idle"])
+@pytest.mark.parametrize("held", [{"held": 1}, {"ended": True}], ids=["bytes", "an end"])
+def test_quiet_deadline_does_not_pass_while_the_kernel_holds_input(
+    received_bytes: int, held: dict[str, Any]
+) -> None:
+    """It came, and it is we who have not read it; once it is read, all time starts anew."""
+    watched = Watched()
+    late = IdleTooLong if received_bytes else FirstByteLate
+    assert watched.look(0.0, received_bytes=received_bytes) is None
+    assert watched.look(4.9) is None
+    assert watched.asked == 0  # nothing is asked in vain
+    for now_s in range(30, 90):
+        assert watched.look(float(now_s), **held) is None
+        assert watched.deadlines.quiet_until_s == 0.0  # it is looked at again soon
+    assert watched.look(90.0, held=0, ended=False) is late
+    assert watched.look(91.0, received_bytes=received_bytes + 1) is None
+    assert watched.look(120.9) is None
+    assert watched.look(121.0) is IdleTooLong
+
+
+@pytest.mark.parametrize("received_bytes", [0, 7], ids=["first byte", "idle"])
+def test_quiet_deadline_is_not_put_off_for_ever_by_what_tls_need_not_show(
+    received_bytes: int,
+) -> None:
+    """Empty records, or one that is never complete; a byte that does come out starts anew."""
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=received_bytes, opaque=True) is None
+    for look in range(MOST_OPAQUE_LOOKS):
+        assert watched.look(30.0 + look, held=5) is None
+    assert watched.look(50.0) is not None
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=received_bytes, opaque=True) is None
+    for look in range(MOST_OPAQUE_LOOKS):
+        assert watched.look(30.0 + look, held=5) is None
+    assert watched.look(50.0, received_bytes=received_bytes + 1) is None
+    assert watched.look(80.0) is None
+    assert watched.look(80.0, held=0) is IdleTooLong
+
+
+def test_frame_that_is_late_waits_for_what_the_kernel_held_then() -> None:
+    """Read and worked on, it completes the frame or it does not; what comes later is too late."""
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=4, frame_seq=1) is None
+    assert watched.look(10.0, held=6) is None
+    assert watched.look(11.0) is None  # not read yet
+    assert watched.look(12.0, received_bytes=10, on_way_bytes=6, held=3) is None
+    assert watched.look(13.0, received_bytes=13, on_way_bytes=3, held=9) is FrameLate
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=4, frame_seq=1) is None
+    assert watched.look(10.0, held=6) is None
+    assert watched.look(12.0, received_bytes=10, on_way_bytes=6, held=0) is None
+    assert watched.look(13.0, on_way_bytes=0, frame_seq=None) is None  # it was complete
+    assert watched.look(41.9) is None
+
+
+def test_frame_is_not_kept_open_by_bytes_in_the_kernel_at_every_look() -> None:
+    """Dribbled in with the sweeps: the first look that saw it late has settled how much counts."""
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=4, frame_seq=1) is None
+    looks = 0
+    while watched.look(10.0 + looks, received_bytes=4 + looks, held=1) is None:
+        looks += 1
+    assert looks == 1
+
+
+def test_frame_that_is_late_waits_for_an_end_that_the_kernel_has() -> None:
+    """It completes a line; once it is read there is nothing to be late with."""
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=4, frame_seq=1) is None
+    assert watched.look(10.0, ended=True) is None
+    assert watched.look(11.0) is None
+    assert watched.look(12.0, busy=True) is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"unsent_bytes": 5, "written_bytes": 5}])
+def test_frame_that_waits_for_room_or_for_its_replies_to_be_taken_is_late(
+    changes: dict[str, Any],
+) -> None:
+    """Its input stays in the kernel for that: nothing of it is waited for."""
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=4, frame_seq=1, paused=True, **changes) is None
+    assert watched.look(9.9, held=100, ended=True) is None
+    assert watched.look(10.0) is FrameLate
+
+
+def test_frame_that_comes_to_wait_for_room_when_it_is_late_waits_no_longer() -> None:
+    """Else it would keep what it holds of the pool, for bytes that are not read for want of it."""
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=4, frame_seq=1) is None
+    assert watched.look(10.0, held=100) is None
+    assert watched.look(11.0, received_bytes=54, on_way_bytes=50, held=50, paused=True) is None
+    assert watched.look(12.0, on_way_bytes=0) is FrameLate
+
+
+def test_frame_over_tls_is_judged_when_fewer_bytes_came_out_than_the_kernel_held() -> None:
+    """Records have headers and tags; and what is held for ever is no excuse for ever."""
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=4, frame_seq=1, opaque=True) is None
+    assert watched.look(10.0, held=60) is None
+    assert watched.look(11.0, received_bytes=35, on_way_bytes=31, held=0) is None
+    assert watched.look(12.0, on_way_bytes=0) is FrameLate
+    watched = Watched()
+    assert watched.look(0.0, received_bytes=4, frame_seq=1, opaque=True) is None
+    for look in range(MOST_OPAQUE_LOOKS):
+        assert watched.look(10.0 + look, held=60) is None
+    assert watched.look(30.0, held=60) is FrameLate
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2)), max_size=60))
+def test_frame_of_a_dribbler_ends_with_what_had_come_by_then(
+    steps: list[tuple[int, int, int]],
+) -> None:
+    """Oracle: bytes are numbered; those there at the first late look count, no others."""
+    watched = Watched(LIMITS.replace(frame_timeout_s=5))
+    sent = read = back = 4
+    counts: int | None = None
+    for now_s, (send, do_read, work) in enumerate(steps):
+        sent += send
+        read = min(sent, read + do_read)
+        back = min(read, back + work)
+        if now_s >= 5 and counts is None:
+            counts = sent
+        found = watched.look(
+            float(now_s),
+            received_bytes=read,
+            on_way_bytes=read - back,
+            busy=read > back,
+            held=sent - read,
+            frame_seq=1,
+        )
+        expected = counts is not None and back >= counts
+        assert found is (FrameLate if expected else None)
+        if expected:
+            break
 
 
 # -- all together --------------------------------------------------------------------------------

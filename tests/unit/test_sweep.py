@@ -1,6 +1,7 @@
 """sweep: who is looked at, and when."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def lanes_of(number: int) -> list[Lane]:
 
 
 async def test_sweep_passes_over_a_lane_until_its_time() -> None:
-    """The others are looked at all the same, with the loop's time."""
+    """The others are looked at all the same, with a time that goes with the loop's."""
     early, late, never = lanes_of(3)
     loop = asyncio.get_running_loop()
     looked: list[tuple[Lane, float]] = []
@@ -83,3 +84,21 @@ async def test_interval_is_a_quarter_of_the_shortest_deadline_but_a_second_at_mo
     nobody: set[Lane] = set()
     assert Sweep(nobody, lambda *_: None, 0.2).interval_s == 0.05
     assert Sweep(nobody, lambda *_: None, float("inf")).interval_s == SWEEP_S
+
+
+async def test_time_of_a_sweep_stands_still_while_the_loop_does_not_run() -> None:
+    """A callback blocks it for six intervals; the sweep right behind sees none of them."""
+    loop = asyncio.get_running_loop()
+    seen: list[tuple[float, float]] = []
+    sweep = Sweep(set(lanes_of(1)), lambda _, now_s: seen.append((now_s, loop.time())), 0.2)
+    sweep.start(loop)
+    await until(lambda: len(seen) >= 2, "two sweeps came")
+    await asyncio.sleep(0)
+    before = len(seen)
+    loop.call_soon(time.sleep, 6 * sweep.interval_s)
+    await until(lambda: len(seen) >= before + 3, "three more came")
+    sweep.stop()
+    swept_s = seen[before][0] - seen[before - 1][0]
+    assert swept_s <= sweep.interval_s + 1e-6
+    assert seen[before][1] - seen[before - 1][1] >= 6 * sweep.interval_s
+    assert seen[-1][0] > seen[before][0]  # and it goes on
