@@ -1,5 +1,6 @@
 """Processors and loops for servers that run as processes: `serving(*FLIP, **HERE)`."""
 
+import ctypes
 import hashlib
 import importlib.util
 import os
@@ -13,6 +14,7 @@ HERE = {"cwd": ROOT}
 FLIP = ("--processor", "tests.process.processors:Flip")
 GATED = ("--processor", "tests.process.processors:Gated")
 HUNG = ("--processor", "tests.process.processors:Hung")
+HOLDING = ("--processor", "tests.process.processors:Holding")
 FRAGILE = ("--processor", "tests.process.processors:Fragile")
 AMPLIFY = ("--processor", "tests.process.processors:Amplify")
 AMPLIFIED_BYTES = 4096  # of a reply to one byte
@@ -96,3 +98,12 @@ def nothing() -> dict:
 def shouted(payload: bytes) -> bytes | None:
     """Answer in upper case, and longer; say nothing to a hush."""
     return None if payload == b"hush" else payload.upper() + b"!"
+
+
+class Holding(Flip):
+    """Holds the GIL for $HOLD_S seconds at a chunk that begins with "hold"."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        if chunk[:4] == b"hold":
+            ctypes.PyDLL(None).sleep(int(os.environ["HOLD_S"]))  # PyDLL keeps the GIL
+        return super().process(chunk)
