@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import pathlib
 import threading
 
 import pytest
@@ -101,9 +102,10 @@ def shouted(payload: bytes) -> bytes | None:
 
 
 class Holding(Flip):
-    """Holds the GIL for $HOLD_S seconds at a chunk that begins with "hold"."""
+    """Holds the GIL for $HOLD_S seconds at a chunk that begins with "hold"; $HELD is then there."""
 
     def process(self, chunk: memoryview) -> bytes:
         if chunk[:4] == b"hold":
+            pathlib.Path(os.environ["HELD"]).touch()
             ctypes.PyDLL(None).sleep(int(os.environ["HOLD_S"]))  # PyDLL keeps the GIL
         return super().process(chunk)

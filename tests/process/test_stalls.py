@@ -62,8 +62,13 @@ def stopped(server: ServerProcess) -> Iterator[None]:
 
 
 def accepted(server: ServerProcess, base: int, number: int) -> None:
-    """Wait until the server has `number` connections more than `base` descriptors."""
+    """Wait until the server has `number` connections more than `base` descriptors.
+
+    And until a sweep has seen them, from which their deadlines count: it comes four times in one.
+    """
     wait_until(lambda: server.descriptors() >= base + number, "all are accepted")
+    seen_s = time.monotonic() + TIMEOUT_S / 4 + 0.1
+    wait_until(lambda: time.monotonic() >= seen_s, "a sweep has come")
 
 
 def cuts(stderr: str) -> dict[str, int]:
@@ -114,11 +119,11 @@ def test_peers_whose_bytes_came_while_it_was_stopped_are_answered(loop: str) -> 
         for group, socks in zip(reversed(GROUPS), peers, strict=True):
             for sock in socks:
                 assert receive_exactly(sock, len(group[3])) == group[3]
+        for sock in (sock for socks in peers for sock in socks):
+            sock.close()
         for socks in late:
             for sock in socks:
                 assert receive_all(sock) == b""
-        for sock in (sock for socks in peers for sock in socks):
-            sock.close()
         wait_until(lambda: server.descriptors() <= base + 1, "all have gone")
         code, stderr = server.terminate()
     assert code == 0
@@ -223,10 +228,10 @@ def test_handshakes_that_went_on_while_it_was_stopped_are_completed(
             completions = [begin(sock) for sock in peers]
         for complete in completions:
             complete()
-        for sock in late:
-            assert receive_all(sock) == b""
         for sock in peers:
             sock.close()
+        for sock in late:
+            assert receive_all(sock) == b""
         wait_until(lambda: server.descriptors() <= base + 1, "all have gone")
         code, stderr = server.terminate()
     assert code == 0
@@ -269,7 +274,9 @@ def test_drain_that_was_stopped_answers_what_came_meanwhile(loop: str) -> None:
 
 
 @pytest.mark.slow
-def test_processor_that_holds_the_gil_costs_nobody_else_a_connection(loop: str) -> None:
+def test_processor_that_holds_the_gil_costs_nobody_else_a_connection(
+    loop: str, tmp_path: pathlib.Path
+) -> None:
     """For longer than all deadlines; what came meanwhile is answered, who was silent is cut."""
     timeouts = [
         text for name in ("first-byte", "idle") for text in (f"--{name}-timeout-s", str(TIMEOUT_S))
@@ -278,7 +285,7 @@ def test_processor_that_holds_the_gil_costs_nobody_else_a_connection(loop: str) 
         server = stack.enter_context(
             serving(
                 *("--loop", loop, *HOLDING, *timeouts),
-                env=os.environ | {"HOLD_S": str(TIMEOUT_S + 1)},
+                env=os.environ | {"HOLD_S": str(TIMEOUT_S + 1), "HELD": str(tmp_path / "held")},
                 **HERE,
             )
         )
@@ -290,15 +297,16 @@ def test_processor_that_holds_the_gil_costs_nobody_else_a_connection(loop: str) 
             assert ask(sock, b"abc") == flipped(b"abc")
         accepted(server, base, 2 * PEERS + 11)
         holder.sendall(b"hold")
+        wait_until((tmp_path / "held").exists, "the processor is at it")
         for sock in peers:
             sock.sendall(b"hello")
         for sock in peers:
             assert receive_exactly(sock, 5) == flipped(b"hello")
         assert receive_exactly(holder, 4) == flipped(b"hold")
-        for sock in late:
-            assert receive_all(sock) == b""
         for sock in (holder, *peers):
             sock.close()
+        for sock in late:
+            assert receive_all(sock) == b""
         wait_until(lambda: server.descriptors() <= base + 1, "all have gone")
         code, stderr = server.terminate()
     assert code == 0
