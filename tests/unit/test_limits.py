@@ -277,5 +277,5 @@ def test_longest_reply_follows_the_longest_frame_and_has_a_term_of_memory() -> N
     assert limits.amplified_bytes == int(17_000 * (1 + BACKLOG_OVERHEAD))
     assert Limits(high_water_bytes=0).window_bytes == 4096
     assert Limits(max_reply_bytes=0).amplified_bytes == 0
-    with pytest.raises(SettingsError, match="max_reply_bytes is -2; .*, or 0 for no bound"):
+    with pytest.raises(SettingsError, match=r"max_reply_bytes is -2; .*, or 0 for no bound"):
         Limits(max_reply_bytes=-2)
