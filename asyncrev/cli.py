@@ -16,6 +16,7 @@ from asyncrev.affinity import choose_cpu
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.framing import FRAMINGS
 from asyncrev.limits import Limits
+from asyncrev.loading import load
 from asyncrev.processors import as_factory
 from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
 from asyncrev.version import __version__
@@ -106,7 +107,8 @@ def main() -> None:
     "--processor",
     default="asyncrev:Reverse",
     metavar="MODULE:ATTR",
-    help="A class with process(chunk) and eof(), a factory of such, or a function bytes -> bytes.",
+    help="A class with process(chunk) and eof(), a factory of such, or a function bytes -> bytes. "
+    "Its module is searched for in the current directory last, and not at all with PYTHONSAFEPATH.",
 )
 @_option(
     "--framing",
@@ -266,7 +268,8 @@ def serve(
     128 + signal after a second signal.
     """
     try:
-        found = _load(processor)
+        loop_factory = _loop_factory(loop_name)  # first: a processor may change the search path
+        found = load(processor)
         options = ServeOptions(
             host=host,
             port=port,
@@ -275,7 +278,7 @@ def serve(
             ssl=_tls(ssl_certfile, ssl_keyfile),
             threads=threads,
             loop_name=loop_name,
-            loop_factory=_loop_factory(loop_name),
+            loop_factory=loop_factory,
             processor_name=processor,
             factory=as_factory(found),
             framing=framing,
@@ -338,21 +341,3 @@ def _loop_factory(name: str) -> Any:
     from asyncrev.loop import EpollEventLoop
 
     return EpollEventLoop
-
-
-def _load(name: str) -> object:
-    """Import what `module:attr` names; the current directory counts, as with `python -m`."""
-    module_name, colon, attributes = name.partition(":")
-    if not (module_name and colon and attributes):
-        raise SettingsError(f"--processor {name!r}: write it as module:attr")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found: object = importlib.import_module(module_name)
-        for attribute in attributes.split("."):
-            found = getattr(found, attribute)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(f"--processor {name!r}: {error}") from None
-    except (Exception, SystemExit) as error:
-        raise SettingsError(f"--processor {name!r}: importing it raised {error!r}") from error
-    return found

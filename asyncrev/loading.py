@@ -1,0 +1,102 @@
+"""Importing the object that a command-line name such as `work:Work` stands for."""
+
+import importlib
+import os
+import sys
+from pathlib import PurePath
+from types import ModuleType
+
+from asyncrev.errors import SettingsError
+
+__all__ = ["load"]
+
+OWN_PACKAGE = "asyncrev"
+
+
+def load(name: str) -> object:
+    """Import the module and return the attribute that `name`, written MODULE:ATTR, stands for.
+
+    A module that is not asyncrev's is also searched for in the current directory: behind everything
+    else, so that no file there can stand in for an installed module; and not at all where Python
+    was told so, by -P or PYTHONSAFEPATH
+    (https://docs.python.org/3/using/cmdline.html#cmdoption-P). Thread: main.
+
+    Raises:
+        SettingsError: there is no such module or attribute, the name is not of that form, or the
+            import raised.
+    """
+    module_name, colon, attributes = name.partition(":")
+    if not (module_name and colon and attributes) or _is_path(module_name):
+        raise SettingsError(f"--processor {name!r}: write it as module:attr{_suggested(name)}")
+    if module_name.partition(".")[0] != OWN_PACKAGE:
+        _search_current_directory()
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"--processor {name!r}: {error}{_why_not_found(error)}") from None
+    except KeyboardInterrupt:
+        raise
+    except ImportError as error:
+        raise SettingsError(f"--processor {name!r}: {error}") from None
+    except BaseException as error:  # SystemExit too, which would end the command without a word
+        raise SettingsError(f"--processor {name!r}: importing it raised {error!r}") from error
+    found: object = module
+    try:
+        for attribute in attributes.split("."):
+            found = getattr(found, attribute)
+    except AttributeError as error:
+        raise SettingsError(f"--processor {name!r}: {error}{_hidden_file(module)}") from None
+    return found
+
+
+def _search_current_directory() -> None:
+    if sys.flags.safe_path:
+        return
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+
+
+def _is_path(module_name: str) -> bool:
+    return "/" in module_name or module_name.endswith(".py")
+
+
+def _suggested(name: str) -> str:
+    """Return what was probably meant: "; for this file, work:Work"; or nothing."""
+    path, colon, attributes = name.partition(":")
+    if not _is_path(path):
+        module_name, dot, attribute = path.rpartition(".")
+        return f"; perhaps {module_name}:{attribute}" if module_name and dot and not colon else ""
+    given = PurePath(os.path.normpath(path))
+    attributes = attributes or "ATTR"
+    try:
+        inside = given.relative_to(os.getcwd()) if given.is_absolute() else given
+    except (ValueError, FileNotFoundError):
+        inside = given
+    if inside.is_absolute() or ".." in inside.parts:
+        return f"; in {given.parent} that is {given.stem}:{attributes}"
+    return f"; for this file, {'.'.join(inside.with_suffix('').parts)}:{attributes}"
+
+
+def _why_not_found(error: ModuleNotFoundError) -> str:
+    missing = (error.name or "").partition(".")[0]
+    if sys.flags.safe_path and os.path.exists(f"{missing}.py"):
+        return (
+            "; the current directory, which has one, is not searched because of -P or "
+            "PYTHONSAFEPATH: name it in PYTHONPATH"
+        )
+    return ""
+
+
+def _hidden_file(module: ModuleType) -> str:
+    """Return that the user's file was not the one imported, if it was not; or nothing."""
+    found, here = getattr(module, "__file__", None), f"{module.__name__}.py"
+    if os.path.exists(here) and os.path.realpath(found or os.sep) != os.path.realpath(here):
+        return (
+            f"; it is {found or 'built in'}, which comes before {here} of the current directory: "
+            "rename that file"
+        )
+    return ""
