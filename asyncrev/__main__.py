@@ -1,6 +1,6 @@
 """`python -m asyncrev` is `asyncrev`."""
 
-from asyncrev.cli import main
+from asyncrev.entry import main
 
 if __name__ == "__main__":
-    main(prog_name="asyncrev")
+    main()

@@ -19,6 +19,7 @@ from asyncrev.limits import Limits
 from asyncrev.loading import load
 from asyncrev.processors import as_factory
 from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
+from asyncrev.signals import ProcessSignals
 from asyncrev.version import __version__
 
 __all__ = ["main"]
@@ -245,7 +246,10 @@ def main() -> None:
     "the server drain and stop.",
 )
 @_option("--tee", metavar="PATH|-", help="Write the bytes received to this file, or to stdout.")
+@click.pass_obj
 def serve(
+    signals: ProcessSignals | None,
+    /,
     host: str,
     port: int,
     uds: str | None,
@@ -262,7 +266,9 @@ def serve(
     log_level: str,
     **limits: Any,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal cuts at once.
+    """Serve until SIGTERM, SIGINT or SIGQUIT, then drain; a second signal cuts at once.
+
+    The same stop may be delivered twice: a signal within 0.5 s of the first is no second one.
 
     Exit codes: 0 clean, 1 runtime error, 2 usage, 3 the drain deadline cut connections;
     128 + signal after a second signal.
@@ -291,7 +297,7 @@ def serve(
     except (SettingsError, LocalError) as error:
         _fail(EXIT_USAGE, error)
     try:
-        sys.exit(serve_until_signal(options))
+        sys.exit(serve_until_signal(options, signals))
     except SettingsError as error:
         _fail(EXIT_USAGE, error)
     except (OSError, LocalError) as error:

@@ -18,6 +18,7 @@ from asyncrev.limits import Limits
 from asyncrev.log_output import BackgroundHandler, Descriptor
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server import Server
+from asyncrev.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, name_of
 from asyncrev.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
 from asyncrev.version import __version__
 
@@ -36,9 +37,13 @@ EXIT_CLEAN = 0
 EXIT_RUNTIME_ERROR = 1
 EXIT_USAGE = 2
 EXIT_DRAIN_CUT = 3
-EXIT_SIGNAL_BASE = 128  # a second signal cut the drain short; the shells' convention
 
 LAST_LINES_S = 0.5  # how long a stderr that nobody reads may hold up the end
+
+# What is said of a signal that is no stop, beside that it is ignored.
+REMARKS: dict[int, str] = {
+    signal.SIGHUP: "; it is reserved for reloading, which does not exist yet",
+}
 
 # Descriptors that are no connections: standard streams, listener, epoll, self-pipe, tee, modules.
 SPARE_DESCRIPTORS = 64
@@ -66,22 +71,28 @@ class ServeOptions:
     threads: int = 1
 
 
-def serve_until_signal(options: ServeOptions) -> int:
-    """Serve until a signal or the stop word; return the exit code.
+def serve_until_signal(options: ServeOptions, signals: ProcessSignals | None = None) -> int:
+    """Serve until a signal or the stop word; return the exit code. Thread: main.
+
+    `signals`: the owner of the process's signals. Without one, handlers are as before afterwards.
 
     Raises:
         OSError: the address cannot be bound, or the tee's file not opened.
         LocalError: the UNIX path is somebody else's, or a setting cannot be used.
     """
     log = _start_log(options.log_level)
+    ours = ProcessSignals() if signals is None else signals
+    ours.take_over()
     try:
         _raise_descriptor_limit(options.limits.max_connections)
         if options.cpu is not None:
             pin_to(options.cpu)
         with asyncio.Runner(loop_factory=options.loop_factory) as runner:
-            return runner.run(_serve(options))
+            return runner.run(_serve(options, ours))
     finally:
         log.stop(LAST_LINES_S)
+        if signals is None:
+            ours.give_back()
 
 
 def _start_log(level: str) -> BackgroundHandler:
@@ -92,23 +103,25 @@ def _start_log(level: str) -> BackgroundHandler:
     return log
 
 
-async def _serve(options: ServeOptions) -> int:
+async def _serve(options: ServeOptions, signals: ProcessSignals) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    signals: list[int] = []
     forced = asyncio.Event()
+    stops: list[int] = []
 
-    def on_signal(number: int) -> None:
-        signals.append(number)
-        if stop.is_set():
-            forced.set()
-        stop.set()
+    def on_signal(number: int, again: bool) -> None:
+        if number not in STOPS:
+            logger.warning("%s is ignored%s", name_of(number), REMARKS.get(number, ""))
+            return
+        stops.append(number)
+        (forced if again else stop).set()
 
-    # Before anything that takes long: a signal must not find the default handler.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    tee_fd = _open_tee(options.tee)
+    code = EXIT_RUNTIME_ERROR
+    # Before anything that takes long.
+    signals.deliver_to(loop, on_signal)
+    tee_fd = -1
     try:
+        tee_fd = _open_tee(options.tee)
         factory = _tapped(options, tee_fd, lambda: _set_from_worker(loop, stop))
         server = Server(
             factory,
@@ -117,24 +130,42 @@ async def _serve(options: ServeOptions) -> int:
             threads=options.threads,
             ssl=options.ssl,
         )
-        sock = None if options.fd is None else inherited(options.fd)
-        await server.start(options.host, options.port, uds=options.uds, sock=sock)
-        print(_start_line(options, server), file=sys.stderr, flush=True)
-        return await _run(server, stop, forced, signals)
+        if await _start(server, options, stop):
+            print(_start_line(options, server), file=sys.stderr, flush=True)
+            code = await _run(server, stop, forced, stops)
+        else:
+            code = EXIT_CLEAN
+        return code
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+        signals.end(code)
         if tee_fd > 2:
             os.close(tee_fd)
+
+
+async def _start(server: Server, options: ServeOptions, stop: asyncio.Event) -> bool:
+    """Make the server listen; return whether it does, before a stop came."""
+    sock = None if options.fd is None else inherited(options.fd)
+    starting = asyncio.create_task(
+        server.start(options.host, options.port, uds=options.uds, sock=sock)
+    )
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():  # it waits for the address of a name
+        starting.cancel()
+        await asyncio.wait((starting,))
+    if starting.cancelled():
+        logger.info("stopped before it listened")
+        return False
+    starting.result()
+    return True
 
 
 def _set_from_worker(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     loop.call_soon_threadsafe(event.set)
 
 
-async def _run(
-    server: Server, stop: asyncio.Event, forced: asyncio.Event, signals: list[int]
-) -> int:
+async def _run(server: Server, stop: asyncio.Event, forced: asyncio.Event, stops: list[int]) -> int:
     serving = asyncio.create_task(server.serve_forever())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -154,7 +185,7 @@ async def _run(
             for task in (closing, draining, serving):
                 task.cancel()
             await asyncio.wait((closing, draining, serving), timeout=0.1)
-            return EXIT_SIGNAL_BASE + signals[-1]
+            return EXIT_SIGNAL_BASE + stops[-1]
         clean = await draining
     except WorkerHung as error:
         logger.error("%s", error)

@@ -42,7 +42,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeOptions]:
     """What `serve` would serve with; it returns 0 at once instead."""
     options: list[ServeOptions] = []
 
-    def note(asked: ServeOptions) -> int:
+    def note(asked: ServeOptions, signals: object) -> int:
         options.append(asked)
         return 0
 
@@ -111,8 +111,11 @@ def test_module_runs_as_the_command_does() -> None:
 def test_main_module_calls_main(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same in this process."""
+    """The same in this process, whose signals and descriptors are not the command's to keep."""
     monkeypatch.setattr(sys, "argv", ["x", "--version"])
+    for name in ("atexit.register", "os.register_at_fork"):
+        monkeypatch.setattr(name, lambda *_, **__: None)
+    monkeypatch.setattr("asyncrev.signals.ProcessSignals.take_over", lambda _: None)
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("asyncrev", run_name="__main__")
     assert caught.value.code == 0
@@ -264,7 +267,7 @@ def test_stop_word_may_be_any_bytes(served: list[ServeOptions]) -> None:
 def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
     """3 and 143 reach the shell."""
     for code in (0, 1, 3, 143):
-        monkeypatch.setattr(cli, "serve_until_signal", lambda _, code=code: code)
+        monkeypatch.setattr(cli, "serve_until_signal", lambda *_, code=code: code)
         assert invoke("serve").exit_code == code
 
 
@@ -364,7 +367,7 @@ def test_error_while_serving_is_one_line(
 ) -> None:
     """What cannot be served is told, not traced."""
 
-    def fail(_: ServeOptions) -> int:
+    def fail(*_: object) -> int:
         raise error
 
     monkeypatch.setattr(cli, "serve_until_signal", fail)

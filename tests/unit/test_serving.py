@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from asyncrev import EpollEventLoop, Limits, Reverse, Server, serving
 from asyncrev.errors import LocalError, SettingsError, WorkerDied, WorkerHung
 from asyncrev.processors import as_factory
 from asyncrev.serving import ServeOptions, serve_until_signal
+from asyncrev.signals import SAME_STOP_S
 from tests.support import DEADLINE_S, ask, receive_all, wait_until
 
 SMALL = Limits(slots=8, slot_bytes=4096, max_connections=4, drain_timeout_s=5.0)
@@ -154,6 +156,8 @@ def test_second_signal_leaves_a_hung_worker_behind(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         with socket.socket(socket.AF_UNIX) as probe:
             wait_until(lambda: probe.connect_ex(str(path)) != 0, "it drains")
+        second_s = time.monotonic() + SAME_STOP_S
+        wait_until(lambda: time.monotonic() > second_s, "a signal is another stop")
         os.kill(os.getpid(), signal.SIGINT)
 
     try:
@@ -284,6 +288,21 @@ def test_tee_is_opened_for_blocking_writes(tmp_path: Path) -> None:
             os.close(writer)
     finally:
         os.close(reader)
+
+
+def test_stop_while_a_name_is_resolved_does_not_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A resolver may take half a minute; nobody has connected, so the end is a clean one."""
+    caplog.set_level(logging.INFO, "asyncrev")
+
+    async def resolve_for_ever(*_: object, **__: object) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("asyncrev.server.open_tcp", resolve_for_ever)
+    assert serve_until_signal(options()) == 0
+    assert "stopped before it listened" in caplog.text
 
 
 # -- how it ends: `_run` with events in place of signals -----------------------------------------

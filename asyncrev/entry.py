@@ -1,0 +1,31 @@
+"""Where the command begins: standard descriptors and signals, before anything that takes time."""
+
+import atexit
+import os
+import sys
+
+from asyncrev.signals import ProcessSignals
+from asyncrev.standard_streams import drop_unwritable_streams, open_closed_streams
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run `asyncrev` with the arguments of this process.
+
+    Raises:
+        SystemExit: always, with the exit code.
+    """
+    signals = ProcessSignals()
+    signals.take_over()
+    os.register_at_fork(after_in_child=signals.give_back)
+    atexit.register(signals.ignore)  # the first to be registered is the last to run
+    try:
+        open_closed_streams()
+        from asyncrev.cli import main as command  # takes a good part of a second
+
+        command(prog_name="asyncrev", obj=signals)
+    except OSError as error:
+        sys.exit(f"asyncrev: error: {error}")
+    finally:
+        drop_unwritable_streams()
