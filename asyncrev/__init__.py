@@ -1,15 +1,23 @@
-"""asyncrev: work on the bytes an asyncio program receives, in order, off the loop, bounded."""
+"""asyncrev: work on the bytes an asyncio program receives, in order, off the loop, bounded.
 
-from asyncrev.bridge import Bridge
-from asyncrev.channel import Channel
-from asyncrev.errors import AsyncrevError
-from asyncrev.limits import Limits
-from asyncrev.loop import EpollEventLoop, run
-from asyncrev.processors import Processor
-from asyncrev.protocol import BridgeProtocol
-from asyncrev.reverse import Reverse
-from asyncrev.server import Server, serve
-from asyncrev.version import __version__
+Each public name is imported from its module when it is first used, so that `import asyncrev` is
+quick and a program pays for what it uses (PEP 562).
+"""
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # for type checkers it is true; `typing` would be most of the import's time
+if TYPE_CHECKING:
+    from asyncrev.bridge import Bridge
+    from asyncrev.channel import Channel
+    from asyncrev.errors import AsyncrevError
+    from asyncrev.limits import Limits
+    from asyncrev.loop import EpollEventLoop, run
+    from asyncrev.processors import Processor
+    from asyncrev.protocol import BridgeProtocol
+    from asyncrev.reverse import Reverse
+    from asyncrev.server import Server, serve
+    from asyncrev.version import __version__
 
 __all__ = [
     "AsyncrevError",
@@ -25,3 +33,37 @@ __all__ = [
     "run",
     "serve",
 ]
+
+_MODULE_OF = {
+    "AsyncrevError": "errors",
+    "Bridge": "bridge",
+    "BridgeProtocol": "protocol",
+    "Channel": "channel",
+    "EpollEventLoop": "loop",
+    "Limits": "limits",
+    "Processor": "processors",
+    "Reverse": "reverse",
+    "Server": "server",
+    "__version__": "version",
+    "run": "loop",
+    "serve": "server",
+}
+
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these
+
+    def __getattr__(name):
+        """Import a public name, or a module, at its first use."""
+        if name in _MODULE_OF:
+            value = getattr(import_module(f"asyncrev.{_MODULE_OF[name]}"), name)
+            globals()[name] = value
+            return value
+        if not name.startswith("_"):
+            try:
+                return import_module(f"asyncrev.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"asyncrev.{name}":
+                    raise
+        raise AttributeError(f"module 'asyncrev' has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -118,7 +118,7 @@ def test_third_parties_are_imported_in_one_place(package: str, users: set[str]) 
 def test_embedding_imports_neither_click_nor_extras() -> None:
     """A library user pays for no command line and needs no extra."""
     extras = {"click", "hypothesis", "pytest", "uvloop"}
-    code = f"import asyncrev, sys; print(sorted({extras} & {{*sys.modules}}))"
+    code = f"from asyncrev import *; import sys; print(sorted({extras} & {{*sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
