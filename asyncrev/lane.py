@@ -294,7 +294,8 @@ class Lane:
         if framer.error is not None:
             self.broken = True
             self.deferred = None
-            entry.error = framer.error
+            # Its traceback names the framer: to stay there too would keep both until a collection.
+            entry.error, framer.error = framer.error, None
 
     def _defer(self, entry: Entry, chunk: memoryview) -> None:
         if self.deferred is None:

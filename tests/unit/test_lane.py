@@ -1,6 +1,8 @@
 """lane: one entry's work, and everything that a processor may do to it."""
 
+import gc
 import mmap
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -241,6 +243,31 @@ def test_framed_lane_whose_factory_fails_keeps_nothing_as_its_entry_says() -> No
     entry = Bench(object, framing="line").work(DATA, b"x")
     assert type(entry.error) is ProcessorError
     assert entry.carry_bytes == 0
+
+
+def test_failed_framed_lane_keeps_no_error() -> None:
+    """Its traceback names the framer, so both would stay until the garbage is collected.
+
+    The text of an error may hold a whole frame: peers filled memory with them.
+    """
+
+    class Refusal(Exception):
+        """What the processor raises."""
+
+    class Refusing(Recorder):
+        def process(self, chunk: memoryview) -> memoryview:
+            raise Refusal(bytes(chunk))
+
+    bench = Bench(Refusing, framing="len32")
+    gc.disable()
+    try:
+        entry = bench.work(DATA, b"\0\0\0\1a")
+        assert type(entry.error) is Refusal
+        gone = weakref.ref(entry.error)
+        entry.error = None
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 # -- inline ------------------------------------------------------------------------------------
