@@ -17,6 +17,7 @@ from asyncrev.errors import LocalError, SettingsError
 from asyncrev.framing import FRAMINGS
 from asyncrev.limits import Limits
 from asyncrev.loading import load
+from asyncrev.log_text import printable
 from asyncrev.processors import as_factory
 from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
 from asyncrev.signals import ProcessSignals
@@ -307,8 +308,11 @@ def serve(
 
 
 def _fail(code: int, error: object) -> NoReturn:
-    line = " ".join(str(error).split())
-    click.echo(f"asyncrev: error: {line}", err=True)
+    line = printable(" ".join(str(error).split()))
+    try:
+        click.echo(f"asyncrev: error: {line}", err=True)
+    except OSError:
+        pass  # a full disk, or nobody who reads; the exit code says it, too
     sys.exit(code)
 
 

@@ -1,87 +1,239 @@
 """Log lines without waiting: whoever does not read the server's stderr must not stop its loop."""
 
 import logging
-import logging.handlers
 import os
 import queue
+import select
 import threading
+import time
+from collections.abc import Callable
 
-__all__ = ["MOST_RECORDS", "BackgroundHandler", "Descriptor"]
+from asyncrev.log_limit import WINDOW_S, LineLimit
+from asyncrev.log_text import RecordFormatter, cut_to, printable
 
-MOST_RECORDS = 10_000  # about 5 MiB of records that nobody takes
+__all__ = ["BackgroundHandler", "BackgroundStream", "BackgroundWriter"]
+
+# What is kept of lines that nobody takes. A line has at most four times `MOST_CHARACTERS` bytes.
+MOST_LINES = 10_000
+MOST_BYTES = 4 << 20
+LINE_OVERHEAD_BYTES = 64  # of the object, and of its place in the queue
+
+RETRY_S = 0.05  # when a descriptor says that it can be written to, and cannot
+MOST_TEXT_CHARACTERS = 64 * 1024  # of what a handler of somebody else writes at once
+
+# Whose lines peers can cause, and are limited. A processor's own loggers are its own affair.
+LIMITED = frozenset({"asyncrev", "asyncio"})
+
+FORMATTER = RecordFormatter()
 
 
-class BackgroundHandler(logging.handlers.QueueHandler):
-    """Passes records to another handler on a thread of its own; what it cannot keep, it counts.
+def note(text: str, level: int = logging.WARNING) -> bytes:
+    """Return a line of the log about itself."""
+    record = logging.LogRecord("asyncrev", level, __file__, 0, text, None, None)
+    return FORMATTER.format(record).encode() + b"\n"
 
-    A pipe of 64 KiB that nobody reads is full after 450 lines, and a write to it then blocks.
+
+class BackgroundWriter:
+    """Writes lines to a descriptor on a thread of its own; what it cannot keep or write, it counts.
+
+    A pipe of 64 KiB that nobody reads is full after 450 lines, and a write to it then blocks. A
+    full disk refuses each line. Both are told when writing works again.
     """
 
-    def __init__(self, target: logging.Handler, most_records: int = MOST_RECORDS) -> None:
-        """Start the thread. `target` is used by it alone."""
-        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(most_records)
-        super().__init__(self._records)
-        # The message alone: what a line looks like is the business of `target`.
-        self.setFormatter(logging.Formatter("%(message)s"))
-        self._target = target
-        self._lock_dropped = threading.Lock()
-        self._dropped = 0  # guarded by _lock_dropped
+    def __init__(
+        self, fd: int, *, most_lines: int = MOST_LINES, most_bytes: int = MOST_BYTES
+    ) -> None:
+        """Start the thread. `fd` stays its owner's, who closes it after `stop`."""
+        self._fd = fd
+        self._most_lines = most_lines
+        self._most_bytes = most_bytes
+        # A SimpleQueue, whose put may interrupt itself: a line may come from a finaliser.
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._lock = threading.RLock()  # for the same reason
+        self._kept_lines = 0  # guarded by _lock; likewise the next two
+        self._kept_bytes = 0
+        self._dropped = 0
+        self._unwritten = 0  # thread: log; likewise the next two
+        self._why = ""
+        self._within_line = False
+        self._idle: Callable[[], float | None] = _nothing_due
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="asyncrev-log", daemon=True)
         self._thread.start()
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Keep `record` for the thread, or count it as dropped. Thread: any; never waits."""
-        try:
-            self._records.put_nowait(record)
-        except queue.Full:
-            with self._lock_dropped:
+    def when_idle(self, call: Callable[[], float | None]) -> None:
+        """Call `call` on the log's thread after each line; it returns when to call again, in s."""
+        self._idle = call
+
+    def put(self, line: bytes) -> None:
+        """Keep `line` for the thread, or count it as dropped. Thread: any; never waits."""
+        if os.getpid() != self._pid:  # a forked child has no such thread
+            self._write(line)
+            return
+        size_bytes = len(line) + LINE_OVERHEAD_BYTES
+        with self._lock:
+            if (
+                self._kept_lines >= self._most_lines
+                or self._kept_bytes + size_bytes > self._most_bytes
+            ):
                 self._dropped += 1
+                return
+            self._kept_lines += 1
+            self._kept_bytes += size_bytes
+            self._lines.put(line)
+
+    def wake(self) -> None:
+        """Have the thread call what `when_idle` was given. Thread: any; never waits."""
+        self._lines.put(b"")
 
     def stop(self, timeout_s: float) -> bool:
         """Write what is kept, for at most `timeout_s`; return whether that was all."""
-        try:
-            self._records.put(None, timeout=timeout_s)
-        except queue.Full:
-            return False
+        self._lines.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (record := self._records.get()) is not None:
-            # Not `handle`: it would hold the lock that `logging.shutdown` wants at the exit.
-            self._target.emit(record)
+        due_s: float | None = None
+        while True:
+            try:
+                line = self._lines.get(timeout=due_s)
+            except queue.Empty:
+                line = b""
+            if line is None:
+                break
+            if line:
+                self._write(line)
+                with self._lock:
+                    self._kept_lines -= 1
+                    self._kept_bytes -= len(line) + LINE_OVERHEAD_BYTES
             self._tell_dropped()
+            due_s = self._idle()
         self._tell_dropped()
 
     def _tell_dropped(self) -> None:
-        with self._lock_dropped:
+        with self._lock:
             dropped, self._dropped = self._dropped, 0
         if dropped:
-            args = ("asyncrev", logging.WARNING, __file__, 0)
-            self._target.emit(
-                logging.LogRecord(*args, "%d log lines were dropped", (dropped,), None)
-            )
+            self._write(note(f"{dropped} log lines were dropped: they were not read in time"))
+
+    def _write(self, line: bytes) -> None:
+        """Write a line, and before it how many could not be written; or count it."""
+        if self._unwritten:
+            told = note(f"{self._unwritten} log lines could not be written: {self._why}")
+            if not self._try_to_write(told):
+                self._unwritten += 1
+                return
+            self._unwritten = 0
+        if not self._try_to_write(line):
+            self._unwritten += 1
+
+    def _try_to_write(self, line: bytes) -> bool:
+        data = b"\n" + line if self._within_line else line
+        try:
+            self._write_all(data)
+        except OSError as error:
+            self._why = str(error)
+            return False
+        self._within_line = False
+        return True
+
+    def _write_all(self, data: bytes) -> None:
+        """Write to the descriptor, however long that takes; it may be a non-blocking one.
+
+        Whether it blocks is a property of the open file, which other processes may share (open(2)),
+        so that is left as it is.
+        """
+        waited = False
+        while data:
+            try:
+                written_bytes = os.write(self._fd, data)
+            except BlockingIOError:
+                if waited:
+                    time.sleep(RETRY_S)
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
+                waited = True
+                continue
+            waited = False
+            data = data[written_bytes:]
+            self._within_line = bool(data)
 
 
-class Descriptor:
-    """What a StreamHandler needs of a stream, on a descriptor.
+class BackgroundHandler(logging.Handler):
+    """Passes records to a `BackgroundWriter`, as text: a kept record would keep what it names.
 
-    `sys.stderr` would not do: a thread that is stuck in a write to it holds its lock, and then
-    the interpreter's own flush at the end aborts the process.
+    Of each reason, the record's attribute `reason` or else the first line of its message before
+    arguments are put in, at most ten lines a second are written; then one tells how many were not.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(
+        self, writer: BackgroundWriter, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Write to `writer`, which calls this handler when it is idle."""
+        super().__init__()
+        self.setFormatter(FORMATTER)
+        self._writer = writer
+        self._clock = clock
+        self._limit = LineLimit()  # guarded by the handler's lock
+        writer.when_idle(self._tell_left_out)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record's text, count it as left out, or as dropped. Thread: any; never waits."""
+        if record.levelno >= logging.INFO and record.name.partition(".")[0] in LIMITED:
+            before_s = self._limit.next_s
+            if not self._limit.passes(_reason_of(record), record.levelno, self._clock()):
+                if before_s is None:
+                    self._writer.wake()
+                return
+        try:
+            text = self.format(record)
+        except Exception as error:
+            self._writer.put(note(f"a record cannot be formatted, {error!r}: {record.msg!r}"))
+            return
+        self._writer.put(text.encode(errors="backslashreplace") + b"\n")
+
+    def _tell_left_out(self) -> float | None:
+        # Thread: log.
+        self.acquire()
+        try:
+            now_s = self._clock()
+            left_out = self._limit.take_left_out(now_s)
+            next_s = self._limit.next_s
+        finally:
+            self.release()
+        for reason, level, lines in left_out:
+            text = f"{lines} more lines like this were left out within {WINDOW_S:g} s: {reason}"
+            self._writer.put(note(text, level))
+        return None if next_s is None else max(0.0, next_s - now_s)
+
+
+class BackgroundStream:
+    """What a StreamHandler of somebody else needs of a stream, on a `BackgroundWriter`."""
+
+    def __init__(self, writer: BackgroundWriter, fd: int) -> None:
+        self._writer = writer
         self._fd = fd
 
     def write(self, text: str) -> None:
-        """Write all of `text`, however long that takes.
-
-        Raises:
-            OSError: the descriptor cannot be written to.
-        """
-        data = text.encode(errors="backslashreplace")
-        while data:
-            data = data[os.write(self._fd, data) :]
+        """Keep `text`, as its handler formatted it, or count it as dropped. Thread: any."""
+        text = cut_to(text, MOST_TEXT_CHARACTERS, MOST_TEXT_CHARACTERS // 4)
+        self._writer.put(text.encode(errors="backslashreplace"))
 
     def flush(self) -> None:
-        """Do nothing: nothing is kept."""
+        """Do nothing: the thread writes as soon as it can."""
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal, which some formatters ask for the sake of colours."""
+        return os.isatty(self._fd)
+
+
+def _reason_of(record: logging.LogRecord) -> str:
+    reason = getattr(record, "reason", None)
+    if reason is None:
+        reason = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+    return printable(str(reason).partition("\n")[0][:200])
+
+
+def _nothing_due() -> None:
+    """Have nothing to tell, ever."""

@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import ssl as ssl_module
-import sys
 import threading
 from collections.abc import Callable
 
@@ -15,7 +14,7 @@ from asyncrev.affinity import pin_to
 from asyncrev.endpoints import describe, inherited
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
 from asyncrev.limits import Limits
-from asyncrev.log_output import BackgroundHandler, Descriptor
+from asyncrev.log_setup import ProcessLog
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server import Server
 from asyncrev.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, name_of
@@ -80,7 +79,7 @@ def serve_until_signal(options: ServeOptions, signals: ProcessSignals | None = N
         OSError: the address cannot be bound, or the tee's file not opened.
         LocalError: the UNIX path is somebody else's, or a setting cannot be used.
     """
-    log = _start_log(options.log_level)
+    log = ProcessLog(options.log_level)  # the processor's module has been imported by now
     ours = ProcessSignals() if signals is None else signals
     ours.take_over()
     try:
@@ -93,14 +92,6 @@ def serve_until_signal(options: ServeOptions, signals: ProcessSignals | None = N
         log.stop(LAST_LINES_S)
         if signals is None:
             ours.give_back()
-
-
-def _start_log(level: str) -> BackgroundHandler:
-    output = logging.StreamHandler(Descriptor(2))
-    output.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log = BackgroundHandler(output)
-    logging.basicConfig(level=level.upper(), handlers=[log])
-    return log
 
 
 async def _serve(options: ServeOptions, signals: ProcessSignals) -> int:
@@ -131,7 +122,7 @@ async def _serve(options: ServeOptions, signals: ProcessSignals) -> int:
             ssl=options.ssl,
         )
         if await _start(server, options, stop):
-            print(_start_line(options, server), file=sys.stderr, flush=True)
+            logger.info("%s", _start_line(options, server))
             code = await _run(server, stop, forced, stops)
         else:
             code = EXIT_CLEAN

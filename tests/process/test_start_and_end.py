@@ -6,16 +6,15 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.process.processors import EVERY_LOOP, FLIP, GATED, HERE, LOOPS
+from tests.process.processors import FLIP, GATED, HERE, LOOPS
+from tests.process.users import USERS, sleeps, started, user_module
 from tests.support import (
     DEADLINE_S,
-    ROOT,
     ServerProcess,
     ask,
     flipped,
@@ -29,32 +28,11 @@ from tests.support import (
 pytestmark = pytest.mark.process
 
 
-@contextlib.contextmanager
-def started(*args: str, **popen: object) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `asyncrev serve`, from which no start line can be expected; kill it at the end."""
-    process = subprocess.Popen([sys.executable, "-m", "asyncrev", "serve", *args], **popen)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def user_module(folder: Path, text: str) -> dict[str, object]:
-    """Write the module `users_module`; return what a process needs to import it."""
-    (folder / "users_module.py").write_text(f"def work(data): return data\n{text}\n")
-    path = os.pathsep.join((str(folder), str(ROOT)))
-    return {"env": {**os.environ, "PYTHONPATH": path, "HERE": str(folder)}}
-
-
-USERS = ("--processor", "users_module:work", "--uds")
-
-
 # -- standard descriptors that are closed ------------------------------------------------------
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)], ids=str)
-@pytest.mark.parametrize("loop", EVERY_LOOP)
+@pytest.mark.parametrize("loop", LOOPS)
 def test_closed_standard_descriptors_are_the_null_device(
     tmp_path: Path, loop: str, closed: tuple[int, ...]
 ) -> None:
@@ -222,11 +200,6 @@ def test_child_that_a_processor_forks_ends_at_sigterm(tmp_path: Path) -> None:
             sock.sendall(child)
             assert receive_exactly(sock, 2) == b"15"
         assert server.terminate()[0] == 0
-
-
-def sleeps(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat").read_text()
-    return stat.rpartition(")")[2].split()[0] == "S"
 
 
 # -- signals when it has drained ---------------------------------------------------------------

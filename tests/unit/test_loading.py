@@ -116,26 +116,35 @@ def test_module_that_hides_the_users_file_is_named(here: Path) -> None:
     assert "rename" not in refusal("users_work:Wrok")
 
 
-def test_safe_path_keeps_the_current_directory_out(tmp_path: Path) -> None:
-    """With -P or PYTHONSAFEPATH, and the message says why a file that is there is not found."""
-    (tmp_path / "users_work.py").write_text(WORK)
-    (tmp_path / "uvloop.py").write_text("open('ran', 'w')\nraise ImportError\n")
-    for options, variables in ((["-P"], {}), ([], {"PYTHONSAFEPATH": "1"})):
-        for args in (
-            ["--processor", "users_work:Work.shout"],
-            ["--loop", "uvloop", "--slots", "0"],
-        ):
-            done = subprocess.run(
-                [sys.executable, *options, "-m", "asyncrev", "serve", *args],
-                cwd=tmp_path,
-                env={**os.environ, **variables},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 2
-            if "--processor" in args:
-                assert "is not searched because of -P or PYTHONSAFEPATH" in done.stderr
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [(["-P"], {}), ([], {"PYTHONSAFEPATH": "1"})],
+    ids=["option", "variable"],
+)
+def test_safe_path_keeps_the_current_directory_out(
+    tmp_path: Path, options: list[str], variables: dict[str, str]
+) -> None:
+    """With -P or PYTHONSAFEPATH; the message says why a file that is there is not found."""
+    (tmp_path / "users_work.py").write_text("open('ran', 'w')\n" + WORK)
+    done = subprocess.run(
+        [
+            sys.executable,
+            *options,
+            "-m",
+            "asyncrev",
+            "serve",
+            "--processor",
+            "users_work:Work.shout",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "is not searched because of -P or PYTHONSAFEPATH" in done.stderr
     assert not (tmp_path / "ran").exists()
 
 

@@ -1,0 +1,77 @@
+"""The command's logging, whatever a processor's module made of logging when it was imported."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from asyncrev.log_output import BackgroundHandler, BackgroundStream, BackgroundWriter
+
+__all__ = ["ProcessLog"]
+
+# Theirs, and what processors raise, which asyncio logs.
+OUR_LOGGERS = ("asyncrev", "asyncio")
+
+
+class ProcessLog:
+    """Logs to a descriptor on a thread of its own. Thread: main.
+
+    The loggers `asyncrev` and `asyncio` get the level and the handler themselves, and pass nothing
+    on: a root logger that somebody configured would write it once more, and in the loop's thread.
+    The root logger gets both too if nobody configured it. Other handlers keep their level and
+    format, but those that write to stderr do it by way of the same thread.
+    """
+
+    def __init__(self, level: str, fd: int = 2) -> None:
+        """Start to log at `level`, a name in any case."""
+        self._writer = BackgroundWriter(fd)
+        self._handler = BackgroundHandler(self._writer)
+        self._before: list[tuple[logging.Logger, int, bool, bool]] = []
+        self._moved: list[tuple[logging.StreamHandler[Any], Any]] = []
+        root = logging.getLogger()
+        for name in OUR_LOGGERS:
+            logger = logging.getLogger(name)
+            self._before.append((logger, logger.level, logger.propagate, logger.disabled))
+            logger.propagate = False
+            logger.disabled = False  # logging.config disables whatever it does not name
+            self._take(logger, level)
+        if not root.handlers:
+            self._before.append((root, root.level, root.propagate, root.disabled))
+            self._take(root, level)
+        stream = BackgroundStream(self._writer, fd)
+        for handler in _handlers():
+            if getattr(handler, "stream", None) in (sys.stderr, sys.__stderr__):
+                self._move(handler, stream)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Write what is kept, for at most `timeout_s`; return whether that was all.
+
+        Then logging is as it was. If stderr cannot be written to, it is not: the interpreter's
+        last words would wait for it.
+        """
+        if not self._writer.stop(timeout_s):
+            return False
+        for logger, level, propagate, disabled in self._before:
+            logger.removeHandler(self._handler)
+            logger.setLevel(level)
+            logger.propagate, logger.disabled = propagate, disabled
+        for handler, stream in self._moved:
+            handler.setStream(stream)
+        return True
+
+    def _take(self, logger: logging.Logger, level: str) -> None:
+        logger.setLevel(level.upper())
+        logger.addHandler(self._handler)
+
+    def _move(self, handler: logging.Handler, stream: BackgroundStream) -> None:
+        if isinstance(handler, logging.StreamHandler):
+            self._moved.append((handler, handler.stream))
+            handler.setStream(stream)
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    """Yield the handlers of all loggers."""
+    root = logging.getLogger()
+    for logger in (root, *root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):  # not a place for one that is to come
+            yield from logger.handlers

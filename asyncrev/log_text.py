@@ -1,0 +1,80 @@
+"""What a log record looks like as text: bounded, and impossible to forge from within.
+
+Peers choose parts of what is logged: names of UNIX sockets, frames in the texts of exceptions. None
+of it can begin a line that looks like a record, nor reach a terminal as a control sequence.
+"""
+
+import logging
+
+__all__ = ["MOST_CHARACTERS", "RecordFormatter", "cut_to", "name_of_peer", "printable"]
+
+# What is kept of one record; the most of it from its beginning, and its end, where a traceback says
+# which exception it was.
+MOST_CHARACTERS = 8192
+TAIL_CHARACTERS = MOST_CHARACTERS // 4
+
+# Before each line of a record but its first, which begins with a digit.
+INDENT = "    "
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with everything that is not printable escaped, as `repr` does: \n, \x1b.
+
+    That is all control characters, other separators than a space, marks that change the direction
+    of writing, and what is no character (`str.isprintable`).
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def cut_to(text: str, most_characters: int, tail_characters: int, gone: int = 0) -> str:
+    """Return `text`, without its middle if it is too long; the number left out is told there.
+
+    `gone`: how many characters of the middle have been left out before.
+    """
+    left_out = len(text) - most_characters
+    if left_out <= 0:
+        return text
+    head, tail = text[: most_characters - tail_characters], text[len(text) - tail_characters :]
+    return f"{head} ... {left_out + gone} more characters ... {tail}"
+
+
+def name_of_peer(address: object) -> str:
+    """Return a peer's address, as a socket gives it, for messages.
+
+    A UNIX socket's is what its owner bound it to: any bytes, hence quoted and escaped (unix(7)).
+    """
+    if isinstance(address, tuple):
+        host, port = str(address[0]), address[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"unix:{address!r}" if address else "unnamed peer"
+
+
+class RecordFormatter(logging.Formatter):
+    """Time, level and text; further lines, as of a traceback, are indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as text without a line end. Leaves the record as it is.
+
+        Raises:
+            Exception: the record's arguments do not fit its message.
+        """
+        parts = [record.getMessage()]
+        if record.exc_info and record.exc_info[0] is not None:
+            parts.append(self.formatException(record.exc_info))
+        elif record.exc_text:
+            parts.append(record.exc_text)
+        if record.stack_info:
+            parts.append(self.formatStack(record.stack_info))
+        text = "\n".join(parts).rstrip("\n")
+        # More than is kept of either end is not worth escaping, which takes a call per character.
+        gone = max(0, len(text) - 2 * MOST_CHARACTERS)
+        if gone:
+            text = text[:MOST_CHARACTERS] + text[-MOST_CHARACTERS:]
+        lines = f"\n{INDENT}".join(map(printable, text.split("\n")))
+        lines = cut_to(lines, MOST_CHARACTERS, TAIL_CHARACTERS, gone)
+        return f"{self.formatTime(record)} {printable(record.levelname)} {lines}"
