@@ -18,6 +18,8 @@ from asyncrev.errors import (
     AsyncrevError,
     BridgeStopped,
     DeadlinePassed,
+    FirstByteLate,
+    IdleTooLong,
     IncompleteFrame,
     LocalError,
     RemoteError,
@@ -28,6 +30,7 @@ from asyncrev.framing import as_framing
 from asyncrev.lane import Lane
 from asyncrev.limits import Limits
 from asyncrev.lingering import Lingering
+from asyncrev.log_text import name_of_peer
 from asyncrev.processors import Reply, as_factory
 from asyncrev.reverse import Reverse
 from asyncrev.states import LINK_TRANSITIONS, LinkEvent, LinkState, advance
@@ -118,10 +121,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             logger.debug("%s: %s, %s -> %s", self._peer(), event.value, before, self._state)
 
     def _peer(self) -> str:
-        peer = self._transport.get_extra_info("peername") if self._transport else None
-        if isinstance(peer, tuple):
-            return f"{peer[0]}:{peer[1]}"
-        return str(peer) if peer else "unnamed peer"
+        return name_of_peer(self._transport.get_extra_info("peername") if self._transport else None)
 
     # -- what the transport calls ------------------------------------------------------------
 
@@ -311,7 +311,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             reset_on_close(self._transport)
         if self.cut_reason is None:
             self.cut_reason = reason
-            logger.warning("%s: cut: %s", self._peer(), error if error is not None else reason)
+            told = error if error is not None else reason
+            logger.warning("%s: cut: %s", self._peer(), told, extra={"reason": f"cut: {reason}"})
         self._transport.abort()
 
     def _end_late(self, error: DeadlinePassed) -> None:
@@ -332,7 +333,10 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     def _note_fault(self, error: RemoteError) -> None:
         self.cut_reason = error.reason
-        logger.warning("%s: closed: %s", self._peer(), error)
+        # Clients that keep a connection for later do so every day.
+        level = logging.INFO if isinstance(error, (FirstByteLate, IdleTooLong)) else logging.WARNING
+        extra = {"reason": f"closed: {error.reason}"}
+        logger.log(level, "%s: closed: %s", self._peer(), error, extra=extra)
 
     def drain(self) -> None:
         """Answer what has arrived by now, then end: the peer sees an orderly end of stream.

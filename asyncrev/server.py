@@ -15,7 +15,8 @@ from asyncrev.errors import LocalError, WorkerDied
 from asyncrev.framing import as_framing
 from asyncrev.handshake import NO_LOOP_TIMEOUT_S, HandshakeDeadline
 from asyncrev.limits import Limits
-from asyncrev.listener import Listener
+from asyncrev.listener import FullNotice, Listener
+from asyncrev.log_text import name_of_peer
 from asyncrev.processors import as_factory
 from asyncrev.protocol import BridgeProtocol
 from asyncrev.reverse import Reverse
@@ -81,6 +82,7 @@ class Server:
         self._changed = asyncio.Event()  # set whenever a connection has gone
         self._closed = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
+        self._full_notice = FullNotice(limits.max_connections)
         self._drain_cut_short = False
         self._accepted = 0
         self._connections_high = 0
@@ -202,6 +204,7 @@ class Server:
             self._drain_cut_short = True
         self._move(ServerEvent.CLOSE)
         try:
+            self._full_notice.close()
             for listener in self._listeners:
                 listener.close()
             for path in self._unix_paths:
@@ -300,12 +303,12 @@ class Server:
 
     def _accept(self, sock: socket.socket, address: Any) -> None:
         self._accepted += 1
-        task = asyncio.create_task(self._adopt(sock))
+        task = asyncio.create_task(self._adopt(sock, address))
         self._arriving.add(task)
         task.add_done_callback(self._arrived)
         self._heed_limit()
 
-    async def _adopt(self, sock: socket.socket) -> None:
+    async def _adopt(self, sock: socket.socket, address: Any) -> None:
         deadline: HandshakeDeadline | None = None
         if self._ssl is not None:
             deadline = HandshakeDeadline(sock, self.limits.tls_handshake_timeout_s)
@@ -329,7 +332,11 @@ class Server:
             if late:
                 self._cut["TLS handshake deadline"] += 1
             # As text: an error in a log record that somebody keeps would keep the whole bridge.
-            logger.info("a connection did not get through: %s", deadline if late else repr(error))
+            logger.info(
+                "%s: the connection did not get through: %s",
+                name_of_peer(address),
+                deadline if late else repr(error),
+            )
             sock.close()
             if isinstance(error, asyncio.CancelledError) and not late:
                 raise
@@ -362,6 +369,7 @@ class Server:
         if self._state is not ServerState.SERVING:
             return
         full = len(self._connections) + len(self._arriving) >= self.limits.max_connections
+        self._full_notice.see(full)
         for listener in self._listeners:
             if full:
                 listener.pause()

@@ -129,7 +129,7 @@ async def test_first_byte_deadline_ends_a_silent_connection_in_virtual_time(
         sweeps = Sweeps(await only_link(server))
         assert sweeps.at(0) is None
         assert sweeps.at(999.9) is None
-        with caplog.at_level(logging.WARNING, "asyncrev"):
+        with caplog.at_level(logging.INFO, "asyncrev"):
             assert sweeps.at(1000) == "first byte deadline"
         assert "first_byte_timeout_s is 1000" in caplog.text
         assert await in_thread(receive_all, client) == b""
@@ -181,7 +181,7 @@ async def test_idle_deadline_ends_a_connection_between_frames_in_virtual_time(
         await answered(server, client, framed("len32", b"abc"))
         assert sweeps.at(3000) is None
         assert sweeps.at(5999.9) is None
-        with caplog.at_level(logging.WARNING, "asyncrev"):
+        with caplog.at_level(logging.INFO, "asyncrev"):
             assert sweeps.at(6000) == "idle deadline"
         assert "idle_timeout_s is 3000" in caplog.text
         assert await in_thread(receive_all, client) == b""

@@ -239,7 +239,9 @@ async def test_handshake_that_takes_too_long_is_cut_and_counted(contexts: Any) -
 
 
 @on_all
-async def test_limit_of_connections_stops_accepting_and_serves_the_rest_later() -> None:
+async def test_limit_of_connections_stops_accepting_and_serves_the_rest_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """The kernel's backlog holds them; nobody is refused."""
     limits = SMALL.replace(max_connections=2)
     async with await asyncrev.serve("127.0.0.1", 0, processor=Swapcase, limits=limits) as server:
@@ -248,6 +250,7 @@ async def test_limit_of_connections_stops_accepting_and_serves_the_rest_later() 
             client.sendall(b"abc")
         await until(lambda: server.statistics().connections == 2, "two are in")
         assert not server.statistics().accepting
+        assert "max_connections, 2, is reached" in caplog.text
         assert server.statistics().accepted == 2
         for client in clients:
             assert await in_thread(receive_exactly, client, 3) == b"ABC"
