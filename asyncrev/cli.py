@@ -16,6 +16,7 @@ from asyncrev.affinity import choose_cpu
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.framing import FRAMINGS
 from asyncrev.limits import Limits
+from asyncrev.option_types import FILE_MODE
 from asyncrev.processors import as_factory
 from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
 from asyncrev.version import __version__
@@ -88,6 +89,12 @@ def main() -> None:
 @_option("--host", default="127.0.0.1", help="Address to listen on.")
 @_option("--port", default=9090, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
 @_option("--uds", metavar="PATH", help="Listen on this UNIX socket instead.")
+@_option(
+    "--uds-mode",
+    default="0600",
+    type=FILE_MODE,
+    help="Mode of that socket, whatever the umask: 0660 lets the group connect, 0666 everybody.",
+)
 @_option(
     "--fd",
     type=click.IntRange(0),
@@ -240,6 +247,7 @@ def serve(
     host: str,
     port: int,
     uds: str | None,
+    uds_mode: int,
     fd: int | None,
     ssl_certfile: str | None,
     ssl_keyfile: str | None,
@@ -264,6 +272,7 @@ def serve(
             host=host,
             port=port,
             uds=uds,
+            uds_mode=uds_mode,
             fd=fd,
             ssl=_tls(ssl_certfile, ssl_keyfile),
             threads=threads,

@@ -1,14 +1,11 @@
-"""Listening sockets: made, and for UNIX paths taken over and removed with care."""
+"""Listening sockets of TCP addresses, and those that the process was given."""
 
 import asyncio
-import errno
-import os
 import socket
-import stat
 
 from asyncrev.errors import LocalError
 
-__all__ = ["UnixPath", "describe", "inherited", "open_tcp"]
+__all__ = ["describe", "inherited", "open_tcp"]
 
 
 async def open_tcp(host: str | None, port: int, backlog: int) -> list[socket.socket]:
@@ -56,63 +53,6 @@ def inherited(fd: int) -> socket.socket:
         )
     sock.set_inheritable(False)
     return sock
-
-
-class UnixPath:
-    """A path that a server listens on: a live server's is not taken, a dead one's is.
-
-    asyncio removes whatever socket it finds (github.com/python/cpython/issues/121252); here a
-    connect tells first whether somebody listens, and at the end only our own inode is removed.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._identity: tuple[int, int] | None = None
-
-    def open(self, backlog: int) -> socket.socket:
-        """Return the listening socket.
-
-        Raises:
-            LocalError: something else is there, a live server or no socket at all; or no path.
-            OSError: the path cannot be bound.
-        """
-        if "\0" in self.path:
-            raise LocalError(f"{self.path!r} is an abstract name; name a path in the file system")
-        self._remove_if_dead()
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.bind(self.path)
-            found = os.stat(self.path)
-            self._identity = (found.st_dev, found.st_ino)
-            sock.listen(backlog)
-            sock.setblocking(False)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    def remove(self) -> None:
-        """Remove the path if it still is what `open` made."""
-        try:
-            found = os.stat(self.path)
-            if (found.st_dev, found.st_ino) == self._identity:
-                os.unlink(self.path)
-        except FileNotFoundError:
-            pass
-
-    def _remove_if_dead(self) -> None:
-        try:
-            mode = os.stat(self.path).st_mode
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(mode):
-            raise LocalError(f"{self.path!r} exists and is not a socket; name another path")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            code = probe.connect_ex(self.path)
-        if code != errno.ECONNREFUSED:
-            raise LocalError(f"{self.path!r} is in use by another server; name another path")
-        os.unlink(self.path)
 
 
 def describe(address: object) -> str:

@@ -10,16 +10,18 @@ from typing import Any, Self
 
 from asyncrev.bridge import Bridge
 from asyncrev.bridge_group import BridgeGroup
-from asyncrev.endpoints import UnixPath, describe, open_tcp
-from asyncrev.errors import LocalError, WorkerDied
+from asyncrev.cleanup import attempt
+from asyncrev.endpoints import describe
+from asyncrev.errors import AsyncrevError, LocalError, WorkerDied
 from asyncrev.framing import as_framing
 from asyncrev.limits import Limits
-from asyncrev.listener import Listener
+from asyncrev.listeners import Listeners
 from asyncrev.processors import as_factory
 from asyncrev.protocol import BridgeProtocol
 from asyncrev.reverse import Reverse
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
+from asyncrev.unix_path import DEFAULT_MODE
 
 __all__ = ["Server", "serve"]
 
@@ -74,8 +76,9 @@ class Server:
         self._group = BridgeGroup(limits, threads=threads, shared=bridge)
         self._ssl = ssl
         self._state = ServerState.NEW
-        self._listeners: list[Listener] = []
-        self._unix_paths: list[UnixPath] = []
+        self._listeners = Listeners(
+            self._accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
+        )
         self._connections: set[_Connection] = set()
         self._arriving: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # set whenever a connection has gone
@@ -96,44 +99,51 @@ class Server:
         port: int = 9090,
         *,
         uds: str | None = None,
+        uds_mode: int = DEFAULT_MODE,
         sock: socket.socket | None = None,
     ) -> None:
         """Listen on TCP, or on the UNIX path `uds`, or on the listening socket `sock`.
 
+        Args:
+            host: name or address; None, "" and "*" are all interfaces, IPv4 and IPv6. What a name
+                has beside addresses of this machine is left out, with a warning.
+            port: 0 takes a free one, the same for all addresses.
+            uds: path of a UNIX socket. The socket that a dead server has left there is replaced.
+            uds_mode: the mode of its file, whatever the umask: 0o660 lets the group connect,
+                0o666 everybody who reaches the directory.
+            sock: from now on it is the server's.
+
         Raises:
             OSError: an address cannot be bound.
+            SettingsError: `uds` and `sock` are both given, or a value is out of range.
             LocalError: the server was started before, or closed meanwhile, or `uds` is somebody
                 else's.
         """
         self._move(ServerEvent.START)
-        sockets: list[socket.socket] = []
         try:
-            if sock is not None:
-                sock.setblocking(False)
-                sockets = [sock]
-            elif uds is not None:
-                path = UnixPath(uds)
-                sockets = [path.open(self.limits.backlog)]
-                self._unix_paths.append(path)
-            else:
-                sockets = await open_tcp(host, port, self.limits.backlog)
+            await self._listeners.open(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
             if self._state is not ServerState.SERVING:
                 raise LocalError("the server was closed while it started")
             self._group.start()
+            self._watcher = asyncio.create_task(self._watch_bridge())
+            self._listeners.start()
         except BaseException:
-            for listening in sockets:
-                listening.close()
-            for path in self._unix_paths:
-                path.remove()
             if self._state is ServerState.SERVING:
                 self._move(ServerEvent.CLOSE)
-                self._closed.set()
+            await self._end_start()
             raise
-        self._watcher = asyncio.create_task(self._watch_bridge())
-        for listening in sockets:
-            listener = Listener(listening, self._accept, retry_s=self.limits.accept_retry_s)
-            self._listeners.append(listener)
-            listener.resume()
+
+    async def _end_start(self) -> None:
+        """Give back what a start that failed has taken."""
+        try:
+            await self._listeners.close()
+            if self._watcher is not None:
+                self._watcher.cancel()
+            await self._group.close(timeout_s=1.0)
+        except AsyncrevError as error:  # not in place of what made the start fail
+            logger.error("%s", error)
+        finally:
+            self._closed.set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -172,25 +182,26 @@ class Server:
         if timeout_s is None:
             timeout_s = self.limits.drain_timeout_s
         logger.info("draining %d connections, at most %g s", len(self._connections), timeout_s)
-        for listener in self._listeners:
-            listener.accept_queued()
-            listener.close()
+        await self._listeners.close(accept_queued=True)
         try:
             async with asyncio.timeout(timeout_s):
                 while self._arriving:
                     await asyncio.wait(self._arriving)
                 for connection in list(self._connections):
-                    connection.drain()
+                    if not attempt("drain a connection", connection.drain):
+                        self._cut_connection(connection, "drain failed")
                 await self._wait_empty()
         except TimeoutError:
             self._cut["drain deadline"] += len(self._arriving)  # handshakes not done
             for connection in list(self._connections):
-                connection.cut("drain deadline", None)
+                self._cut_connection(connection, "drain deadline")
         await self.close()
         return not self._drain_cut_short
 
     async def close(self) -> None:
-        """Close everything now: what is unanswered stays so. Twice is once.
+        """Close everything now: what is unanswered stays so. Idempotent.
+
+        A step that fails is logged and keeps no other from being done.
 
         Raises:
             WorkerHung: a bridge of the server's own does not end; everything else is closed.
@@ -202,14 +213,11 @@ class Server:
             self._drain_cut_short = True
         self._move(ServerEvent.CLOSE)
         try:
-            for listener in self._listeners:
-                listener.close()
-            for path in self._unix_paths:
-                path.remove()
+            await self._listeners.close()
             for task in self._arriving:
                 task.cancel()
             for connection in list(self._connections):
-                connection.cut("server closed", None)
+                self._cut_connection(connection, "server closed")
             if self._arriving:
                 await asyncio.wait(self._arriving)
             await self._wait_empty()
@@ -239,7 +247,7 @@ class Server:
     @property
     def addresses(self) -> list[Any]:
         """What it listens on, as `socket.getsockname` tells it, so the real port for port 0."""
-        return [li.sock.getsockname() for li in self._listeners if li.sock.fileno() >= 0]
+        return self._listeners.addresses
 
     @property
     def port(self) -> int:
@@ -266,8 +274,8 @@ class Server:
             connections=len(self._connections),
             connections_high=self._connections_high,
             accepted=self._accepted,
-            accept_errors=sum(listener.errors for listener in self._listeners),
-            accepting=any(listener.accepting for listener in self._listeners),
+            accept_errors=self._listeners.errors,
+            accepting=self._listeners.accepting,
             received_bytes=self._received_bytes
             + sum(connection.received_bytes for connection in self._connections),
             replied_bytes=self._replied_bytes
@@ -339,11 +347,15 @@ class Server:
         if self._state is not ServerState.SERVING:
             return
         full = len(self._connections) + len(self._arriving) >= self.limits.max_connections
-        for listener in self._listeners:
-            if full:
-                listener.pause()
-            else:
-                listener.resume()
+        if full:
+            self._listeners.pause()
+        else:
+            self._listeners.resume()
+
+    def _cut_connection(self, connection: "_Connection", reason: str) -> None:
+        """Cut it; one whose transport fails at that is forgotten, so that nobody waits for it."""
+        if not attempt("cut a connection", lambda: connection.cut(reason, None)):
+            self._gone(connection)
 
     async def _wait_empty(self) -> None:
         while self._connections:
@@ -382,6 +394,7 @@ async def serve(
     port: int = 9090,
     *,
     uds: str | None = None,
+    uds_mode: int = DEFAULT_MODE,
     sock: socket.socket | None = None,
     processor: Any = Reverse,
     framing: str = "raw",
@@ -397,5 +410,5 @@ async def serve(
     server = Server(
         processor, framing=framing, limits=limits, bridge=bridge, threads=threads, ssl=ssl
     )
-    await server.start(host, port, uds=uds, sock=sock)
+    await server.start(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
     return server

@@ -19,6 +19,7 @@ from asyncrev.log_output import BackgroundHandler, Descriptor
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server import Server
 from asyncrev.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
+from asyncrev.unix_path import DEFAULT_MODE
 from asyncrev.version import __version__
 
 __all__ = [
@@ -61,6 +62,7 @@ class ServeOptions:
     tee: str | None
     cpu: int | None
     log_level: str
+    uds_mode: int = DEFAULT_MODE
     fd: int | None = None
     ssl: ssl_module.SSLContext | None = None
     threads: int = 1
@@ -118,7 +120,9 @@ async def _serve(options: ServeOptions) -> int:
             ssl=options.ssl,
         )
         sock = None if options.fd is None else inherited(options.fd)
-        await server.start(options.host, options.port, uds=options.uds, sock=sock)
+        await server.start(
+            options.host, options.port, uds=options.uds, uds_mode=options.uds_mode, sock=sock
+        )
         print(_start_line(options, server), file=sys.stderr, flush=True)
         return await _run(server, stop, forced, signals)
     finally:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +153,35 @@ def test_unix_socket_of_a_live_server_is_refused(tmp_path: Path) -> None:
         )
         with connect_unix(path) as sock:
             assert ask(sock, b"abc") == b"cba"
+
+
+def test_of_servers_started_at_once_on_a_dead_path_one_serves(tmp_path: Path) -> None:
+    """Real processes: the others end with 1 and say why; the socket has the mode asked for."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    command = [sys.executable, "-m", "asyncrev", "serve", "--uds", str(path), "--uds-mode", "0660"]
+    servers = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, umask=0o077) for _ in range(4)
+    ]
+    try:
+        wait_until(lambda: sum(s.poll() is not None for s in servers) == 3, "three have ended")
+        (winner,) = [server for server in servers if server.poll() is None]
+        for loser in servers:
+            if loser is not winner:
+                assert loser.stderr is not None
+                assert "is in use by another server; name another path" in loser.stderr.read()
+                assert loser.returncode == 1
+        assert path.stat().st_mode & 0o777 == 0o660
+        with connect_unix(path) as sock:
+            assert ask(sock, b"abc") == b"cba"
+        winner.terminate()
+        assert winner.wait(DEADLINE_S) == 0
+        assert not path.exists()
+    finally:
+        for server in servers:
+            server.kill()
+            server.communicate()
 
 
 # -- stop word and tee -----------------------------------------------------------------------

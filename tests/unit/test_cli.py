@@ -24,7 +24,7 @@ from asyncrev.version import __version__
 from tests.support import run_asyncrev
 
 SERVE_OPTIONS = [
-    "host", "port", "uds", "fd", "ssl-certfile", "ssl-keyfile", "threads", "loop",
+    "host", "port", "uds", "uds-mode", "fd", "ssl-certfile", "ssl-keyfile", "threads", "loop",
     "processor", "framing", "max-frame-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
     "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
@@ -138,6 +138,7 @@ VALUES = {
     "host": ("::1", "::1"),
     "port": ("1234", 1234),
     "uds": ("/tmp/x", "/tmp/x"),
+    "uds-mode": ("0660", 0o660),
     "fd": ("7", 7),
     "threads": ("3", 3),
     "loop": ("asyncio", "asyncio"),
@@ -280,6 +281,9 @@ def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--slots", "0"], "slots is 0; it must be a whole number >= 1"),
         (["--slots", "9" * 30], "it must be at most"),
         (["--threads", "0"], "0 is not in the range x>=1"),
+        (["--uds-mode", "rw"], "'rw' is not the mode of a file; give it in octal, as 0600"),
+        (["--uds-mode", "0800"], "'0800' is not the mode of a file"),
+        (["--uds-mode", "1777"], "'1777' is not the mode of a file"),
         (["--fd", "-1"], "-1 is not in the range x>=0"),
         (["--ssl-keyfile", "k"], "--ssl-keyfile without --ssl-certfile"),
         (["--ssl-certfile", "/nowhere"], "read from /nowhere: No such file or directory"),
