@@ -300,6 +300,8 @@ def serve(
 
 
 def _fail(code: int, error: object) -> NoReturn:
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        error = error.strerror  # without "[Errno ...]", which says the same
     line = " ".join(str(error).split())
     click.echo(f"asyncrev: error: {line}", err=True)
     sys.exit(code)

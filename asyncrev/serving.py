@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import logging
-import os
 import resource
 import signal
 import ssl as ssl_module
@@ -19,6 +18,7 @@ from asyncrev.log_output import BackgroundHandler, Descriptor
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server import Server
 from asyncrev.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
+from asyncrev.tee_file import close_tee, open_tee
 from asyncrev.unix_path import DEFAULT_MODE
 from asyncrev.version import __version__
 
@@ -109,8 +109,10 @@ async def _serve(options: ServeOptions) -> int:
     # Before anything that takes long: a signal must not find the default handler.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    tee_fd = _open_tee(options.tee)
+    tee_fd = -1
     try:
+        if options.tee is not None:
+            tee_fd = open_tee(options.tee)
         factory = _tapped(options, tee_fd, lambda: _set_from_worker(loop, stop))
         server = Server(
             factory,
@@ -128,8 +130,8 @@ async def _serve(options: ServeOptions) -> int:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        if tee_fd > 2:
-            os.close(tee_fd)
+        if options.tee is not None:
+            close_tee(tee_fd, options.tee)
 
 
 def _set_from_worker(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
@@ -228,19 +230,6 @@ def _tapped(
         StopWord(word, request_stop)  # raises for a bad word now, not at the first client
         chunk_taps.append(lambda: StopWord(word, request_stop))
     return with_taps(options.factory, chunk_taps)
-
-
-def _open_tee(path: str | None) -> int:
-    if path is None:
-        return -1
-    if path == "-":
-        os.set_blocking(1, True)  # whoever shares it may have left it otherwise
-        return 1
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    # A FIFO that nobody reads is an error now, not a wait that no signal ends. Writes may wait.
-    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
-    os.set_blocking(fd, True)
-    return fd
 
 
 def _raise_descriptor_limit(max_connections: int) -> None:

@@ -283,7 +283,7 @@ def test_tee_to_a_fifo_without_reader_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     done = run_asyncrev("serve", "--port", "0", "--tee", str(fifo))
     assert done.returncode == 1
-    assert done.stderr == f"asyncrev: error: [Errno 6] No such device or address: {str(fifo)!r}\n"
+    assert done.stderr == f"asyncrev: error: --tee {str(fifo)!r}: No such device or address\n"
 
 
 # -- what waiting costs -----------------------------------------------------------------------

@@ -356,7 +356,7 @@ def test_bad_environment_names_its_variable(served: list[ServeOptions]) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (OSError(98, "Address already in use"), 1, "[Errno 98] Address already in use"),
+        (OSError(98, "Address already in use"), 1, "Address already in use"),
         (LocalError("somebody else's\npath"), 1, "somebody else's path"),
         (SettingsError("the stop word is empty"), 2, "the stop word is empty"),
         (UnicodeError("label empty or too long"), 2, "--host 'a..b': label empty or too long"),

@@ -263,29 +263,6 @@ def test_tee_that_cannot_be_opened_raises(tmp_path: Path) -> None:
         serve_until_signal(options(tee=str(tmp_path / "no" / "file")))
 
 
-def test_tee_to_a_fifo_without_reader_raises(tmp_path: Path) -> None:
-    """It used to wait for one in open(), where no signal handler of asyncio's is heard."""
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    with pytest.raises(OSError, match="No such device or address"):
-        serve_until_signal(options(tee=str(fifo)))
-
-
-def test_tee_is_opened_for_blocking_writes(tmp_path: Path) -> None:
-    """A pipe that is full makes the worker wait; non-blocking, it would end the tee."""
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        writer = serving._open_tee(str(fifo))
-        try:
-            assert os.get_blocking(writer)
-        finally:
-            os.close(writer)
-    finally:
-        os.close(reader)
-
-
 # -- how it ends: `_run` with events in place of signals -----------------------------------------
 
 
