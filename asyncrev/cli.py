@@ -15,7 +15,7 @@ import click
 from asyncrev.affinity import choose_cpu
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.framing import FRAMINGS
-from asyncrev.limits import Limits
+from asyncrev.limits import MOST_C_INT, Limits
 from asyncrev.option_types import FILE_MODE
 from asyncrev.processors import as_factory
 from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
@@ -97,7 +97,7 @@ def main() -> None:
 )
 @_option(
     "--fd",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MOST_C_INT),
     help="Listen on this descriptor instead, a listening socket that the process was given.",
 )
 @_option("--ssl-certfile", metavar="PATH", help="Serve TLS with this certificate chain (PEM).")
@@ -295,8 +295,6 @@ def serve(
         _fail(EXIT_USAGE, error)
     except (OSError, LocalError) as error:
         _fail(EXIT_RUNTIME_ERROR, error)
-    except UnicodeError as error:  # of a host that is no name: an empty label, or one too long
-        _fail(EXIT_USAGE, f"--host {host!r}: {error}")
 
 
 def _fail(code: int, error: object) -> NoReturn:
@@ -312,13 +310,21 @@ def _tls(certfile: str | None, keyfile: str | None) -> ssl_module.SSLContext | N
         if keyfile is not None:
             raise SettingsError("--ssl-keyfile without --ssl-certfile; name the certificate, too")
         return None
+    for option, path in (("--ssl-certfile", certfile), ("--ssl-keyfile", keyfile)):
+        if path is not None:  # OpenSSL does not say which of them it means
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise SettingsError(f"{option} {path!r}: {error.strerror}") from None
     context = ssl_module.create_default_context(ssl_module.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certfile, keyfile, password=_no_password)
     except OSError as error:  # ssl.SSLError is one
-        files = certfile if keyfile is None else f"{certfile} and {keyfile}"
+        key = "" if keyfile is None else f" --ssl-keyfile {keyfile!r}"
         raise SettingsError(
-            f"no certificate and key can be read from {files}: {error.strerror or error}"
+            f"--ssl-certfile {certfile!r}{key}: no certificate and key can be read from there: "
+            f"{error.strerror or error}"
         ) from None
     return context
 

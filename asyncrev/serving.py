@@ -114,17 +114,8 @@ async def _serve(options: ServeOptions) -> int:
         if options.tee is not None:
             tee_fd = open_tee(options.tee)
         factory = _tapped(options, tee_fd, lambda: _set_from_worker(loop, stop))
-        server = Server(
-            factory,
-            framing=options.framing,
-            limits=options.limits,
-            threads=options.threads,
-            ssl=options.ssl,
-        )
-        sock = None if options.fd is None else inherited(options.fd)
-        await server.start(
-            options.host, options.port, uds=options.uds, uds_mode=options.uds_mode, sock=sock
-        )
+        server = _make_server(options, factory)
+        await _listen(server, options)
         print(_start_line(options, server), file=sys.stderr, flush=True)
         return await _run(server, stop, forced, signals)
     finally:
@@ -132,6 +123,45 @@ async def _serve(options: ServeOptions) -> int:
             loop.remove_signal_handler(number)
         if options.tee is not None:
             close_tee(tee_fd, options.tee)
+
+
+def _make_server(options: ServeOptions, factory: ProcessorFactory) -> Server:
+    limits = options.limits
+    try:
+        return Server(
+            factory,
+            framing=options.framing,
+            limits=limits,
+            threads=options.threads,
+            ssl=options.ssl,
+        )
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "Cannot allocate memory"
+        raise LocalError(
+            f"--slots, --slot-bytes, --entries, --threads: {options.threads} x {limits.ring_bytes} "
+            f"bytes of rings: {reason}"
+        ) from None
+
+
+async def _listen(server: Server, options: ServeOptions) -> None:
+    """Start `server`; an error names the options that it comes from."""
+    if options.fd is not None:
+        names = "--fd"
+    else:
+        names = "--uds" if options.uds is not None else f"--host {options.host!r}, --port"
+    try:
+        sock = None if options.fd is None else inherited(options.fd)
+        await server.start(
+            options.host, options.port, uds=options.uds, uds_mode=options.uds_mode, sock=sock
+        )
+    except OSError as error:
+        raise OSError(error.errno, f"{names}: {error.strerror or error}") from None
+    except LocalError as error:
+        raise type(error)(f"{names}: {error}") from None
+    except RuntimeError as error:  # of threading
+        raise LocalError(
+            f"--threads {options.threads}: {error}; see ulimit -u, and pids.max of the cgroup"
+        ) from None
 
 
 def _set_from_worker(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

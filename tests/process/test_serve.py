@@ -149,7 +149,8 @@ def test_unix_socket_of_a_live_server_is_refused(tmp_path: Path) -> None:
         done = run_asyncrev("serve", "--uds", str(path))
         assert done.returncode == 1
         assert done.stderr == (
-            f"asyncrev: error: {str(path)!r} is in use by another server; name another path\n"
+            f"asyncrev: error: --uds: {str(path)!r} is in use by another server; name another "
+            "path\n"
         )
         with connect_unix(path) as sock:
             assert ask(sock, b"abc") == b"cba"
