@@ -24,6 +24,9 @@ _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 # A free port of the first address may be another program's on the second.
 _FREE_PORT_TRIES = 20
 
+# How long after the start it is said which addresses were left out.
+_SAY_AFTER_S = 0.1
+
 _Address = tuple[Any, ...]
 
 
@@ -54,9 +57,9 @@ async def open_tcp(host: str | None, port: int, backlog: int) -> list[socket.soc
             break
     level = logging.DEBUG if host in _ALL_INTERFACES else logging.WARNING
     for missing in left_out:
-        # In the loop's next iteration: behind what the caller says first, such as a start line.
-        asyncio.get_running_loop().call_soon(
-            logger.log, level, "%s; the other addresses are served", missing.strerror
+        # Behind what the caller says first, such as a start line.
+        asyncio.get_running_loop().call_later(
+            _SAY_AFTER_S, logger.log, level, "%s; the others are served", missing.strerror
         )
     return sockets
 

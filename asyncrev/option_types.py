@@ -5,15 +5,50 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["FILE_MODE"]
+from asyncrev.units import parse_bytes, parse_seconds
+
+__all__ = ["BYTES", "FILE_MODE", "SECONDS"]
 
 if TYPE_CHECKING:
-    WholeNumberType = click.ParamType[int]
+    _IntType = click.ParamType[int]
+    _FloatType = click.ParamType[float]
 else:  # click before 8.4 has no such generic
-    WholeNumberType = click.ParamType
+    _IntType = _FloatType = click.ParamType
 
 
-class _FileMode(WholeNumberType):
+class _Bytes(_IntType):
+    """A number of bytes, with or without a unit."""
+
+    name = "bytes"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_bytes(value)
+        except ValueError as error:
+            self.fail(str(error), param, context)
+
+
+class _Seconds(_FloatType):
+    """A time, with or without a unit."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, context)
+
+
+class _FileMode(_IntType):
     """The mode of a file, in octal as chmod(1) takes it."""
 
     name = "mode"
@@ -31,4 +66,6 @@ class _FileMode(WholeNumberType):
         return int(text.removeprefix("0o"), 8)
 
 
+BYTES = _Bytes()
+SECONDS = _Seconds()
 FILE_MODE = _FileMode()

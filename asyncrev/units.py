@@ -30,8 +30,8 @@ _SECOND_UNITS = {
     "d": Fraction(86_400),
 }
 
-BYTES_FORMS = "bytes as 65536, 64K or 64KiB (1024 each), 64kB (1000 each), 1.5M, 2G"
-SECONDS_FORMS = "seconds as 30 or 0.5, or with units as 500ms, 30s, 5m, 2h, 1h30m, 1d"
+BYTES_FORMS = "65536, 64K or 64KiB (1024 each), 64kB (1000 each), 1.5M, 2G"
+SECONDS_FORMS = "30 or 0.5, or with units as 500ms, 30s, 5m, 2h, 1h30m, 1d"
 
 # At most 30 digits before and behind the point: longer ones are no numbers that anybody means, and
 # arithmetic on them takes long.
@@ -52,7 +52,7 @@ def parse_bytes(text: str) -> int:
     match = _BYTES.fullmatch(text.strip().replace("_", ""))
     factor = _BYTE_UNITS.get(match[2].lower()) if match is not None else None
     if match is None or factor is None:
-        raise ValueError(f"{text!r} is not a number of bytes; give {BYTES_FORMS}")
+        raise ValueError(f"{text!r} is not a number of bytes; give bytes as {BYTES_FORMS}")
     nbytes = Fraction(match[1]) * factor
     if nbytes.denominator != 1:
         raise ValueError(f"{text!r} is {float(nbytes)!r} bytes; give a whole number of them")
@@ -75,7 +75,7 @@ def parse_seconds(text: str) -> float:
     try:
         return float(stripped)
     except ValueError:
-        raise ValueError(f"{text!r} is not a time; give {SECONDS_FORMS}") from None
+        raise ValueError(f"{text!r} is not a time; give seconds as {SECONDS_FORMS}") from None
 
 
 def format_bytes(nbytes: int) -> str:
