@@ -15,6 +15,7 @@ from asyncrev.endpoints import describe, inherited
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
 from asyncrev.limits import Limits
 from asyncrev.log_output import BackgroundHandler, Descriptor
+from asyncrev.machine_memory import memory_warning
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server import Server
 from asyncrev.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
@@ -117,6 +118,7 @@ async def _serve(options: ServeOptions) -> int:
         server = _make_server(options, factory)
         await _listen(server, options)
         print(_start_line(options, server), file=sys.stderr, flush=True)
+        _warn_of_memory(options, server)
         return await _run(server, stop, forced, signals)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -241,6 +243,17 @@ def _start_line(options: ServeOptions, server: Server) -> str:
         f"({times}ring {limits.ring_bytes}{parts} + "
         f"{limits.max_connections} x {connection_bytes}, ...)"
     )
+
+
+def _warn_of_memory(options: ServeOptions, server: Server) -> None:
+    warning = memory_warning(
+        server.memory_bound_bytes,
+        options.limits,
+        framed=options.framing != "raw",
+        bridges=len(server.bridges),
+    )
+    if warning is not None:
+        logger.warning("%s", warning)
 
 
 def _tapped(

@@ -185,6 +185,18 @@ def test_of_servers_started_at_once_on_a_dead_path_one_serves(tmp_path: Path) ->
             server.communicate()
 
 
+# -- memory -----------------------------------------------------------------------------------
+
+
+def test_bound_above_the_machines_memory_is_a_warning_behind_the_start_line() -> None:
+    """Whoever starts it reads the first line."""
+    with serving("--max-connections", "4", "--in-flight-bytes", "16T") as server:
+        bound_bytes = server.memory_bound_bytes
+        _, stderr = server.terminate()
+    (line,) = [line for line in stderr.splitlines() if "WARNING" in line]
+    assert f"hold {bound_bytes / 2**20:,.0f} MiB (memory_bound_bytes), but " in line
+
+
 # -- stop word and tee -----------------------------------------------------------------------
 
 

@@ -220,6 +220,20 @@ def test_raw_server_says_nothing_of_frames_in_its_start_line(
     )
 
 
+def test_bound_above_the_machines_memory_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what lowers it; nothing is said of one that there is memory for."""
+    path = tmp_path / "s"
+    for in_flight_bytes, said in ((1 << 44, True), (4096, False)):
+        caplog.clear()
+        limits = SMALL.replace(in_flight_bytes=in_flight_bytes)
+        with client_of(path, lambda sock: sock.sendall(b"stop")):
+            assert serve_until_signal(options(uds=str(path), stop_word=b"stop", limits=limits)) == 0
+        assert ("may make this process hold" in caplog.text) is said
+        assert ("Lower --max-connections, --slot-bytes, --in-flight" in caplog.text) is said
+
+
 def test_stop_word_that_no_line_can_be_is_refused(tmp_path: Path) -> None:
     """With a line end in it, it would never stop anything; other frames may have one."""
     with pytest.raises(SettingsError, match="the stop word has a line end, so no line can be"):
