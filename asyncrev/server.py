@@ -5,6 +5,7 @@ import collections
 import logging
 import socket
 import ssl as ssl_module
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from asyncrev.bridge_group import BridgeGroup
 from asyncrev.cleanup import attempt
 from asyncrev.endpoints import describe
 from asyncrev.errors import AsyncrevError, LocalError, WorkerDied
+from asyncrev.first_look import FirstLook
 from asyncrev.framing import as_framing
 from asyncrev.limits import Limits
 from asyncrev.listeners import Listeners
@@ -84,6 +86,7 @@ class Server:
         self._changed = asyncio.Event()  # set whenever a connection has gone
         self._closed = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
+        self._look: Callable[[memoryview], bool] | None = None  # at connections' first input
         self._drain_cut_short = False
         self._accepted = 0
         self._connections_high = 0
@@ -263,6 +266,14 @@ class Server:
             return limits.framed_memory_bound_bytes + more * limits.framed_bridge_bytes
         return limits.memory_bound_bytes + more * limits.bridge_bytes
 
+    def watch_first_input(self, look: Callable[[memoryview], bool]) -> None:
+        """Have `look` see what each connection begins with, until it returns False.
+
+        It gets what was received first, valid until it returns, and must not raise. Later input
+        costs no more by it. Connections that were made before are not watched.
+        """
+        self._look = look
+
     def __repr__(self) -> str:
         where = ", ".join(describe(address) for address in self.addresses)
         return f"<Server {self._state.value} {where} connections={len(self._connections)}>"
@@ -301,13 +312,7 @@ class Server:
         late_s = loop.time() + (timeout_s or 0.0) - _CLOCK_TICK_S
         try:
             await loop.connect_accepted_socket(
-                lambda: _Connection(
-                    self,
-                    self._group.choose(),
-                    self._factory,
-                    framing=self._framing,
-                    limits=self.limits,
-                ),
+                self._make_protocol,
                 sock,
                 ssl=self._ssl,
                 ssl_handshake_timeout=timeout_s,
@@ -322,6 +327,18 @@ class Server:
             if isinstance(error, asyncio.CancelledError):
                 raise
 
+    def _make_protocol(self) -> asyncio.BaseProtocol:
+        connection = _Connection(
+            self,
+            self._group.choose(),
+            self._factory,
+            framing=self._framing,
+            limits=self.limits,
+        )
+        if self._look is None:
+            return connection
+        return FirstLook(connection, connection.claimed, self._see_first_input)
+
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving.discard(task)
         self._heed_limit()
@@ -331,6 +348,10 @@ class Server:
         self._connections_high = max(self._connections_high, len(self._connections))
         if self._state is ServerState.CLOSED:
             connection.cut("server closed", None)
+
+    def _see_first_input(self, first: memoryview) -> None:
+        if self._look is not None and not self._look(first):
+            self._look = None
 
     def _gone(self, connection: "_Connection") -> None:
         if connection not in self._connections:
@@ -379,6 +400,10 @@ class _Connection(BridgeProtocol):
     ) -> None:
         super().__init__(bridge, processor, framing=framing, limits=limits)
         self._server = server
+
+    def claimed(self, nbytes: int) -> memoryview:
+        """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
+        return self._admission.claimed(nbytes)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

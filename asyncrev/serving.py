@@ -17,6 +17,7 @@ from asyncrev.limits import Limits
 from asyncrev.log_output import BackgroundHandler, Descriptor
 from asyncrev.machine_memory import memory_warning
 from asyncrev.processors import ProcessorFactory
+from asyncrev.proxy_header import ProxyHeaderWarning
 from asyncrev.server import Server
 from asyncrev.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
 from asyncrev.tee_file import close_tee, open_tee
@@ -116,6 +117,7 @@ async def _serve(options: ServeOptions) -> int:
             tee_fd = open_tee(options.tee)
         factory = _tapped(options, tee_fd, lambda: _set_from_worker(loop, stop))
         server = _make_server(options, factory)
+        server.watch_first_input(ProxyHeaderWarning())
         await _listen(server, options)
         print(_start_line(options, server), file=sys.stderr, flush=True)
         _warn_of_memory(options, server)

@@ -185,6 +185,24 @@ def test_of_servers_started_at_once_on_a_dead_path_one_serves(tmp_path: Path) ->
             server.communicate()
 
 
+# -- a proxy's header --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loop", EVERY_LOOP)
+def test_proxy_header_is_data_and_warned_of_once(loop: str) -> None:
+    """Each connection of such a proxy begins with one; the replies are of the bytes as they are."""
+    header = b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n"
+    with serving("--loop", loop, "--framing", "line") as server:
+        for _ in range(3):
+            with server.connect() as sock:
+                assert ask(sock, header[:-2] + b"\n") == header[-3::-1] + b"\n"
+        with server.connect() as sock:
+            assert ask(sock, b"abc\n") == b"cba\n"
+        code, stderr = server.terminate()
+    assert code == 0
+    assert stderr.count("a connection began with a PROXY header (version 1)") == 1
+
+
 # -- memory -----------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """server: starts whole or not at all, holds its limit, counts, and closes once."""
 
 import asyncio
+import contextlib
 import os
 import pathlib
 import socket
@@ -15,7 +16,7 @@ from asyncrev.endpoints import open_tcp
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
 from asyncrev.states import ServerState
 from tests.protocol.links import SMALL, Swapcase, connect, in_thread, letters
-from tests.support import receive_all, receive_exactly, until
+from tests.support import receive_all, receive_exactly, reset, until
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -414,6 +415,97 @@ async def test_worker_that_dies_closes_the_server_and_serve_forever_raises(
     assert server.state is ServerState.CLOSED
     assert [context["exception"] for context in loop_errors] == [caught.value]
     loop_errors.clear()
+
+
+# -- the first input -----------------------------------------------------------------------------
+
+
+@on_all
+@pytest.mark.parametrize("over", ["tcp", "tls"])
+async def test_first_input_of_each_connection_is_seen_until_it_is_enough(
+    over: str, request: pytest.FixtureRequest
+) -> None:
+    """Later input is not, and is answered as ever; the transport calls no detour for it."""
+    contexts = request.getfixturevalue("contexts") if over == "tls" else (None, None)
+    seen: list[bytes] = []
+
+    def look(first: memoryview) -> bool:
+        seen.append(bytes(first))
+        return len(seen) < 2
+
+    def talk(server: Server, parts: list[bytes]) -> None:
+        with contextlib.ExitStack() as closing:
+            client = closing.enter_context(connect(server))
+            if contexts[1] is not None:
+                client = closing.enter_context(
+                    contexts[1].wrap_socket(client, server_hostname="localhost")
+                )
+            for part in parts:
+                client.sendall(part)
+                assert receive_exactly(client, len(part)) == part[::-1]
+
+    server = Server(limits=SMALL, ssl=contexts[0])
+    server.watch_first_input(look)
+    await server.start("127.0.0.1", 0)
+    async with server:
+        await in_thread(talk, server, [b"one", b"two", b"three"])
+        await in_thread(talk, server, [b"four", b"five"])
+        await in_thread(talk, server, [b"six"])
+        assert seen == [b"one", b"four"]
+
+
+@on_all
+async def test_transport_has_the_connection_itself_after_its_first_input() -> None:
+    """Later input makes no detour for what was looked at."""
+    server = Server(limits=SMALL)
+    server.watch_first_input(lambda first: True)
+    await server.start("127.0.0.1", 0)
+    async with server:
+        with connect(server) as client:
+            await until(lambda: server.statistics().connections, "it is connected")
+            (connection,) = server._connections
+            assert connection._transport.get_protocol() is not connection
+            client.sendall(b"abc")
+            assert await in_thread(receive_exactly, client, 3) == b"cba"
+            assert connection._transport.get_protocol() is connection
+
+
+@on_all
+@pytest.mark.parametrize("end", ["end of input", "reset", "deadline", "drain", "close"])
+async def test_watched_connection_that_sends_nothing_ends_like_any_other(end: str) -> None:
+    """Whoever ends it: nothing is seen, and nothing is left."""
+    seen: list[bytes] = []
+    limits = SMALL.replace(first_byte_timeout_s=0.05) if end == "deadline" else SMALL
+    server = Server(limits=limits)
+
+    def look(first: memoryview) -> bool:
+        seen.append(bytes(first))
+        return True
+
+    server.watch_first_input(look)
+    await server.start("127.0.0.1", 0)
+    async with server:
+        with connect(server) as client:
+            await until(lambda: server.statistics().accepted, "it is accepted")
+            if end == "end of input":
+                client.shutdown(socket.SHUT_WR)
+            elif end == "reset":
+                reset(client)
+            elif end == "drain":
+                draining = asyncio.create_task(server.drain())
+                assert await in_thread(receive_all, client) == b""
+                client.close()
+                assert await draining
+            elif end == "close":
+                await server.close()
+            else:
+                assert await in_thread(receive_all, client) == b""
+                client.close()
+            await until(lambda: not server.statistics().connections, "it has gone")
+            expected = {"deadline": {"first byte deadline": 1}, "close": {"server closed": 1}}
+            assert server.statistics().cut == expected.get(end, {})
+            assert not server.bridge.open_lanes
+    assert not seen
 
 
 # -- steps of the end that fail --------------------------------------------------------------------
