@@ -56,6 +56,8 @@ WORKING_FACTOR = 32
 class Limits:
     """Frozen settings of a bridge, its connections and its server.
 
+    Counts and bytes are whole numbers, times seconds from 1 ms to 1e9 s.
+
     Attributes:
         slots: large chunks that the ring holds at once.
         slot_bytes: bytes of one slot, hence of the largest chunk. Bulk runs twice as fast with

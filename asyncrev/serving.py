@@ -119,14 +119,17 @@ async def _serve(options: ServeOptions) -> int:
         server = _make_server(options, factory)
         server.watch_first_input(ProxyHeaderWarning())
         await _listen(server, options)
-        print(_start_line(options, server), file=sys.stderr, flush=True)
-        _warn_of_memory(options, server)
-        return await _run(server, stop, forced, signals)
+        try:
+            print(_start_line(options, server), file=sys.stderr, flush=True)
+            _warn_of_memory(options, server)
+            return await _run(server, stop, forced, signals)
+        finally:
+            await server.close()  # nearly always it is; not if the start line cannot be written
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
         if options.tee is not None:
             close_tee(tee_fd, options.tee)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
 
 def _make_server(options: ServeOptions, factory: ProcessorFactory) -> Server:

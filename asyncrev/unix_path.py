@@ -30,6 +30,7 @@ MOST_PATH_BYTES = 107
 
 # Another server holds the lock for a millisecond; somebody else's flock(1) may hold it for ever.
 LOCK_TIMEOUT_S = 5.0
+REMOVE_LOCK_TIMEOUT_S = 1.0  # less, because a drain waits for it
 _LOCK_RETRY_S = 0.01
 
 
@@ -39,12 +40,13 @@ class UnixPath:
     The live socket of another server is not taken over, the one that a dead server left is.
     """
 
-    def __init__(self, path: str, mode: int = DEFAULT_MODE) -> None:
+    def __init__(self, path: str | os.PathLike[str], mode: int = DEFAULT_MODE) -> None:
         """Prepare to listen on `path`, a file that then has `mode`, whatever the umask.
 
         Raises:
             SettingsError: `path` cannot be one of a UNIX socket, or `mode` is none.
         """
+        path = os.fspath(path)
         if not path:
             raise SettingsError("the path of a UNIX socket is empty; name a file to be made")
         if "\0" in path:
@@ -59,6 +61,7 @@ class UnixPath:
             raise SettingsError(f"uds_mode is {oct(mode)}; it must lie between 0 and 0o777")
         self.path = path
         self._mode = mode
+        self._absolute = os.path.abspath(path)  # the same if the program changes its directory
         self._identity: tuple[int, int] | None = None  # device and inode of what `open` made
 
     async def open(self, backlog: int) -> socket.socket:
@@ -69,7 +72,7 @@ class UnixPath:
                 not be probed or removed. Or the directory's lock is not to be had.
             OSError: the path cannot be bound; the message names it.
         """
-        async with self._locked():
+        async with self._locked(LOCK_TIMEOUT_S):
             self._remove_if_dead()
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
@@ -77,7 +80,8 @@ class UnixPath:
                 sock.listen(backlog)
                 sock.setblocking(False)
             except BaseException as error:
-                self._remove_own()
+                with contextlib.suppress(OSError):  # the first error is the one to tell
+                    self._remove_own()
                 sock.close()
                 if isinstance(error, OSError):
                     raise OSError(
@@ -97,7 +101,7 @@ class UnixPath:
             OSError: the path may not be removed.
         """
         if self._identity is not None:
-            async with self._locked():
+            async with self._locked(REMOVE_LOCK_TIMEOUT_S):
                 self._remove_own()
 
     def _bind(self, sock: socket.socket) -> None:
@@ -119,9 +123,9 @@ class UnixPath:
         if self._identity is None:
             return
         with contextlib.suppress(FileNotFoundError):
-            found = os.lstat(self.path)
+            found = os.lstat(self._absolute)
             if (found.st_dev, found.st_ino) == self._identity:
-                os.unlink(self.path)
+                os.unlink(self._absolute)
         self._identity = None
 
     def _remove_if_dead(self) -> None:
@@ -166,7 +170,7 @@ class UnixPath:
             ) from None
 
     @contextlib.asynccontextmanager
-    async def _locked(self) -> AsyncIterator[None]:
+    async def _locked(self, timeout_s: float) -> AsyncIterator[None]:
         """Hold flock(2) on the directory; without it where the system does not allow it.
 
         That is a directory that may be written to and not read, and file systems without such
@@ -176,21 +180,24 @@ class UnixPath:
         Raises:
             LocalError: another process holds it for too long.
         """
-        directory = os.path.dirname(self.path) or "."
+        directory = os.path.dirname(self._absolute)
         try:
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             yield
             return
         try:
-            await _lock(fd, directory)
+            await _lock(fd, directory, timeout_s)
             yield
         finally:
+            # A process that was forked meanwhile has this descriptor, too, and with it the lock.
+            with contextlib.suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
 
 
-async def _lock(fd: int, directory: str) -> None:
-    late_s = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
+async def _lock(fd: int, directory: str, timeout_s: float) -> None:
+    late_s = asyncio.get_running_loop().time() + timeout_s
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -198,7 +205,7 @@ async def _lock(fd: int, directory: str) -> None:
             if asyncio.get_running_loop().time() >= late_s:
                 raise LocalError(
                     f"another process has held the lock of directory {directory!r} for "
-                    f"{LOCK_TIMEOUT_S:g} s (flock); find it with lslocks(8)"
+                    f"{timeout_s:g} s (flock); find it with lslocks(8)"
                 ) from None
             await asyncio.sleep(_LOCK_RETRY_S)
         except OSError:

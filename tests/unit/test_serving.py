@@ -234,6 +234,21 @@ def test_bound_above_the_machines_memory_is_warned_of(
         assert ("Lower --max-connections, --slot-bytes, --in-flight" in caplog.text) is said
 
 
+def test_failure_behind_the_start_closes_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start line that cannot be written, for one: no socket stays in the file system."""
+
+    def start_line(*_: Any) -> str:
+        assert (tmp_path / "s").is_socket()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(serving, "_start_line", start_line)
+    with pytest.raises(OSError, match="No space left"):
+        serve_until_signal(options(uds=str(tmp_path / "s"), tee=str(tmp_path / "tee")))
+    assert os.listdir(tmp_path) == ["tee"]
+
+
 def test_stop_word_that_no_line_can_be_is_refused(tmp_path: Path) -> None:
     """With a line end in it, it would never stop anything; other frames may have one."""
     with pytest.raises(SettingsError, match="the stop word has a line end, so no line can be"):

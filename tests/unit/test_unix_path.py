@@ -362,6 +362,52 @@ async def test_removal_waits_for_a_server_that_is_looking(tmp_path: pathlib.Path
 
 
 @on_epoll
+async def test_process_that_was_forked_meanwhile_keeps_no_lock(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has our descriptors; the next server would wait for its end."""
+    monkeypatch.setattr(unix_path, "LOCK_TIMEOUT_S", 0.2)
+    copies: list[int] = []
+    listen = socket.socket.listen
+
+    def listen_and_copy(sock: socket.socket, backlog: int) -> None:
+        directory = next(fd for fd in open_fds() if os.readlink(f"/proc/self/fd/{fd}") == where)
+        copies.append(os.dup(directory))  # of the same open file description, as after fork(2)
+        listen(sock, backlog)
+
+    where = str(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "listen", listen_and_copy)
+        sock = await UnixPath(str(tmp_path / "one")).open(5)
+    with sock, await UnixPath(str(tmp_path / "two")).open(5):
+        assert connects(tmp_path / "two")
+    os.close(*copies)
+
+
+def open_fds() -> list[int]:
+    """Return the descriptors of this process that lead somewhere."""
+    names = os.listdir("/proc/self/fd")
+    return [int(name) for name in names if os.path.lexists(f"/proc/self/fd/{name}")]
+
+
+@on_epoll
+async def test_relative_path_is_removed_from_where_it_was_made(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A processor may change the directory of the process; what is there by that name stays."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    path = UnixPath(pathlib.Path("socket"))
+    with await path.open(5):
+        monkeypatch.chdir(tmp_path / "two")
+        (tmp_path / "two" / "socket").write_text("mine")
+        await path.remove()
+    assert os.listdir(tmp_path / "one") == []
+    assert (tmp_path / "two" / "socket").read_text() == "mine"
+
+
+@on_epoll
 async def test_lock_that_somebody_keeps_is_an_error_that_says_so(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
