@@ -20,7 +20,7 @@ import pytest
 from asyncrev import EpollEventLoop, unix_path
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.unix_path import MOST_PATH_BYTES, UnixPath
-from tests.support import wait_until
+from tests.support import until, wait_until
 
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
 
@@ -344,16 +344,26 @@ def test_of_servers_that_start_at_once_on_a_dead_path_one_owns_it(tmp_path: path
 
 
 @on_epoll
-async def test_removal_waits_for_a_server_that_is_looking(tmp_path: pathlib.Path) -> None:
+async def test_removal_waits_for_a_server_that_is_looking(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between a look and the unlink that follows nobody else takes the path over."""
+    tries: list[int] = []
+    flock = fcntl.flock
+
+    def counted(fd: int, operation: int) -> None:
+        tries.append(operation)
+        flock(fd, operation)
+
     path = UnixPath(str(tmp_path / "socket"))
     with await path.open(5):
         fd = os.open(tmp_path, os.O_RDONLY)
         fcntl.flock(fd, fcntl.LOCK_EX)
         try:
+            monkeypatch.setattr(fcntl, "flock", counted)
             removing = asyncio.create_task(path.remove())
             again = asyncio.create_task(path.remove())
-            await asyncio.sleep(0.05)  # the loop runs on, and nothing happens
+            await until(lambda: len(tries) >= 6, "both have tried, on a loop that runs")
             assert os.listdir(tmp_path) == ["socket"]
         finally:
             os.close(fd)
