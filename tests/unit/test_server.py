@@ -486,7 +486,7 @@ async def test_watched_connection_that_sends_nothing_ends_like_any_other(end: st
     await server.start("127.0.0.1", 0)
     async with server:
         with connect(server) as client:
-            await until(lambda: server.statistics().accepted, "it is accepted")
+            await until(lambda: server.statistics().connections_high, "it was connected")
             if end == "end of input":
                 client.shutdown(socket.SHUT_WR)
             elif end == "reset":
@@ -504,7 +504,7 @@ async def test_watched_connection_that_sends_nothing_ends_like_any_other(end: st
             await until(lambda: not server.statistics().connections, "it has gone")
             expected = {"deadline": {"first byte deadline": 1}, "close": {"server closed": 1}}
             assert server.statistics().cut == expected.get(end, {})
-            assert not server.bridge.open_lanes
+            await until(lambda: not server.bridge.open_lanes, "its lane has gone, too")
     assert not seen
 
 
