@@ -46,7 +46,7 @@ help:
 
 # `exec` leaves no shell between make and the server, so a signal reaches the server itself.
 serve: $(BASE)
-	@exec $(BIN)/asyncrev serve --host 127.0.0.1 --port 9090 $(ARGS)
+	@exec $(BIN)/asyncrev serve $(ARGS)
 
 test: $(DEV)
 	@exec $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" \

@@ -44,9 +44,12 @@ def pin_to(cpu: int) -> None:
     """Run this thread, and those it starts from now on, on `cpu` only.
 
     Raises:
-        OSError: the system refuses.
+        OSError: the system refuses; the message names the option.
     """
-    os.sched_setaffinity(0, {cpu})
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except OSError as error:
+        raise OSError(error.errno, f"--cpu {cpu}: {error.strerror}") from None
 
 
 def _current_cpu() -> int | None:

@@ -5,12 +5,23 @@ connection stays on the bridge that it was opened on, which was one with the few
 """
 
 import asyncio
+import os
 
 from asyncrev.bridge import Bridge
 from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
 
-__all__ = ["BridgeGroup"]
+__all__ = ["BridgeGroup", "most_threads"]
+
+
+def most_threads() -> int:
+    """Return how many bridges one server may have on this machine.
+
+    Processors that compute gain nothing beyond a thread for each core. Those that wait, for a
+    disk or another server, gain by more, hence the 64. Each thread has a ring and a pool of its
+    own, so a port or a number of connections given by mistake would take all memory.
+    """
+    return max(64, 4 * (os.cpu_count() or 1))
 
 
 class BridgeGroup:
@@ -20,10 +31,16 @@ class BridgeGroup:
         """Make `threads` bridges, or take `shared`, which is started and closed by its owner.
 
         Raises:
-            SettingsError: `threads` is below 1, or more than 1 with a shared bridge.
+            SettingsError: `threads` is below 1 or above `most_threads`, or more than 1 with a
+                shared bridge.
         """
         if threads < 1 or threads != int(threads):
             raise SettingsError(f"threads is {threads!r}; it must be a whole number >= 1")
+        if threads > most_threads():
+            raise SettingsError(
+                f"threads is {threads}; it must be at most {most_threads()} on this machine, which "
+                "is 64, or four times its cores where that is more"
+            )
         if shared is not None and threads != 1:
             raise SettingsError(
                 f"threads is {threads}; a server on a bridge that it was given has that one's "

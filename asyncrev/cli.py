@@ -7,17 +7,27 @@ import os
 import platform
 import ssl as ssl_module
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import click
 
 from asyncrev.affinity import choose_cpu
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.framing import FRAMINGS
-from asyncrev.limits import Limits
+from asyncrev.limits import MOST_C_INT, Limits
 from asyncrev.loading import load
 from asyncrev.log_text import printable
+from asyncrev.option_types import FILE_MODE
+from asyncrev.options import (
+    BYTES_WORKED_ON,
+    LISTEN,
+    PROCESS,
+    SectionedCommand,
+    limit_options,
+    option,
+    refuse_contradictions,
+)
 from asyncrev.processors import as_factory
 from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
 from asyncrev.signals import ProcessSignals
@@ -26,8 +36,6 @@ from asyncrev.version import __version__
 __all__ = ["main"]
 
 DEFAULTS = Limits()
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _version_line() -> str:
@@ -42,12 +50,6 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
     if wanted and not context.resilient_parsing:
         click.echo(_version_line())
         context.exit()
-
-
-def _option(*names: str, **settings: Any) -> Callable[[Function], Function]:
-    """Declare an option that can also be set by ASYNCREV_<NAME>."""
-    variable = "ASYNCREV_" + names[0].lstrip("-").upper().replace("-", "_")
-    return click.option(*names, envvar=variable, show_envvar=True, show_default=True, **settings)
 
 
 @contextlib.contextmanager
@@ -87,166 +89,107 @@ def main() -> None:
     """Receive bytes, process them in order on a worker thread, send the results back."""
 
 
-@main.command()
-@_option("--host", default="127.0.0.1", help="Address to listen on.")
-@_option("--port", default=9090, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
-@_option("--uds", metavar="PATH", help="Listen on this UNIX socket instead.")
-@_option(
+@main.command(cls=SectionedCommand)
+@option(
+    "--host",
+    default="127.0.0.1",
+    section=LISTEN,
+    help="Address or name; '' or * for all interfaces, IPv4 and IPv6.",
+)
+@option(
+    "--port",
+    default=9090,
+    type=click.IntRange(0, 65535),
+    section=LISTEN,
+    help="Port; 0 takes a free one.",
+)
+@option("--uds", metavar="PATH", section=LISTEN, help="Listen on this UNIX socket instead.")
+@option(
+    "--uds-mode",
+    default="0600",
+    type=FILE_MODE,
+    section=LISTEN,
+    help="Mode of that socket, whatever the umask: 0660 lets the group connect, 0666 everybody.",
+)
+@option(
     "--fd",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MOST_C_INT),
+    section=LISTEN,
     help="Listen on this descriptor instead, a listening socket that the process was given.",
 )
-@_option("--ssl-certfile", metavar="PATH", help="Serve TLS with this certificate chain (PEM).")
-@_option("--ssl-keyfile", metavar="PATH", help="Its private key, if it is not in the same file.")
-@_option(
+@option(
+    "--ssl-certfile",
+    metavar="PATH",
+    section=LISTEN,
+    help="Serve TLS with this certificate chain (PEM).",
+)
+@option(
+    "--ssl-keyfile",
+    metavar="PATH",
+    section=LISTEN,
+    help="Its private key, if it is not in the same file.",
+)
+@option(
     "--loop",
     "loop_name",
     default="epoll",
     type=click.Choice(["epoll", "asyncio", "uvloop"]),
+    section=PROCESS,
     help="Event loop.",
 )
-@_option(
+@option(
     "--processor",
     default="asyncrev:Reverse",
     metavar="MODULE:ATTR",
+    section=BYTES_WORKED_ON,
     help="A class with process(chunk) and eof(), a factory of such, or a function bytes -> bytes. "
     "Its module is searched for in the current directory last, and not at all with PYTHONSAFEPATH.",
 )
-@_option(
+@option(
     "--framing",
     default="raw",
     type=click.Choice(["raw", *FRAMINGS]),
+    section=BYTES_WORKED_ON,
     help="What is processed at a time: a chunk as the network cut it, a line, or the payload "
     "behind a big-endian length of 4 or 8 bytes; replies are framed likewise.",
 )
-@_option(
-    "--max-frame-bytes",
-    default=DEFAULTS.max_frame_bytes,
-    type=int,
-    help="Longest payload of a frame; a longer one ends its connection.",
-)
-@_option(
-    "--max-reply-bytes",
-    default=None,
-    type=int,
-    help="Longest reply to one chunk or frame, if it is longer than that; a longer one is an error "
-    "of the processor. By default as --max-frame-bytes; 0 for no bound.",
-)
-@_option(
-    "--pool-bytes",
-    default=DEFAULTS.pool_bytes,
-    type=int,
-    help="What all framed connections together may hold of unfinished frames, and the like.",
-)
-@_option(
-    "--pool-connection-bytes",
-    default=None,
-    type=int,
-    help="The most of the pool for one connection; by default twice what the longest frame needs.",
-)
-@_option(
-    "--slots", default=DEFAULTS.slots, type=int, help="Large chunks that the ring holds at once."
-)
-@_option(
-    "--slot-bytes",
-    default=DEFAULTS.slot_bytes,
-    type=int,
-    help="Bytes of a slot, hence of the largest chunk.",
-)
-@_option(
-    "--entries",
-    default=None,
-    type=int,
-    help="Chunks that the ring holds at once, small and large; by default four times the slots.",
-)
-@_option(
-    "--max-connections",
-    default=DEFAULTS.max_connections,
-    type=int,
-    help="Open connections at which accepting stops; the kernel's backlog holds the rest.",
-)
-@_option("--backlog", default=DEFAULTS.backlog, type=int, help="Length of the accept queue.")
-@_option(
-    "--in-flight-entries",
-    default=DEFAULTS.in_flight_entries,
-    type=int,
-    help="Entries that one connection may have in the ring before it is no longer read.",
-)
-@_option(
-    "--in-flight-bytes",
-    default=DEFAULTS.in_flight_bytes,
-    type=int,
-    help="Likewise, in bytes.",
-)
-@_option(
-    "--inline-below-bytes",
-    default=DEFAULTS.inline_below_bytes,
-    type=int,
-    help="Chunks shorter than this are worked on in the loop, if the processor allows it; 0: none.",
-)
-@_option(
-    "--high-water-bytes",
-    default=DEFAULTS.high_water_bytes,
-    type=int,
-    help="Unsent replies of a connection at which it is no longer read.",
-)
-@_option(
-    "--first-byte-timeout-s",
-    default=DEFAULTS.first_byte_timeout_s,
-    type=float,
-    help="Seconds in which a new connection must send something; inf for no limit.",
-)
-@_option(
-    "--idle-timeout-s",
-    default=DEFAULTS.idle_timeout_s,
-    type=float,
-    help="Seconds without input after which a connection that is owed nothing is closed, or inf.",
-)
-@_option(
-    "--frame-timeout-s",
-    default=DEFAULTS.frame_timeout_s,
-    type=float,
-    help="Seconds in which a frame must be complete, from its first byte, or inf.",
-)
-@_option(
-    "--write-stall-timeout-s",
-    default=DEFAULTS.write_stall_timeout_s,
-    type=float,
-    help="Seconds in which a peer must take some of its replies.",
-)
-@_option(
-    "--drain-timeout-s",
-    default=DEFAULTS.drain_timeout_s,
-    type=float,
-    help="Seconds that SIGTERM or SIGINT leaves to answer what has arrived.",
-)
-@_option(
+@limit_options
+@option(
     "--threads",
     default=1,
     type=click.IntRange(1),
+    section=BYTES_WORKED_ON,
     help="Worker threads, each with a ring of its own; connections are spread over them. For a "
     "processor that releases the GIL for most of its time.",
 )
-@_option(
+@option(
     "--cpu",
     default="auto",
     metavar="auto|any|N",
+    section=PROCESS,
     help="Run loop and worker on one core, N: the hand-off is cheaper there. auto does so, on the "
     "core where it starts, for a processor with a true `shares_core`; any leaves it to the system.",
 )
-@_option(
+@option(
     "--log-level",
     default="info",
     type=click.Choice(["debug", "info", "warning", "error", "critical"]),
+    section=PROCESS,
     help="What is logged on stderr.",
 )
-@_option(
+@option(
     "--stop-word",
     metavar="WORD",
+    section=BYTES_WORKED_ON,
     help="A client that sends this, whole or in pieces (with framing: a frame equal to it), makes "
     "the server drain and stop.",
 )
-@_option("--tee", metavar="PATH|-", help="Write the bytes received to this file, or to stdout.")
+@option(
+    "--tee",
+    metavar="PATH|-",
+    section=BYTES_WORKED_ON,
+    help="Write the bytes received to this file, or to stdout.",
+)
 @click.pass_obj
 def serve(
     signals: ProcessSignals | None,
@@ -254,6 +197,7 @@ def serve(
     host: str,
     port: int,
     uds: str | None,
+    uds_mode: int,
     fd: int | None,
     ssl_certfile: str | None,
     ssl_keyfile: str | None,
@@ -275,12 +219,14 @@ def serve(
     128 + signal after a second signal.
     """
     try:
+        refuse_contradictions(click.get_current_context())
         loop_factory = _loop_factory(loop_name)  # first: a processor may change the search path
         found = load(processor)
         options = ServeOptions(
             host=host,
             port=port,
             uds=uds,
+            uds_mode=uds_mode,
             fd=fd,
             ssl=_tls(ssl_certfile, ssl_keyfile),
             threads=threads,
@@ -303,11 +249,11 @@ def serve(
         _fail(EXIT_USAGE, error)
     except (OSError, LocalError) as error:
         _fail(EXIT_RUNTIME_ERROR, error)
-    except UnicodeError as error:  # of a host that is no name: an empty label, or one too long
-        _fail(EXIT_USAGE, f"--host {host!r}: {error}")
 
 
 def _fail(code: int, error: object) -> NoReturn:
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        error = error.strerror  # without "[Errno ...]", which says the same
     line = printable(" ".join(str(error).split()))
     try:
         click.echo(f"asyncrev: error: {line}", err=True)
@@ -318,16 +264,22 @@ def _fail(code: int, error: object) -> NoReturn:
 
 def _tls(certfile: str | None, keyfile: str | None) -> ssl_module.SSLContext | None:
     if certfile is None:
-        if keyfile is not None:
-            raise SettingsError("--ssl-keyfile without --ssl-certfile; name the certificate, too")
         return None
+    for name, path in (("--ssl-certfile", certfile), ("--ssl-keyfile", keyfile)):
+        if path is not None:  # OpenSSL does not say which of them it means
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise SettingsError(f"{name} {path!r}: {error.strerror}") from None
     context = ssl_module.create_default_context(ssl_module.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certfile, keyfile, password=_no_password)
     except OSError as error:  # ssl.SSLError is one
-        files = certfile if keyfile is None else f"{certfile} and {keyfile}"
+        key = "" if keyfile is None else f" --ssl-keyfile {keyfile!r}"
         raise SettingsError(
-            f"no certificate and key can be read from {files}: {error.strerror or error}"
+            f"--ssl-certfile {certfile!r}{key}: no certificate and key can be read from there: "
+            f"{error.strerror or error}"
         ) from None
     return context
 

@@ -1,37 +1,115 @@
-"""Listening sockets: made, and for UNIX paths taken over and removed with care."""
+"""Listening sockets of TCP addresses, and those that the process was given."""
 
 import asyncio
 import errno
+import logging
 import os
 import socket
-import stat
+from typing import Any
 
-from asyncrev.errors import LocalError
+from asyncrev.errors import LocalError, SettingsError
 
-__all__ = ["UnixPath", "describe", "inherited", "open_tcp"]
+__all__ = ["describe", "inherited", "open_tcp"]
+
+logger = logging.getLogger("asyncrev")
+
+
+# All interfaces, as asyncio, nginx and systemd write it.
+_ALL_INTERFACES = (None, "", "*")
+
+# Addresses that a name has, and that cannot be listened on here: /etc/hosts has ::1 for localhost
+# on machines whose interfaces have no IPv6 address, or whose kernel has no IPv6 at all.
+_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+# A free port of the first address may be another program's on the second.
+_FREE_PORT_TRIES = 20
+
+# How long after the start it is said which addresses were left out.
+_SAY_AFTER_S = 0.1
+
+_Address = tuple[Any, ...]
 
 
 async def open_tcp(host: str | None, port: int, backlog: int) -> list[socket.socket]:
     """Return listening sockets for every address of `host`; with port 0 all get the same port.
 
+    None, "" and "*" are all interfaces: a socket for IPv4, and one for IPv6 alone beside it. What
+    cannot be listened on, because no interface has it or the kernel not its family, is left out
+    with a warning if another address of `host` can. Thread: loop.
+
     Raises:
-        OSError: a name does not resolve or an address cannot be bound.
+        OSError: a name does not resolve, an address is in use, or none can be bound; the message
+            names it.
+        SettingsError: `host` can be no name, or `port` no port.
     """
-    loop = asyncio.get_running_loop()
-    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
+    if not 0 <= port <= 65535:
+        raise SettingsError(f"port is {port}; it must lie between 0 and 65535")
+    addresses = await _resolve(host, port)
+    tries = _FREE_PORT_TRIES if port == 0 else 1
+    while True:
+        tries -= 1
+        try:
+            sockets, left_out = _listen_on_all(addresses, port, backlog)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not tries:
+                raise
+        else:
+            break
+    level = logging.DEBUG if host in _ALL_INTERFACES else logging.WARNING
+    for missing in left_out:
+        # Behind what the caller says first, such as a start line.
+        asyncio.get_running_loop().call_later(
+            _SAY_AFTER_S, logger.log, level, "%s; the others are served", missing.strerror
+        )
+    return sockets
+
+
+async def _resolve(host: str | None, port: int) -> list[tuple[int, _Address]]:
     try:
-        for family, address in dict.fromkeys((info[0], info[4]) for info in infos):
+        infos = await asyncio.get_running_loop().getaddrinfo(
+            None if host in _ALL_INTERFACES else host,
+            port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except OSError as error:  # socket.gaierror is one
+        raise type(error)(
+            error.errno, f"host {host!r} has no address: {error.strerror or error}"
+        ) from None
+    except ValueError as error:  # UnicodeError is one: an empty label, or one too long
+        raise SettingsError(f"host {host!r} is no name: {error}") from None
+    return list(dict.fromkeys((info[0], info[4]) for info in infos))
+
+
+def _listen_on_all(
+    addresses: list[tuple[int, _Address]], port: int, backlog: int
+) -> tuple[list[socket.socket], list[OSError]]:
+    """Return the sockets, and errors of the addresses that are not of this machine."""
+    sockets: list[socket.socket] = []
+    left_out: list[OSError] = []
+    try:
+        for family, address in addresses:
             if port == 0 and sockets:
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            sock = socket.create_server(address, family=family, backlog=backlog)
+            try:
+                sock = socket.create_server(address, family=family, backlog=backlog)
+            except OSError as error:
+                # Not its own words, which have the address in another form.
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                told = OSError(error.errno, f"cannot listen on {describe(address)}: {reason}")
+                if error.errno not in _NOT_HERE:
+                    raise told from None
+                left_out.append(told)
+                continue
             sockets.append(sock)
             sock.setblocking(False)
+        if not sockets:
+            raise left_out[0]
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
-    return sockets
+    return sockets, left_out
 
 
 def inherited(fd: int) -> socket.socket:
@@ -44,9 +122,10 @@ def inherited(fd: int) -> socket.socket:
     """
     try:
         sock = socket.socket(fileno=fd)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise LocalError(
-            f"descriptor {fd} cannot be listened on: {error.strerror}; pass a listening socket"
+            f"descriptor {fd} cannot be listened on: {getattr(error, 'strerror', error)}; pass a "
+            "listening socket"
         ) from None
     listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if sock.type != socket.SOCK_STREAM or not listens:
@@ -56,63 +135,6 @@ def inherited(fd: int) -> socket.socket:
         )
     sock.set_inheritable(False)
     return sock
-
-
-class UnixPath:
-    """A path that a server listens on: a live server's is not taken, a dead one's is.
-
-    asyncio removes whatever socket it finds (github.com/python/cpython/issues/121252); here a
-    connect tells first whether somebody listens, and at the end only our own inode is removed.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._identity: tuple[int, int] | None = None
-
-    def open(self, backlog: int) -> socket.socket:
-        """Return the listening socket.
-
-        Raises:
-            LocalError: something else is there, a live server or no socket at all; or no path.
-            OSError: the path cannot be bound.
-        """
-        if "\0" in self.path:
-            raise LocalError(f"{self.path!r} is an abstract name; name a path in the file system")
-        self._remove_if_dead()
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.bind(self.path)
-            found = os.stat(self.path)
-            self._identity = (found.st_dev, found.st_ino)
-            sock.listen(backlog)
-            sock.setblocking(False)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    def remove(self) -> None:
-        """Remove the path if it still is what `open` made."""
-        try:
-            found = os.stat(self.path)
-            if (found.st_dev, found.st_ino) == self._identity:
-                os.unlink(self.path)
-        except FileNotFoundError:
-            pass
-
-    def _remove_if_dead(self) -> None:
-        try:
-            mode = os.stat(self.path).st_mode
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(mode):
-            raise LocalError(f"{self.path!r} exists and is not a socket; name another path")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            code = probe.connect_ex(self.path)
-        if code != errno.ECONNREFUSED:
-            raise LocalError(f"{self.path!r} is in use by another server; name another path")
-        os.unlink(self.path)
 
 
 def describe(address: object) -> str:

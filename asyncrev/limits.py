@@ -4,6 +4,7 @@ A default gives its provenance: measured here (a page in docs/decisions/), or co
 """
 
 import dataclasses
+import math
 import sys
 
 from asyncrev.errors import SettingsError
@@ -11,6 +12,7 @@ from asyncrev.errors import SettingsError
 __all__ = [
     "FIXED_CONNECTION_BYTES",
     "LEAST_READ_BYTES",
+    "MOST_C_INT",
     "SMALL_SLOT_BYTES",
     "SMALL_SLOT_GAP_BYTES",
     "Limits",
@@ -30,6 +32,15 @@ SMALL_SLOT_BYTES = 4096
 # chunks use, would push each other out of it.
 SMALL_SLOT_GAP_BYTES = 64
 
+# What the kernel takes as a C int: the length of an accept queue (listen(2)), a descriptor.
+MOST_C_INT = 2**31 - 1
+
+# What fits a C size with room to double it and to add to it.
+MOST_BYTES = sys.maxsize >> 3
+
+# A shorter time than the first would have the sweep run all the time; the second is 31 years.
+LEAST_TIME_S, MOST_TIME_S = 0.001, 1e9
+
 # The smallest read that a framed connection is granted while the pool is used up.
 LEAST_READ_BYTES = 512
 
@@ -47,6 +58,8 @@ WORKING_FACTOR = 32
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Frozen settings of a bridge, its connections and its server.
+
+    Counts and bytes are whole numbers, times seconds from 1 ms to 1e9 s.
 
     Attributes:
         slots: large chunks that the ring holds at once.
@@ -136,8 +149,9 @@ class Limits:
         """
         for name in ("slots", "slot_bytes", "in_flight_entries", "in_flight_bytes", "spill_bytes"):
             self._at_least(name, 1)
-        for name in ("max_frame_bytes", "max_connections", "backlog"):
-            self._at_least(name, 1)
+        self._at_least("max_frame_bytes", 1, most=MOST_BYTES)
+        for name in ("max_connections", "backlog"):
+            self._at_least(name, 1, most=MOST_C_INT)
         if self.entries == -1:
             object.__setattr__(self, "entries", 4 * self.slots)
         self._at_least("entries", self.slots, ", which is slots")
@@ -146,7 +160,7 @@ class Limits:
                 f"a ring of {self.slots} slots of {self.slot_bytes} bytes and {self.entries} "
                 f"entries takes {self.ring_bytes} bytes; it must be at most {sys.maxsize}"
             )
-        self._at_least("high_water_bytes", 0)
+        self._at_least("high_water_bytes", 0, most=MOST_BYTES)
         self._at_least("inline_below_bytes", 0)
         if self.max_reply_bytes == -1:
             object.__setattr__(self, "max_reply_bytes", self.max_frame_bytes)
@@ -175,18 +189,26 @@ class Limits:
             "accept_retry_s",
             "tls_handshake_timeout_s",
         ):
-            value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise SettingsError(f"{name} is {value}; it must be a finite number above 0")
+            self._time(name)
         for name in ("first_byte_timeout_s", "idle_timeout_s", "frame_timeout_s"):
-            value = getattr(self, name)
-            if not value > 0:
-                raise SettingsError(f"{name} is {value}; it must be above 0, or inf for never")
+            self._time(name, or_never=True)
 
-    def _at_least(self, name: str, least: int, why: str = "") -> None:
+    def _at_least(self, name: str, least: int, why: str = "", most: int = sys.maxsize) -> None:
         value = getattr(self, name)
         if not isinstance(value, int) or value < least:
             raise SettingsError(f"{name} is {value!r}; it must be a whole number >= {least}{why}")
+        if value > most:
+            raise SettingsError(f"{name} is {value}; it must be at most {most}")
+
+    def _time(self, name: str, *, or_never: bool = False) -> None:
+        value = getattr(self, name)
+        is_number = isinstance(value, (int, float))
+        if is_number and (LEAST_TIME_S <= value <= MOST_TIME_S or (or_never and value == math.inf)):
+            return
+        raise SettingsError(
+            f"{name} is {value!r}; it must be a number of seconds from {LEAST_TIME_S:g} to "
+            f"{MOST_TIME_S:g}{', or inf for never' if or_never else ''}"
+        )
 
     @property
     def ring_bytes(self) -> int:

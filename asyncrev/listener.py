@@ -91,6 +91,7 @@ class Listener:
         self.sock = sock
         self.errors = 0
         self._on_accept = on_accept
+        self._fd = sock.fileno()  # the loop knows the socket by it, even if its owner closes it
         self._retry_s = retry_s
         self._loop = asyncio.get_running_loop()
         self._wanted = False
@@ -108,7 +109,7 @@ class Listener:
         self._wanted = True
         if not self._armed and self._retry is None and self.sock.fileno() >= 0:
             self._armed = True
-            self._loop.add_reader(self.sock.fileno(), self._accept_some)
+            self._loop.add_reader(self._fd, self._accept_some)
 
     def pause(self) -> None:
         """Accept no more; the kernel's backlog keeps what comes."""
@@ -122,17 +123,19 @@ class Listener:
                 pass
 
     def close(self) -> None:
-        """Close the socket; twice is once."""
-        self.pause()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        self.sock.close()
+        """Close the socket, also if the loop cannot let go of it; idempotent."""
+        try:
+            self.pause()
+        finally:
+            if self._retry is not None:
+                self._retry.cancel()
+                self._retry = None
+            self.sock.close()
 
     def _disarm(self) -> None:
         if self._armed:
             self._armed = False
-            self._loop.remove_reader(self.sock.fileno())
+            self._loop.remove_reader(self._fd)
 
     def _accept_some(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):

@@ -5,17 +5,21 @@ import collections
 import logging
 import socket
 import ssl as ssl_module
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 from asyncrev.bridge import Bridge
 from asyncrev.bridge_group import BridgeGroup
-from asyncrev.endpoints import UnixPath, describe, open_tcp
-from asyncrev.errors import LocalError, WorkerDied
+from asyncrev.cleanup import attempt
+from asyncrev.endpoints import describe
+from asyncrev.errors import AsyncrevError, LocalError, WorkerDied
+from asyncrev.first_look import FirstLook
 from asyncrev.framing import as_framing
 from asyncrev.handshake import NO_LOOP_TIMEOUT_S, HandshakeDeadline
 from asyncrev.limits import Limits
-from asyncrev.listener import FullNotice, Listener
+from asyncrev.listener import FullNotice
+from asyncrev.listeners import Listeners
 from asyncrev.log_text import name_of_peer
 from asyncrev.processors import as_factory
 from asyncrev.protocol import BridgeProtocol
@@ -23,6 +27,7 @@ from asyncrev.reverse import Reverse
 from asyncrev.running_time import running_timeout
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
+from asyncrev.unix_path import DEFAULT_MODE
 
 __all__ = ["Server", "serve"]
 
@@ -75,14 +80,16 @@ class Server:
         self._group = BridgeGroup(limits, threads=threads, shared=bridge)
         self._ssl = ssl
         self._state = ServerState.NEW
-        self._listeners: list[Listener] = []
-        self._unix_paths: list[UnixPath] = []
+        self._listeners = Listeners(
+            self._accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
+        )
         self._connections: set[_Connection] = set()
         self._arriving: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # set whenever a connection has gone
         self._closed = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._full_notice = FullNotice(limits.max_connections)
+        self._look: Callable[[memoryview], bool] | None = None  # at connections' first input
         self._drain_cut_short = False
         self._accepted = 0
         self._connections_high = 0
@@ -98,44 +105,51 @@ class Server:
         port: int = 9090,
         *,
         uds: str | None = None,
+        uds_mode: int = DEFAULT_MODE,
         sock: socket.socket | None = None,
     ) -> None:
         """Listen on TCP, or on the UNIX path `uds`, or on the listening socket `sock`.
 
+        Args:
+            host: name or address; None, "" and "*" are all interfaces, IPv4 and IPv6. What a name
+                has beside addresses of this machine is left out, with a warning.
+            port: 0 takes a free one, the same for all addresses.
+            uds: path of a UNIX socket. The socket that a dead server has left there is replaced.
+            uds_mode: the mode of its file, whatever the umask: 0o660 lets the group connect,
+                0o666 everybody who reaches the directory.
+            sock: from now on it is the server's.
+
         Raises:
             OSError: an address cannot be bound.
+            SettingsError: `uds` and `sock` are both given, or a value is out of range.
             LocalError: the server was started before, or closed meanwhile, or `uds` is somebody
                 else's.
         """
         self._move(ServerEvent.START)
-        sockets: list[socket.socket] = []
         try:
-            if sock is not None:
-                sock.setblocking(False)
-                sockets = [sock]
-            elif uds is not None:
-                path = UnixPath(uds)
-                sockets = [path.open(self.limits.backlog)]
-                self._unix_paths.append(path)
-            else:
-                sockets = await open_tcp(host, port, self.limits.backlog)
+            await self._listeners.open(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
             if self._state is not ServerState.SERVING:
                 raise LocalError("the server was closed while it started")
             self._group.start()
+            self._watcher = asyncio.create_task(self._watch_bridge())
+            self._listeners.start()
         except BaseException:
-            for listening in sockets:
-                listening.close()
-            for path in self._unix_paths:
-                path.remove()
             if self._state is ServerState.SERVING:
                 self._move(ServerEvent.CLOSE)
-                self._closed.set()
+            await self._end_start()
             raise
-        self._watcher = asyncio.create_task(self._watch_bridge())
-        for listening in sockets:
-            listener = Listener(listening, self._accept, retry_s=self.limits.accept_retry_s)
-            self._listeners.append(listener)
-            listener.resume()
+
+    async def _end_start(self) -> None:
+        """Give back what a start that failed has taken."""
+        try:
+            await self._listeners.close()
+            if self._watcher is not None:
+                self._watcher.cancel()
+            await self._group.close(timeout_s=1.0)
+        except AsyncrevError as error:  # not in place of what made the start fail
+            logger.error("%s", error)
+        finally:
+            self._closed.set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -174,25 +188,26 @@ class Server:
         if timeout_s is None:
             timeout_s = self.limits.drain_timeout_s
         logger.info("draining %d connections, at most %g s", len(self._connections), timeout_s)
-        for listener in self._listeners:
-            listener.accept_queued()
-            listener.close()
+        await self._listeners.close(accept_queued=True)
         try:
             async with running_timeout(timeout_s):
                 while self._arriving:
                     await asyncio.wait(self._arriving)
                 for connection in list(self._connections):
-                    connection.drain()
+                    if not attempt("drain a connection", connection.drain):
+                        self._cut_connection(connection, "drain failed")
                 await self._wait_empty()
         except TimeoutError:
             self._cut["drain deadline"] += len(self._arriving)  # handshakes not done
             for connection in list(self._connections):
-                connection.cut("drain deadline", None)
+                self._cut_connection(connection, "drain deadline")
         await self.close()
         return not self._drain_cut_short
 
     async def close(self) -> None:
-        """Close everything now: what is unanswered stays so. Twice is once.
+        """Close everything now: what is unanswered stays so. Idempotent.
+
+        A step that fails is logged and keeps no other from being done.
 
         Raises:
             WorkerHung: a bridge of the server's own does not end; everything else is closed.
@@ -205,14 +220,11 @@ class Server:
         self._move(ServerEvent.CLOSE)
         try:
             self._full_notice.close()
-            for listener in self._listeners:
-                listener.close()
-            for path in self._unix_paths:
-                path.remove()
+            await self._listeners.close()
             for task in self._arriving:
                 task.cancel()
             for connection in list(self._connections):
-                connection.cut("server closed", None)
+                self._cut_connection(connection, "server closed")
             if self._arriving:
                 await asyncio.wait(self._arriving)
             await self._wait_empty()
@@ -242,7 +254,7 @@ class Server:
     @property
     def addresses(self) -> list[Any]:
         """What it listens on, as `socket.getsockname` tells it, so the real port for port 0."""
-        return [li.sock.getsockname() for li in self._listeners if li.sock.fileno() >= 0]
+        return self._listeners.addresses
 
     @property
     def port(self) -> int:
@@ -276,6 +288,14 @@ class Server:
     def _amplified_bytes(self) -> int:
         return 0 if self._replies_fit else self.limits.amplified_bytes
 
+    def watch_first_input(self, look: Callable[[memoryview], bool]) -> None:
+        """Have `look` see what each connection begins with, until it returns False.
+
+        It gets what was received first, valid until it returns, and must not raise. Later input
+        costs no more by it. Connections that were made before are not watched.
+        """
+        self._look = look
+
     def __repr__(self) -> str:
         where = ", ".join(describe(address) for address in self.addresses)
         return f"<Server {self._state.value} {where} connections={len(self._connections)}>"
@@ -287,8 +307,8 @@ class Server:
             connections=len(self._connections),
             connections_high=self._connections_high,
             accepted=self._accepted,
-            accept_errors=sum(listener.errors for listener in self._listeners),
-            accepting=any(listener.accepting for listener in self._listeners),
+            accept_errors=self._listeners.errors,
+            accepting=self._listeners.accepting,
             received_bytes=self._received_bytes
             + sum(connection.received_bytes for connection in self._connections),
             replied_bytes=self._replied_bytes
@@ -314,14 +334,7 @@ class Server:
             deadline = HandshakeDeadline(sock, self.limits.tls_handshake_timeout_s)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Connection(
-                    self,
-                    self._group.choose(),
-                    self._factory,
-                    framing=self._framing,
-                    limits=self.limits,
-                    handshake=deadline,
-                ),
+                lambda: self._make_protocol(deadline),
                 sock,
                 ssl=self._ssl,
                 ssl_handshake_timeout=NO_LOOP_TIMEOUT_S if deadline is not None else None,
@@ -344,6 +357,19 @@ class Server:
             if deadline is not None:
                 deadline.cancel()
 
+    def _make_protocol(self, handshake: HandshakeDeadline | None) -> asyncio.BaseProtocol:
+        connection = _Connection(
+            self,
+            self._group.choose(),
+            self._factory,
+            framing=self._framing,
+            limits=self.limits,
+            handshake=handshake,
+        )
+        if self._look is None:
+            return connection
+        return FirstLook(connection, connection.claimed, self._see_first_input)
+
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving.discard(task)
         self._heed_limit()
@@ -353,6 +379,10 @@ class Server:
         self._connections_high = max(self._connections_high, len(self._connections))
         if self._state is ServerState.CLOSED:
             connection.cut("server closed", None)
+
+    def _see_first_input(self, first: memoryview) -> None:
+        if self._look is not None and not self._look(first):
+            self._look = None
 
     def _gone(self, connection: "_Connection") -> None:
         if connection not in self._connections:
@@ -370,11 +400,15 @@ class Server:
             return
         full = len(self._connections) + len(self._arriving) >= self.limits.max_connections
         self._full_notice.see(full)
-        for listener in self._listeners:
-            if full:
-                listener.pause()
-            else:
-                listener.resume()
+        if full:
+            self._listeners.pause()
+        else:
+            self._listeners.resume()
+
+    def _cut_connection(self, connection: "_Connection", reason: str) -> None:
+        """Cut it; one whose transport fails at that is forgotten, so that nobody waits for it."""
+        if not attempt("cut a connection", lambda: connection.cut(reason, None)):
+            self._gone(connection)
 
     async def _wait_empty(self) -> None:
         while self._connections:
@@ -407,6 +441,10 @@ class _Connection(BridgeProtocol):
         self._server = server
         self._handshake = handshake
 
+    def claimed(self, nbytes: int) -> memoryview:
+        """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
+        return self._admission.claimed(nbytes)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._handshake is not None:
             self._handshake.cancel()  # now: `Server._adopt` hears of it a turn later
@@ -424,6 +462,7 @@ async def serve(
     port: int = 9090,
     *,
     uds: str | None = None,
+    uds_mode: int = DEFAULT_MODE,
     sock: socket.socket | None = None,
     processor: Any = Reverse,
     framing: str = "raw",
@@ -439,5 +478,5 @@ async def serve(
     server = Server(
         processor, framing=framing, limits=limits, bridge=bridge, threads=threads, ssl=ssl
     )
-    await server.start(host, port, uds=uds, sock=sock)
+    await server.start(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
     return server

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import logging
-import os
 import resource
 import signal
 import ssl as ssl_module
@@ -15,10 +14,14 @@ from asyncrev.endpoints import describe, inherited
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
 from asyncrev.limits import Limits
 from asyncrev.log_setup import ProcessLog
+from asyncrev.machine_memory import memory_warning
 from asyncrev.processors import ProcessorFactory
+from asyncrev.proxy_header import ProxyHeaderWarning
 from asyncrev.server import Server
 from asyncrev.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, name_of
 from asyncrev.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
+from asyncrev.tee_file import close_tee, open_tee
+from asyncrev.unix_path import DEFAULT_MODE
 from asyncrev.version import __version__
 
 __all__ = [
@@ -65,6 +68,7 @@ class ServeOptions:
     tee: str | None
     cpu: int | None
     log_level: str
+    uds_mode: int = DEFAULT_MODE
     fd: int | None = None
     ssl: ssl_module.SSLContext | None = None
     threads: int = 1
@@ -112,33 +116,69 @@ async def _serve(options: ServeOptions, signals: ProcessSignals) -> int:
     signals.deliver_to(loop, on_signal)
     tee_fd = -1
     try:
-        tee_fd = _open_tee(options.tee)
+        if options.tee is not None:
+            tee_fd = open_tee(options.tee)
         factory = _tapped(options, tee_fd, lambda: _set_from_worker(loop, stop))
-        server = Server(
-            factory,
-            framing=options.framing,
-            limits=options.limits,
-            threads=options.threads,
-            ssl=options.ssl,
-        )
-        if await _start(server, options, stop):
-            logger.info("%s", _start_line(options, server))
-            code = await _run(server, stop, forced, stops)
-        else:
-            code = EXIT_CLEAN
+        server = _make_server(options, factory)
+        server.watch_first_input(ProxyHeaderWarning())
+        try:
+            if await _start(server, options, stop):
+                logger.info("%s", _start_line(options, server))
+                _warn_of_memory(options, server)
+                code = await _run(server, stop, forced, stops)
+            else:
+                code = EXIT_CLEAN
+        finally:
+            await server.close()  # nearly always it is, by `_run`
         return code
     finally:
         signals.end(code)
-        if tee_fd > 2:
-            os.close(tee_fd)
+        if options.tee is not None:
+            close_tee(tee_fd, options.tee)
+
+
+def _make_server(options: ServeOptions, factory: ProcessorFactory) -> Server:
+    limits = options.limits
+    try:
+        return Server(
+            factory,
+            framing=options.framing,
+            limits=limits,
+            threads=options.threads,
+            ssl=options.ssl,
+        )
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "Cannot allocate memory"
+        raise LocalError(
+            f"--slots, --slot-bytes, --entries, --threads: {options.threads} x {limits.ring_bytes} "
+            f"bytes of rings: {reason}"
+        ) from None
+
+
+async def _listen(server: Server, options: ServeOptions) -> None:
+    """Start `server`; an error names the options that it comes from."""
+    if options.fd is not None:
+        names = "--fd"
+    else:
+        names = "--uds" if options.uds is not None else f"--host {options.host!r}, --port"
+    try:
+        sock = None if options.fd is None else inherited(options.fd)
+        await server.start(
+            options.host, options.port, uds=options.uds, uds_mode=options.uds_mode, sock=sock
+        )
+    except OSError as error:
+        raise OSError(error.errno, f"{names}: {error.strerror or error}") from None
+    except LocalError as error:
+        raise type(error)(f"{names}: {error}") from None
+    except RuntimeError as error:  # of threading
+        raise LocalError(
+            f"--threads {options.threads}: {error}; see ulimit -u, and pids.max of the cgroup"
+        ) from None
 
 
 async def _start(server: Server, options: ServeOptions, stop: asyncio.Event) -> bool:
     """Make the server listen; return whether it does, before a stop came."""
-    sock = None if options.fd is None else inherited(options.fd)
-    starting = asyncio.create_task(
-        server.start(options.host, options.port, uds=options.uds, sock=sock)
-    )
+    starting = asyncio.create_task(_listen(server, options))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -227,6 +267,17 @@ def _start_line(options: ServeOptions, server: Server) -> str:
     )
 
 
+def _warn_of_memory(options: ServeOptions, server: Server) -> None:
+    warning = memory_warning(
+        server.memory_bound_bytes,
+        options.limits,
+        framed=options.framing != "raw",
+        bridges=len(server.bridges),
+    )
+    if warning is not None:
+        logger.warning("%s", warning)
+
+
 def _tapped(
     options: ServeOptions, tee_fd: int, request_stop: Callable[[], None]
 ) -> ProcessorFactory:
@@ -244,19 +295,6 @@ def _tapped(
         StopWord(word, request_stop)  # raises for a bad word now, not at the first client
         chunk_taps.append(lambda: StopWord(word, request_stop))
     return with_taps(options.factory, chunk_taps)
-
-
-def _open_tee(path: str | None) -> int:
-    if path is None:
-        return -1
-    if path == "-":
-        os.set_blocking(1, True)  # whoever shares it may have left it otherwise
-        return 1
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    # A FIFO that nobody reads is an error now, not a wait that no signal ends. Writes may wait.
-    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
-    os.set_blocking(fd, True)
-    return fd
 
 
 def _raise_descriptor_limit(max_connections: int) -> None:

@@ -145,12 +145,15 @@ class ServerProcess:
 def serving(
     *args: str, port: int = 0, module: str = "asyncrev", **popen: Any
 ) -> Iterator[ServerProcess]:
-    """Run `asyncrev serve` with `args` on a free port; kill it at the end if it still runs.
+    """Run `asyncrev serve` with `args`, on a free port unless they say where to listen.
+
+    It is killed at the end if it still runs.
 
     `module`: what to run in its place, with the same arguments.
     """
+    where = [] if {"--uds", "--fd"} & set(args) else ["--port", str(port)]
     process = subprocess.Popen(
-        [sys.executable, "-m", module, "serve", "--port", str(port), *args],
+        [sys.executable, "-m", module, "serve", *where, *args],
         stderr=subprocess.PIPE,
         bufsize=0,  # so that what follows the start line is still in the pipe
         **popen,

@@ -332,4 +332,42 @@ lane: Lane = entry.owner
         "",
         (_UNIT + "loop.py::test_timer_that_a_hook_sets_is_polled_for",),
     ),
+    Bug(
+        "two servers look at a UNIX path at once",
+        "unix_path",
+        """\
+            await _lock(fd, directory, timeout_s)
+            yield
+""",
+        """\
+            yield
+""",
+        (_UNIT + "unix_path.py::test_of_servers_that_start_at_once_on_a_dead_path_one_owns_it",),
+    ),
+    Bug(
+        "a UNIX socket has its mode after its bind",
+        "unix_path",
+        """\
+        os.fchmod(sock.fileno(), self._mode)
+        sock.bind(self.path)
+""",
+        """\
+        sock.bind(self.path)
+""",
+        (_UNIT + "unix_path.py::test_file_has_the_mode_asked_for_whatever_the_umask",),
+    ),
+    Bug(
+        "a UNIX path that may not be removed ends the close",
+        "listeners",
+        "except (LocalError, OSError) as error:",
+        "except LocalError as error:",
+        (_UNIT + "server.py::test_path_that_may_not_be_removed_is_logged_and_the_rest_is_closed",),
+    ),
+    Bug(
+        "a tee follows a link that was planted meanwhile",
+        "tee_file",
+        " | os.O_NOCTTY | os.O_NOFOLLOW",
+        " | os.O_NOCTTY",
+        (_UNIT + "tee_file.py::test_link_that_comes_after_the_look_is_not_followed_either",),
+    ),
 )

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,10 +149,70 @@ def test_unix_socket_of_a_live_server_is_refused(tmp_path: Path) -> None:
         done = run_asyncrev("serve", "--uds", str(path))
         assert done.returncode == 1
         assert done.stderr == (
-            f"asyncrev: error: {str(path)!r} is in use by another server; name another path\n"
+            f"asyncrev: error: --uds: {str(path)!r} is in use by another server; name another "
+            "path\n"
         )
         with connect_unix(path) as sock:
             assert ask(sock, b"abc") == b"cba"
+
+
+def test_of_servers_started_at_once_on_a_dead_path_one_serves(tmp_path: Path) -> None:
+    """Real processes: the others end with 1 and say why; the socket has the mode asked for."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    command = [sys.executable, "-m", "asyncrev", "serve", "--uds", str(path), "--uds-mode", "0660"]
+    servers = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, umask=0o077) for _ in range(4)
+    ]
+    try:
+        wait_until(lambda: sum(s.poll() is not None for s in servers) == 3, "three have ended")
+        (winner,) = [server for server in servers if server.poll() is None]
+        for loser in servers:
+            if loser is not winner:
+                assert loser.stderr is not None
+                assert "is in use by another server; name another path" in loser.stderr.read()
+                assert loser.returncode == 1
+        assert path.stat().st_mode & 0o777 == 0o660
+        with connect_unix(path) as sock:
+            assert ask(sock, b"abc") == b"cba"
+        winner.terminate()
+        assert winner.wait(DEADLINE_S) == 0
+        assert not path.exists()
+    finally:
+        for server in servers:
+            server.kill()
+            server.communicate()
+
+
+# -- a proxy's header --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loop", EVERY_LOOP)
+def test_proxy_header_is_data_and_warned_of_once(loop: str) -> None:
+    """Each connection of such a proxy begins with one; the replies are of the bytes as they are."""
+    header = b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n"
+    with serving("--loop", loop, "--framing", "line") as server:
+        for _ in range(3):
+            with server.connect() as sock:
+                assert ask(sock, header[:-2] + b"\n") == header[-3::-1] + b"\n"
+        with server.connect() as sock:
+            assert ask(sock, b"abc\n") == b"cba\n"
+        code, stderr = server.terminate()
+    assert code == 0
+    assert stderr.count("a connection began with a PROXY header (version 1)") == 1
+
+
+# -- memory -----------------------------------------------------------------------------------
+
+
+def test_bound_above_the_machines_memory_is_a_warning_behind_the_start_line() -> None:
+    """Whoever starts it reads the first line."""
+    with serving("--max-connections", "4", "--in-flight-bytes", "16T") as server:
+        bound_bytes = server.memory_bound_bytes
+        _, stderr = server.terminate()
+    (line,) = [line for line in stderr.splitlines() if "WARNING" in line]
+    assert f"hold {bound_bytes / 2**20:,.0f} MiB (memory_bound_bytes), but " in line
 
 
 # -- stop word and tee -----------------------------------------------------------------------
@@ -253,7 +314,7 @@ def test_tee_to_a_fifo_without_reader_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     done = run_asyncrev("serve", "--port", "0", "--tee", str(fifo))
     assert done.returncode == 1
-    assert done.stderr == f"asyncrev: error: [Errno 6] No such device or address: {str(fifo)!r}\n"
+    assert done.stderr == f"asyncrev: error: --tee {str(fifo)!r}: No such device or address\n"
 
 
 # -- what waiting costs -----------------------------------------------------------------------

@@ -133,6 +133,6 @@ def test_pin_to_holds_for_this_thread_and_those_it_starts() -> None:
 
 
 def test_pin_to_a_core_that_is_not_there_raises() -> None:
-    """OSError, as documented."""
-    with pytest.raises(OSError, match="Invalid argument"):
+    """OSError, as documented, with the option in its words."""
+    with pytest.raises(OSError, match="--cpu 1023: Invalid argument"):
         pin_to(1023)

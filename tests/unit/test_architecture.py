@@ -105,7 +105,7 @@ def test_protocol_knows_no_particular_loop_or_transport() -> None:
 @pytest.mark.parametrize(
     ("package", "users"),
     [
-        ("click", {"cli"}),
+        ("click", {"cli", "option_types", "options"}),
         ("numpy", {"reverse"}),
         ("pytest", {"testing.plugin"}),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 import asyncrev
 from asyncrev import Bridge, Limits, Server
-from asyncrev.bridge_group import BridgeGroup
+from asyncrev.bridge_group import BridgeGroup, most_threads
 from asyncrev.errors import SettingsError, WorkerDied, WorkerHung
 from asyncrev.statistics import total
 from tests.protocol.links import SMALL, connect, in_thread, letters
@@ -28,6 +28,21 @@ def test_number_of_threads_must_be_one_or_more(threads: Any) -> None:
     with pytest.raises(SettingsError) as caught:
         Server(threads=threads)
     assert str(caught.value) == f"threads is {threads!r}; it must be a whole number >= 1"
+
+
+@pytest.mark.parametrize(("cores", "most"), [(1, 64), (16, 64), (32, 128), (None, 64)])
+def test_number_of_threads_is_bounded_by_the_machine(
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, most: int
+) -> None:
+    """Before any ring is made: a port given by mistake would take all memory."""
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert most_threads() == most
+    with pytest.raises(SettingsError) as caught:
+        Server(threads=9090)
+    assert str(caught.value) == (
+        f"threads is 9090; it must be at most {most} on this machine, which is 64, or four times "
+        "its cores where that is more"
+    )
 
 
 def test_threads_and_a_bridge_together_are_refused() -> None:

@@ -1,8 +1,10 @@
 """cli: help, version, options from flags and from the environment, one line for every mistake."""
 
 import asyncio
+import dataclasses
 import os
 import platform
+import re
 import runpy
 import socket
 import ssl
@@ -17,19 +19,22 @@ from click.testing import CliRunner, Result
 
 from asyncrev import cli
 from asyncrev.errors import LocalError, SettingsError
+from asyncrev.limits import Limits
 from asyncrev.loop import EpollEventLoop
+from asyncrev.options import LIMIT_OPTIONS, LimitOption
 from asyncrev.reverse import Reverse
 from asyncrev.serving import ServeOptions
 from asyncrev.version import __version__
-from tests.support import run_asyncrev
+from tests.support import ROOT, run_asyncrev
 
 SERVE_OPTIONS = [
-    "host", "port", "uds", "fd", "ssl-certfile", "ssl-keyfile", "threads", "loop",
+    "host", "port", "uds", "uds-mode", "fd", "ssl-certfile", "ssl-keyfile", "threads", "loop",
     "processor", "framing", "max-frame-bytes", "max-reply-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
     "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
     "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
-    "drain-timeout-s", "cpu", "log-level", "stop-word", "tee",
+    "drain-timeout-s", "low-water-bytes", "carry-bytes", "tls-handshake-timeout-s",
+    "linger-timeout-s", "cpu", "log-level", "stop-word", "tee",
 ]  # fmt: skip
 
 
@@ -151,14 +156,18 @@ VALUES = {
     "pool-bytes": ("10000000", 10_000_000),
     "pool-connection-bytes": ("3000000", 3_000_000),
     "slots": ("7", 7),
-    "slot-bytes": ("4096", 4096),
+    "slot-bytes": ("4K", 4096),
     "entries": ("2100", 2100),
     "max-connections": ("3", 3),
     "backlog": ("17", 17),
     "in-flight-entries": ("5", 5),
     "in-flight-bytes": ("9999", 9999),
     "inline-below-bytes": ("4096", 4096),
-    "high-water-bytes": ("1000", 1000),
+    "high-water-bytes": ("1kB", 1000),
+    "low-water-bytes": ("0.5KiB", 512),
+    "carry-bytes": ("2048", 2048),
+    "tls-handshake-timeout-s": ("750ms", 0.75),
+    "linger-timeout-s": ("1m30s", 90.0),
     "first-byte-timeout-s": ("3.5", 3.5),
     "idle-timeout-s": ("inf", float("inf")),
     "frame-timeout-s": ("4.5", 4.5),
@@ -186,6 +195,106 @@ def test_option_comes_from_flag_or_environment(served: list[ServeOptions], optio
     assert invoke("serve", env={variable: text}).exit_code == 0
     assert invoke("serve", f"--{option}", text, env={variable: "wrong"}).exit_code == 0
     assert [value_of(options, option) for options in served] == [value] * 3
+
+
+@pytest.mark.parametrize("limit", LIMIT_OPTIONS, ids=lambda limit: limit.field)
+def test_limit_takes_the_unit_of_its_name_from_flag_or_environment(
+    served: list[ServeOptions], limit: LimitOption
+) -> None:
+    """Bytes and seconds with units, counts as plain numbers; the message has the forms."""
+    variable = "ASYNCREV_" + limit.field.upper()
+    good, wrong, part = ("16777216", "5x", "'5x' is not a valid integer")
+    if limit.field.endswith("_bytes"):
+        good, part = ("16MiB", "'5x' is not a number of bytes; give bytes as 65536, 64K or")
+    elif limit.field.endswith("_s"):
+        good, part = ("1500ms", "'5x' is not a time; give seconds as 30 or 0.5, or with units")
+    others = ["--high-water-bytes", "1G", "--pool-bytes", "1G", "--slots", "4"]
+    others += ["--pool-connection-bytes", "16M"] if limit.field != "max_frame_bytes" else []
+    assert invoke("serve", *others, limit.name, good).exit_code == 0
+    given = [name for name in others if name != limit.name]
+    if limit.name in others:
+        del given[others.index(limit.name)]
+    assert invoke("serve", *given, env={variable: good}).exit_code == 0
+    wanted = {"16777216": 1 << 24, "16MiB": 1 << 24, "1500ms": 1.5}[good]
+    assert [getattr(options.limits, limit.field) for options in served] == [wanted] * 2
+    for result in (invoke("serve", limit.name, wrong), invoke("serve", env={variable: wrong})):
+        assert result.exit_code == 2
+        assert part in result.output
+        assert limit.name in result.output
+        assert result.output.count("\n") == 1
+
+
+def test_defaults_of_limits_are_shown_with_their_units() -> None:
+    """As one would write them."""
+    text = " ".join(invoke("serve", "--help").output.split())
+    for shown in (
+        "ASYNCREV_SLOT_BYTES; default: 256KiB]",
+        "ASYNCREV_IDLE_TIMEOUT_S; default: 5m]",
+        "ASYNCREV_SLOTS; default: 256]",
+        "BYTES are given as 65536, 64K or 64KiB (1024 each), 64kB (1000 each)",
+        "SECONDS are given as 30 or 0.5, or with units as 500ms",
+    ):
+        assert shown in text
+
+
+def test_every_limit_has_an_option_or_the_page_says_why_not() -> None:
+    """And an option that sets no field would set nothing."""
+    page = (ROOT / "docs" / "howto" / "choose-limits.md").read_text(encoding="utf-8")
+    section = page.split("\n## Settings without an option\n")[1].split("\n## ")[0]
+    without = set(re.findall(r"^- \*\*`(\w+)`\*\*: \w", section, re.MULTILINE))
+    with_one = {limit.field for limit in LIMIT_OPTIONS}
+    fields = {field.name for field in dataclasses.fields(Limits)}
+    assert with_one | without == fields
+    assert with_one & without == set()
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "part"),
+    [
+        (["--uds", "s", "--fd", "3"], {}, "--uds and --fd exclude each other"),
+        (["--host", "::", "--uds", "s"], {}, "--host and --uds exclude each other"),
+        (["--port", "0", "--fd", "3"], {}, "--port and --fd exclude each other"),
+        (
+            ["--port", "0", "--host", "::", "--fd", "3", "--uds", "s"],
+            {},
+            "--host, --port, --uds and --fd exclude each other; say where to listen in one way",
+        ),
+        (
+            ["--uds", "s"],
+            {"ASYNCREV_HOST": "::"},
+            "ASYNCREV_HOST (of the environment) and --uds exclude each other",
+        ),
+        (
+            [],
+            {"ASYNCREV_PORT": "1", "ASYNCREV_FD": "3"},
+            "ASYNCREV_FD (of the environment) exclude",
+        ),
+        (["--uds-mode", "0660"], {}, "--uds-mode without --uds; name the UNIX socket, too"),
+        ([], {"ASYNCREV_UDS_MODE": "0660"}, "ASYNCREV_UDS_MODE (of the environment) without --uds"),
+        (["--ssl-keyfile", "k"], {}, "--ssl-keyfile without --ssl-certfile; name the cert"),
+        ([], {"ASYNCREV_SSL_KEYFILE": "k"}, "ASYNCREV_SSL_KEYFILE (of the environment) without"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused_by_name(
+    served: list[ServeOptions], args: list[str], env: dict[str, str], part: str
+) -> None:
+    """One of them would be ignored in silence; a variable that nobody sees is named as one."""
+    result = invoke("serve", *args, env=env)
+    assert result.exit_code == 2
+    assert part in result.output
+    assert result.output.count("\n") == 1
+    assert not served
+
+
+def test_options_that_go_together_are_taken(served: list[ServeOptions]) -> None:
+    """Defaults are not given, so they exclude nothing."""
+    for args in (
+        ["--host", "::", "--port", "1"],
+        ["--uds", "s", "--uds-mode", "0660"],
+        ["--fd", "3"],
+    ):
+        assert invoke("serve", *args).exit_code == 0
+    assert [options.uds_mode for options in served] == [0o600, 0o660, 0o600]
 
 
 def test_certificate_and_key_come_from_files_of_their_own_or_one(
@@ -284,10 +393,19 @@ def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--slots", "0"], "slots is 0; it must be a whole number >= 1"),
         (["--slots", "9" * 30], "it must be at most"),
         (["--threads", "0"], "0 is not in the range x>=1"),
-        (["--fd", "-1"], "-1 is not in the range x>=0"),
-        (["--ssl-keyfile", "k"], "--ssl-keyfile without --ssl-certfile"),
-        (["--ssl-certfile", "/nowhere"], "read from /nowhere: No such file or directory"),
-        (["--ssl-certfile", __file__], f"read from {__file__}: "),
+        (
+            ["--uds", "s", "--uds-mode", "rw"],
+            "'rw' is not the mode of a file; give it in octal",
+        ),
+        (["--uds-mode", "0800"], "'0800' is not the mode of a file"),
+        (["--uds-mode", "1777"], "'1777' is not the mode of a file"),
+        (["--fd", "-1"], "-1 is not in the range 0<=x<=2147483647"),
+        (["--ssl-certfile", "/nowhere"], "--ssl-certfile '/nowhere': No such file or directory"),
+        (
+            ["--ssl-certfile", __file__, "--ssl-keyfile", "/nowhere"],
+            "--ssl-keyfile '/nowhere': No such file or directory",
+        ),
+        (["--ssl-certfile", __file__], f"--ssl-certfile {__file__!r}: no certificate and key can"),
         (["--slots", "8", "--entries", "7"], "entries is 7; it must be a whole number >= 8"),
         (["--slot-bytes", "-1"], "slot_bytes is -1; it must be a whole number >= 1"),
         (["--max-connections", "0"], "max_connections is 0"),
@@ -295,21 +413,24 @@ def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--write-stall-timeout-s", "0"], "write_stall_timeout_s is 0.0"),
         (["--framing", "len16"], "'len16' is not one of 'raw', 'line', 'len32', 'len64'"),
         (["--max-frame-bytes", "0"], "max_frame_bytes is 0; it must be a whole number >= 1"),
-        (["--max-frame-bytes", "1e6"], "'1e6' is not a valid integer"),
+        (["--max-frame-bytes", "1e6"], "'1e6' is not a number of bytes"),
         (["--max-frame-bytes", str(1 << 30)], "pool_bytes is 67108864; it must be a whole number"),
         (["--pool-bytes", "1000"], "pool_bytes is 1000; it must be a whole number >= 4194304"),
         (["--pool-connection-bytes", "1"], "pool_connection_bytes is 1; it must be a whole"),
         (["--backlog", "0"], "backlog is 0"),
+        (["--backlog", "2147483648"], "backlog is 2147483648; it must be at most 2147483647"),
+        (["--max-connections", "2147483648"], "max_connections is 2147483648; it must be at most"),
+        (["--fd", "2147483648"], "2147483648 is not in the range 0<=x<=2147483647"),
         (["--in-flight-entries", "0"], "in_flight_entries is 0"),
         (["--in-flight-bytes", "0"], "in_flight_bytes is 0"),
         (
             ["--first-byte-timeout-s", "0"],
-            "first_byte_timeout_s is 0.0; it must be above 0, or inf",
+            "first_byte_timeout_s is 0.0; it must be a number of seconds from 0.001 to 1e+09, or",
         ),
-        (["--idle-timeout-s", "-1"], "idle_timeout_s is -1.0; it must be above 0, or inf"),
-        (["--frame-timeout-s", "nan"], "frame_timeout_s is nan; it must be above 0, or inf"),
-        (["--write-stall-timeout-s", "inf"], "write_stall_timeout_s is inf; it must be a finite"),
-        (["--drain-timeout-s", "nan"], "drain_timeout_s is nan; it must be a finite number"),
+        (["--idle-timeout-s", "-1"], "idle_timeout_s is -1.0; it must be a number of"),
+        (["--frame-timeout-s", "nan"], "frame_timeout_s is nan; it must be a number of"),
+        (["--write-stall-timeout-s", "inf"], "write_stall_timeout_s is inf; it must be a"),
+        (["--drain-timeout-s", "nan"], "drain_timeout_s is nan; it must be a number"),
         (["--cpu", "x"], "--cpu is 'x'; it must be auto, any, or one of the cores"),
         (["--processor", "os"], "--processor 'os': write it as module:attr"),
         (["--processor", ":x"], "write it as module:attr"),
@@ -356,10 +477,9 @@ def test_bad_environment_names_its_variable(served: list[ServeOptions]) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (OSError(98, "Address already in use"), 1, "[Errno 98] Address already in use"),
+        (OSError(98, "Address already in use"), 1, "Address already in use"),
         (LocalError("somebody else's\npath"), 1, "somebody else's path"),
         (SettingsError("the stop word is empty"), 2, "the stop word is empty"),
-        (UnicodeError("label empty or too long"), 2, "--host 'a..b': label empty or too long"),
     ],
 )
 def test_error_while_serving_is_one_line(
@@ -449,10 +569,16 @@ def test_mistakes_of_a_real_process_are_one_line(tmp_path: Path) -> None:
         for args, code, part in [
             (["--slots", "x"], 2, "'x' is not a valid integer"),
             (["--processor", "nope:x"], 2, "No module named 'nope'"),
-            (["--port", port], 1, "Address already in use"),
+            (["--port", port], 1, f"cannot listen on 127.0.0.1:{port}: Address already in use"),
             (["--loop", "uvloop"], 2, "uvloop is not installed"),
             (["--uds", str(foreign)], 1, "exists and is not a socket; name another path"),
-            (["--host", "a..b"], 2, "--host 'a..b': "),
+            (["--host", "a..b"], 2, "--host 'a..b', --port: host 'a..b' is no name: "),
+            (["--host", "192.0.2.77", "--port", "0"], 1, "cannot listen on 192.0.2.77:0: Cannot "),
+            (["--fd", "99"], 1, "--fd: descriptor 99 cannot be listened on: Bad file descriptor"),
+            (["--uds", str(tmp_path / "no" / "s")], 1, "/no/s': No such file or directory"),
+            (["--backlog", "2147483648"], 2, "backlog is 2147483648; it must be at most"),
+            (["--threads", "9090"], 2, "threads is 9090; it must be at most"),
+            (["--slots", "100000000"], 1, "--slots, --slot-bytes, --entries, --threads: 1 x 2"),
             (["--tee", str(tmp_path / "no" / "file"), "--port", "0"], 1, "No such file"),
             (["--stop-word", "", "--port", "0"], 2, "the stop word is empty"),
         ]:

@@ -57,14 +57,44 @@ def test_count_of_one_is_the_least(name: str) -> None:
         assert str(caught.value) == f"{name} is {value!r}; it must be a whole number >= 1"
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("backlog", 2**31 - 1),  # a C int (listen(2)); it used to be an OverflowError there
+        ("max_connections", 2**31 - 1),  # descriptors are
+        ("in_flight_entries", sys.maxsize),
+        ("in_flight_bytes", sys.maxsize),
+        ("high_water_bytes", sys.maxsize >> 3),  # uvloop takes a C size
+        ("inline_below_bytes", sys.maxsize),
+    ],
+)
+def test_count_is_at_most_what_the_system_takes(name: str, most: int) -> None:
+    """It is refused when the limits are made, and not by a traceback when they are used."""
+    assert getattr(Limits(**{name: most}), name) == most
+    with pytest.raises(SettingsError) as caught:
+        Limits(**{name: most + 1})
+    assert str(caught.value) == f"{name} is {most + 1}; it must be at most {most}"
+
+
+def test_longest_frame_leaves_room_for_what_follows_from_it() -> None:
+    """The message names it, and not the pool's quota that is derived from it."""
+    most = sys.maxsize >> 3
+    assert Limits(max_frame_bytes=most, pool_bytes=sys.maxsize).max_frame_bytes == most
+    with pytest.raises(SettingsError, match=r"max_frame_bytes is .*; it must be at most"):
+        Limits(max_frame_bytes=most + 1, pool_bytes=sys.maxsize)
+
+
 @pytest.mark.parametrize("name", SECONDS)
 def test_seconds_are_finite_and_above_zero(name: str) -> None:
     """Zero would cut everybody, infinity nobody ever."""
     assert getattr(Limits(**{name: 0.001}), name) == 0.001
-    for value in (0, -1.0, math.inf, math.nan):
+    assert getattr(Limits(**{name: 1e9}), name) == 1e9
+    for value in (0, -1.0, 0.0009, 1e10, 10**400, math.inf, math.nan, "5", None):
         with pytest.raises(SettingsError) as caught:
             Limits(**{name: value})
-        assert str(caught.value) == f"{name} is {value}; it must be a finite number above 0"
+        assert str(caught.value) == (
+            f"{name} is {value!r}; it must be a number of seconds from 0.001 to 1e+09"
+        )
 
 
 @pytest.mark.parametrize("name", SECONDS_OR_NEVER)
@@ -72,10 +102,13 @@ def test_deadline_of_a_peer_may_be_switched_off(name: str) -> None:
     """By infinity, and by nothing else."""
     for value in (0.001, math.inf):
         assert getattr(Limits(**{name: value}), name) == value
-    for value in (0, -1.0, -math.inf, math.nan):
+    for value in (0, -1.0, 0.0009, 1e10, 10**400, -math.inf, math.nan, "5", None):
         with pytest.raises(SettingsError) as caught:
             Limits(**{name: value})
-        assert str(caught.value) == f"{name} is {value}; it must be above 0, or inf for never"
+        assert str(caught.value) == (
+            f"{name} is {value!r}; it must be a number of seconds from 0.001 to 1e+09, or inf for "
+            "never"
+        )
 
 
 def test_shortest_deadline_is_that_of_the_four_a_sweep_looks_after() -> None:

@@ -1,6 +1,7 @@
 """server: starts whole or not at all, holds its limit, counts, and closes once."""
 
 import asyncio
+import contextlib
 import os
 import pathlib
 import socket
@@ -15,7 +16,7 @@ from asyncrev.endpoints import open_tcp
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
 from asyncrev.states import ServerState
 from tests.protocol.links import SMALL, Swapcase, connect, in_thread, letters
-from tests.support import receive_all, receive_exactly, until
+from tests.support import receive_all, receive_exactly, reset, until
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -109,7 +110,7 @@ async def test_close_while_it_starts_leaves_nothing_listening(
         await closed.wait()
         return opened
 
-    monkeypatch.setattr("asyncrev.server.open_tcp", open_late)
+    monkeypatch.setattr("asyncrev.listeners.open_tcp", open_late)
     server = Server(limits=SMALL)
     starting = asyncio.create_task(server.start("127.0.0.1", 0))
     await opening.wait()
@@ -418,6 +419,217 @@ async def test_worker_that_dies_closes_the_server_and_serve_forever_raises(
     assert server.state is ServerState.CLOSED
     assert [context["exception"] for context in loop_errors] == [caught.value]
     loop_errors.clear()
+
+
+# -- the first input -----------------------------------------------------------------------------
+
+
+@on_all
+@pytest.mark.parametrize("over", ["tcp", "tls"])
+async def test_first_input_of_each_connection_is_seen_until_it_is_enough(
+    over: str, request: pytest.FixtureRequest
+) -> None:
+    """Later input is not, and is answered as ever; the transport calls no detour for it."""
+    contexts = request.getfixturevalue("contexts") if over == "tls" else (None, None)
+    seen: list[bytes] = []
+
+    def look(first: memoryview) -> bool:
+        seen.append(bytes(first))
+        return len(seen) < 2
+
+    def talk(server: Server, parts: list[bytes]) -> None:
+        with contextlib.ExitStack() as closing:
+            client = closing.enter_context(connect(server))
+            if contexts[1] is not None:
+                client = closing.enter_context(
+                    contexts[1].wrap_socket(client, server_hostname="localhost")
+                )
+            for part in parts:
+                client.sendall(part)
+                assert receive_exactly(client, len(part)) == part[::-1]
+
+    server = Server(limits=SMALL, ssl=contexts[0])
+    server.watch_first_input(look)
+    await server.start("127.0.0.1", 0)
+    async with server:
+        await in_thread(talk, server, [b"one", b"two", b"three"])
+        await in_thread(talk, server, [b"four", b"five"])
+        await in_thread(talk, server, [b"six"])
+        assert seen == [b"one", b"four"]
+
+
+@on_all
+async def test_transport_has_the_connection_itself_after_its_first_input() -> None:
+    """Later input makes no detour for what was looked at."""
+    server = Server(limits=SMALL)
+    server.watch_first_input(lambda first: True)
+    await server.start("127.0.0.1", 0)
+    async with server:
+        with connect(server) as client:
+            await until(lambda: server.statistics().connections, "it is connected")
+            (connection,) = server._connections
+            assert connection._transport.get_protocol() is not connection
+            client.sendall(b"abc")
+            assert await in_thread(receive_exactly, client, 3) == b"cba"
+            assert connection._transport.get_protocol() is connection
+
+
+@on_all
+@pytest.mark.parametrize("end", ["end of input", "reset", "deadline", "drain", "close"])
+async def test_watched_connection_that_sends_nothing_ends_like_any_other(end: str) -> None:
+    """Whoever ends it: nothing is seen, and nothing is left."""
+    seen: list[bytes] = []
+    limits = SMALL.replace(first_byte_timeout_s=0.05) if end == "deadline" else SMALL
+    server = Server(limits=limits)
+
+    def look(first: memoryview) -> bool:
+        seen.append(bytes(first))
+        return True
+
+    server.watch_first_input(look)
+    await server.start("127.0.0.1", 0)
+    async with server:
+        with connect(server) as client:
+            await until(lambda: server.statistics().connections_high, "it was connected")
+            if end == "end of input":
+                client.shutdown(socket.SHUT_WR)
+            elif end == "reset":
+                reset(client)
+            elif end == "drain":
+                draining = asyncio.create_task(server.drain())
+                assert await in_thread(receive_all, client) == b""
+                client.close()
+                assert await draining
+            elif end == "close":
+                await server.close()
+            else:
+                assert await in_thread(receive_all, client) == b""
+                client.close()
+            await until(lambda: not server.statistics().connections, "it has gone")
+            expected = {"deadline": {"first byte deadline": 1}, "close": {"server closed": 1}}
+            assert server.statistics().cut == expected.get(end, {})
+            await until(lambda: not server.bridge.open_lanes, "its lane has gone, too")
+    assert not seen
+
+
+# -- steps of the end that fail --------------------------------------------------------------------
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+async def assert_all_is_closed(server: Server, client: socket.socket) -> None:
+    """Its connection has ended, its worker, too, and it says so."""
+    try:
+        assert await in_thread(receive_all, client) == b""
+    except ConnectionResetError:
+        pass
+    assert not server.bridge.is_running
+    assert not server.addresses
+    assert server.state is ServerState.CLOSED
+    await server.serve_forever()
+    await server.close()
+
+
+@on_all
+@pytest.mark.parametrize("drains", [False, True])
+async def test_path_that_may_not_be_removed_is_logged_and_the_rest_is_closed(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    drains: bool,
+) -> None:
+    """As after privileges were dropped; the next server at that path takes it over."""
+    path = str(tmp_path / "socket")
+    server = await asyncrev.serve(uds=path, limits=SMALL)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        await until(lambda: server.statistics().connections, "it is connected")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", refuse)
+            await (server.drain(0.01) if drains else server.close())
+        await assert_all_is_closed(server, client)
+    (line,) = [record.getMessage() for record in caplog.records if "remove" in record.getMessage()]
+    assert line == (
+        f"cannot remove the socket {path!r}, which the next server at this path does: "
+        "Permission denied"
+    )
+    async with await asyncrev.serve(uds=path, limits=SMALL):
+        pass
+    assert not os.listdir(tmp_path)
+
+
+@on_all
+@pytest.mark.parametrize("step", ["listener", "connection", "drain"])
+async def test_step_of_the_end_that_raises_is_logged_and_skips_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
+    """Whichever it is: two listeners and a connection, of which the first step fails."""
+    server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
+    with connect(server) as client:
+        await until(lambda: server.statistics().connections, "it is connected")
+        (connection,) = server._connections
+        if step == "listener":
+            monkeypatch.setattr("asyncrev.listener.Listener.close", refuse)
+            await server.close()
+        elif step == "drain":
+            connection.drain = refuse  # type: ignore[method-assign]
+            assert await server.drain(5)
+            assert server.statistics().cut == {"drain failed": 1}
+        else:
+            connection.cut = refuse  # type: ignore[method-assign]
+            await server.close()
+            connection._transport.abort()
+        await assert_all_is_closed(server, client)
+    assert "PermissionError(13, 'Permission denied')" in caplog.text
+
+
+@on_all
+async def test_listening_socket_that_its_owner_closed_is_no_obstacle_to_close() -> None:
+    """`sock=` of a caller that still had it: the loop lets go of its descriptor all the same."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    server = await asyncrev.serve(sock=sock, limits=SMALL)
+    with socket.create_connection(sock.getsockname()) as client:
+        await until(lambda: server.statistics().connections, "it is connected")
+        sock.close()
+        await server.close()
+        await assert_all_is_closed(server, client)
+
+
+@on_epoll
+async def test_start_that_fails_at_its_last_step_leaves_no_thread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    """As when the loop can watch no more descriptors (epoll_ctl(2), ENOSPC)."""
+    monkeypatch.setattr("asyncrev.listener.Listener.resume", refuse)
+    server = Server(limits=SMALL)
+    with pytest.raises(PermissionError):
+        await server.start(uds=str(tmp_path / "socket"))
+    assert not server.bridge.is_running
+    assert not os.listdir(tmp_path)
+    assert server.state is ServerState.CLOSED
+    await server.serve_forever()
+
+
+@on_epoll
+async def test_start_on_a_socket_and_a_path_at_once_is_refused(tmp_path: pathlib.Path) -> None:
+    """One of them would be ignored."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as sock,
+        pytest.raises(SettingsError, match="leave out one of the two"),
+    ):
+        await asyncrev.serve(uds=str(tmp_path / "socket"), sock=sock)
+
+
+@on_epoll
+async def test_serve_gives_the_mode_of_the_unix_socket(tmp_path: pathlib.Path) -> None:
+    """`uds_mode=`, of the file."""
+    path = tmp_path / "socket"
+    async with await asyncrev.serve(uds=str(path), uds_mode=0o666, limits=SMALL):
+        assert path.stat().st_mode & 0o777 == 0o666
+    async with await asyncrev.serve(uds=str(path), limits=SMALL):
+        assert path.stat().st_mode & 0o777 == 0o600
 
 
 @on_epoll

@@ -224,6 +224,35 @@ def test_raw_server_says_nothing_of_frames_in_its_start_line(
     )
 
 
+def test_bound_above_the_machines_memory_is_warned_of(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With what lowers it; nothing is said of one that there is memory for."""
+    path = tmp_path / "s"
+    for in_flight_bytes, said in ((1 << 44, True), (4096, False)):
+        limits = SMALL.replace(in_flight_bytes=in_flight_bytes)
+        with client_of(path, lambda sock: sock.sendall(b"stop")):
+            assert serve_until_signal(options(uds=str(path), stop_word=b"stop", limits=limits)) == 0
+        text = capfd.readouterr().err
+        assert ("may make this process hold" in text) is said
+        assert ("Lower --max-connections, --max-reply-bytes, --slot-bytes" in text) is said
+
+
+def test_failure_behind_the_start_closes_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start line that cannot be written, for one: no socket stays in the file system."""
+
+    def start_line(*_: Any) -> str:
+        assert (tmp_path / "s").is_socket()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(serving, "_start_line", start_line)
+    with pytest.raises(OSError, match="No space left"):
+        serve_until_signal(options(uds=str(tmp_path / "s"), tee=str(tmp_path / "tee")))
+    assert os.listdir(tmp_path) == ["tee"]
+
+
 def test_stop_word_that_no_line_can_be_is_refused(tmp_path: Path) -> None:
     """With a line end in it, it would never stop anything; other frames may have one."""
     with pytest.raises(SettingsError, match="the stop word has a line end, so no line can be"):
@@ -267,29 +296,6 @@ def test_tee_that_cannot_be_opened_raises(tmp_path: Path) -> None:
         serve_until_signal(options(tee=str(tmp_path / "no" / "file")))
 
 
-def test_tee_to_a_fifo_without_reader_raises(tmp_path: Path) -> None:
-    """It used to wait for one in open(), where no signal handler of asyncio's is heard."""
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    with pytest.raises(OSError, match="No such device or address"):
-        serve_until_signal(options(tee=str(fifo)))
-
-
-def test_tee_is_opened_for_blocking_writes(tmp_path: Path) -> None:
-    """A pipe that is full makes the worker wait; non-blocking, it would end the tee."""
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        writer = serving._open_tee(str(fifo))
-        try:
-            assert os.get_blocking(writer)
-        finally:
-            os.close(writer)
-    finally:
-        os.close(reader)
-
-
 def test_stop_while_a_name_is_resolved_does_not_wait_for_it(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -299,7 +305,7 @@ def test_stop_while_a_name_is_resolved_does_not_wait_for_it(
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("asyncrev.server.open_tcp", resolve_for_ever)
+    monkeypatch.setattr("asyncrev.listeners.open_tcp", resolve_for_ever)
     assert serve_until_signal(options()) == 0
     assert "INFO stopped before it listened" in capfd.readouterr().err
 

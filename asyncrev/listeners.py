@@ -1,0 +1,130 @@
+"""What a server listens on: its listeners as one, opened together and closed whatever fails."""
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from asyncrev.cleanup import attempt
+from asyncrev.endpoints import open_tcp
+from asyncrev.errors import LocalError, SettingsError
+from asyncrev.listener import Listener
+from asyncrev.unix_path import UnixPath
+
+__all__ = ["Listeners"]
+
+logger = logging.getLogger("asyncrev")
+
+
+class Listeners:
+    """The listening sockets of one server. All methods: the loop's thread."""
+
+    def __init__(
+        self,
+        on_accept: Callable[[socket.socket, Any], None],
+        *,
+        backlog: int,
+        retry_s: float,
+    ) -> None:
+        """Prepare to call `on_accept(non-blocking socket, peer's address)`.
+
+        Args:
+            on_accept: takes each connection.
+            backlog: length of the kernel's accept queue.
+            retry_s: pause of accepting after the process ran out of descriptors or memory.
+        """
+        self._on_accept = on_accept
+        self._backlog = backlog
+        self._retry_s = retry_s
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[Listener] = []
+        self._path: UnixPath | None = None
+
+    async def open(
+        self,
+        host: str | None,
+        port: int,
+        *,
+        uds: str | None,
+        uds_mode: int,
+        sock: socket.socket | None,
+    ) -> None:
+        """Listen, without accepting yet; see `Server.start`. After an error call `close`.
+
+        Raises:
+            SettingsError: `uds` and `sock` are both given, or one of the values is out of range.
+            LocalError: `uds` is somebody else's.
+            OSError: an address cannot be bound.
+        """
+        if sock is not None and uds is not None:
+            raise SettingsError(f"uds is {uds!r} and sock is given, too; leave out one of the two")
+        if sock is not None:
+            self._sockets = [sock]
+            sock.setblocking(False)
+        elif uds is not None:
+            self._path = UnixPath(uds, uds_mode)
+            self._sockets = [await self._path.open(self._backlog)]
+        else:
+            self._sockets = await open_tcp(host, port, self._backlog)
+
+    def start(self) -> None:
+        """Accept from now on."""
+        for sock in self._sockets:
+            listener = Listener(sock, self._on_accept, retry_s=self._retry_s)
+            self._listeners.append(listener)
+            listener.resume()
+
+    def pause(self) -> None:
+        """Accept no more; the kernel's backlog keeps what comes."""
+        for listener in self._listeners:
+            listener.pause()
+
+    def resume(self) -> None:
+        """Accept again."""
+        for listener in self._listeners:
+            listener.resume()
+
+    async def close(self, *, accept_queued: bool = False) -> None:
+        """Listen no more; with `accept_queued` what the kernel has completed is accepted first.
+
+        Each step is tried whatever the others do, and one that fails is logged: the right to
+        remove the UNIX path may be gone, for one, after privileges were dropped. Idempotent.
+        """
+        try:
+            await self._remove_path()  # first, while no other server can have taken it over
+        finally:
+            for listener in self._listeners:
+                if accept_queued:
+                    attempt("accept what is queued", listener.accept_queued)
+                attempt("stop a listener", listener.close)
+            for sock in self._sockets:
+                attempt("close a listening socket", sock.close)
+
+    async def _remove_path(self) -> None:
+        path = self._path
+        if path is None:
+            return
+        try:
+            await path.remove()
+        except (LocalError, OSError) as error:
+            self._path = None  # tried and told once; a drain is followed by a close
+            logger.warning(
+                "cannot remove the socket %r, which the next server at this path does: %s",
+                path.path,
+                error.strerror if isinstance(error, OSError) else error,
+            )
+
+    @property
+    def addresses(self) -> list[Any]:
+        """What it listens on, as `socket.getsockname` tells it, so the real port for port 0."""
+        return [li.sock.getsockname() for li in self._listeners if li.sock.fileno() >= 0]
+
+    @property
+    def errors(self) -> int:
+        """How many accepts failed so far."""
+        return sum(listener.errors for listener in self._listeners)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether one of them accepts the next connection when it comes."""
+        return any(listener.accepting for listener in self._listeners)

@@ -1,0 +1,71 @@
+"""Types of options of the command line, each with the forms that it takes in its messages."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asyncrev.units import parse_bytes, parse_seconds
+
+__all__ = ["BYTES", "FILE_MODE", "SECONDS"]
+
+if TYPE_CHECKING:
+    _IntType = click.ParamType[int]
+    _FloatType = click.ParamType[float]
+else:  # click before 8.4 has no such generic
+    _IntType = _FloatType = click.ParamType
+
+
+class _Bytes(_IntType):
+    """A number of bytes, with or without a unit."""
+
+    name = "bytes"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_bytes(value)
+        except ValueError as error:
+            self.fail(str(error), param, context)
+
+
+class _Seconds(_FloatType):
+    """A time, with or without a unit."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, context)
+
+
+class _FileMode(_IntType):
+    """The mode of a file, in octal as chmod(1) takes it."""
+
+    name = "mode"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        text = value.strip()
+        if not re.fullmatch(r"(0o?)?[0-7]{1,3}", text):
+            self.fail(
+                f"{value!r} is not the mode of a file; give it in octal, as 0600", param, context
+            )
+        return int(text.removeprefix("0o"), 8)
+
+
+BYTES = _Bytes()
+SECONDS = _Seconds()
+FILE_MODE = _FileMode()

@@ -1,0 +1,97 @@
+"""Numbers of bytes and of seconds as people write them: 64K, 1.5MiB, 500ms, 1h30m."""
+
+import re
+from fractions import Fraction
+
+__all__ = [
+    "BYTES_FORMS",
+    "SECONDS_FORMS",
+    "format_bytes",
+    "format_seconds",
+    "parse_bytes",
+    "parse_seconds",
+]
+
+# The units of GNU coreutils (dd, head, du): K and KiB are 1024 bytes, kB is 1000. A limit that was
+# meant as 64 KiB and is taken as 64,000 bytes, or the other way round, does no harm.
+_BYTE_UNITS = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", start=1):
+    _BYTE_UNITS[_letter] = _BYTE_UNITS[_letter + "ib"] = 1024**_power
+    _BYTE_UNITS[_letter + "b"] = 1000**_power
+
+# Of systemd.time(7), the short ones.
+_SECOND_UNITS = {
+    "us": Fraction(1, 1_000_000),
+    "ms": Fraction(1, 1000),
+    "s": Fraction(1),
+    "m": Fraction(60),
+    "min": Fraction(60),
+    "h": Fraction(3600),
+    "d": Fraction(86_400),
+}
+
+BYTES_FORMS = "65536, 64K or 64KiB (1024 each), 64kB (1000 each), 1.5M, 2G"
+SECONDS_FORMS = "30 or 0.5, or with units as 500ms, 30s, 5m, 2h, 1h30m, 1d"
+
+# At most 30 digits before and behind the point: longer ones are no numbers that anybody means, and
+# arithmetic on them takes long.
+_NUMBER = r"[0-9]{1,30}(?:\.[0-9]{1,30})?"
+_BYTES = re.compile(rf"([+-]?{_NUMBER})\s*([a-z]*)", re.IGNORECASE)
+_SECONDS = re.compile(rf"(?:{_NUMBER}\s*[a-z]+\s*)+", re.IGNORECASE)
+_SECONDS_PART = re.compile(rf"({_NUMBER})\s*([a-z]+)", re.IGNORECASE)
+
+
+def parse_bytes(text: str) -> int:
+    """Return the number of bytes that `text` says; a plain number is one of bytes.
+
+    Whether it is in range is not decided here, so it may be negative.
+
+    Raises:
+        ValueError: `text` is none, or no whole number of bytes; the message has the forms.
+    """
+    match = _BYTES.fullmatch(text.strip().replace("_", ""))
+    factor = _BYTE_UNITS.get(match[2].lower()) if match is not None else None
+    if match is None or factor is None:
+        raise ValueError(f"{text!r} is not a number of bytes; give bytes as {BYTES_FORMS}")
+    nbytes = Fraction(match[1]) * factor
+    if nbytes.denominator != 1:
+        raise ValueError(f"{text!r} is {float(nbytes)!r} bytes; give a whole number of them")
+    return nbytes.numerator
+
+
+def parse_seconds(text: str) -> float:
+    """Return the number of seconds that `text` says; a plain number is one of seconds, or inf.
+
+    Whether it is in range is not decided here, so it may be negative, and nan.
+
+    Raises:
+        ValueError: `text` is none; the message has the forms.
+    """
+    stripped = text.strip()
+    if _SECONDS.fullmatch(stripped):
+        parts = [(number, unit.lower()) for number, unit in _SECONDS_PART.findall(stripped)]
+        if all(unit in _SECOND_UNITS for _, unit in parts):
+            return float(sum(Fraction(number) * _SECOND_UNITS[unit] for number, unit in parts))
+    try:
+        return float(stripped)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time; give seconds as {SECONDS_FORMS}") from None
+
+
+def format_bytes(nbytes: int) -> str:
+    """Return a short form that `parse_bytes` takes, of exactly that number: 256KiB."""
+    for power, letter in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
+        if nbytes and nbytes % 1024**power == 0:
+            return f"{nbytes // 1024**power}{letter}iB"
+    return str(nbytes)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a short form that `parse_seconds` takes, of exactly that number: 5m, 500ms."""
+    for unit in ("d", "h", "m", "s", "ms"):
+        number = seconds / float(_SECOND_UNITS[unit])
+        if 1 <= number < 1e9 and number == int(number):
+            text = f"{int(number)}{unit}"
+            if parse_seconds(text) == seconds:
+                return text
+    return repr(seconds)
