@@ -318,6 +318,7 @@ def test_debug_mode_that_is_set_between_the_poll_and_its_streams_reports_a_slow_
 ) -> None:
     """asyncio looks at what it ran as at a Handle then."""
     loop, notes = EpollEventLoop(), []
+    loop.set_debug(False)
     loop.slow_callback_duration = 0
 
     async def connect() -> tuple[Any, socket.socket]:
