@@ -7,6 +7,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from asyncrev.log_limit import WINDOW_S, LineLimit
 from asyncrev.log_text import RecordFormatter, cut_to, printable
@@ -178,11 +179,23 @@ class BackgroundHandler(logging.Handler):
         self._limit = LineLimit()  # guarded by the handler's lock
         writer.when_idle(self._tell_left_out)
 
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Do what logging's own does, but for its lock: a long traceback must hold nobody up."""
+        passes: Any = self.filter(record)  # a record in place of this one, since Python 3.12
+        if passes:
+            self.emit(passes if isinstance(passes, logging.LogRecord) else record)
+        return passes
+
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record's text, count it as left out, or as dropped. Thread: any; never waits."""
         if record.levelno >= logging.INFO and record.name.partition(".")[0] in LIMITED:
-            before_s = self._limit.next_s
-            if not self._limit.passes(_reason_of(record), record.levelno, self._clock()):
+            self.acquire()
+            try:
+                before_s = self._limit.next_s
+                passes = self._limit.passes(_reason_of(record), record.levelno, self._clock())
+            finally:
+                self.release()
+            if not passes:
                 if before_s is None:
                     self._writer.wake()
                 return

@@ -39,9 +39,9 @@ class ProcessLog:
             self._before.append((root, root.level, root.propagate, root.disabled))
             self._take(root, level)
         stream = BackgroundStream(self._writer, fd)
-        for handler in _handlers():
-            if getattr(handler, "stream", None) in (sys.stderr, sys.__stderr__):
-                self._move(handler, stream)
+        for handler in _handlers_to_stderr():
+            self._moved.append((handler, handler.stream))
+            _exchange(handler, stream)
 
     def stop(self, timeout_s: float) -> bool:
         """Write what is kept, for at most `timeout_s`; return whether that was all.
@@ -56,22 +56,31 @@ class ProcessLog:
             logger.setLevel(level)
             logger.propagate, logger.disabled = propagate, disabled
         for handler, stream in self._moved:
-            handler.setStream(stream)
+            _exchange(handler, stream)
         return True
 
     def _take(self, logger: logging.Logger, level: str) -> None:
         logger.setLevel(level.upper())
         logger.addHandler(self._handler)
 
-    def _move(self, handler: logging.Handler, stream: BackgroundStream) -> None:
-        if isinstance(handler, logging.StreamHandler):
-            self._moved.append((handler, handler.stream))
-            handler.setStream(stream)
 
-
-def _handlers() -> Iterator[logging.Handler]:
-    """Yield the handlers of all loggers."""
+def _handlers_to_stderr() -> Iterator[logging.StreamHandler[Any]]:
+    """Yield those handlers of all loggers that write to stderr."""
     root = logging.getLogger()
     for logger in (root, *root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger):  # not a place for one that is to come
-            yield from logger.handlers
+        if not isinstance(logger, logging.Logger):
+            continue  # a place for one that is to come
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and (
+                handler.stream is not None and handler.stream in (sys.stderr, sys.__stderr__)
+            ):
+                yield handler
+
+
+def _exchange(handler: logging.StreamHandler[Any], stream: object) -> None:
+    """Do what `setStream` does, but for its flush, which raises if the disk is full."""
+    handler.acquire()
+    try:
+        handler.stream = stream
+    finally:
+        handler.release()

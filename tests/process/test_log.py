@@ -267,6 +267,23 @@ def test_stderr_that_cannot_be_written_to_stops_nothing(
 
 
 @pytest.mark.parametrize("unwritable", [full_disk, nobody_reads])
+def test_module_that_logs_to_an_unwritable_stderr_stops_nothing(
+    tmp_path: Path, unwritable: Any
+) -> None:
+    """What its handler still holds for stderr must not fail the start when that is moved."""
+    path = tmp_path / "s"
+    settings = user_module(tmp_path, CONFIGURES["implicit"])
+    with (
+        unwritable() as stderr,
+        started(*USERS, str(path), stderr=stderr, **settings) as process,
+    ):
+        with connect_to(path) as sock:
+            assert ask(sock, b"abc") == b"abc"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+
+
+@pytest.mark.parametrize("unwritable", [full_disk, nobody_reads])
 def test_mistake_that_cannot_be_told_is_in_the_exit_code(unwritable: Any) -> None:
     """Not 1 for a traceback, nor the interpreter's 120 for a failed flush."""
     with unwritable() as stderr:

@@ -189,6 +189,40 @@ def test_line_may_come_from_a_finaliser_within_a_line(pipe: Pipe) -> None:
     assert pipe.lines() == ["within", "outer", "within the lock"]
 
 
+def test_record_that_takes_long_to_format_holds_no_other_thread_up(pipe: Pipe) -> None:
+    """A worker's traceback is no business of the loop's."""
+    writer = BackgroundWriter(pipe.writing)
+    logger = logger_to(writer, "asyncrev")
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def __str__(self) -> str:
+            begun.set()
+            go_on.wait(10.0)
+            return "slow"
+
+    thread = threading.Thread(target=logger.warning, args=("%s", Slow()))
+    thread.start()
+    assert begun.wait(10.0)
+    logger.warning("quick")
+    wait_until(lambda: pipe.lines() == ["quick"], "it is written")
+    go_on.set()
+    thread.join()
+    assert writer.stop(10.0)
+    assert pipe.lines() == ["quick", "slow"]
+
+
+def test_filter_of_the_handler_may_drop_a_record(pipe: Pipe) -> None:
+    """As with any handler."""
+    writer = BackgroundWriter(pipe.writing)
+    logger = logger_to(writer)
+    logger.handlers[0].addFilter(lambda record: record.msg != "drop")
+    for text in ("keep", "drop", "keep too"):
+        logger.warning(text)
+    assert writer.stop(10.0)
+    assert pipe.lines() == ["keep", "keep too"]
+
+
 def test_record_that_cannot_be_formatted_is_told(
     pipe: Pipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
