@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import logging
 import os
 import select
 import subprocess
@@ -20,15 +21,21 @@ from asyncrev.server import Server
 from tests.process.processors import HERE
 from tests.support import DEADLINE_S, ServerProcess, serving
 
+ERRORS_ONLY = "TELLING_LOGS_ERRORS_ONLY"
+
 
 @contextlib.contextmanager
-def telling(*args: str) -> Iterator[ServerProcess]:
-    """Run such a server; see `tests.support.serving`."""
+def telling(*args: str, errors_only: bool = False) -> Iterator[ServerProcess]:
+    """Run such a server; see `tests.support.serving`.
+
+    `errors_only`: from the first statistics on, it logs errors alone. (A start line is an info.)
+    """
     with serving(
         *args,
         module="tests.process.telling",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env={**os.environ, **({ERRORS_ONLY: "1"} if errors_only else {})},
         **HERE,
     ) as server:
         # A line for each of 2,000 peers must not fill the pipe: nobody reads it before the end.
@@ -59,6 +66,8 @@ class _TellingServer(Server):
         asyncio.get_running_loop().add_reader(0, self._tell)
 
     def _tell(self) -> None:
+        if ERRORS_ONLY in os.environ:
+            logging.getLogger("asyncrev").setLevel(logging.ERROR)
         if os.read(0, 1):
             print(json.dumps(dataclasses.asdict(self.statistics())), flush=True)
         else:

@@ -26,7 +26,7 @@ LONGEST_TURN_S = 120.0  # for all clients to end after the time is up
 SETTINGS = (
     *("--slots", "16", "--slot-bytes", "65536", "--in-flight-bytes", "65536"),
     *("--max-frame-bytes", "131072", "--pool-bytes", "4194304"),
-    *("--write-stall-timeout-s", "5", "--log-level", "error"),
+    *("--write-stall-timeout-s", "5"),
 )
 
 
@@ -64,9 +64,8 @@ async def soak(minutes: float, seed: int, loop_name: str, processor: str) -> int
         runs = []
         for framing in ("raw", "len32"):
             chosen = ("--processor", processor) if framing == "raw" else ()
-            server = stack.enter_context(
-                telling("--loop", loop_name, "--framing", framing, *chosen, *SETTINGS)
-            )
+            arguments = ("--loop", loop_name, "--framing", framing, *chosen, *SETTINGS)
+            server = stack.enter_context(telling(*arguments, errors_only=True))
             await warm(server)
             load = Load(server.address, framing, seed, stop)
             runs.append(Run(framing, server, load, take_sample(server, 0.0), []))

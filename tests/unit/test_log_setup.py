@@ -135,6 +135,24 @@ def test_handler_to_elsewhere_is_left_alone(tmp_path: object) -> None:
         assert written.read() == "users\nusers.part\n"
 
 
+def test_handler_without_a_stream_is_none_to_a_closed_stderr(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is opened at its first line has none yet, and stderr may be None."""
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "__stderr__", None)
+    path = f"{tmp_path}/log"
+
+    def later() -> None:
+        handler = logging.FileHandler(path, delay=True)
+        logging.getLogger().addHandler(handler)
+
+    assert lines_of("error", log_of_all, later) == OURS[1::2]
+    logging.getLogger().handlers[0].close()
+    with open(path) as written:
+        assert written.read() == "users\nusers.part\n"
+
+
 def test_handler_of_a_named_logger_to_stderr_is_moved_too() -> None:
     """Wherever it is, it would write in the thread that logs."""
 
