@@ -16,7 +16,7 @@ def main() -> None:
     Raises:
         SystemExit: always, with the exit code.
     """
-    signals = ProcessSignals()
+    signals = ProcessSignals(owns_process=True)
     signals.take_over()
     os.register_at_fork(after_in_child=signals.give_back)
     atexit.register(signals.ignore)  # the first to be registered is the last to run

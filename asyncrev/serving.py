@@ -7,6 +7,7 @@ import resource
 import signal
 import ssl as ssl_module
 import threading
+import time
 from collections.abc import Callable
 
 from asyncrev.affinity import pin_to
@@ -128,6 +129,9 @@ async def _serve(options: ServeOptions, signals: ProcessSignals) -> int:
                 code = await _run(server, stop, forced, stops)
             else:
                 code = EXIT_CLEAN
+                if signals.owns_process:
+                    # asyncio and the interpreter wait for the resolver's thread, which has no end.
+                    threading.Thread(target=_end_late, args=(code,), daemon=True).start()
         finally:
             await server.close()  # nearly always it is, by `_run`
         return code
@@ -174,6 +178,11 @@ async def _listen(server: Server, options: ServeOptions) -> None:
         raise LocalError(
             f"--threads {options.threads}: {error}; see ulimit -u, and pids.max of the cgroup"
         ) from None
+
+
+def _end_late(code: int) -> None:
+    time.sleep(2 * LAST_LINES_S)
+    os._exit(code)
 
 
 async def _start(server: Server, options: ServeOptions, stop: asyncio.Event) -> bool:

@@ -36,10 +36,14 @@ class ProcessSignals:
     plain fields, schedules a callback, or ends the process.
 
     Attributes:
+        owns_process: whether the process ends with what it serves.
         exit_code: what the process ends with, once that is decided; before that None.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, owns_process: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.owns_process = owns_process
         self.exit_code: int | None = None
         self._clock = clock
         self._before: dict[int, Any] = {}
@@ -49,8 +53,14 @@ class ProcessSignals:
         self._undeliver: Callable[[], None] | None = None
 
     def take_over(self) -> None:
-        """Handle the signals; idempotent, and again after somebody else set a handler."""
+        """Handle the signals; idempotent, and again after somebody else set a handler.
+
+        Of `OTHERS` only those with their default action, which is to end the process: a processor's
+        module may have a use for one, and nohup(1) has SIGHUP ignored, by child processes too.
+        """
         for number in STOPS | OTHERS:
+            if number in OTHERS and signal.getsignal(number) != signal.SIG_DFL:
+                continue
             before = signal.signal(number, self._on_signal)
             if before != self._on_signal:
                 self._before.setdefault(number, before)

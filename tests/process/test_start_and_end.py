@@ -124,6 +124,25 @@ def test_other_signals_during_imports_are_told_when_it_serves(tmp_path: Path) ->
     assert b"SIGUSR1 is ignored\n" in stderr
 
 
+def test_stop_while_a_name_is_resolved_ends_the_process(tmp_path: Path) -> None:
+    """Its thread cannot be ended, and asyncio and the interpreter would wait for it."""
+    text = (
+        "import os, socket, threading\n"
+        "def resolve(*args, **settings):\n"
+        "    open(os.environ['HERE'] + '/resolving', 'w').close()\n"
+        "    threading.Event().wait()\n"
+        "socket.getaddrinfo = resolve"
+    )
+    settings = user_module(tmp_path, text)
+    args = ("--processor", "users_module:work", "--host", "name", "--port", "0")
+    with started(*args, stderr=subprocess.PIPE, **settings) as process:
+        wait_until((tmp_path / "resolving").exists, "it resolves")
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert b"INFO stopped before it listened\n" in stderr
+
+
 # -- signals while it serves -------------------------------------------------------------------
 
 

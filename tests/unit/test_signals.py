@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def clock() -> Clock:
 def owner(clock: Clock) -> Iterator[ProcessSignals]:
     """An owner of this process's handlers, until the end of the test."""
     before = {number: signal.getsignal(number) for number in STOPS | OTHERS}
-    owner = ProcessSignals(clock)
+    owner = ProcessSignals(clock=clock)
     owner.take_over()
     yield owner
     owner.give_back()
@@ -126,6 +127,22 @@ def test_handler_of_somebody_else_is_taken_over_again_and_not_given_back(
     owner.take_over()
     assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGINT)
     assert callable(signal.getsignal(signal.SIGTERM))
+
+
+@pytest.mark.parametrize("theirs", [signal.SIG_IGN, lambda number, frame: None], ids=["IGN", "own"])
+def test_other_signal_that_somebody_handles_stays_theirs(theirs: Any) -> None:
+    """A module may dump its state at SIGUSR1; and under nohup SIGHUP is ignored."""
+    before = signal.signal(signal.SIGUSR1, theirs)
+    owner = ProcessSignals()
+    try:
+        owner.take_over()
+        assert signal.getsignal(signal.SIGUSR1) == theirs
+        assert signal.getsignal(signal.SIGUSR2) != signal.SIG_DFL
+        owner.give_back()
+        assert signal.getsignal(signal.SIGUSR1) == theirs
+    finally:
+        owner.give_back()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_names_are_the_kernels() -> None:
