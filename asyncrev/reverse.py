@@ -124,12 +124,13 @@ class Reverse:
     Attributes:
         shares_core: tells `asyncrev serve --cpu auto` that this work is so light that handing
             it to another core costs more than the core gives.
-        may_run_inline, replies_fit: see `Processor`.
+        may_run_inline, replies_fit, keeps_line_ends: see `Processor`.
     """
 
     shares_core = True
     may_run_inline = True
     replies_fit = True
+    keeps_line_ends = True
 
     def process(self, chunk: memoryview) -> memoryview | bytes:
         """Return the reversed chunk: in place when large, new bytes when small."""

@@ -346,6 +346,116 @@ def test_processor_that_raises_at_a_frame_has_answered_those_before(
         bench.close()
 
 
+class TwoLines(Answering):
+    """Answers a payload with "!" in it by two lines."""
+
+    def process(self, payload: memoryview) -> bytes | memoryview:
+        """Return a copy with a line end for each "!"."""
+        return self.answer(bytes(payload))
+
+    @staticmethod
+    def answer(payload: bytes) -> bytes:
+        """Say the same."""
+        return payload.replace(b"!", b"\n")
+
+
+class TwoLinesInPlace(TwoLines):
+    """Does it in the memory of the payload."""
+
+    def process(self, payload: memoryview) -> bytes | memoryview:
+        """Return `payload`."""
+        payload[:] = self.answer(bytes(payload))
+        return payload
+
+
+@views_or_not
+@pytest.mark.parametrize("kind", [TwoLines, TwoLinesInPlace])
+@pytest.mark.parametrize("failing", range(5))
+@pytest.mark.parametrize("ends", [True, False], ids=["ended", "unended"])
+def test_reply_of_two_lines_is_an_error_that_leaves_those_before(
+    kind: Any, views_allowed: bool, failing: int, ends: bool
+) -> None:
+    """It would be taken for the reply to the next line, and so on. At every split."""
+    payloads = [b"aa", b"bbb", b"", b"c", b"dd"]
+    payloads[failing] += b"!"
+    data = b"".join(framed("line", payload) for payload in payloads)
+    if not ends:
+        data = data.removesuffix(b"\n")
+    before = b"".join(framed("line", payload) for payload in payloads[:failing])
+    for at in range(1, len(data)):
+        bench = Bench("line", kind(), views_allowed=views_allowed)
+        bench.feed(data[:at], data[at:])
+        assert bench.end() == before
+        assert type(bench.error) is ProcessorError
+        assert "a reply to one line contains a line end" in str(bench.error)
+
+
+def test_reply_with_line_ends_is_a_reply_like_any_behind_a_prefix() -> None:
+    """There is nothing that it could be taken for."""
+    bench = Bench("len32", TwoLinesInPlace())
+    assert bench.feed(framed("len32", b"a!b")) == framed("len32", b"a\nb")
+    assert bench.error is None
+    bench.close()
+
+
+def test_last_word_of_two_lines_is_an_error() -> None:
+    """It is one frame, like any reply."""
+    processor = TwoLines()
+    processor.last_word = b"a\nb"
+    bench = Bench("line", processor)
+    assert bench.feed(b"x\n") == b"x\n"
+    assert bench.end() == b"x\n"
+    assert type(bench.error) is ProcessorError
+
+
+class Splitting(Hooked):
+    """Answers a chunk of lines with a line end for each "!", and drops lines with "-"."""
+
+    in_place = False
+
+    def process_lines(self, lines: memoryview) -> Any:
+        """Do it."""
+        answer = b"".join(
+            line.replace(b"!", b"\n") for line in bytes(lines).splitlines(True) if b"-" not in line
+        )
+        if not self.in_place:
+            return answer
+        lines[: len(answer)] = answer
+        return lines[: len(answer)]
+
+
+@views_or_not
+@pytest.mark.parametrize("in_place", [True, False])
+def test_hook_that_answers_with_more_lines_than_it_got_is_an_error(
+    in_place: bool, views_allowed: bool
+) -> None:
+    """None of that chunk is answered, as if it had raised; fewer lines are fine."""
+    processor = Splitting()
+    processor.in_place = in_place
+    bench = Bench("line", processor, views_allowed=views_allowed)
+    assert bench.feed(b"a\nb-\nc\n", b"-\n") == b"a\nc\n"
+    assert bench.error is None
+    assert bench.feed(b"a\n-\nb!\n") == b"a\nc\na\nb\n\n"  # as many as it got
+    assert bench.error is None
+    assert bench.feed(b"d\n", b"a\nb!\n") == b"a\nc\na\nb\n\nd\n"
+    assert type(bench.error) is ProcessorError
+    assert "process_lines answered 2 lines with 3" in str(bench.error)
+    bench.close()
+
+
+def test_hook_that_says_that_it_keeps_line_ends_is_believed() -> None:
+    """Counting them takes as long as the work of a short line; ours is tested for it."""
+
+    class Believed(Splitting):
+        keeps_line_ends = True
+
+    bench = Bench("line", Believed())
+    assert bench.feed(b"b!\n") == b"b\n\n"
+    assert bench.error is None
+    bench.close()
+    assert Reversing.keeps_line_ends
+
+
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, MemoryError, GeneratorExit])
 @every_framing
 def test_processor_that_raises_what_is_no_exception_fails_likewise(
