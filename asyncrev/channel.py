@@ -11,6 +11,8 @@ once: a loop that never gets its replies cannot put for ever.
 """
 
 import asyncio
+from types import TracebackType
+from typing import Self
 
 from asyncrev.buffers import byte_view
 from asyncrev.errors import ChannelClosed, LocalError
@@ -24,6 +26,10 @@ __all__ = ["AwaitableFace", "Channel"]
 
 class Channel:
     """A ring with its two faces. Made anywhere, running loop or not.
+
+    `async with` on its loop closes both sides at the end of the block, however that ends: then
+    neither the thread nor a coroutine waits for anything that does not come. The thread is not
+    waited for; its next `put` raises ChannelClosed, and so does `get`, once it has everything.
 
     Attributes:
         loop_side: for coroutines of one loop, which is the first that uses it.
@@ -40,6 +46,19 @@ class Channel:
         face = LoopFace(ring, parker)
         self.loop_side = AwaitableFace(ring, face)
         self.thread_side = ThreadFace(ring, parker, face.signal)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.thread_side.close()  # ORDER: first, so that the loop's side is over for good
+        self.loop_side.close()
+        self.loop_side._let_go()
 
 
 class AwaitableFace:
@@ -133,9 +152,12 @@ class AwaitableFace:
             return False
         if not closed and not (ring.input_closed and ring.released_seq == ring.published_seq):
             return False
+        self._let_go()
+        return True
+
+    def _let_go(self) -> None:
         self._face.flush()
         self._face.unbind()
-        return True
 
     def _bind(self) -> None:
         running = asyncio.get_running_loop()

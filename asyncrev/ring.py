@@ -184,7 +184,7 @@ class Ring:
         self.processed_seq = 0  # writer: worker; reader: loop
         self.released_seq = 0  # writer: loop; reader: worker (I18)
         self.input_closed = False  # writer: whoever stops first; readers: both
-        self.output_closed = False  # writer: worker; reader: loop
+        self.output_closed = False  # writers: worker, the loop when it leaves a channel
 
     def _worker_view(self, start: int, nbytes: int) -> memoryview:
         # Not a slice of another slot's view: the loop slices replies, which are slices of this one.

@@ -1,5 +1,8 @@
 """The blocking face of the ring: what the worker thread sees of it."""
 
+from types import TracebackType
+from typing import Self
+
 from asyncrev.errors import ChannelClosed, LocalError
 from asyncrev.ring import Entry, Ring
 from asyncrev.wakeups import DrainSignal, Parker
@@ -13,9 +16,12 @@ BACKSTOP_S = 5.0
 
 
 class ThreadFace:
-    """Takes entries in order, answers them in order. All methods: one thread, the worker.
+    """Takes entries in order, answers them in order. One thread, the worker, but for `close`.
 
     `take` and `finish` are the batch interface; `get` and `put` do the same a buffer at a time.
+    `with` closes it at the end of the block, however that ends. A ChannelClosed that leaves the
+    block is taken for its regular end, if the channel is closed: that is how `get` says that there
+    is nothing more.
     """
 
     __slots__ = ("_drains", "_parker", "_ring", "_taken_seq", "input_is_closed")
@@ -26,6 +32,19 @@ class ThreadFace:
         self._drains = drains
         self._taken_seq = 0  # processed_seq <= _taken_seq <= published_seq
         self.input_is_closed = False  # whether nothing comes any more, as of the last look
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        is_closed = self._ring.input_closed or self._ring.output_closed
+        self.close()
+        return is_closed and isinstance(error, ChannelClosed)
 
     def take(self, timeout_s: float | None = None) -> list[Entry]:
         """Wait for entries and return all that are published and not yet taken, oldest first.
@@ -89,7 +108,10 @@ class ThreadFace:
         self._drains.request()  # ORDER: after the cursor (I6).
 
     def close(self) -> None:
-        """Say that no answer will come any more. The loop still gets those that were put."""
+        """Say that no answer will come any more. The loop still gets those that were put.
+
+        Thread: any; the loop closes it when it leaves a channel (`Channel.__aexit__`).
+        """
         self._ring.output_closed = True
         self._drains.request()
 

@@ -11,31 +11,29 @@ from asyncrev.thread_face import ThreadFace
 
 def digest(side: ThreadFace) -> None:
     """Answer every buffer with its SHA-256, until the other side is closed. Runs on a thread."""
-    try:
+    with side:  # closes it, also if something is raised here; ChannelClosed is the regular end
         while True:
             side.put(hashlib.sha256(side.get()).digest())
-    except ChannelClosed:
-        side.close()
 
 
 async def main() -> None:
     """Digest some buffers, in order; `put` waits while all slots are in use."""
-    channel = asyncrev.Channel(slots=4, slot_bytes=1024)
-    thread = threading.Thread(target=digest, args=(channel.thread_side,))
-    thread.start()
+    async with asyncrev.Channel(slots=4, slot_bytes=1024) as channel:
+        thread = threading.Thread(target=digest, args=(channel.thread_side,))
+        thread.start()
 
-    async def feed() -> None:
-        for number in range(10):
-            await channel.loop_side.put(b"buffer %d" % number)
-        channel.loop_side.close()
+        async def feed() -> None:
+            for number in range(10):
+                await channel.loop_side.put(b"buffer %d" % number)
+            channel.loop_side.close()
 
-    feeding = asyncio.create_task(feed())
-    try:
-        while True:
-            print((await channel.loop_side.get()).hex()[:16])
-    except ChannelClosed:
-        pass
-    await feeding
+        feeding = asyncio.create_task(feed())
+        try:
+            while True:
+                print((await channel.loop_side.get()).hex()[:16])
+        except ChannelClosed:
+            pass
+        await feeding
     thread.join()
 
 

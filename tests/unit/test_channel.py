@@ -64,6 +64,120 @@ async def test_channel_moves_buffers_there_and_back_in_order(slots: int) -> None
     assert channel.thread_side._parker.backstop_wakes == 0
 
 
+# -- blocks that close what they leave -----------------------------------------------------------
+
+
+def answer_in_a_block(side: ThreadFace, *, fail_at: bytes | None = None) -> int:
+    """Answer every buffer, in a block of the thread's side; return how many."""
+    count = 0
+    with side:
+        while True:
+            data = bytes(side.get())
+            if data == fail_at:
+                raise ZeroDivisionError("the thread fails")
+            side.put(data)
+            count += 1
+    return count
+
+
+@pytest.mark.asyncio
+async def test_block_of_the_channel_closes_both_sides() -> None:
+    """The thread ends with what it has got, and nothing stays on the loop."""
+    with ThreadPoolExecutor(1) as pool:
+        async with Channel(4, 8) as channel:
+            worker = pool.submit(answer_in_a_block, channel.thread_side)
+            for number in range(10):
+                await channel.loop_side.put(b"%d" % number)
+                assert await channel.loop_side.get() == b"%d" % number
+        assert await wrapped(worker) == 10
+    for use in (channel.loop_side.get(), channel.loop_side.put(b"x")):
+        with pytest.raises(ChannelClosed):
+            await use
+    with pytest.raises(ChannelClosed):
+        channel.thread_side.put(b"x")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("unanswered", [0, 1, 4])
+async def test_exception_on_the_loop_does_not_leave_the_thread_waiting(unanswered: int) -> None:
+    """In a get, or with buffers to answer; what it raises comes out of the block."""
+    workers: list[Future[int]] = []
+
+    async def fail() -> None:
+        async with Channel(4, 8) as channel:
+            for _ in range(unanswered):
+                await channel.loop_side.put(b"x")
+            workers.append(pool.submit(answer_in_a_block, channel.thread_side))
+            raise ZeroDivisionError("the loop fails")
+
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(ZeroDivisionError, match="the loop fails"):
+            await fail()
+        await wrapped(workers[0])
+
+
+@pytest.mark.asyncio
+async def test_exception_on_the_thread_does_not_leave_the_loop_waiting() -> None:
+    """Neither who puts nor who gets; what was answered before is got."""
+    with ThreadPoolExecutor(1) as pool:
+        async with Channel(2, 8) as channel:
+            side = channel.loop_side
+            worker = pool.submit(answer_in_a_block, channel.thread_side, fail_at=b"b")
+            await side.put(b"a")
+            await side.put(b"b")
+            putting = asyncio.ensure_future(side.put(b"c"))
+            await asyncio.sleep(0)
+            assert await side.get() == b"a"
+            with pytest.raises(ChannelClosed):
+                await side.get()
+            await asyncio.wait([putting])  # it may have found the slot of the first
+            if putting.exception() is not None:
+                assert isinstance(putting.exception(), ChannelClosed)
+        with pytest.raises(ZeroDivisionError, match="the thread fails"):
+            await wrapped(worker)
+
+
+@pytest.mark.asyncio
+async def test_leaving_the_block_wakes_coroutines_that_wait() -> None:
+    """They are the loop's own, and nobody will answer them."""
+    async with Channel(1, 8) as channel:
+        side = channel.loop_side
+        await side.put(b"a")
+        waiting = [asyncio.ensure_future(side.put(b"b")), asyncio.ensure_future(side.get())]
+        await asyncio.sleep(0)
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [ChannelClosed, ChannelClosed]
+
+
+@pytest.mark.asyncio
+async def test_channel_that_was_left_stays_nowhere_on_the_loop() -> None:
+    """Unused, and with a buffer that nobody answered."""
+
+    async def use(buffers: int) -> "weakref.ref[Any]":
+        async with Channel(2, 8) as channel:
+            for _ in range(buffers):
+                await channel.loop_side.put(b"a")
+            return weakref.ref(channel.loop_side)
+
+    gone = [await use(0), await use(1)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]
+
+
+@EPOLL
+async def test_block_of_the_threads_side_hides_no_end_of_another_channel() -> None:
+    """Only what its own channel says is a regular end."""
+    open_one, closed = Channel(2, 8), Channel(2, 8)
+    closed.loop_side.close()
+    with pytest.raises(ChannelClosed), open_one.thread_side:
+        closed.thread_side.get()
+    with closed.thread_side as side:
+        side.get()
+    open_one.loop_side.close()
+
+
 @pytest.mark.asyncio
 async def test_channel_made_outside_a_loop_works_in_one() -> None:
     """Made on a thread without a loop; entries of both sides meet later."""
