@@ -7,7 +7,9 @@ life and the beginning and end of lanes.
 """
 
 import asyncio
+import contextvars
 import logging
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,7 +27,7 @@ from asyncrev.reverse import Reverse
 from asyncrev.ring import Ring
 from asyncrev.running_time import running_timeout
 from asyncrev.statistics import BridgeStatistics, PoolStatistics
-from asyncrev.submission import Submission
+from asyncrev.submission import InContext, Submission
 from asyncrev.sweep import Sweep
 from asyncrev.thread_face import ThreadFace
 from asyncrev.wakeups import Parker
@@ -219,7 +221,9 @@ class Bridge:
         self._sweep.start(self._loop)
         return lane
 
-    async def submit(self, data: bytes | bytearray | memoryview, processor: Any = Reverse) -> bytes:
+    def submit(
+        self, data: bytes | bytearray | memoryview, processor: Any = Reverse
+    ) -> Coroutine[Any, Any, bytes]:
         """Have `data` worked on by a processor of its own; return all that it answers.
 
         The processor gets `data` in chunks of at most a slot, then `eof()`. Submissions are begun
@@ -228,21 +232,41 @@ class Bridge:
         many bytes as there are callers wait with them. Cancelling gives the rest up: what the
         worker has not begun is not processed, and no reply comes.
 
-        Thread: loop. `data` is copied chunk by chunk; do not change it meanwhile.
+        The processor is made and called in a copy of the caller's context variables, as they are
+        at the call.
+
+        Thread: any but the worker, to be awaited on the loop: elsewhere by
+        `asyncio.run_coroutine_threadsafe(bridge.submit(...), loop)`. A processor of this bridge
+        must not wait for a submission to it, because the worker that would answer it waits. `data`
+        is copied chunk by chunk; do not change it meanwhile.
 
         Raises:
             BridgeStopped: the bridge does not run, or was stopped before the end.
-            LocalError: this is another loop than the bridge's.
+            LocalError: this is another loop than the bridge's; or, at once, the caller is a
+                processor of this bridge, on its worker's thread.
             SettingsError: `processor` cannot be used as one.
             WorkerDied: asyncrev's worker failed.
             Exception: whatever the processor raises; SystemExit and the like come as
                 ProcessorError.
         """
+        if self._worker.is_this_thread():
+            raise LocalError(
+                "submit was called by a processor of the same bridge, whose worker would wait for "
+                "itself; call the work directly, or give it to another bridge"
+            )
+        return self._submit(data, processor, contextvars.copy_context())
+
+    async def _submit(
+        self,
+        data: bytes | bytearray | memoryview,
+        processor: Any,
+        context: contextvars.Context,
+    ) -> bytes:
         factory = as_factory(processor)
         view = byte_view(data)
         self._check_loop()
         submission = Submission()
-        lane = self.open(submission, factory, views_allowed=True)
+        lane = self.open(submission, lambda: InContext(factory, context), views_allowed=True)
         try:
             return await submission.run(self.admission, lane, view)
         finally:

@@ -7,13 +7,41 @@ at most a slot, then the end of input; the reply is what it answers in all.
 """
 
 import asyncio
+import contextvars
 
 from asyncrev.admission import Admission
 from asyncrev.errors import ProcessorError
 from asyncrev.lane import Lane
-from asyncrev.processors import Reply
+from asyncrev.processors import Buffer, Processor, ProcessorFactory, Reply, make_processor
 
-__all__ = ["Submission"]
+__all__ = ["InContext", "Submission"]
+
+
+class InContext:
+    """Processor that makes another one, and calls it, in its submitter's context variables.
+
+    What it sets is seen by its own later calls, and by nobody else. Thread: worker.
+    """
+
+    __slots__ = ("_context", "_processor")
+
+    def __init__(self, factory: ProcessorFactory, context: contextvars.Context) -> None:
+        self._context = context
+        self._processor: Processor = context.run(make_processor, factory)
+
+    def process(self, chunk: memoryview) -> Buffer | None:
+        """Have it work on a chunk."""
+        return self._context.run(self._processor.process, chunk)
+
+    def eof(self) -> Buffer | None:
+        """Have it say its last word."""
+        return self._context.run(self._processor.eof)
+
+    def close(self) -> None:
+        """Have it close, if it can."""
+        close = getattr(self._processor, "close", None)
+        if close is not None:
+            self._context.run(close)
 
 
 class Submission:

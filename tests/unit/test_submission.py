@@ -2,7 +2,9 @@
 
 import array
 import asyncio
+import contextvars
 import hashlib
+import queue
 import threading
 from typing import Any
 
@@ -256,3 +258,85 @@ def test_any_submissions_at_once_get_their_own_replies(limits: Limits, many: lis
 
     with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
         runner.run(main())
+
+
+# -- who calls it --------------------------------------------------------------------------------
+
+
+@on_all
+async def test_submit_by_a_processor_of_the_same_bridge_is_refused() -> None:
+    """It waited for itself, for good, and with it everybody on that bridge."""
+    loop = asyncio.get_running_loop()
+    async with Bridge() as bridge, Bridge() as other:
+
+        def asks(target: Bridge) -> Any:
+            def work(data: bytes) -> bytes:
+                future = asyncio.run_coroutine_threadsafe(target.submit(data, bytes.upper), loop)
+                return future.result(10)
+
+            return work
+
+        with pytest.raises(LocalError, match="by a processor of the same bridge"):
+            await bridge.submit(b"abc", asks(bridge))
+        assert await bridge.submit(b"abc", asks(other)) == b"ABC"
+        assert await bridge.submit(b"abc") == b"cba"
+
+
+@on_epoll
+async def test_submit_from_another_thread_is_awaited_on_the_loop() -> None:
+    """By `run_coroutine_threadsafe`; that thread may wait."""
+    loop = asyncio.get_running_loop()
+    async with Bridge() as bridge:
+
+        def ask() -> bytes:
+            return asyncio.run_coroutine_threadsafe(bridge.submit(b"abc"), loop).result(10)
+
+        assert await asyncio.to_thread(ask) == b"cba"
+
+
+REQUEST: contextvars.ContextVar[str] = contextvars.ContextVar("REQUEST", default="nobody's")
+
+
+class Named:
+    """Answers with what the context variable is in each of its methods, and sets it."""
+
+    closed_as: "queue.Queue[str]" = queue.Queue()
+
+    def __init__(self) -> None:
+        self._made_as = REQUEST.get()
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Answer, then set it."""
+        answer = f"{self._made_as} {REQUEST.get()} ".encode()
+        REQUEST.set(f"{REQUEST.get()} then")
+        return answer
+
+    def eof(self) -> bytes:
+        """Answer."""
+        return REQUEST.get().encode()
+
+    def close(self) -> None:
+        """Tell."""
+        self.closed_as.put(REQUEST.get())
+
+
+@on_all
+async def test_submit_runs_in_its_callers_context_variables() -> None:
+    """As they are at the call; what the processor sets is its own."""
+
+    async def submit(name: str) -> bytes:
+        REQUEST.set(name)
+        submission = bridge.submit(b"x", Named)
+        REQUEST.set("later")
+        answer = await submission
+        assert REQUEST.get() == "later"
+        return answer
+
+    async with Bridge() as bridge:
+        names = [f"request {number}" for number in range(20)]
+        answers = await asyncio.gather(*map(submit, names))
+        assert answers == [f"{name} {name} {name} then".encode() for name in names]
+        closed = {await asyncio.to_thread(Named.closed_as.get, timeout=10) for _ in names}
+        assert closed == {f"{name} then" for name in names}
+        # Connections have nobody's: theirs would be those of whoever started the server.
+        assert await bridge.submit(b"x", lambda data: REQUEST.get().encode()) == b"nobody's"
