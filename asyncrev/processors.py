@@ -1,11 +1,18 @@
 """What a processor is, how plain functions become one, and what may come out of it."""
 
 import inspect
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from asyncrev.buffers import byte_view
 from asyncrev.errors import ProcessorError, SettingsError
+from asyncrev.processor_checks import (
+    check_class,
+    check_function,
+    check_methods,
+    hint_at_bytes,
+)
 
 __all__ = [
     "Buffer",
@@ -45,6 +52,14 @@ class Processor(Protocol):
     With framing, a chunk is the payload of one frame, which may be empty, and a reply becomes a
     frame. A processor may then have a method that takes many whole frames at once, as they came:
     `process_lines(lines)` or `process_prefixed(frames, runs, prefix_bytes)`; see `Reverse`.
+    With lines no reply may contain a line end: it would be taken for two, and shift all later
+    ones. `process_lines` may return at most as many lines as it got. That is checked, unless the
+    object has a true attribute `keeps_line_ends`, which says that it never returns more.
+
+    A class, factory or function with a true attribute `may_be_tried` says that it may be called
+    for trial, once, where it is given to a server, a bridge or a connection: one object is made
+    there, gets an empty chunk, then `eof()`, then `close()`. What that raises, and replies that are
+    not bytes, are then told at the start instead of to the first peer.
     """
 
     def process(self, chunk: memoryview) -> Buffer | None:
@@ -80,45 +95,121 @@ class FunctionProcessor:
         """Add nothing at the end of input."""
 
 
+class _FunctionFactory:
+    """Makes a `FunctionProcessor` for each connection."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[[bytes], Buffer | None]) -> None:
+        self._function = function
+
+    def __call__(self) -> FunctionProcessor:
+        return FunctionProcessor(self._function)
+
+    def __repr__(self) -> str:
+        return f"<factory for {self._function!r}>"
+
+
+# What was checked: classes and factories, functions, and types of what factories made. So a
+# connection does not pay for its processor's checks; added to by any thread, never iterated over.
+_factories: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_functions: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_made: "weakref.WeakSet[type]" = weakref.WeakSet()
+
+
 def as_factory(processor: Any) -> ProcessorFactory:
     """Return a factory of processors from what a user names as one.
 
     A class with `process` and `eof`, and anything callable without arguments, is a factory; a
-    callable that needs an argument is a function from bytes to bytes.
+    callable that needs an argument is a function from bytes to bytes. What can be seen not to work
+    is refused; what may be tried (`Processor`) is tried, the first time. Thread: any.
 
     Raises:
-        SettingsError: it is neither.
+        SettingsError: it is neither, or cannot work; says why, and what to give instead.
     """
+    factory: ProcessorFactory = processor
+    if type(processor) is _FunctionFactory or _is_in(_factories, processor):
+        return factory
+    if _is_in(_functions, processor):
+        return _FunctionFactory(processor)
     if isinstance(processor, type):
-        if issubclass(processor, Processor):
-            return processor
+        check_class(processor)
+        is_function = False
+    else:
+        is_function = check_function(processor)
+    if is_function:
+        factory = _FunctionFactory(processor)
+    if getattr(processor, "may_be_tried", False):
+        _try(factory, processor)
+    _note_in(_functions if is_function else _factories, processor)
+    return factory
+
+
+def _try(factory: ProcessorFactory, processor: object) -> None:
+    """Make a processor and give it nothing to work on."""
+    try:
+        tried = make_processor(factory)
+        try:
+            as_reply(tried.process(memoryview(bytearray())), None, views_allowed=False)
+            as_reply(tried.eof(), None, views_allowed=False)
+        finally:
+            close = getattr(tried, "close", None)
+            if close is not None:
+                close()
+    except Exception as error:
         raise SettingsError(
-            f"processor {processor!r} is a class without process(chunk) and eof(); "
-            "give such a class, a factory of such objects, or a function from bytes to bytes"
-        )
-    if not callable(processor):
-        raise SettingsError(
-            f"processor {processor!r} is not callable; give a class with process(chunk) and "
-            "eof(), a factory of such objects, or a function from bytes to bytes"
-        )
-    if _needs_an_argument(processor):
-        return lambda: FunctionProcessor(processor)
-    return processor  # type: ignore[no-any-return]  # a callable, and only calling it tells more
+            f"processor {processor!r} was tried with an empty chunk, as its may_be_tried allows, "
+            f"and raised {error!r}"
+        ) from error
 
 
 def make_processor(factory: ProcessorFactory) -> Processor:
     """Make one processor. Thread: worker.
 
     Raises:
-        ProcessorError: what came out has no `process` and `eof`.
+        ProcessorError: what came out has no `process` and `eof`, or has some that cannot work.
     """
     processor = factory()
+    kind = type(processor)
+    if kind in _made:
+        return processor
     if not isinstance(processor, Processor):
         raise ProcessorError(
-            f"factory {factory!r} made a {type(processor).__name__}, which has not both "
-            "process(chunk) and eof()"
+            f"factory {factory!r} made a {kind.__name__}, which has not both process(chunk) and "
+            f"eof(){_hint_at_factory(processor)}"
         )
+    try:
+        check_methods(kind)
+    except SettingsError as error:
+        raise ProcessorError(f"factory {factory!r} made a {kind.__name__}: {error}") from None
+    if issubclass(kind, Processor):  # else its methods are those of one object
+        _made.add(kind)
     return processor
+
+
+def _hint_at_factory(made: object) -> str:
+    if inspect.iscoroutine(made):
+        made.close()  # or Python warns that nobody awaited it
+        return hint_at_bytes(made)
+    return (
+        "; it was called without arguments because it needs none, hence as a factory: to use it "
+        "as a function from bytes to bytes, give lambda data: bytes(f(data)), or its argument no "
+        "default" + hint_at_bytes(made)
+    )
+
+
+def _is_in(checked: "weakref.WeakSet[Any]", processor: object) -> bool:
+    try:
+        return processor in checked
+    except TypeError:  # it has no hash
+        return False
+
+
+def _note_in(checked: "weakref.WeakSet[Any]", processor: object) -> None:
+    try:
+        checked.add(processor)
+    except TypeError:  # neither hash nor weak references: it is checked each time
+        pass
 
 
 def as_reply(result: object, storage: object, *, views_allowed: bool) -> bytes | memoryview | None:
@@ -135,9 +226,12 @@ def as_reply(result: object, storage: object, *, views_allowed: bool) -> bytes |
     try:
         view = memoryview(result)  # type: ignore[arg-type]  # the next line is for what is not
     except TypeError:
+        hint = hint_at_bytes(result)
+        if inspect.iscoroutine(result):
+            result.close()  # or Python warns that nobody awaited it
         raise ProcessorError(
             f"a processor returned {type(result).__name__}; it must return bytes, bytearray, "
-            "memoryview or another contiguous buffer, or None"
+            f"memoryview or another contiguous buffer, or None{hint}"
         ) from None
     if views_allowed and view.obj is storage and view.c_contiguous:
         return byte_view(view)
@@ -157,15 +251,3 @@ def check_reply(reply_bytes: int, answered_bytes: int, max_reply_bytes: int) -> 
             f"a processor answered {answered_bytes} bytes with {reply_bytes}; max_reply_bytes is "
             f"{max_reply_bytes}: raise it, or answer with less"
         )
-
-
-def _needs_an_argument(function: Callable[..., object]) -> bool:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some built-in functions tell nothing; none is a factory
-        return True
-    return any(
-        parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        for parameter in parameters
-    )

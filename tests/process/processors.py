@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pathlib
 import threading
+from typing import Any
 
 import pytest
 
@@ -109,3 +110,26 @@ class Holding(Flip):
             pathlib.Path(os.environ["HELD"]).touch()
             ctypes.PyDLL(None).sleep(int(os.environ["HOLD_S"]))  # PyDLL keeps the GIL
         return super().process(chunk)
+
+
+async def coroutine(data: bytes) -> bytes:
+    """Is not supported."""
+    return data
+
+
+def _undecorate(function: Any) -> Any:
+    return lambda *args, **kwargs: function(*args, **kwargs)
+
+
+undecorated = _undecorate(digest)
+
+
+class Arguments(Flip):
+    """Needs an argument."""
+
+    def __init__(self, index: int) -> None: ...
+
+
+def halved(line: bytes) -> bytes:
+    """Answer with a line end in the place of each "!"."""
+    return line.replace(b"!", b"\n")

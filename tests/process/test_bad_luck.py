@@ -19,6 +19,7 @@ from tests.support import (
     receive_all,
     receive_exactly,
     reset,
+    run_asyncrev,
     send_until_stuck,
     serving,
     wait_until,
@@ -62,6 +63,39 @@ def test_factory_that_makes_no_processor_closes_every_client() -> None:
         code, stderr = server.terminate()
     assert code == 0
     assert "made a dict, which has not both process(chunk) and eof()" in stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("tests.process.processors:coroutine", "asynchronous processors are not supported yet"),
+        ("tests.process.processors:Arguments", "is a class that needs arguments (index)"),
+        ("tests.process.processors:undecorated", "without functools.wraps"),
+        ("hashlib:sha256", "lambda data: hashlib.sha256(data).digest()"),
+    ],
+)
+def test_processor_that_cannot_work_is_refused_at_the_start(name: str, cause: str) -> None:
+    """One line, and the exit code of wrong usage; no socket was opened for it."""
+    run = run_asyncrev("serve", "--port", "0", "--processor", name, **HERE)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1
+    assert cause in run.stderr
+
+
+def test_reply_of_two_lines_ends_its_connection_after_those_before(loop: str) -> None:
+    """No later answer is shifted; everybody else is served."""
+    halving = ("--processor", "tests.process.processors:halved", "--framing", "line")
+    with serving("--loop", loop, *halving, **HERE) as server, server.connect() as other:
+        assert ask(other, b"abc\n") == b"abc\n"
+        with server.connect() as sock:
+            sock.sendall(b"one\ntwo!halves\nthree\n")
+            assert receive_all(sock) == b"one\n"
+        assert ask(other, b"abc\n") == b"abc\n"
+        other.close()
+        code, stderr = server.terminate()
+    assert code == 0
+    assert "a reply to one line contains a line end, at byte 3 of 10" in stderr
+    assert "'processor error': 1" in stderr
 
 
 def test_peer_that_never_reads_is_cut_after_the_stall_timeout(loop: str) -> None:

@@ -1,0 +1,241 @@
+"""What can be seen of a processor before it works: why it cannot, in words.
+
+All of it is looked up, nothing is called: neither a factory nor a function.
+"""
+
+import functools
+import inspect
+import sys
+import types
+from typing import Any
+
+from asyncrev.errors import SettingsError
+
+__all__ = ["check_class", "check_function", "check_methods", "hint_at_bytes"]
+
+_WANTED = (
+    "give a class with process(chunk) and eof(), a factory of such objects, or a function from "
+    "bytes to bytes"
+)
+_ON_A_THREAD = (
+    "asynchronous processors are not supported yet, because a processor is called on a worker "
+    "thread, without an event loop"
+)
+
+# The methods that are called, how, and whether there must be such a method.
+_METHODS = (
+    ("process", "chunk", True),
+    ("eof", "", True),
+    ("close", "", False),
+    ("process_lines", "lines", False),
+    ("process_prefixed", "frames, runs, prefix_bytes", False),
+)
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_NO_PLAIN_CALL = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
+
+# What a processor's functions may be said to return by mistake, and what turns it into bytes.
+_HINTS: dict[object, str] = {
+    str: "encode the text: .encode()",
+    int: 'write the number as bytes: b"%d" % number, or number.to_bytes(8, "big")',
+    float: 'write the number as bytes: b"%g" % number',
+}
+_HINTS |= {kind.__name__: hint for kind, hint in _HINTS.items() if isinstance(kind, type)}
+
+
+def check_class(cls: type) -> None:
+    """Check that objects of `cls` can be made without arguments, and called as processors.
+
+    Raises:
+        SettingsError: they cannot.
+    """
+    missing = [name for name, _, needed in _METHODS if needed and getattr(cls, name, None) is None]
+    if missing:
+        lacks = " and ".join(f"{name}()" for name in missing)
+        raise SettingsError(
+            f"processor {cls!r} is a class without process(chunk) and eof(): it lacks {lacks}; "
+            f"{_hint_at_function(cls) or _WANTED}"
+        )
+    if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False):
+        names = ", ".join(sorted(getattr(cls, "__abstractmethods__", ()))) or "it is a protocol"
+        raise SettingsError(
+            f"processor {cls!r} is abstract ({names}); give a class of which objects can be made"
+        )
+    check_methods(cls)
+    signature = _signature(cls)
+    parameters = signature.parameters.values() if signature is not None else ()
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in _ANY_NUMBER]
+    if required:
+        raise SettingsError(
+            f"processor {cls!r} is a class that needs arguments ({', '.join(required)}), but one "
+            f"is made for each connection without any; give a factory: "
+            f"lambda: {cls.__name__}(...), or functools.partial({cls.__name__}, ...)"
+        )
+
+
+def check_methods(cls: type) -> None:
+    """Check that the methods which `cls` has can be called as a processor's are.
+
+    Raises:
+        SettingsError: one of them cannot.
+    """
+    for name, arguments, _ in _METHODS:
+        _check_method(cls, name, arguments)
+
+
+def check_function(function: Any) -> bool:
+    """Check what is no class; return whether it is a function from bytes to bytes, or a factory.
+
+    Raises:
+        SettingsError: it can be called as neither.
+    """
+    if all(callable(getattr(function, name, None)) for name in ("process", "eof")):
+        kind = type(function).__name__
+        raise SettingsError(
+            f"processor {function!r} is not callable as a factory: it is an object that all "
+            f"connections would share; give its class, {kind}, or a factory that makes one for "
+            f"each connection: lambda: {kind}(...)"
+        )
+    if not callable(function):
+        raise SettingsError(f"processor {function!r} is not callable; {_WANTED}")
+    behind = _behind(function)
+    _check_kind(behind, "processor", function)
+    signature = _signature(function)
+    if signature is None:
+        return True  # some built-in functions tell nothing; none is a factory
+    parameters = list(signature.parameters.values())
+    required = [p for p in parameters if p.default is p.empty and p.kind in _POSITIONAL]
+    if isinstance(behind, type) and not required:
+        return False
+    if isinstance(behind, type) and hasattr(behind, "process"):
+        raise SettingsError(
+            f"processor {function!r} still needs arguments "
+            f"({', '.join(p.name for p in required)}), but is called without any"
+        )
+    if len(required) > 1:
+        names = ", ".join(p.name for p in required)
+        raise SettingsError(
+            f"processor {function!r} needs {len(required)} arguments ({names}); a function gets "
+            "one, the bytes: give the others with functools.partial or a lambda"
+        )
+    keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if keywords:
+        raise SettingsError(
+            f"processor {function!r} needs the keyword arguments {', '.join(keywords)}, but gets "
+            "none; give them with functools.partial or a lambda"
+        )
+    if required:
+        _check_returns(signature, "processor", function)
+        return True
+    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        raise SettingsError(
+            f"processor {function!r} takes any arguments, so nobody can tell whether it is a "
+            "function from bytes to bytes or a factory; a decorator without functools.wraps makes "
+            "such functions: use it there, or say which it is with lambda data: f(data), or "
+            "lambda: f()"
+        )
+    if parameters and isinstance(function, types.BuiltinFunctionType):
+        raise SettingsError(
+            f"processor {function!r} may be called without arguments, which makes it a factory, "
+            "but it returns an object without process(chunk) and eof(); "
+            f"{_hint_at_function(function) or _WANTED}"
+        )
+    return False
+
+
+def hint_at_bytes(result: object) -> str:
+    """Return what to do about `result`, which is no bytes, as "; do so", or ""."""
+    if inspect.isawaitable(result) or inspect.isasyncgen(result):
+        return f"; {_ON_A_THREAD}"
+    if inspect.isgenerator(result):
+        return '; join what it yields: b"".join(...)'
+    if callable(getattr(result, "digest", None)):
+        return "; call its digest()"
+    hint = next((hint for kind, hint in _HINTS.items() if type(result) is kind), "")
+    return f"; {hint}" if hint else ""
+
+
+def _check_kind(behind: Any, what: str, named: object) -> None:
+    """Refuse what returns a coroutine or a generator however it is called."""
+    behind = getattr(behind, "__func__", behind)
+    code = getattr(behind, "__code__", None)
+    if code is None:  # the function of an object that is called like one
+        code = getattr(type(behind).__call__, "__code__", None)
+    if code is None or not code.co_flags & _NO_PLAIN_CALL:
+        return
+    if code.co_flags & inspect.CO_COROUTINE:
+        raise SettingsError(f"{what} {named!r} is a coroutine function (async def); {_ON_A_THREAD}")
+    if code.co_flags & inspect.CO_ASYNC_GENERATOR:
+        raise SettingsError(f"{what} {named!r} is an asynchronous generator; {_ON_A_THREAD}")
+    raise SettingsError(
+        f"{what} {named!r} is a generator function, so it returns no bytes but a generator; "
+        'return b"".join(...) of what it yields'
+    )
+
+
+def _check_method(cls: type, name: str, arguments: str) -> None:
+    """Check that a method of `cls`, if it has it, can be called with `arguments`."""
+    method = getattr(cls, name, None)
+    if method is None:
+        return
+    what = f"{name} of processor"
+    static = inspect.getattr_static(cls, name, None)
+    if not callable(method):
+        if hasattr(type(static), "__get__"):
+            return  # a property or a slot: each object has its own
+        raise SettingsError(f"{what} {cls!r} is {method!r}, which cannot be called")
+    _check_kind(_behind(method), what, cls)
+    bound = isinstance(static, (staticmethod, classmethod))
+    signature = _signature(method)
+    if signature is None or not (bound or isinstance(static, types.FunctionType)):
+        return  # who knows how it is bound
+    count = len(arguments.split(", ")) if arguments else 0
+    try:
+        signature.bind(*range(count + (not bound)))
+    except TypeError as error:
+        wanted = ", ".join(filter(None, ("self", arguments)))
+        raise SettingsError(
+            f"{what} {cls!r} takes {signature}, but is called as {name}({arguments}): {error}; "
+            f"write def {name}({wanted})"
+        ) from None
+    if name != "close":
+        _check_returns(signature, what, cls)
+
+
+def _check_returns(signature: inspect.Signature, what: str, named: object) -> None:
+    """Refuse a function whose annotation says that it returns no bytes."""
+    annotation = signature.return_annotation
+    hint = _HINTS.get(annotation) if isinstance(annotation, (type, str)) else None
+    if hint is not None:
+        kind = annotation if isinstance(annotation, str) else annotation.__name__
+        raise SettingsError(
+            f"{what} {named!r} returns {kind}, as it says; it must return bytes: {hint}"
+        )
+
+
+def _hint_at_function(function: Any) -> str:
+    """Return how to use something that is meant as a function, if that is easy to guess."""
+    name = getattr(function, "__name__", "").removeprefix("openssl_")
+    hashlib: Any = sys.modules.get("hashlib")  # whoever gives one of its functions has it
+    if hashlib is not None and name in hashlib.algorithms_available:
+        nbytes = "32" if name.startswith("shake") else ""  # those have no length of their own
+        return f"for digests use lambda data: hashlib.{name}(data).digest({nbytes})"
+    if function is bytes:
+        return "for an echo use lambda data: data"
+    return ""
+
+
+def _behind(function: Any) -> Any:
+    """Return what a partial calls in the end."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    """Return the signature, or None if nobody tells."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
