@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+import os
 import resource
 import signal
 import ssl as ssl_module
