@@ -19,7 +19,8 @@ def load(name: str) -> object:
     A module that is not asyncrev's is also searched for in the current directory: behind everything
     else, so that no file there can stand in for an installed module; and not at all where Python
     was told so, by -P or PYTHONSAFEPATH
-    (https://docs.python.org/3/using/cmdline.html#cmdoption-P). Thread: main.
+    (https://docs.python.org/3/using/cmdline.html#cmdoption-P). With `python -m asyncrev` Python has
+    put it first by itself. Thread: main.
 
     Raises:
         SettingsError: there is no such module or attribute, the name is not of that form, or the

@@ -1,6 +1,7 @@
 """Log lines without waiting: whoever does not read the server's stderr must not stop its loop."""
 
 import logging
+import math
 import os
 import queue
 import select
@@ -206,11 +207,14 @@ class BackgroundHandler(logging.Handler):
             return
         self._writer.put(text.encode(errors="backslashreplace") + b"\n")
 
-    def _tell_left_out(self) -> float | None:
-        # Thread: log.
+    def tell_all_left_out(self) -> None:
+        """Tell what has been left out so far, before the end of its second. Thread: any."""
+        self._tell_left_out(math.inf)
+
+    def _tell_left_out(self, now_s: float | None = None) -> float | None:
         self.acquire()
         try:
-            now_s = self._clock()
+            now_s = self._clock() if now_s is None else now_s
             left_out = self._limit.take_left_out(now_s)
             next_s = self._limit.next_s
         finally:

@@ -49,6 +49,7 @@ class ProcessLog:
         Then logging is as it was. If stderr cannot be written to, it is not: the interpreter's
         last words would wait for it.
         """
+        self._handler.tell_all_left_out()
         if not self._writer.stop(timeout_s):
             return False
         for logger, level, propagate, disabled in self._before:

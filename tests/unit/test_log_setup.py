@@ -122,6 +122,18 @@ def test_module_that_configured_logging_changes_nothing_about_ours(
     assert handler.stream is sys.stderr
 
 
+def test_what_was_left_out_in_the_last_second_is_told_at_the_end() -> None:
+    """Nobody waits until it is over."""
+
+    def repeat() -> None:
+        for number in range(25):
+            logging.getLogger("asyncrev").warning("%d: cut", number)
+
+    lines = lines_of("info", repeat)
+    assert lines[:10] == [f"WARNING {number}: cut" for number in range(10)]
+    assert lines[10:] == ["WARNING 15 more lines like this were left out within 1 s: %d: cut"]
+
+
 def test_handler_to_elsewhere_is_left_alone(tmp_path: object) -> None:
     """A file of the module's is no stderr."""
     path = f"{tmp_path}/log"
