@@ -41,14 +41,15 @@ class _Batch:
     poll. Handles would cost about as much again as reading what has come.
     """
 
-    __slots__ = ("_loop", "events")
+    __slots__ = ("_loop", "_watches", "events")
 
     # What `_run_once` reads of a Handle; `_callback` only when a callback sets debug mode.
     _cancelled = False
     _callback = None
 
-    def __init__(self, loop: "EpollEventLoop") -> None:
+    def __init__(self, loop: "EpollEventLoop", watches: dict[int, Dispatch]) -> None:
         self._loop = loop
+        self._watches = watches
         self.events: list[tuple[int, int]] | None = None  # None: not in `_ready`
 
     def __repr__(self) -> str:
@@ -56,23 +57,23 @@ class _Batch:
         return f"<events of streams of {self._loop!r}>"
 
     def _run(self) -> None:
-        loop, events, self.events = self._loop, self.events, None
-        rest, watches = iter(events or ()), loop._selector.watches
+        events, self.events = self.events, None
+        rest, watches = iter(events or ()), self._watches
         fd = -1
-        while True:
-            try:
-                for fd, reported in rest:
-                    # Looked up now, because one of those before may have closed this one.
-                    dispatch = watches.get(fd)
-                    if dispatch is not None:
-                        dispatch(reported)
-                return
-            except (SystemExit, KeyboardInterrupt):
-                loop._ready.appendleft(loop._batch_of(list(rest)))
-                raise
-            except BaseException as error:
-                message = f"Exception in the dispatch of events of descriptor {fd}"
-                loop.call_exception_handler({"message": message, "exception": error})
+        try:
+            for fd, reported in rest:
+                # Looked up now, because one of those before may have closed this one.
+                dispatch = watches.get(fd)
+                if dispatch is not None:
+                    dispatch(reported)
+        except (SystemExit, KeyboardInterrupt):
+            self._loop._ready.appendleft(self._loop._batch_of(list(rest)))
+            raise
+        except BaseException as error:
+            message = f"Exception in the dispatch of events of descriptor {fd}"
+            self._loop.call_exception_handler({"message": message, "exception": error})
+            self.events = list(rest)
+            self._run()  # at most as often as a poll has events
 
 
 class EpollEventLoop(asyncio.SelectorEventLoop):
@@ -125,8 +126,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
             )
         _check_selector(selector)
         self._turn_hooks: tuple[TurnHook, ...] = ()
-        self._batch = _Batch(self)
         made = WatchingSelector() if selector is None else selector
+        self._batch = _Batch(self, made.watches)
         try:
             super().__init__(made)
         except BaseException:
@@ -198,7 +199,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def _process_events(self, polled: list[tuple[int, int]]) -> None:
         # Called by `_run_once` between the poll and the timers. Nothing is dispatched here: what
         # was polled goes behind what is ready already, in the order of the poll.
-        watches = self._selector.watches
+        batch = self._batch
+        watches = batch._watches
         if self._debug:
             self._process_one_by_one(polled, watches)
             return
@@ -207,12 +209,15 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
                 self._process_mixed(polled, watches)
                 return
         if polled:
-            self._ready.append(self._batch_of(polled))
+            if batch.events is not None:
+                batch = self._batch_of(polled)
+            batch.events = polled
+            self._ready.append(batch)
 
     def _batch_of(self, events: list[tuple[int, int]]) -> _Batch:
         batch = self._batch
         if batch.events is not None:  # in `_ready` already
-            batch = _Batch(self)
+            batch = _Batch(self, batch._watches)
         batch.events = events
         return batch
 

@@ -106,6 +106,8 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
             polled = []
         if self.after_poll is not None:
             self.after_poll()
+        if len(polled) == 1 and polled[0][0] == self._wake_fd:
+            return []  # nobody has to hear of it
         return polled
 
     def registered(self, fd: int, events: int) -> tuple[selectors.SelectorKey, int] | None:
