@@ -110,7 +110,7 @@ class ThreadFace:
     def close(self) -> None:
         """Say that no answer will come any more. The loop still gets those that were put.
 
-        Thread: any; the loop closes it when it leaves a channel (`Channel.__aexit__`).
+        Thread: any; the loop closes it when it leaves a channel (``Channel.__aexit__``).
         """
         self._ring.output_closed = True
         self._drains.request()
