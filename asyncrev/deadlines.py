@@ -126,7 +126,7 @@ class Deadlines:
             # Waiting for room in the pool, or for the peer to take replies, is no excuse.
             waits = paused and not on_way_bytes
             held = (0, False) if waits else held_input()
-            rest_may_come = self._rest_may_come(received_bytes, on_way_bytes, held, waits=waits)
+            rest_may_come = self._rest_may_come(received_bytes, on_way_bytes, held)
             if rest_may_come and (on_way_bytes or self._put_off(opaque=opaque)):
                 return None
             return FrameLate(
@@ -151,13 +151,13 @@ class Deadlines:
         )
 
     def _rest_may_come(
-        self, received_bytes: int, on_way_bytes: int, held: tuple[int, bool], *, waits: bool
+        self, received_bytes: int, on_way_bytes: int, held: tuple[int, bool]
     ) -> bool:
         """Return whether the rest of a late frame may be in what had come when it was seen so."""
         held_bytes, ended = held
         come_bytes = received_bytes + held_bytes
-        if self._late_bytes is None or waits:
-            self._late_bytes = min(come_bytes, self._late_bytes or come_bytes)
+        if self._late_bytes is None or come_bytes < self._late_bytes:
+            self._late_bytes = come_bytes
         if received_bytes - on_way_bytes >= self._late_bytes:
             # The end of the input completes a line, and is an error of its own within a frame.
             return ended

@@ -276,6 +276,37 @@ lane: Lane = entry.owner
         (_UNIT + "deadlines.py::test_frame_passes_at_its_time_whatever_arrives_meanwhile",),
     ),
     Bug(
+        "a deadline counts time in which the loop did not run",
+        "running_time",
+        "            self.now_s += min(passed_s, planned_s)\n",
+        "            self.now_s += passed_s\n",
+        (_UNIT + "running_time.py::test_clock_counts_no_more_than_planned_and_no_less_than_half",),
+    ),
+    Bug(
+        "a loop that only ever stalls has endless deadlines",
+        "running_time",
+        " and self.now_s - self._excused_at_s >= planned_s:",
+        ":",
+        (
+            _UNIT
+            + "running_time.py::test_clock_counts_every_second_interval_of_a_loop_that_only_stalls",
+        ),
+    ),
+    Bug(
+        "a peer is cut as idle while its bytes lie in the kernel",
+        "deadlines",
+        "        if any(held_input()) and self._put_off(opaque=opaque):\n            return None\n",
+        "",
+        (_UNIT + "deadlines.py::test_quiet_deadline_does_not_pass_while_the_kernel_holds_input",),
+    ),
+    Bug(
+        "bytes that come in time with the sweeps keep a late frame open",
+        "deadlines",
+        "if self._late_bytes is None or come_bytes < self._late_bytes:",
+        "if True:",
+        (_UNIT + "deadlines.py::test_frame_of_a_dribbler_ends_with_what_had_come_by_then",),
+    ),
+    Bug(
         "prefixes are read little-endian",
         "framing",
         '{4: ">I", 8: ">Q"}',
