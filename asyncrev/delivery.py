@@ -74,7 +74,7 @@ class Delivery:
                     self._settle_without_reply(lane, entry)
                     continue
                 try:
-                    if entry.result:
+                    if entry.result and not lane.abandoned:
                         sink.on_reply(entry.result)
                         if entry.surplus_bytes:
                             # Not before: the sink may have found out that its peer takes no more.

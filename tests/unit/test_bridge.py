@@ -290,6 +290,20 @@ async def test_interrupt_out_of_a_sink_gives_no_reply_twice(
 
 
 @EPOLL
+async def test_abandoned_lane_gets_no_reply_that_was_on_its_way() -> None:
+    """A connection that a deadline has ended must not write behind its end of stream."""
+    async with Bridge(TINY) as bridge:
+        held = Held()
+        sink = RecordingSink(bridge, lambda: held)
+        sink.send(b"1")
+        await until(held.entered.is_set, "the worker is at it")
+        sink.lane.abandoned = True
+        held.go.set()
+        await until(lambda: bridge.statistics().released == 1, "it has come back")
+        assert sink.calls == []
+
+
+@EPOLL
 async def test_sink_that_raises_at_its_credit_costs_other_waiters_nothing(
     loop_errors: list[dict[str, Any]],
 ) -> None:
