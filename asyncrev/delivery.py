@@ -70,30 +70,29 @@ class Delivery:
                 lane: Lane = entry.owner
                 credit = settle(lane, entry)
                 sink = lane.sink
-                if sink is None:
+                if sink is None or lane.abandoned:
                     self._settle_without_reply(lane, entry)
                     continue
                 try:
-                    if entry.result and not lane.abandoned:
+                    if entry.result:
                         sink.on_reply(entry.result)
-                        if entry.surplus_bytes:
-                            # Not before: the sink may have found out that its peer takes no more.
-                            lane.window.deliver(entry.surplus_bytes)
-                            entry.result = None  # now, or many such replies would be here twice
+                    if entry.surplus_bytes:
+                        # Not before: the sink may have found out that its peer takes no more.
+                        self._deliver_surplus(lane, entry)
                     if entry.error is not None:
                         self._settle_without_reply(lane, entry)
                         continue
-                    if lane.abandoned:
-                        continue
                     if entry.kind is not DATA and self._has_ended(lane, entry):
-                        sink.on_end()
+                        if not lane.abandoned:  # by its own `on_reply`; so the next
+                            sink.on_end()
                         continue
-                    if credit:
+                    if credit and not lane.abandoned:
                         sink.on_credit()
                     if lane.in_flight_bytes and not lane.in_flight_entries:
                         self._admission.resume(lane)  # what it has in flight is deferred
                 except BaseException as raised:
                     # One sink's defect must not cost the others their replies.
+                    self._deliver_surplus(lane, entry)
                     self._give_up(lane, raised)
         finally:
             ring.release(settled)  # also when an interrupt ends this: no reply goes twice
@@ -169,7 +168,14 @@ class Delivery:
         self._admission.resume(lane)
         return False
 
+    def _deliver_surplus(self, lane: Lane, entry: Entry) -> None:
+        lane.window.deliver(entry.surplus_bytes)
+        entry.surplus_bytes = 0
+        entry.result = None  # now, or many such replies would be here twice
+
     def _settle_without_reply(self, lane: Lane, entry: Entry) -> None:
+        if entry.surplus_bytes:
+            self._deliver_surplus(lane, entry)
         if entry.kind is CLOSE:
             self.lanes.discard(lane)
         if entry.error is not None:

@@ -69,7 +69,7 @@ class Entry:
         frame_seq: which unfinished frame of this owner that is. Written by the worker.
         calls: how many calls of a processor this entry took. Written by the worker, with framing.
         surplus_bytes: how much longer the reply is than what it answers. Written by the worker if
-            it is; 0 otherwise.
+            it is; the loop sets it to 0 again.
         ended: of EOF and RESUME, whether the processor's `eof` has been called. Written by the
             worker.
     """
@@ -271,7 +271,6 @@ class Ring:
             raise LocalError(f"release of {nentries} entries; {ready} are processed")
         for entry in self.entries_between(seq, seq + nentries):
             entry.owner = entry.result = entry.error = None
-            entry.surplus_bytes = 0
             if entry.slot is not entry.small_slot:
                 self.free_slots.append(entry.slot)
                 self.free_views.append(entry.view)

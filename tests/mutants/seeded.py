@@ -113,14 +113,14 @@ BUGS = (
         "an entry is released, then its result is copied",
         "delivery",
         """\
-                    if entry.result and not lane.abandoned:
+                    if entry.result:
                         sink.on_reply(entry.result)
 """,
         """\
                     result = entry.result
                     ring.release(1)
                     settled -= 1
-                    if result and not lane.abandoned:
+                    if result:
                         sink.on_reply(result)
 """,
         (_UNIT + "bridge.py::test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken",),
