@@ -92,10 +92,10 @@ class Lane:
         "in_flight_bytes",
         "in_flight_entries",
         "inline_processor",
+        "is_plain",
         "look_at_s",
         "max_frame_bytes",
         "max_reply_bytes",
-        "may_defer",
         "processor",
         "read_bytes",
         "reserved_bytes",
@@ -158,7 +158,7 @@ class Lane:
         self.processor: Processor | Framer | None = None
         self.broken = False
         self.deferred: DeferredInput | None = None
-        self.may_defer = False  # whether to look at `deferred` and at the window
+        self.is_plain = False  # a raw lane that has a processor, and need not defer anything
         self.turn = UNBOUNDED_TURN  # the last one in which a framed lane was worked on
         self.calls_left = UNBOUNDED_STEPS  # in that turn
 
@@ -171,6 +171,14 @@ class Lane:
         connection's trouble and not the worker's.
         """
         try:
+            if self.is_plain and entry.kind is DATA and not self.abandoned:
+                nbytes = entry.nbytes
+                result = self.processor.process(entry.view[:nbytes])  # type: ignore[union-attr]
+                if type(result) is bytes and len(result) <= nbytes:
+                    entry.result = result  # nearly always
+                else:
+                    self._answer(entry, result, storage)
+                return
             if entry.kind is CLOSE:
                 self.close_processor()
                 return
@@ -183,16 +191,11 @@ class Lane:
                 processor = self.processor = self._make_processor(pool)
             if self.framing is not None:
                 self._work_framed(entry, turn)
-            elif self.may_defer or entry.kind is not DATA:
-                self._work_late(entry, processor, storage)
             else:
-                result = processor.process(entry.view[: entry.nbytes])
-                if type(result) is bytes and len(result) <= entry.nbytes:
-                    entry.result = result  # nearly always
-                else:
-                    self._answer(entry, result, storage)
+                self._work_raw(entry, processor, storage)
         except BaseException as error:
             self.broken = True
+            self.is_plain = False
             self.deferred = None
             entry.carry_bytes = 0  # entries are used again: what stands there is another lane's
             entry.error = error
@@ -212,10 +215,10 @@ class Lane:
     def _note_surplus(self, entry: Entry, surplus_bytes: int) -> None:
         entry.surplus_bytes = surplus_bytes
         self.window.produce(surplus_bytes)
-        self.may_defer = True
+        self.is_plain = False  # the window may be full
 
-    def _work_late(self, entry: Entry, processor: Processor | Framer, storage: object) -> None:
-        """Do what `entry` of a raw lane asks for, if input may have been deferred."""
+    def _work_raw(self, entry: Entry, processor: Processor | Framer, storage: object) -> None:
+        """Do what `entry` of a raw lane asks for, the first time or if input may be deferred."""
         deferred = self.deferred
         if entry.kind is DATA:
             if deferred or self.window.is_full():
@@ -242,7 +245,7 @@ class Lane:
         else:
             entry.ended = False
             self.deferred = None
-        self.may_defer = self.deferred is not None or self.window.is_full()
+        self.is_plain = self.deferred is None and not self.window.is_full()
 
     def _work_framed(self, entry: Entry, turn: Turn) -> None:
         framer = self.processor
@@ -332,6 +335,7 @@ class Lane:
     def close_processor(self) -> None:
         """Let the processor go, and call its `close` if it has one. Thread: worker."""
         processor, self.processor = self.processor, None
+        self.is_plain = False
         self.deferred = None
         close = getattr(processor, "close", None)
         if close is not None:

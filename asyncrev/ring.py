@@ -211,9 +211,10 @@ class Ring:
         """
         if not 0 <= nbytes <= len(slot):
             raise LocalError(f"publish of {nbytes} bytes; the slot has {len(slot)}")
-        if not self.free_entries:
+        free_entries = self.free_entries
+        if not free_entries:
             raise LocalError(f"publish on a full ring: all {self.nentries} entries are in use")
-        entry = self.free_entries[-1]
+        entry = free_entries[-1]
         if slot is entry.small_slot:
             entry.view = entry.small_view
         else:
@@ -221,7 +222,7 @@ class Ring:
                 raise LocalError("publish of memory that is not the slot that was claimed last")
             self.free_slots.pop()
             entry.view = self.free_views.pop()
-        self.free_entries.pop()
+        free_entries.pop()
         entry.slot = slot
         entry.owner = owner
         entry.kind = kind
