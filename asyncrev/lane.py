@@ -221,23 +221,19 @@ class Lane:
         """Do what `entry` of a raw lane asks for, the first time or if input may be deferred."""
         deferred = self.deferred
         if entry.kind is DATA:
+            chunk = entry.view[: entry.nbytes]
             if deferred or self.window.is_full():
-                self._defer(entry, entry.view[: entry.nbytes])
                 entry.nbytes = 0
-                return
-            self._answer(entry, processor.process(entry.view[: entry.nbytes]), storage)
+                self._defer(entry, chunk)
+                self._work_on_deferred(entry, processor)
+            else:
+                self._answer(entry, processor.process(chunk), storage)
         elif deferred and entry.kind is EOF:
             deferred.ends = True
             entry.ended = False
         elif deferred and deferred.nbytes:
             entry.ended = False
-            if not self.window.is_full():
-                chunk = deferred.head()
-                entry.nbytes = chunk.nbytes
-                self._answer(entry, processor.process(chunk), chunk.obj)
-                deferred.consume(chunk.nbytes)
-                if not (deferred.nbytes or deferred.ends):
-                    self.deferred = None
+            self._work_on_deferred(entry, processor)
         elif entry.kind is EOF or (deferred and deferred.ends):
             entry.ended = True
             self.deferred = None
@@ -246,6 +242,21 @@ class Lane:
             entry.ended = False
             self.deferred = None
         self.is_plain = self.deferred is None and not self.window.is_full()
+
+    def _work_on_deferred(self, entry: Entry, processor: Processor | Framer) -> None:
+        """Answer the oldest deferred chunk of a raw lane, if its window allows.
+
+        Also when more input comes: a RESUME waits until none is in the ring, maybe for ever.
+        """
+        deferred = self.deferred
+        if deferred is None or self.window.is_full():
+            return
+        chunk = deferred.head()
+        entry.nbytes = chunk.nbytes
+        self._answer(entry, processor.process(chunk), chunk.obj)
+        deferred.consume(chunk.nbytes)
+        if not (deferred.nbytes or deferred.ends):
+            self.deferred = None
 
     def _work_framed(self, entry: Entry, turn: Turn) -> None:
         framer = self.processor
@@ -266,21 +277,17 @@ class Lane:
                 room_bytes = chunk.nbytes + window.room_bytes()
                 result = framer.process(chunk, self.calls_left, room_bytes)
                 entry.nbytes = framer.used_bytes
+                if entry.nbytes < chunk.nbytes and framer.error is None:
+                    self._defer(entry, chunk[entry.nbytes :])
             else:
                 entry.nbytes = 0
-            if entry.nbytes < chunk.nbytes and framer.error is None:
-                self._defer(entry, chunk[entry.nbytes :])
+                self._defer(entry, chunk)
+                result = self._frame_deferred(entry, framer)
         elif deferred is not None and deferred.nbytes:
             if entry.kind is EOF:
                 deferred.ends = True
-            elif not window.is_full():
-                chunk = deferred.head()
-                room_bytes = chunk.nbytes + window.room_bytes()
-                result = framer.process(chunk, self.calls_left, room_bytes)
-                entry.nbytes = framer.used_bytes
-                deferred.consume(framer.used_bytes)
-                if not (deferred.nbytes or deferred.ends):
-                    self.deferred = None
+            else:
+                result = self._frame_deferred(entry, framer)
         elif entry.kind is EOF or (deferred is not None and deferred.ends):
             entry.ended = True
             self.deferred = None
@@ -299,6 +306,20 @@ class Lane:
             self.deferred = None
             # Its traceback names the framer: to stay there too would keep both until a collection.
             entry.error, framer.error = framer.error, None
+
+    def _frame_deferred(self, entry: Entry, framer: Framer) -> Reply | None:
+        """Do what `_work_on_deferred` does, for a framed lane: as far as its share allows, too."""
+        deferred, window = self.deferred, self.window
+        if deferred is None or self.calls_left <= 0 or window.is_full():
+            return None
+        chunk = deferred.head()
+        room_bytes = chunk.nbytes + window.room_bytes()
+        result = framer.process(chunk, self.calls_left, room_bytes)
+        entry.nbytes = framer.used_bytes
+        deferred.consume(framer.used_bytes)
+        if not (deferred.nbytes or deferred.ends):
+            self.deferred = None
+        return result
 
     def _defer(self, entry: Entry, chunk: memoryview) -> None:
         if self.deferred is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -166,6 +167,46 @@ async def test_runs_and_lines_for_a_batch_method_count_as_calls() -> None:
             assert sink.received == data
             assert len(sink.pieces) > 3, "in several turns"
             assert sink.lane.read_bytes <= 16 * KIB
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("name", ["raw", "line"])
+async def test_lane_that_is_never_idle_goes_on_with_what_was_deferred(name: str) -> None:
+    """Input that comes before each RESUME could does not put what is older off for ever."""
+    entered, may_leave = [0], threading.Semaphore(0)
+
+    class Gate(Counting):
+        def process(self, chunk: memoryview) -> memoryview:
+            entered[0] += 1
+            assert may_leave.acquire(timeout=30)
+            return chunk
+
+    factory = Counting if name == "line" else Amplifying
+    burst = b"\n" * 1500 if name == "line" else b"x" * 1500
+    limits = SMALL.replace(max_reply_bytes=32768, entries=32)
+    async with bridge_of(limits) as bridge:
+        gate, sink = RecordingSink(bridge, Gate), RecordingSink(bridge, factory, framing=name)
+        gate.send(b"-")
+        sink.send(burst[:1400])
+        sink.send(burst[1400:])
+        try:
+            for round_ in range(6):
+                # What comes now is in the ring before the worker leaves the gate for what was sent
+                # before: sink is never idle.
+                await until(lambda round_=round_: entered[0] == round_ + 1, "it is at the gate")
+                gate.send(b"-")
+                sink.send(b"\n")
+                may_leave.release()
+            times = 1 if name == "line" else Amplifying.times
+            wanted = amplified(burst + b"\n" * 6, times)
+            await until(lambda: entered[0] == 7, "it is at the gate again")
+            await until(lambda: len(sink.received) == len(wanted) - times, "all before it is done")
+            assert sink.lane.in_flight_entries == 1
+        finally:
+            may_leave.release(9)
+        await until(lambda: len(sink.received) == len(wanted), "the last one is, too")
+        assert sink.received == wanted
+        assert (sink.lane.in_flight_entries, sink.lane.in_flight_bytes) == (0, 0)
 
 
 # -- replies that are longer than what they answer -------------------------------------------------
