@@ -44,6 +44,7 @@ class Admission:
         "_spill_view",
         "_waiters",
         "budget",
+        "is_closed",
         "spills",
     )
 
@@ -58,6 +59,7 @@ class Admission:
         self._claimed_view = self._spill_view
         self._waiters: collections.deque[Lane] = collections.deque()
         self.budget = Budget(limits)
+        self.is_closed = False  # to new input; what is here is still answered
         self.spills = 0
 
     @property
@@ -73,7 +75,7 @@ class Admission:
         self._claimed_by = lane
         ring = self._ring
         free_entries = ring.free_entries  # what `Ring.try_claim` looks at, a call less
-        if not free_entries or ring.input_closed:
+        if not free_entries or ring.input_closed or self.is_closed:
             view = self._spill_view
         elif lane.small_reads >= SMALL_READS:
             view = free_entries[-1].small_slot
@@ -95,7 +97,7 @@ class Admission:
         """Hand the first `nbytes` of the claimed view on; return whether `lane` may go on.
 
         After False the lane should read no more until `Sink.on_credit`; what it publishes all
-        the same is kept, but counts against no bound.
+        the same is kept, but counts against no bound. After `close` it is dropped.
 
         Raises:
             LocalError: `lane` was not the last to claim, or claimed fewer bytes.
@@ -106,6 +108,8 @@ class Admission:
         lane.look_at_s = 0.0
         slot = self._claimed_view
         if slot is self._spill_view or lane.waits_for_slot:
+            if self.is_closed:
+                return False
             self._spill(lane, slot, nbytes)
             if lane.framing is not None:
                 self.budget.charge(lane)
@@ -129,6 +133,8 @@ class Admission:
 
     def publish_eof(self, lane: Lane) -> None:
         """Put the end of `lane`'s input behind all of it."""
+        if self.is_closed:
+            return  # what came before it may have been dropped
         lane.eof_waits = True
         self._feed_or_wait(lane)
 
@@ -155,7 +161,7 @@ class Admission:
             return
         if lane.in_flight_bytes or lane.ending:
             lane.window.go_on()  # all that was produced is delivered, so it is quite open
-            lane.resume_waits = lane.resumes = True
+            lane.resume_waits = True
             self._feed_or_wait(lane)
 
     def set_excess(self, lane: Lane, excess_bytes: int) -> bool:
@@ -180,6 +186,10 @@ class Admission:
             if lane.waits_for_credit and self._may_read(lane):
                 served.append(lane)
         return served
+
+    def close(self) -> None:
+        """Take no new input of any lane; what was published before, or spilled, goes on."""
+        self.is_closed = True
 
     def forget_waiters(self) -> None:
         """Drop who waits: there will be no free slot any more."""

@@ -125,10 +125,11 @@ class Bridge:
             await asyncio.shield(self._ended)
 
     async def close(self, timeout_s: float = 5.0) -> None:
-        """Let the worker answer what is published, then end it and its thread. Twice is once.
+        """Let the worker answer what is published, then end it and its thread. Idempotent.
 
-        Lanes still open are told BridgeStopped; so what the worker has deferred of a lane whose
-        peer does not take its replies stays unanswered. Thread: loop.
+        What is published from now on is dropped. Lanes still open are told BridgeStopped; so what
+        the worker has deferred of a lane whose peer does not take its replies stays unanswered.
+        Thread: loop.
 
         Raises:
             LocalError: this is another loop than the bridge's; `stop` works from anywhere.
@@ -140,7 +141,8 @@ class Bridge:
         try:
             async with running_timeout(timeout_s):
                 try:
-                    await self._delivery.wait_resumed()
+                    self.admission.close()
+                    await self._delivery.wait_answered()
                 finally:
                     self._face.close()
                 await self.wait_ended()
@@ -152,8 +154,9 @@ class Bridge:
         self._worker.join(timeout_s)  # it has said its last word, so this takes microseconds
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Do what `close` does, blocking. Thread: any, the worker itself included; twice is once.
+        """Do what `close` does, blocking. Thread: any, the worker itself included. Idempotent.
 
+        Of what has been published, input that the worker has deferred stays unanswered.
         On the worker's thread it asks for the end and does not wait for it.
 
         Raises:
@@ -197,7 +200,12 @@ class Bridge:
             LocalError: this is another loop than the bridge's.
             SettingsError: its pool has no room for frames of `max_frame_bytes`.
         """
-        if self._loop is None or self._ring.input_closed or self._running_ended():
+        if (
+            self._loop is None
+            or self._ring.input_closed
+            or self.admission.is_closed
+            or self._running_ended()
+        ):
             raise BridgeStopped(
                 "the bridge was never started" if self._loop is None else "the bridge is stopped"
             )

@@ -54,7 +54,7 @@ class Delivery:
         self.lanes: set[Lane] = set()
         self.entries_in_use_high = 0
         self.processor_errors = 0
-        self._settled: asyncio.Event | None = None  # set at every drain, while somebody waits
+        self._settled: asyncio.Event | None = None  # set at every drain, once somebody waited
 
     def drain(self) -> bool:
         """Deliver what is processed, as far as I11 allows; return whether something was left."""
@@ -107,12 +107,13 @@ class Delivery:
         while self.drain():
             pass
 
-    async def wait_resumed(self) -> None:
-        """Wait until no lane has deferred input with which the worker may go on."""
-        while any(lane.is_resuming for lane in self.lanes):
+    async def wait_answered(self) -> None:
+        """Wait until the worker has nothing left that it may do. Any number may wait."""
+        if self._settled is None:
             self._settled = asyncio.Event()
+        while any(lane.is_being_answered for lane in self.lanes):
+            self._settled.clear()
             await self._settled.wait()
-        self._settled = None
 
     def serve_waiters(self) -> None:
         """Give free slots and room to the lanes that wait, and tell those that may read on."""
@@ -161,10 +162,9 @@ class Delivery:
     def _has_ended(self, lane: Lane, entry: Entry) -> bool:
         """Return whether `entry` is the last one of `lane`; else have it go on to its end."""
         if entry.ended:
-            lane.ending = lane.resumes = False
+            lane.ending = False
             return True
         lane.ending = lane.ending or entry.kind is EOF
-        lane.resumes = lane.in_flight_bytes > 0 or lane.ending
         self._admission.resume(lane)
         return False
 

@@ -100,7 +100,6 @@ class Lane:
         "read_bytes",
         "reserved_bytes",
         "resume_waits",
-        "resumes",
         "sink",
         "small_reads",
         "spill",
@@ -140,7 +139,6 @@ class Lane:
         self.resume_waits = False
         self.close_waits = False
         self.ending = False  # the end of input came back before it was processed
-        self.resumes = False  # a RESUME was published, and not all was processed since
         self.waits_for_slot = False
         self.waits_for_credit = False
         self.inline_processor: Processor | None = None
@@ -334,9 +332,14 @@ class Lane:
         return not self.abandoned and (self.in_flight_bytes > 0 or self.ending)
 
     @property
-    def is_resuming(self) -> bool:
-        """Whether the worker goes on with what it deferred of this lane. Thread: loop."""
-        return self.resumes and self.is_owed and not (self.abandoned or self.window.is_stalled)
+    def is_being_answered(self) -> bool:
+        """Whether the worker has, or will have, work of this lane without its peer. Thread: loop.
+
+        Not if all that is left is deferred, and the peer does not take its replies.
+        """
+        if self.in_flight_entries or self.waits_for_slot:
+            return True
+        return self.is_owed and not (self.abandoned or self.window.is_stalled)
 
     def work_inline(self, chunk: memoryview, storage: object) -> bytes | memoryview | None:
         """Return the reply to `chunk` at once; nothing of this lane may be in flight.

@@ -117,6 +117,24 @@ async def test_lane_used_after_the_end_harms_nobody() -> None:
 
 
 @EPOLL
+async def test_close_answers_what_was_spilled_before_it() -> None:
+    """It waits for the slots that others give back."""
+    bridge = Bridge(Limits(slots=1, entries=1, slot_bytes=8))
+    bridge.start()
+    held = Held()
+    first, waiter = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
+    first.send(b"a")
+    waiter.send(b"b")
+    closing = asyncio.ensure_future(bridge.close())
+    await until(held.entered.is_set, "the worker has begun")
+    held.go.set()
+    await closing
+    assert first.received == b"A"
+    assert waiter.received == b"B"
+    assert waiter.calls[-1] == "error"
+
+
+@EPOLL
 async def test_lane_that_waits_for_a_slot_at_the_end_is_told() -> None:
     """What it spilled was never published; it hears that it will not be."""
     bridge = Bridge(Limits(slots=1, entries=1, slot_bytes=8))
@@ -125,6 +143,7 @@ async def test_lane_that_waits_for_a_slot_at_the_end_is_told() -> None:
     first, waiter = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
     first.send(b"a")
     waiter.send(b"b")
+    bridge._face.close()  # as `stop` does
     closing = asyncio.ensure_future(bridge.close())
     await until(held.entered.is_set, "the worker has begun")
     held.go.set()

@@ -483,6 +483,71 @@ async def test_close_answers_what_was_deferred() -> None:
 
 
 @BOTH_LOOPS
+async def test_close_answers_what_is_deferred_only_while_it_waits() -> None:
+    """Also what the worker had taken, and not yet deferred, when the close began."""
+    entered, may_go_on = threading.Event(), threading.Event()
+
+    class Gate(Counting):
+        def process(self, chunk: memoryview) -> memoryview:
+            entered.set()
+            assert may_go_on.wait(30)
+            return chunk
+
+    data = b"\n" * (3 * TURN_CALLS)
+    async with Bridge(EMPTY_LINES) as bridge:
+        sink = RecordingSink(bridge, Gate, framing="line")
+        sink.send(data)
+        await until(entered.is_set, "the worker is at it")
+        asyncio.get_running_loop().call_later(0.01, may_go_on.set)
+        await bridge.close()
+        assert sink.received == data
+        assert [type(error) for error in sink.errors] == [BridgeStopped]
+
+
+@BOTH_LOOPS
+async def test_two_closes_at_once_wait_for_what_is_deferred() -> None:
+    """Neither takes the other's wake-up away."""
+    data = b"\n" * (20 * TURN_CALLS)
+    async with Bridge(EMPTY_LINES) as bridge:
+        sink = RecordingSink(bridge, Counting, framing="line")
+        sink.send(data)
+        await until(lambda: sink.received, "it is deferred")
+        async with asyncio.timeout(30):
+            await asyncio.gather(bridge.close(20), bridge.close(20), bridge.close(20))
+        assert sink.received == data
+
+
+@BOTH_LOOPS
+async def test_close_ends_although_a_peer_sends_all_the_time() -> None:
+    """What is published after the close has begun is dropped, and the end of input with it."""
+    ends = [0]
+
+    class Ending(Counting):
+        def eof(self) -> None:
+            ends[0] += 1
+
+    class Flooding(RecordingSink):
+        def on_reply(self, reply: Reply) -> None:
+            super().on_reply(reply)
+            if self.bridge.is_running:
+                self.may_publish = self.send(b"\n" * 3000)
+                if self.bridge.admission.is_closed:
+                    self.end()
+
+    async with Bridge(EMPTY_LINES) as bridge:
+        sink = Flooding(bridge, Ending, framing="line")
+        sink.send(b"\n" * 3000)
+        await until(lambda: len(sink.received) > 9000, "it is at it")
+        await bridge.close(20)
+        assert not sink.may_publish
+        assert [type(error) for error in sink.errors] == [BridgeStopped]
+        assert len(sink.received) % 3000 == 0
+        assert ends == [0]
+        with pytest.raises(BridgeStopped):
+            RecordingSink(bridge)
+
+
+@BOTH_LOOPS
 async def test_close_does_not_wait_for_a_peer_that_takes_nothing() -> None:
     """What was deferred of it stays unanswered, and its sink is told."""
     async with Bridge(SMALL) as bridge:
