@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def serving(loop: str, path: pathlib.Path) -> Iterator[None]:
     )
     assert process.stderr is not None
     try:
-        wait_until(lambda: path.exists() or process.poll() is not None, "uvicorn listens")
+        wait_until(lambda: _listens(path) or process.poll() is not None, "uvicorn listens")
         yield
         process.send_signal(signal.SIGINT)
         assert process.wait(10) in (0, -signal.SIGINT)
@@ -50,6 +51,11 @@ def serving(loop: str, path: pathlib.Path) -> Iterator[None]:
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def _listens(path: pathlib.Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:  # the path is there from the bind on
+        return probe.connect_ex(str(path)) == 0
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -69,7 +75,6 @@ def test_requests_in_a_pipeline(loop: str, tmp_path: pathlib.Path, payload: byte
         return answers
 
     async def main() -> list[list[bytes]]:
-        wait_until(path.exists, "uvicorn listens")
         return await asyncio.gather(*(talk() for _ in range(10)))
 
     with serving(loop, path):
@@ -84,11 +89,11 @@ def test_websocket(loop: str, tmp_path: pathlib.Path, payload: bytes) -> None:
     path = tmp_path / "socket"
 
     async def main() -> list[bytes | str]:
-        async with client.unix_connect(str(path), "ws://localhost/", max_size=8 << 20) as socket:
-            received = [await socket.recv()]
+        async with client.unix_connect(str(path), "ws://localhost/", max_size=8 << 20) as peer:
+            received = [await peer.recv()]
             for message in (payload, b"short"):
-                await socket.send(message)
-                received.append(await socket.recv())
+                await peer.send(message)
+                received.append(await peer.recv())
             return received
 
     with serving(loop, path):
