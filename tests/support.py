@@ -228,6 +228,12 @@ def wait_arrived(sock: socket.socket) -> None:
     )
 
 
+def listens(path: Path) -> bool:
+    """Return whether somebody listens on a UNIX socket; its path is there from the bind on."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def reset(sock: socket.socket) -> None:
     """Close `sock` so that its peer sees a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.ecosystem.applications import app, request, responses
 from tests.ecosystem.conftest import Run
-from tests.support import until
+from tests.support import listens, until
 
 hypercorn_asyncio = pytest.importorskip("hypercorn.asyncio")
 config = pytest.importorskip("hypercorn.config")
@@ -29,7 +29,7 @@ async def serving(folder: pathlib.Path) -> AsyncIterator[str]:
         hypercorn_asyncio.serve(app, settings, mode="asgi", shutdown_trigger=end.wait)
     )
     try:
-        await until(lambda: path.exists() or server.done(), "hypercorn listens")
+        await until(lambda: listens(path) or server.done(), "hypercorn listens")
         yield str(path)
     finally:
         end.set()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.ecosystem.conftest import Run
-from tests.support import wait_until
+from tests.support import listens, wait_until
 
 redis = pytest.importorskip("redis.asyncio")
 SERVER = shutil.which("redis-server")
@@ -27,7 +27,7 @@ def path(tmp_path: pathlib.Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: path.exists() or process.poll() is not None, "redis-server listens")
+        wait_until(lambda: listens(path) or process.poll() is not None, "redis-server listens")
         assert process.poll() is None, "redis-server has ended"
         yield str(path)
     finally:

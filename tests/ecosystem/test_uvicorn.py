@@ -5,7 +5,6 @@ import contextlib
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ecosystem.applications import request, responses
-from tests.support import ROOT, wait_until
+from tests.support import ROOT, listens, wait_until
 
 uvicorn = pytest.importorskip("uvicorn")
 if not hasattr(uvicorn.Config, "get_loop_factory"):
@@ -40,7 +39,7 @@ def serving(loop: str, path: pathlib.Path) -> Iterator[None]:
     )
     assert process.stderr is not None
     try:
-        wait_until(lambda: _listens(path) or process.poll() is not None, "uvicorn listens")
+        wait_until(lambda: listens(path) or process.poll() is not None, "uvicorn listens")
         yield
         process.send_signal(signal.SIGINT)
         assert process.wait(10) in (0, -signal.SIGINT)
@@ -51,11 +50,6 @@ def serving(loop: str, path: pathlib.Path) -> Iterator[None]:
         process.kill()
         process.wait()
         process.stderr.close()
-
-
-def _listens(path: pathlib.Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:  # the path is there from the bind on
-        return probe.connect_ex(str(path)) == 0
 
 
 @pytest.mark.parametrize("loop", LOOPS)
