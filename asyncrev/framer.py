@@ -135,12 +135,15 @@ class Framer:
         try:
             if self._block is not None:
                 chunk = self._finish_carried(chunk, pieces)
+            summed = 0
             while chunk and self.calls < most_calls:
-                reply_bytes = sum(map(len, pieces)) if pieces else 0
-                if reply_bytes >= most_reply_bytes:
+                while summed < len(pieces):  # each once: there may be as many as calls
+                    most_reply_bytes -= len(pieces[summed])
+                    summed += 1
+                if most_reply_bytes <= 0:
                     break
                 chunk = self._work_on_front(
-                    chunk, pieces, most_calls - self.calls, most_reply_bytes - reply_bytes
+                    chunk, pieces, most_calls - self.calls, most_reply_bytes
                 )
         except BaseException as error:
             self._fail(error)
@@ -299,6 +302,8 @@ class Framer:
             lines = frames.tobytes().count(b"\n")  # before the processor changes them
             replies = hook(frames)
             self.calls += 1 + lines // _LINES_PER_CALL
+            # The scan looks at each line where they are not much shorter than they may be.
+            self.calls += min(lines, 2 * frames.nbytes // self._max_frame_bytes)
         else:
             replies = hook(frames, runs, framing.prefix_bytes)
             self.calls += _CALLS_PER_RUN * len(runs)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncrev import Reverse
 from asyncrev.errors import FrameTooLarge, IncompleteFrame, ProcessorError
 from asyncrev.framer import Framer
 from asyncrev.framing import Prefixed
@@ -569,6 +570,19 @@ def test_hook_that_raises_leaves_the_earlier_chunks_answered(name: str) -> None:
         assert type(bench.error) is ZeroDivisionError
         assert bench.pool.in_use_bytes == 0
         bench.close()
+
+
+@pytest.mark.parametrize("max_frame_bytes", [1, 2, 16])
+def test_lines_about_as_long_as_allowed_cost_a_look_each(max_frame_bytes: int) -> None:
+    """The scan takes a microsecond for each then, which counts, whatever the method takes."""
+    line = b"y" * (max_frame_bytes - 1) + b"\r\n"
+    lines = 16 * 1024
+    data = line * lines
+    framer = Bench("line", Reverse(), max_frame_bytes=max_frame_bytes).framer
+    framer.process(memoryview(bytearray(data)), 1024)
+    assert framer.error is None
+    assert 500 <= framer.used_bytes // len(line) <= 2 * 1024
+    assert framer.calls <= 2 * 1024
 
 
 @every_framing
