@@ -33,8 +33,10 @@ __all__ = ["Framer"]
 Pieces = list[bytes | memoryview]
 
 # A method for many frames gets so many bytes of them at once: of lines always, because empty lines
-# are an object each for a moment; of others until it is known that their replies are no longer.
+# are an object each for a moment; of others while their replies are longer. Where no `replies_fit`
+# promises that they are not, it begins with less: all together may have `max_reply_bytes`.
 _AT_ONCE_BYTES = 16 * 1024
+_FIRST_AT_ONCE_BYTES = 256
 _LINES_PER_CALL = 8
 _LF = 0x0A  # a number, because `bytes in bytes` takes 0.5 us longer
 _CALLS_PER_RUN = 2  # frames of 0 and 1 bytes in turn: 1 us each; 4 and 5 equal ones in turn: 4 us
@@ -64,6 +66,7 @@ class Framer:
         "_keeps_line_ends",
         "_max_frame_bytes",
         "_max_reply_bytes",
+        "_most_at_once_bytes",
         "_pool",
         "_processor",
         "_see_chunk",
@@ -94,7 +97,13 @@ class Framer:
         self._views_allowed = views_allowed
         name = "process_lines" if isinstance(framing, Lines) else "process_prefixed"
         self._hook: Any = getattr(processor, name, None)
-        self._at_once_bytes = UNBOUNDED_BYTES if self._hook is None else _AT_ONCE_BYTES
+        self._most_at_once_bytes = _AT_ONCE_BYTES if isinstance(framing, Lines) else UNBOUNDED_BYTES
+        if self._hook is None:
+            self._at_once_bytes = UNBOUNDED_BYTES
+        elif getattr(processor, "replies_fit", False):
+            self._at_once_bytes = self._most_at_once_bytes
+        else:
+            self._at_once_bytes = _FIRST_AT_ONCE_BYTES
         self._keeps_line_ends = bool(getattr(processor, "keeps_line_ends", False))
         self._see_chunk: Any = getattr(processor, "see_chunk", None)
         self._block: Block | None = None
@@ -312,9 +321,10 @@ class Framer:
         reply_bytes = len(replies) if replies else 0
         if reply_bytes > frames.nbytes:
             check_reply(reply_bytes, frames.nbytes, self._max_reply_bytes)
-            self._at_once_bytes = 1 + frames.nbytes * _AT_ONCE_BYTES // reply_bytes
-        elif not isinstance(framing, Lines):
-            self._at_once_bytes = UNBOUNDED_BYTES
+            fitting_bytes = 1 + frames.nbytes * _AT_ONCE_BYTES // reply_bytes
+        else:
+            fitting_bytes = self._most_at_once_bytes
+        self._at_once_bytes = min(fitting_bytes, 2 * self._at_once_bytes)
         if replies:
             if isinstance(framing, Lines) and not self._keeps_line_ends:
                 _check_lines(replies, lines)

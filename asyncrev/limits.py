@@ -82,10 +82,10 @@ class Limits:
             until a slot is free.
         max_frame_bytes: payload of the longest frame, without its length prefix or line end
             (1 MiB, as in websockets and nginx); a longer one ends its connection.
-        max_reply_bytes: longest reply to one chunk or frame, and to the end of input; a longer one
-            ends its connection as an error of the processor. A reply that is no longer than what
-            it answers is always allowed. By default `max_frame_bytes`; 0 for no bound, and then
-            there is no bound of memory either.
+        max_reply_bytes: longest reply to one chunk or frame, or of one call of a method for many
+            frames, and to the end of input; a longer one ends its connection as an error of the
+            processor. A reply that is no longer than what it answers is always allowed. By default
+            `max_frame_bytes`; 0 for no bound, and then there is no bound of memory either.
         carry_bytes: bytes of input that every framed connection may have on its way, or kept of
             an unfinished frame, without asking the pool; so connections with frames up to about
             this size go on when the pool is used up. At least twice LEAST_READ_BYTES.

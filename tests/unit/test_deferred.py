@@ -432,6 +432,67 @@ async def test_reply_that_is_too_long_ends_its_lane_in_words(name: str, where: s
         await until(lambda: other.received == b"ABC", "others are answered")
 
 
+class Long:
+    """Answers a frame with 400 bytes, or with itself if it begins with "s"; or many at once."""
+
+    def process(self, payload: memoryview) -> bytes:
+        """Return it."""
+        return bytes(payload) if payload[:1] == b"s" else b"r" * 400
+
+    def process_lines(self, lines: memoryview) -> bytes:
+        """Return them."""
+        return b"".join(
+            framed("line", self.process(memoryview(line))) for line in bytes(lines).splitlines()
+        )
+
+    def process_prefixed(self, frames: memoryview, runs: Any, prefix_bytes: int) -> bytes:
+        """Return them."""
+        name = f"len{8 * prefix_bytes}"
+        return b"".join(
+            framed(name, self.process(frames[off : off + payload_bytes]))
+            for start_off, payload_bytes, count in runs
+            for off in range(
+                start_off,
+                start_off + count * (payload_bytes + prefix_bytes),
+                payload_bytes + prefix_bytes,
+            )
+        )
+
+    def eof(self) -> None:
+        """Add nothing."""
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("name", NAMES)
+async def test_many_replies_of_a_hook_are_not_taken_for_one_that_is_too_long(name: str) -> None:
+    """It gets less at once then; how many frames came in a chunk ends no connection."""
+    data = framed(name, b"y") * 3000
+    async with bridge_of(EMPTY_LINES) as bridge:
+        sink = RecordingSink(bridge, Long, framing=name)
+        sink.lane.small_reads = 0
+        sink.send(data)
+        sink.end()
+        await until(lambda: sink.is_over, "it is answered")
+        assert not sink.errors
+        assert sink.received == framed(name, b"r" * 400) * 3000
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("name", NAMES)
+async def test_hook_gets_much_at_once_again_after_long_replies(name: str) -> None:
+    """Else each later frame would cost a call of its own."""
+    async with bridge_of(EMPTY_LINES) as bridge:
+        sink = RecordingSink(bridge, Long, framing=name, views_allowed=True)
+        sink.send(framed(name, b"y"))
+        await until(lambda: sink.received, "it is answered")
+        data = framed(name, b"s") * 1000
+        sink.send(data)
+        sink.end()
+        await until(lambda: sink.is_over, "the others are, too")
+        assert sink.received == framed(name, b"r" * 400) + data
+        assert sum(sink.pieces) < 15
+
+
 @BOTH_LOOPS
 async def test_reply_as_long_as_what_it_answers_is_always_allowed() -> None:
     """Only what is made more is bounded."""
