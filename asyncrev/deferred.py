@@ -7,6 +7,7 @@ defers at most what it may have in flight.
 """
 
 import collections
+from typing import Any
 
 __all__ = ["DeferredInput"]
 
@@ -52,7 +53,17 @@ class DeferredInput:
         return self._head
 
     def consume(self, nbytes: int) -> None:
-        """Drop the first `nbytes` of `head`: they have been processed."""
+        """Drop the first `nbytes` of `head`: they have been processed.
+
+        What is left keeps at most twice its own memory, or a piece: only what is left is counted.
+        """
         head = self.head()
-        self._head = head[nbytes:] if nbytes < head.nbytes else None
+        left_bytes = head.nbytes - nbytes
+        piece: Any = head.obj
+        if not left_bytes:
+            self._head = None
+        elif len(piece) > max(2 * left_bytes, self._piece_bytes):
+            self._head = memoryview(bytearray(head[nbytes:]))
+        else:
+            self._head = head[nbytes:]
         self.nbytes -= nbytes

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -66,6 +67,25 @@ def test_deferred_bytes_stay_as_they_were_when_more_comes() -> None:
     assert deferred.head() == b"c"
     deferred.consume(1)
     assert deferred.head() == b"defg"
+
+
+@given(st.integers(1, 3000), st.lists(st.integers(1, 400), max_size=40))
+def test_deferred_input_holds_little_more_memory_than_what_is_left(
+    nbytes: int, steps: list[int]
+) -> None:
+    """A stalled lane may have a byte left of a slot, and is charged for that byte."""
+    deferred = DeferredInput(8)
+    data = bytes(random.Random(nbytes).randbytes(nbytes))
+    deferred.add(memoryview(data))
+    for step in steps:
+        if not deferred.nbytes:
+            break
+        deferred.consume(min(step, deferred.nbytes))
+        if deferred.nbytes:
+            head = deferred.head()
+            assert head == data[-deferred.nbytes :]
+            assert not head.readonly
+            assert len(head.obj) <= max(2 * head.nbytes, 8)
 
 
 @given(st.lists(st.sampled_from(["produce", "deliver", "stall", "go on"]), max_size=60))
