@@ -121,10 +121,13 @@ def test_main_module_calls_main(
     for name in ("atexit.register", "os.register_at_fork"):
         monkeypatch.setattr(name, lambda *_, **__: None)
     monkeypatch.setattr("asyncrev.signals.ProcessSignals.take_over", lambda _: None)
+    before = [path for path in sys.path if path != os.getcwd()]
+    monkeypatch.setattr(sys, "path", [os.getcwd(), *before])
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("asyncrev", run_name="__main__")
     assert caught.value.code == 0
     assert capsys.readouterr().out.startswith(f"asyncrev {__version__} (loop epoll, ")
+    assert sys.path == before
 
 
 # -- options -----------------------------------------------------------------------------------

@@ -171,6 +171,46 @@ def test_console_script_takes_no_module_from_the_current_directory(tmp_path: Pat
 
 
 @pytest.mark.process
+def test_dash_m_takes_no_module_from_the_current_directory(tmp_path: Path) -> None:
+    """Python puts that directory first there; a processor in it is found nevertheless."""
+    for module in ("signal", "logging", "uvloop", "click", "numpy", "json"):
+        (tmp_path / f"{module}.py").write_text(f"open('ran_{module}', 'w')\n")
+    (tmp_path / "users_work.py").write_text(WORK)
+    done = run_asyncrev("serve", "--processor", "users_work:none", cwd=tmp_path)
+    assert done.stderr.endswith("module 'users_work' has no attribute 'none'\n")
+    assert done.returncode == 2
+    assert [name for name in os.listdir(tmp_path) if name.startswith("ran_")] == []
+
+
+@pytest.mark.process
+def test_dash_m_in_a_directory_that_was_removed_is_no_traceback(tmp_path: Path) -> None:
+    """There is nothing to search then."""
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'rmdir ../gone; exec "$0" -m asyncrev --version', sys.executable],
+        cwd=tmp_path / "gone",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.process
+def test_dash_m_keeps_what_pythonpath_names(tmp_path: Path) -> None:
+    """Only what -m has put there is taken away."""
+    (tmp_path / "users_work.py").write_text(
+        "import os, sys\nraise SystemExit(sys.path.count(os.getcwd()))\n"
+    )
+    done = run_asyncrev(
+        "serve", "--processor", "users_work:x",
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert "importing it raised SystemExit(1)" in done.stderr
+
+
+@pytest.mark.process
 def test_suggestion_reaches_the_command_line(tmp_path: Path) -> None:
     """As one line, with the usual exit code."""
     done = run_asyncrev("serve", "--processor", "work.py:Work", cwd=tmp_path)
