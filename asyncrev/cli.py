@@ -28,7 +28,7 @@ from asyncrev.options import (
     option,
     refuse_contradictions,
 )
-from asyncrev.processors import as_factory
+from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
 from asyncrev.signals import ProcessSignals
 from asyncrev.version import __version__
@@ -233,7 +233,7 @@ def serve(
             loop_name=loop_name,
             loop_factory=loop_factory,
             processor_name=processor,
-            factory=as_factory(found),
+            factory=_factory(processor, found),
             framing=framing,
             limits=DEFAULTS.replace(**{k: v for k, v in limits.items() if v is not None}),
             stop_word=None if stop_word is None else os.fsencode(stop_word),
@@ -249,6 +249,13 @@ def serve(
         _fail(EXIT_USAGE, error)
     except (OSError, LocalError) as error:
         _fail(EXIT_RUNTIME_ERROR, error)
+
+
+def _factory(name: str, found: object) -> ProcessorFactory:
+    try:
+        return as_factory(found)
+    except SettingsError as error:  # it names the object, which may be a lambda
+        raise SettingsError(f"--processor {name!r}: {error}") from error
 
 
 def _fail(code: int, error: object) -> NoReturn:

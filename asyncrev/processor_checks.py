@@ -11,7 +11,13 @@ from typing import Any
 
 from asyncrev.errors import SettingsError
 
-__all__ = ["check_class", "check_function", "check_methods", "hint_at_bytes"]
+__all__ = [
+    "check_class",
+    "check_function",
+    "check_methods",
+    "hint_at_bytes",
+    "takes_arguments",
+]
 
 _WANTED = (
     "give a class with process(chunk) and eof(), a factory of such objects, or a function from "
@@ -63,6 +69,7 @@ def check_class(cls: type) -> None:
             f"processor {cls!r} is abstract ({names}); give a class of which objects can be made"
         )
     check_methods(cls)
+    _check_kind(inspect.getattr_static(cls, "__init__"), "__init__ of processor", cls)
     signature = _signature(cls)
     parameters = signature.parameters.values() if signature is not None else ()
     required = [p.name for p in parameters if p.default is p.empty and p.kind not in _ANY_NUMBER]
@@ -142,6 +149,12 @@ def check_function(function: Any) -> bool:
             f"{_hint_at_function(function) or _WANTED}"
         )
     return False
+
+
+def takes_arguments(function: object) -> bool:
+    """Return whether `function` can be called with arguments, as far as can be seen."""
+    signature = _signature(function)
+    return signature is None or bool(signature.parameters)
 
 
 def hint_at_bytes(result: object) -> str:

@@ -12,6 +12,7 @@ from asyncrev.processor_checks import (
     check_function,
     check_methods,
     hint_at_bytes,
+    takes_arguments,
 )
 
 __all__ = [
@@ -169,28 +170,39 @@ def make_processor(factory: ProcessorFactory) -> Processor:
     Raises:
         ProcessorError: what came out has no `process` and `eof`, or has some that cannot work.
     """
-    processor = factory()
-    kind = type(processor)
+    made: Any = factory()
+    processor: Processor = made
+    kind = type(made)
     if kind in _made:
         return processor
-    if not isinstance(processor, Processor):
+    if isinstance(made, type):  # it may have both methods, which would lack their object
         raise ProcessorError(
-            f"factory {factory!r} made a {kind.__name__}, which has not both process(chunk) and "
-            f"eof(){_hint_at_factory(processor)}"
+            f"factory {factory!r} returned {made!r}, a class and not an object of it; return "
+            f"{made.__name__}(...)"
+        )
+    if not isinstance(made, Processor):
+        lacks = " and ".join(f"{name}()" for name in ("process", "eof") if not hasattr(made, name))
+        raise ProcessorError(
+            f"factory {factory!r} returned an object of type {kind.__name__}, which lacks {lacks}"
+            f"{_hint_at_factory(factory, made)}"
         )
     try:
         check_methods(kind)
     except SettingsError as error:
-        raise ProcessorError(f"factory {factory!r} made a {kind.__name__}: {error}") from None
+        raise ProcessorError(
+            f"factory {factory!r} returned an object of type {kind.__name__}: {error}"
+        ) from None
     if issubclass(kind, Processor):  # else its methods are those of one object
         _made.add(kind)
     return processor
 
 
-def _hint_at_factory(made: object) -> str:
+def _hint_at_factory(factory: object, made: object) -> str:
     if inspect.iscoroutine(made):
         made.close()  # or Python warns that nobody awaited it
         return hint_at_bytes(made)
+    if not takes_arguments(factory):
+        return "; a factory returns an object with process(chunk) and eof()"
     return (
         "; it was called without arguments because it needs none, hence as a factory: to use it "
         "as a function from bytes to bytes, give lambda data: bytes(f(data)), or its argument no "

@@ -62,7 +62,7 @@ def test_factory_that_makes_no_processor_closes_every_client() -> None:
                 assert receive_all(sock) == b""
         code, stderr = server.terminate()
     assert code == 0
-    assert "made a dict, which has not both process(chunk) and eof()" in stderr
+    assert "returned an object of type dict, which lacks process() and eof()" in stderr
 
 
 @pytest.mark.parametrize(

@@ -441,8 +441,11 @@ def test_exit_code_is_that_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--processor", "no_such_module:x"], "No module named 'no_such_module'"),
         (["--processor", "os:nope"], "module 'os' has no attribute 'nope'"),
         (["--processor", "os:path.nope"], "has no attribute 'nope'"),
-        (["--processor", "os:sep"], "processor '/' is not callable"),
-        (["--processor", "builtins:dict"], "is a class without process(chunk) and eof()"),
+        (["--processor", "os:sep"], "--processor 'os:sep': processor '/' is not callable"),
+        (
+            ["--processor", "builtins:dict"],
+            "--processor 'builtins:dict': processor <class 'dict'> is a class without",
+        ),
         (["--nope"], "No such option"),
         (["--slots"], "requires an argument"),
         (["extra"], "unexpected extra argument"),

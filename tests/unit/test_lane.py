@@ -139,7 +139,7 @@ def test_factory_of_something_else_breaks_the_lane() -> None:
     """It is told which type came."""
     error = Bench(object).work(DATA, b"x").error
     assert type(error) is ProcessorError
-    assert "made a object" in str(error)
+    assert "an object of type object, which lacks" in str(error)
 
 
 def test_abandoned_lane_gets_no_more_calls_but_close() -> None:

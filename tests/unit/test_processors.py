@@ -119,7 +119,7 @@ def test_as_factory_refuses_what_cannot_be_called(processor: Any) -> None:
 @pytest.mark.parametrize("factory", [Half, lambda: None, hashlib.sha256, lambda data=b"": data])
 def test_make_processor_refuses_what_a_factory_made(factory: Any) -> None:
     """Only calling it tells; the message names the type that came."""
-    with pytest.raises(ProcessorError, match=rf"made a {type(factory()).__name__}, which has not"):
+    with pytest.raises(ProcessorError, match=rf"type {type(factory()).__name__}, which lacks"):
         make_processor(factory)
 
 
@@ -244,6 +244,8 @@ CANNOT_WORK = {
     "async close": (having(close=_async_method), "close of processor .*" + ASYNC),
     "generating process": (having(process=_generator_method), "a generator function"),
     "text process": (having(process=_text_method), "process of processor .* returns str"),
+    "async init": (having(__init__=_async_method), "__init__ of processor .*" + ASYNC),
+    "generating init": (having(__init__=_generator_method), "__init__ of .* a generator function"),
     "close is none": (having(close=3), "is 3, which cannot be called"),
 }
 
@@ -305,12 +307,22 @@ def test_what_can_work_is_taken(name: str) -> None:
 
 def test_what_a_factory_makes_is_checked_when_it_is_made() -> None:
     """Only then it can be seen; the message is the same."""
-    with pytest.raises(ProcessorError, match=r"made a Made: process of processor .*" + ASYNC):
+    with pytest.raises(ProcessorError, match=r"type Made: process of processor .*" + ASYNC):
         make_processor(as_factory(lambda: having(process=_async_method)()))
-    with pytest.raises(ProcessorError, match=r"made a coroutine, .*" + ASYNC):
+    with pytest.raises(ProcessorError, match=r"type coroutine, .*" + ASYNC):
         make_processor(as_factory(lambda: coroutine_function(b"")))  # and nothing is left to await
     with pytest.raises(ProcessorError, match=r"taken|called without arguments"):
         make_processor(as_factory(lambda data=b"": data))
+    with pytest.raises(
+        ProcessorError, match=r"a class and not an object of it; return Whole\(\.\.\."
+    ):
+        make_processor(as_factory(lambda: Whole))
+    with pytest.raises(ProcessorError) as caught:
+        make_processor(as_factory(lambda: None))
+    assert str(caught.value).endswith(
+        "returned an object of type NoneType, which lacks process() and eof(); a factory returns "
+        "an object with process(chunk) and eof()"
+    )
 
 
 def test_what_can_change_nothing_is_remembered_of_no_class() -> None:

@@ -204,7 +204,7 @@ def test_no_taps_leave_the_factory_as_it_is() -> None:
 
 def test_taps_do_not_hide_that_a_factory_makes_no_processors() -> None:
     """The message is the same as without taps, and comes as early."""
-    with pytest.raises(ProcessorError, match="made a object"):
+    with pytest.raises(ProcessorError, match="an object of type object"):
         make_processor(with_taps(object, [lambda: lambda chunk: None]))  # type: ignore[arg-type]
 
 
@@ -385,5 +385,5 @@ def test_close_reaches_the_processor_behind_the_frame_taps() -> None:
 
 def test_frame_taps_do_not_hide_that_a_factory_makes_no_processors() -> None:
     """The message is the same as without taps."""
-    with pytest.raises(ProcessorError, match="made a object"):
+    with pytest.raises(ProcessorError, match="an object of type object"):
         make_processor(with_frame_taps(object, [lambda chunk: None], None))  # type: ignore[arg-type]
