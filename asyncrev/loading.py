@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import traceback
 from pathlib import PurePath
 from types import ModuleType
 
@@ -11,6 +12,9 @@ from asyncrev.errors import SettingsError
 __all__ = ["load"]
 
 OWN_PACKAGE = "asyncrev"
+
+# Where the frames of an import lie that are not of the module that is imported.
+_MACHINERY = frozenset({__file__, importlib.__file__})
 
 
 def load(name: str) -> object:
@@ -27,20 +31,17 @@ def load(name: str) -> object:
             import raised.
     """
     module_name, colon, attributes = name.partition(":")
-    if not (module_name and colon and attributes) or _is_path(module_name):
+    is_absolute = module_name and not module_name.startswith(".")
+    if not (is_absolute and colon and attributes) or _is_path(module_name):
         raise SettingsError(f"--processor {name!r}: write it as module:attr{_suggested(name)}")
     if module_name.partition(".")[0] != OWN_PACKAGE:
         _search_current_directory()
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"--processor {name!r}: {error}{_why_not_found(error)}") from None
     except KeyboardInterrupt:
         raise
-    except ImportError as error:
-        raise SettingsError(f"--processor {name!r}: {error}") from None
     except BaseException as error:  # SystemExit too, which would end the command without a word
-        raise SettingsError(f"--processor {name!r}: importing it raised {error!r}") from error
+        raise SettingsError(f"--processor {name!r}: {_what_failed(error, module_name)}") from error
     found: object = module
     try:
         for attribute in attributes.split("."):
@@ -80,6 +81,23 @@ def _suggested(name: str) -> str:
     if inside.is_absolute() or ".." in inside.parts:
         return f"; in {given.parent} that is {given.stem}:{attributes}"
     return f"; for this file, {'.'.join(inside.with_suffix('').parts)}:{attributes}"
+
+
+def _what_failed(error: BaseException, module_name: str) -> str:
+    """Return what is said of an import of `module_name` that raised `error`, and where it did."""
+    why = _why_not_found(error) if isinstance(error, ModuleNotFoundError) else ""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and f"{module_name}.".startswith(f"{missing}."):
+        return f"{error}{why}"
+    if isinstance(error, SyntaxError) and error.filename:  # no frame has that place
+        return (
+            f"importing it raised {type(error).__name__}: {error.msg} ({error.filename}, line "
+            f"{error.lineno})"
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f for f in frames if not f.filename.startswith("<") and f.filename not in _MACHINERY]
+    where = f" ({places[-1].filename}, line {places[-1].lineno})" if places else ""
+    return f"importing it raised {error!r}{where}{why}"
 
 
 def _why_not_found(error: ModuleNotFoundError) -> str:

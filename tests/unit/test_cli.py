@@ -556,7 +556,7 @@ def test_processor_module_that_raises_is_one_line(module: Path) -> None:
     assert result.exit_code == 2
     assert result.output == (
         "asyncrev: error: --processor 'users_module:x': importing it raised "
-        "RuntimeError('no\\nlicence')\n"
+        f"RuntimeError('no\\nlicence') ({module}, line 1)\n"
     )
 
 

@@ -89,7 +89,7 @@ def test_absolute_path_below_the_current_directory_is_seen_as_such(here: Path) -
     assert refusal(f"{here}/pkg/work.py:Work").endswith("for this file, pkg.work:Work")
 
 
-@pytest.mark.parametrize("name", ["os", ":x", "x:", "", ":"])
+@pytest.mark.parametrize("name", ["os", ":x", "x:", "", ":", ".x:y", "..x:y"])
 def test_name_without_both_parts_is_refused(name: str) -> None:
     """There is nothing to suggest."""
     assert refusal(name) == f"--processor {name!r}: write it as module:attr"
@@ -99,10 +99,34 @@ def test_name_without_both_parts_is_refused(name: str) -> None:
     "raised", ["SystemExit(0)", "GeneratorExit()", "RuntimeError('no licence')", "BaseException()"]
 )
 def test_module_that_raises_is_told_by_what_it_raised(here: Path, raised: str) -> None:
-    """Exceptions that are not Exception are no reason for a traceback."""
-    (here / "users_broken.py").write_text(f"raise {raised}\n")
+    """Exceptions that are not Exception are no reason for a traceback; the line is named."""
+    broken = here / "users_broken.py"
+    broken.write_text(f"import os\nraise {raised}\n")
     assert refusal("users_broken:x") == (
-        f"--processor 'users_broken:x': importing it raised {raised}"
+        f"--processor 'users_broken:x': importing it raised {raised} ({broken}, line 2)"
+    )
+
+
+def test_module_that_lacks_another_one_is_not_taken_for_missing(here: Path) -> None:
+    """Without the place it read as if the name on the command line were wrong."""
+    work = here / "users_work.py"
+    work.write_text("import no_such_library.part\n")
+    assert refusal("users_work:x") == (
+        "--processor 'users_work:x': importing it raised "
+        f"""ModuleNotFoundError("No module named 'no_such_library'") ({work}, line 1)"""
+    )
+    work.write_text("from os import no_such_name\n")
+    assert refusal("users_work:x").endswith(f"({work}, line 1)")
+    for name in ("no_such_library.part:x", "no_such_library:x"):
+        assert refusal(name) == f"--processor {name!r}: No module named 'no_such_library'"
+
+
+def test_syntax_error_names_file_and_line(here: Path) -> None:
+    """Not the tuple that such an error carries."""
+    (here / "users_typo.py").write_text("x = 1\ndef f(:\n")
+    assert refusal("users_typo:f") == (
+        "--processor 'users_typo:f': importing it raised SyntaxError: invalid syntax "
+        f"({here / 'users_typo.py'}, line 2)"
     )
 
 
