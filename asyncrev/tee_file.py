@@ -1,5 +1,6 @@
 """The file of `--tee`: it holds what peers sent, so it is the server's user's alone."""
 
+import errno
 import logging
 import os
 import re
@@ -10,6 +11,8 @@ from asyncrev.errors import LocalError
 __all__ = ["close_tee", "open_tee"]
 
 logger = logging.getLogger("asyncrev")
+
+_NOT_WRITTEN_TO = "--tee {!r} is neither a file nor a FIFO or character device"
 
 # What a shell makes of >(command), and its like: a descriptor that this process was given. The
 # name is a symbolic link, but one of the system's (proc_pid_fd(5)).
@@ -23,7 +26,8 @@ def open_tee(path: str) -> int:
     FIFO that somebody reads and a character device, such as /dev/null, are written to as they are.
 
     Raises:
-        LocalError: `path` is a symbolic link, or something that is not written to.
+        LocalError: `path` is a symbolic link, a FIFO without a reader, or something that is not
+            written to.
         OSError: it cannot be opened; the message names the option and the path.
     """
     try:
@@ -32,11 +36,13 @@ def open_tee(path: str) -> int:
             return 1
         fd = _open(path)
     except OSError as error:
+        if error.errno == errno.ENXIO:  # "No such device or address", which helps nobody
+            _refuse_what_has_no_other_end(path)
         raise OSError(error.errno, f"--tee {path!r}: {error.strerror}") from None
     try:
         mode = os.fstat(fd).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
-            raise LocalError(f"--tee {path!r} is neither a file nor a FIFO or character device")
+            raise LocalError(_NOT_WRITTEN_TO.format(path))
         os.set_blocking(fd, True)
     except BaseException:
         os.close(fd)
@@ -56,6 +62,15 @@ def _open(path: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW
     # Non-blocking: a FIFO that nobody reads is an error now, not a wait that no signal ends.
     return os.open(path, flags | os.O_NONBLOCK, 0o600)
+
+
+def _refuse_what_has_no_other_end(path: str) -> None:
+    """Say in words why open(2) has no other end for `path`, if that can be seen."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISFIFO(mode):
+        raise LocalError(f"--tee {path!r} is a FIFO that nobody reads; start its reader first")
+    if stat.S_ISSOCK(mode):
+        raise LocalError(_NOT_WRITTEN_TO.format(path))
 
 
 def close_tee(fd: int, path: str) -> None:

@@ -116,8 +116,11 @@ def test_device_is_written_to_as_it_is() -> None:
 def test_fifo_without_reader_is_an_error_at_once(tmp_path: Path) -> None:
     """It used to wait for one in open(), where no signal handler of asyncio's is heard."""
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(OSError, match=r"--tee .*fifo': No such device or address"):
+    with pytest.raises(LocalError) as caught:
         open_tee(str(tmp_path / "fifo"))
+    assert str(caught.value) == (
+        f"--tee {str(tmp_path / 'fifo')!r} is a FIFO that nobody reads; start its reader first"
+    )
 
 
 def test_fifo_is_opened_for_blocking_writes(tmp_path: Path) -> None:
@@ -147,6 +150,15 @@ def test_socket_that_was_given_is_refused() -> None:
     """It may be one of the loop's: a tee that blocks there would block the loop."""
     with socket.socket() as sock, pytest.raises(LocalError, match="is neither a file nor"):
         open_tee(f"/dev/fd/{sock.fileno()}")
+
+
+def test_socket_in_the_file_system_is_refused_in_the_same_words(tmp_path: Path) -> None:
+    """The kernel calls it a device that does not exist."""
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        with pytest.raises(LocalError, match="is neither a file nor a FIFO or character device"):
+            open_tee(path)
 
 
 def test_close_that_fails_is_logged(
