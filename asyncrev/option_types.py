@@ -7,7 +7,7 @@ import click
 
 from asyncrev.units import parse_bytes, parse_seconds
 
-__all__ = ["BYTES", "FILE_MODE", "SECONDS"]
+__all__ = ["BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "SECONDS"]
 
 if TYPE_CHECKING:
     _IntType = click.ParamType[int]
@@ -30,6 +30,18 @@ class _Bytes(_IntType):
             return parse_bytes(value)
         except ValueError as error:
             self.fail(str(error), param, context)
+
+
+class _NotNegativeBytes(_Bytes):
+    """A number of bytes whose range starts at 0."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        nbytes = super().convert(value, param, context)
+        if nbytes < 0:
+            self.fail(f"{value!r} is negative; give 0 or more bytes", param, context)
+        return nbytes
 
 
 class _Seconds(_FloatType):
@@ -67,5 +79,6 @@ class _FileMode(_IntType):
 
 
 BYTES = _Bytes()
+NOT_NEGATIVE_BYTES = _NotNegativeBytes()
 SECONDS = _Seconds()
 FILE_MODE = _FileMode()

@@ -8,7 +8,7 @@ import click
 
 from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
-from asyncrev.option_types import BYTES, SECONDS
+from asyncrev.option_types import BYTES, NOT_NEGATIVE_BYTES, SECONDS
 from asyncrev.units import BYTES_FORMS, SECONDS_FORMS, format_bytes, format_seconds
 
 __all__ = [
@@ -189,7 +189,10 @@ def limit_options(function: Function) -> Function:
             section, kind, default = HOW_LONG, SECONDS, format_seconds(default)
         elif limit.field.endswith("_bytes"):
             kind, default = BYTES, format_bytes(default)
-        default = None if limit.follows else default
+        if limit.follows:
+            # -1 is how `Limits` says so; nobody who writes it here would mean that.
+            kind = NOT_NEGATIVE_BYTES if kind is BYTES else click.IntRange(0)
+            default = None
         declare = option(limit.name, section=section, type=kind, default=default, help=limit.help)
         function = declare(function)
     return function
