@@ -38,10 +38,7 @@ class HandshakeDeadline:
         self._timer = RunningTimer(self._loop, timeout_s, self._expire)
 
     def __str__(self) -> str:
-        return (
-            f"the TLS handshake was not complete in time; tls_handshake_timeout_s is "
-            f"{self._timeout_s:g}"
-        )
+        return f"it was not complete in time; tls_handshake_timeout_s is {self._timeout_s:g}"
 
     def cancel(self) -> None:
         """Let the handshake be: it has ended. Idempotent."""

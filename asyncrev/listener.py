@@ -52,7 +52,8 @@ class FullNotice:
         if full and not self._told:
             self._told = True
             logger.warning(
-                "max_connections, %d, is reached: who connects now waits until one has gone",
+                "max_connections, which is %d, is reached; further connections wait in the "
+                "accept queue until one ends",
                 self._max_connections,
             )
         elif not full and self._full and self._look_again is None:
@@ -70,7 +71,10 @@ class FullNotice:
         self._look_again = None
         if not self._full:
             self._told = False
-            logger.info("fewer connections than max_connections, %d, again", self._max_connections)
+            logger.info(
+                "below max_connections, which is %d, again; connections are accepted",
+                self._max_connections,
+            )
 
 
 class Listener:

@@ -345,10 +345,14 @@ class Server:
             if late:
                 self._cut["TLS handshake deadline"] += 1
             # As text: an error in a log record that somebody keeps would keep the whole bridge.
+            why = str(error) or "the peer closed the connection"
+            if isinstance(error, asyncio.CancelledError):
+                why = str(deadline) if late else "the server was closed"
             logger.info(
-                "%s: the connection did not get through: %s",
+                "%s: %s: %s",
                 name_of_peer(address),
-                deadline if late else repr(error),
+                "closed on its arrival" if self._ssl is None else "TLS handshake failed",
+                why,
             )
             sock.close()
             if isinstance(error, asyncio.CancelledError) and not late:

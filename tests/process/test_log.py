@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -87,8 +88,13 @@ def test_peer_that_speaks_no_tls_is_named(tmp_path: Path) -> None:
             name = "{}:{}".format(*probe.getsockname())
             probe.sendall(b"GET / HTTP/1.0\r\n\r\n")
             end_of(probe)
+        with server.connect() as leaver:
+            left = "{}:{}".format(*leaver.getsockname())
+            leaver.shutdown(socket.SHUT_WR)
+            end_of(leaver)
         _, stderr = server.terminate()
-    assert f" INFO {name}: the connection did not get through: SSLError(" in stderr
+    assert f" INFO {name}: TLS handshake failed: [SSL: HTTP_REQUEST]" in stderr
+    assert f" INFO {left}: TLS handshake failed: the peer closed the connection" in stderr
 
 
 # -- what peers and processors put into lines --------------------------------------------------

@@ -257,12 +257,16 @@ async def test_limit_is_told_when_it_is_reached_and_when_it_is_left(
     await until(lambda: notice._look_again is None, "it has looked again")
     reached = (
         "WARNING",
-        "max_connections, 7, is reached: who connects now waits until one has gone",
+        "max_connections, which is 7, is reached; further connections wait in the accept queue "
+        "until one ends",
     )
     assert told(caplog) == [reached]
     notice.see(False)
     await until(lambda: len(told(caplog)) == 2, "that it was left is told")
-    assert told(caplog)[1] == ("INFO", "fewer connections than max_connections, 7, again")
+    assert told(caplog)[1] == (
+        "INFO",
+        "below max_connections, which is 7, again; connections are accepted",
+    )
     notice.see(True)
     assert told(caplog)[2:] == [reached]
     notice.see(False)

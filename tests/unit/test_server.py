@@ -251,7 +251,7 @@ async def test_limit_of_connections_stops_accepting_and_serves_the_rest_later(
             client.sendall(b"abc")
         await until(lambda: server.statistics().connections == 2, "two are in")
         assert not server.statistics().accepting
-        assert "max_connections, 2, is reached" in caplog.text
+        assert "max_connections, which is 2, is reached" in caplog.text
         assert server.statistics().accepted == 2
         for client in clients:
             assert await in_thread(receive_exactly, client, 3) == b"ABC"
