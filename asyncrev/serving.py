@@ -125,8 +125,12 @@ async def _serve(options: ServeOptions, signals: ProcessSignals) -> int:
         server.watch_first_input(ProxyHeaderWarning())
         try:
             if await _start(server, options, stop):
+                warning = _memory_warning(
+                    options, server
+                )  # it reads files: before it says it serves
                 logger.info("%s", _start_line(options, server))
-                _warn_of_memory(options, server)
+                if warning is not None:
+                    logger.warning("%s", warning)
                 code = await _run(server, stop, forced, stops)
             else:
                 code = EXIT_CLEAN
@@ -277,15 +281,13 @@ def _start_line(options: ServeOptions, server: Server) -> str:
     )
 
 
-def _warn_of_memory(options: ServeOptions, server: Server) -> None:
-    warning = memory_warning(
+def _memory_warning(options: ServeOptions, server: Server) -> str | None:
+    return memory_warning(
         server.memory_bound_bytes,
         options.limits,
         framed=options.framing != "raw",
         bridges=len(server.bridges),
     )
-    if warning is not None:
-        logger.warning("%s", warning)
 
 
 def _tapped(
