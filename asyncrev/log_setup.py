@@ -13,6 +13,24 @@ __all__ = ["ProcessLog"]
 OUR_LOGGERS = ("asyncrev", "asyncio")
 
 
+class _NeverDisabled(logging.Logger):
+    """A logger that nothing disables: neither logging.disable nor a configuration without its name.
+
+    The latter may come at any time, as in a processor's first call (`logging.config`,
+    `disable_existing_loggers`).
+    """
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (the base's name)
+        """Return whether `level` is logged; logging.disable has no say."""
+        return level >= self.getEffectiveLevel()
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Hand on a record, as the base does, also while `disabled`."""
+        passes: Any = self.filter(record)  # a record in place of this one, since Python 3.12
+        if passes:
+            self.callHandlers(passes if isinstance(passes, logging.LogRecord) else record)
+
+
 class ProcessLog:
     """Logs to a descriptor on a thread of its own. Thread: main.
 
@@ -27,13 +45,15 @@ class ProcessLog:
         self._writer = BackgroundWriter(fd)
         self._handler = BackgroundHandler(self._writer)
         self._before: list[tuple[logging.Logger, int, bool, bool]] = []
+        self._classes: list[tuple[logging.Logger, type[logging.Logger]]] = []
         self._moved: list[tuple[logging.StreamHandler[Any], Any]] = []
         root = logging.getLogger()
         for name in OUR_LOGGERS:
             logger = logging.getLogger(name)
             self._before.append((logger, logger.level, logger.propagate, logger.disabled))
             logger.propagate = False
-            logger.disabled = False  # logging.config disables whatever it does not name
+            self._classes.append((logger, type(logger)))
+            logger.__class__ = _NeverDisabled
             self._take(logger, level)
         if not root.handlers:
             self._before.append((root, root.level, root.propagate, root.disabled))
@@ -56,6 +76,8 @@ class ProcessLog:
             logger.removeHandler(self._handler)
             logger.setLevel(level)
             logger.propagate, logger.disabled = propagate, disabled
+        for logger, its_class in self._classes:
+            logger.__class__ = its_class
         for handler, stream in self._moved:
             _exchange(handler, stream)
         return True

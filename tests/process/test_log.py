@@ -187,10 +187,16 @@ CONFIGURES = {
     "dictConfig": "import logging.config; logging.config.dictConfig({'version': 1, 'root': "
     "{'level': 'CRITICAL', 'handlers': ['h']}, 'handlers': {'h': {'class': "
     "'logging.StreamHandler'}}})",
+    "disable": "import logging; logging.disable(logging.CRITICAL)",
+    "dictConfig in a call": "import logging.config\n"
+    "def in_call(): logging.config.dictConfig({'version': 1})",
 }
-RAISES = (
-    "\ndef work(data):\n    if data == b'raise': raise ValueError('deliberate')\n    return data"
-)
+RAISES = """
+def work(data):
+    in_call()
+    if data == b"raise": raise ValueError("deliberate")
+    return data
+"""
 
 
 @pytest.mark.parametrize("how", CONFIGURES)
@@ -200,7 +206,7 @@ def test_module_that_configures_logging_leaves_the_servers_as_it_is(
     """Level, format, processor errors and the thread: a stderr that nobody reads stops nobody."""
     path = tmp_path / "s"
     arguments = (*USERS, str(path), "--framing", "len32", "--max-frame-bytes", "1000")
-    settings = user_module(tmp_path, CONFIGURES[how] + RAISES)
+    settings = user_module(tmp_path, "in_call = int\n" + CONFIGURES[how] + RAISES)
     with started(*arguments, stderr=subprocess.PIPE, **settings) as process:
         fcntl.fcntl(process.stderr.fileno(), fcntl.F_SETPIPE_SZ, 4096)
         with connect_to(path) as sock:
