@@ -31,6 +31,7 @@ from asyncrev.options import (
 from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
 from asyncrev.signals import ProcessSignals
+from asyncrev.standard_streams import open_closed_streams
 from asyncrev.version import __version__
 
 __all__ = ["main"]
@@ -222,6 +223,7 @@ def serve(
         refuse_contradictions(click.get_current_context())
         loop_factory = _loop_factory(loop_name)  # first: a processor may change the search path
         found = load(processor)
+        open_closed_streams()  # a module that makes its process a daemon may have closed them
         options = ServeOptions(
             host=host,
             port=port,

@@ -61,6 +61,23 @@ def test_closed_standard_descriptors_are_the_null_device(
     assert (b"stopped: 1 connections" in stderr) == (2 not in closed)
 
 
+def test_descriptors_that_a_module_closes_are_the_null_device_too(tmp_path: Path) -> None:
+    """As one does that makes its process a daemon; the log went into the loop's descriptors."""
+    path = tmp_path / "s"
+    text = "import os\nfor fd in range(3): os.close(fd)\nwork = bytes.upper\n"
+    settings = user_module(tmp_path, text)
+    args = ("--processor", "users_module:work", "--uds", str(path), "--tee", "-")
+    with started(*args, **settings) as process:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(DEADLINE_S)
+            wait_until(lambda: sock.connect_ex(str(path)) == 0, "it listens")
+            assert ask(sock, b"abc") == b"ABC"
+            for fd in range(3):
+                assert os.readlink(f"/proc/{process.pid}/fd/{fd}") == os.devnull
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+
+
 def test_streams_of_closed_descriptors_are_real(tmp_path: Path) -> None:
     """A processor's module that prints, or reads, does not fail at None."""
     settings = user_module(
