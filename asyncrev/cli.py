@@ -152,7 +152,7 @@ def main() -> None:
     type=click.Choice(["raw", *FRAMINGS]),
     section=BYTES_WORKED_ON,
     help="What is processed at a time: a chunk as the network cut it, a line, or the payload "
-    "behind a big-endian length of 4 or 8 bytes; replies are framed likewise.",
+    "behind a big-endian length of 4 or 8 bytes; replies are framed in the same way.",
 )
 @limit_options
 @option(

@@ -165,7 +165,7 @@ class Limits:
         if self.max_reply_bytes == -1:
             object.__setattr__(self, "max_reply_bytes", self.max_frame_bytes)
         self._at_least("max_reply_bytes", 0, ", or 0 for no bound")
-        # Only now, because only numbers that are in order can be reckoned with.
+        # Only now: derived defaults require validated values.
         if self.low_water_bytes == -1:
             object.__setattr__(self, "low_water_bytes", self.high_water_bytes // 4)
         if self.pool_connection_bytes == -1:
@@ -317,7 +317,7 @@ class Limits:
         )
 
     def replace(self, **changes: int | float) -> "Limits":
-        """Return a copy with `changes`, checked again; what follows from them is reckoned anew."""
+        """Return a copy with `changes`, checked again; what follows from them is derived again."""
         if "slots" in changes and "entries" not in changes:
             changes["entries"] = -1
         if "high_water_bytes" in changes and "low_water_bytes" not in changes:

@@ -168,9 +168,7 @@ LIMIT_OPTIONS = (
     ),
     LimitOption("tls_handshake_timeout_s", "Time in which a TLS handshake must be complete."),
     LimitOption("write_stall_timeout_s", "Time in which a peer must take some of its replies."),
-    LimitOption(
-        "drain_timeout_s", "Time that SIGTERM or SIGINT leaves to answer what has arrived."
-    ),
+    LimitOption("drain_timeout_s", "Time that a stop by signal leaves to answer what has arrived."),
     LimitOption(
         "linger_timeout_s",
         "Time that a connection waits, after its last reply, for the peer's end.",

@@ -83,7 +83,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             processor: a class or factory of processors, or a function from bytes to bytes.
             framing: what the processor gets at a time: "raw", a chunk as the network cut it;
                 "line", a line without its end; "len32" or "len64", the payload behind a big-endian
-                length of 4 or 8 bytes. Replies are framed likewise.
+                length of 4 or 8 bytes. Replies are framed in the same way.
             limits: water marks, longest frame and timeouts of this connection, by default the
                 bridge's; the quotas are the bridge's in any case.
 
@@ -302,8 +302,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def cut(self, reason: str, error: AsyncrevError | None) -> None:
         """End the connection at once; what the peer has not taken is lost to it.
 
-        It is reset if it was owed something, lest it takes what it has for everything. The first
-        reason stands.
+        It is reset if it was owed something, so that it cannot take what it has for
+        everything. The first reason stands.
         """
         if self._state is LinkState.LOST:
             return
