@@ -285,6 +285,11 @@ class Server:
         return fitting_bytes + self._amplified_bytes
 
     @property
+    def replies_are_bounded(self) -> bool:
+        """Whether `memory_bound_bytes` holds for replies, too: else `max_reply_bytes` is 0."""
+        return self._replies_fit or self.limits.max_reply_bytes > 0
+
+    @property
     def _amplified_bytes(self) -> int:
         return 0 if self._replies_fit else self.limits.amplified_bytes
 

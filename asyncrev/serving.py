@@ -278,6 +278,7 @@ def _start_line(options: ServeOptions, server: Server) -> str:
         f"memory_bound_bytes={server.memory_bound_bytes} "
         f"({times}ring {limits.ring_bytes}{parts} + "
         f"{limits.max_connections} x {server.connection_bytes}, ...)"
+        f"{'' if server.replies_are_bounded else ' and replies, which have no bound'}"
     )
 
 

@@ -470,3 +470,24 @@ def test_limit_that_cannot_be_raised_is_an_error(monkeypatch: pytest.MonkeyPatch
     FakeRlimit(monkeypatch, 100, 500).refuses = True
     with pytest.raises(LocalError, match="cannot raise the limit of open files to 500: not"):
         serving._raise_descriptor_limit(1000)
+
+
+def _shout(data: bytes) -> bytes:
+    return data.upper() + b"!"
+
+
+@pytest.mark.parametrize(
+    ("processor", "most_bytes", "said"),
+    [(Reverse, 0, False), (_shout, 1000, False), (_shout, 0, True)],
+)
+def test_start_line_says_when_replies_have_no_bound(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], processor: Any, most_bytes: int, said: bool
+) -> None:
+    """Only of a processor whose replies may be longer than what they answer."""
+    path = tmp_path / "s"
+    limits = SMALL.replace(max_reply_bytes=most_bytes)
+    asked = options(uds=str(path), stop_word=b"stop", limits=limits, factory=as_factory(processor))
+    with client_of(path, lambda sock: sock.sendall(b"stop")):
+        assert serve_until_signal(asked) == 0
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "serving on" in line]
+    assert line.endswith("...) and replies, which have no bound") is said
