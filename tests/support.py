@@ -163,6 +163,8 @@ def serving(
         ready, _, _ = select.select([process.stderr], [], [], DEADLINE_S)
         assert ready, "the server printed no start line"
         line = process.stderr.readline().decode()
+        while "Executing <" in line:  # of asyncio's debug mode, on a busy machine
+            line = process.stderr.readline().decode()
         assert "serving on" in line, line + process.stderr.read().decode()
         yield ServerProcess(process, line)
     finally:
