@@ -272,9 +272,7 @@ class Lane:
             if framer.error is not None:
                 pass
             elif deferred is None and self.calls_left > 0 and not window.is_full():
-                room_bytes = chunk.nbytes + window.room_bytes()
-                result = framer.process(chunk, self.calls_left, room_bytes)
-                entry.nbytes = framer.used_bytes
+                result = self._frame(entry, framer, chunk)
                 if entry.nbytes < chunk.nbytes and framer.error is None:
                     self._defer(entry, chunk[entry.nbytes :])
             else:
@@ -305,16 +303,20 @@ class Lane:
             # Its traceback names the framer: to stay there too would keep both until a collection.
             entry.error, framer.error = framer.error, None
 
+    def _frame(self, entry: Entry, framer: Framer, chunk: memoryview) -> Reply | None:
+        """Return the reply to what of `chunk` share and window allow; `entry.nbytes` were used."""
+        room_bytes = chunk.nbytes + self.window.room_bytes()
+        result = framer.process(chunk, self.calls_left, room_bytes)
+        entry.nbytes = framer.used_bytes
+        return result
+
     def _frame_deferred(self, entry: Entry, framer: Framer) -> Reply | None:
         """Do what `_work_on_deferred` does, for a framed lane: as far as its share allows, too."""
         deferred, window = self.deferred, self.window
         if deferred is None or self.calls_left <= 0 or window.is_full():
             return None
-        chunk = deferred.head()
-        room_bytes = chunk.nbytes + window.room_bytes()
-        result = framer.process(chunk, self.calls_left, room_bytes)
-        entry.nbytes = framer.used_bytes
-        deferred.consume(framer.used_bytes)
+        result = self._frame(entry, framer, deferred.head())
+        deferred.consume(entry.nbytes)
         if not (deferred.nbytes or deferred.ends):
             self.deferred = None
         return result

@@ -52,10 +52,10 @@ class BackgroundWriter:
         # A SimpleQueue, whose put may interrupt itself: a line may come from a finaliser.
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._lock = threading.RLock()  # for the same reason
-        self._kept_lines = 0  # guarded by _lock; likewise the next two
+        self._kept_lines = 0  # guarded by _lock, as are the next two
         self._kept_bytes = 0
         self._dropped = 0
-        self._unwritten = 0  # thread: log; likewise the next two
+        self._unwritten = 0  # thread: log, as of the next two
         self._why = ""
         self._within_line = False
         self._idle: Callable[[], float | None] = _nothing_due

@@ -199,8 +199,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def _process_events(self, polled: list[tuple[int, int]]) -> None:
         # Called by `_run_once` between the poll and the timers. Nothing is dispatched here: what
         # was polled goes behind what is ready already, in the order of the poll.
-        batch = self._batch
-        watches = batch._watches
+        watches = self._batch._watches
         if self._debug:
             self._process_one_by_one(polled, watches)
             return
@@ -209,10 +208,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
                 self._process_mixed(polled, watches)
                 return
         if polled:
-            if batch.events is not None:
-                batch = self._batch_of(polled)
-            batch.events = polled
-            self._ready.append(batch)
+            self._ready.append(self._batch_of(polled))
 
     def _batch_of(self, events: list[tuple[int, int]]) -> _Batch:
         batch = self._batch
