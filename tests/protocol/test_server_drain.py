@@ -11,7 +11,7 @@ import asyncrev
 from asyncrev import EpollEventLoop, Limits
 from asyncrev.states import ServerState
 from tests.protocol.links import SMALL, Swapcase, gated_swapcase, in_thread, letters, tcp_only
-from tests.support import DEADLINE_S, receive_all, until
+from tests.support import DEADLINE_S, receive_all, until, wait_arrived
 
 pytestmark = tcp_only  # of the links, `test_drain` and `test_links` have the drain
 on_all = pytest.mark.asyncio
@@ -32,6 +32,7 @@ async def test_drain_answers_everything_that_had_arrived() -> None:
     data = [letters(60_000, seed) for seed in range(4)]
     for client, sent in zip(clients, data, strict=True):
         await in_thread(client.sendall, sent)
+        await in_thread(wait_arrived, client)
     draining = asyncio.create_task(server.drain())
     for client, sent in zip(clients, data, strict=True):
         assert await in_thread(receive_all, client) == sent.swapcase()

@@ -16,7 +16,7 @@ from asyncrev.endpoints import open_tcp
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
 from asyncrev.states import ServerState
 from tests.protocol.links import SMALL, Swapcase, connect, in_thread, letters
-from tests.support import receive_all, receive_exactly, reset, until
+from tests.support import receive_all, receive_exactly, reset, until, wait_arrived
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -199,6 +199,7 @@ async def test_drain_over_tls_answers_what_the_tls_layer_holds(contexts: Any) ->
             contexts[1].wrap_socket(client, server_hostname="localhost") as tls,
         ):
             tls.sendall(letters(60_000))
+            wait_arrived(tls)  # the records after the first may wait for an acknowledgement
             sent.set()
             return receive_exactly(tls, 60_001)
 
