@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from asyncrev import EpollEventLoop
+from asyncrev.lane import Lane
 from asyncrev.testing.leaks import LeakCheck
 from tests.protocol.links import tls_contexts
 from tests.support import DEADLINE_S
@@ -116,3 +117,16 @@ def snippet_names() -> Iterator[dict[str, Any]]:
     defined: dict[str, Any] = {}
     yield defined
     defined.clear()
+
+
+@pytest.fixture
+def broken_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `Lane.work` a defect of this package that the word "die" brings out."""
+    work = Lane.work
+
+    def work_or_die(lane: Lane, entry: Any, *args: Any) -> None:
+        if bytes(entry.view[: entry.nbytes]) == b"die":
+            raise RuntimeError("a defect")
+        work(lane, entry, *args)
+
+    monkeypatch.setattr(Lane, "work", work_or_die)

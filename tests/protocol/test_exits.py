@@ -11,8 +11,8 @@ import pytest
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev.errors import BridgeStopped
 from tests.protocol.links import LINK, connect, in_thread, serve
+from tests.sinks import RecordingSink, Upper
 from tests.support import ask, receive_all, until
-from tests.unit.sinks import RecordingSink, Upper
 
 EXITS = [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError]
 INLINE = Limits(inline_below_bytes=100, slots=4, slot_bytes=4096)

@@ -14,7 +14,7 @@ from asyncrev.testing.strategies import chunkings, frame_borders, frames, write_
 from asyncrev.testing.transports import Schedule, ScriptedTransport
 from tests import frames as frame_tests
 from tests.support import until
-from tests.unit.wires import Buffered, Plain, receive, wire
+from tests.wires import Buffered, Plain, receive, wire
 
 TINY = Limits(slots=2, slot_bytes=32, entries=4, spill_bytes=16, high_water_bytes=64)
 

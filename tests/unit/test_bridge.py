@@ -15,8 +15,8 @@ from asyncrev.framing import as_framing
 from asyncrev.processors import as_factory
 from asyncrev.reverse import Reverse
 from tests import strategies
+from tests.sinks import RecordingSink, Upper
 from tests.support import until, wait_until
-from tests.unit.sinks import RecordingSink, Upper
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
 TINY = Limits(slots=2, entries=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)

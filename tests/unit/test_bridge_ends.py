@@ -11,8 +11,8 @@ import pytest
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev.errors import BridgeStopped, LocalError, WorkerDied, WorkerHung
 from asyncrev.loop_face import LoopFace
+from tests.sinks import RecordingSink, Upper
 from tests.support import DEADLINE_S, until, wait_until
-from tests.unit.sinks import RecordingSink, Upper
 from tests.unit.test_bridge import Held
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])

@@ -14,8 +14,8 @@ from asyncrev.bridge_group import BridgeGroup, most_threads
 from asyncrev.errors import SettingsError, WorkerDied, WorkerHung
 from asyncrev.statistics import total
 from tests.protocol.links import SMALL, connect, in_thread, letters
+from tests.sinks import RecordingSink
 from tests.support import DEADLINE_S, receive_exactly, until
-from tests.unit.sinks import RecordingSink
 from tests.unit.test_bridge import Held
 
 on_all = pytest.mark.asyncio

@@ -19,8 +19,8 @@ from asyncrev.lane import TURN_CALLS
 from asyncrev.processors import Reply
 from asyncrev.reply_window import ReplyWindow
 from tests.frames import NAMES, framed
+from tests.sinks import RecordingSink
 from tests.support import until
-from tests.unit.sinks import RecordingSink
 
 BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["epoll", "asyncio"])
 

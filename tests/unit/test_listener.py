@@ -13,7 +13,7 @@ import pytest
 from asyncrev import listener as listener_module
 from asyncrev.listener import ACCEPTS_PER_TURN, FullNotice, Listener
 from tests.support import until
-from tests.unit.wires import turns
+from tests.wires import turns
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])

@@ -18,7 +18,7 @@ from asyncrev.errors import LocalError
 from asyncrev.selector import MOST_EVENTS, READABLE
 from asyncrev.transport import EpollTransport
 from tests.support import until
-from tests.unit.wires import Plain, on_epoll, receive, turns, wire
+from tests.wires import Plain, on_epoll, receive, turns, wire
 
 # -- turns ---------------------------------------------------------------------------------------
 

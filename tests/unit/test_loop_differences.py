@@ -14,7 +14,7 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.transport import EpollTransport
 from tests.support import until
-from tests.unit.wires import Plain, on_epoll, receive, small_pair, turns, wire
+from tests.wires import Plain, on_epoll, receive, small_pair, turns, wire
 
 # The tests of each difference; without a name of a module they are here.
 TESTS = {

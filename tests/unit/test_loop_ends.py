@@ -14,7 +14,7 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.errors import LocalError
 from asyncrev.selector import READABLE, WatchingSelector
-from tests.unit.wires import Plain, small_pair, turns
+from tests.wires import Plain, small_pair, turns
 
 OURS_AND_STOCK = [EpollEventLoop, asyncio.SelectorEventLoop]
 

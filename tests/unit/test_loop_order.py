@@ -14,7 +14,7 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.selector import READABLE
 from tests.support import until
-from tests.unit.wires import Plain, turns
+from tests.wires import Plain, turns
 
 LOOPS = [asyncio.SelectorEventLoop, EpollEventLoop]
 

@@ -14,7 +14,7 @@ from asyncrev.running_time import (
     running_timeout,
     step_of,
 )
-from tests.unit.stalled_loop import StalledLoop
+from tests.stalled_loop import StalledLoop
 
 TICK_S = 0.001
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev.errors import BridgeStopped, LocalError, ProcessorError, SettingsError, WorkerDied
 from tests import strategies
+from tests.sinks import Upper
 from tests.support import until
-from tests.unit.sinks import Upper
 from tests.unit.test_bridge import Held
 
 on_all = pytest.mark.asyncio

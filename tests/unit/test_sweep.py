@@ -14,8 +14,8 @@ from asyncrev.deadlines import Deadlines
 from asyncrev.lane import Lane
 from asyncrev.reverse import Reverse
 from asyncrev.sweep import SWEEP_S, Sweep
+from tests.stalled_loop import StalledLoop
 from tests.support import until
-from tests.unit.stalled_loop import StalledLoop
 
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
 

@@ -15,7 +15,7 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.transport import EpollTransport
 from tests.support import until
-from tests.unit.wires import (
+from tests.wires import (
     FEW_POLLS,
     Buffered,
     Plain,

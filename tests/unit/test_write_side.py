@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asyncrev import EpollEventLoop
 from asyncrev.write_side import WriteSide, wake
 from tests.support import until
-from tests.unit.wires import (
+from tests.wires import (
     FEW_POLLS,
     Plain,
     on_epoll,
