@@ -73,15 +73,10 @@ class Admission:
         Valid until `publish`, or until another lane claims. Without a publish it costs nothing.
         """
         self._claimed_by = lane
-        ring = self._ring
-        free_entries = ring.free_entries  # what `Ring.try_claim` looks at, a call less
-        if not free_entries or ring.input_closed or self.is_closed:
-            view = self._spill_view
-        elif lane.small_reads >= SMALL_READS:
-            view = free_entries[-1].small_slot
-        elif ring.free_slots:
-            view = ring.free_slots[-1]
-        else:
+        view = None
+        if not self.is_closed:
+            view = self._ring.try_claim(small=lane.small_reads >= SMALL_READS)
+        if view is None:
             view = self._spill_view
         self._claimed_view = view
         if lane.framing is None:
@@ -248,8 +243,6 @@ class Admission:
     def _feed(self, lane: Lane) -> bool:
         """Put what waits of `lane` into free slots, in order (I10); return whether all went in."""
         ring, face = self._ring, self._face
-        if ring.input_closed:
-            return False
         while (slot := ring.try_claim(small=True)) is not None:
             if lane.spill:
                 if len(lane.spill) > len(slot):

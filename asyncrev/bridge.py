@@ -59,7 +59,7 @@ class Bridge:
         self._ended: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self.admission = Admission(self._ring, self._face, self.limits)
-        self._delivery = Delivery(self._ring, self._face, self.admission)
+        self._delivery = Delivery(self._ring, self.admission)
         self._lanes = self._delivery.lanes
         self._sweep = Sweep(self._lanes, self._look, self.limits.shortest_deadline_s)
         self._inlined = 0

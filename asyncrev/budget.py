@@ -16,8 +16,7 @@ classes, so the pool itself never has to refuse.
 import collections
 
 from asyncrev.lane import Lane
-from asyncrev.limits import LEAST_READ_BYTES, Limits
-from asyncrev.pool import class_bytes
+from asyncrev.limits import LEAST_READ_BYTES, Limits, class_bytes
 
 __all__ = ["Budget"]
 

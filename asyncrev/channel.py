@@ -94,13 +94,14 @@ class AwaitableFace:
             )
         self._bind()
         async with self._put_turn:
-            while not (ring.free_entries or ring.input_closed or ring.output_closed):
+            while True:
+                if ring.input_closed or ring.output_closed:
+                    raise ChannelClosed("put on a closed channel")
+                slot = ring.try_claim(small=view.nbytes <= ring.small_slot_bytes)
+                if slot is not None:
+                    break
                 self._can_put.clear()
                 await self._can_put.wait()
-            if ring.input_closed or ring.output_closed:
-                raise ChannelClosed("put on a closed channel")
-            slot = ring.try_claim(small=view.nbytes <= ring.small_slot_bytes)
-            assert slot is not None
             slot[: view.nbytes] = view
             ring.publish(self, DATA, slot, view.nbytes)
             self._face.flush_soon()
@@ -122,7 +123,7 @@ class AwaitableFace:
                 await self._can_get.wait()
             if over:
                 raise ChannelClosed("the channel is closed and everything was got")
-            result = ring.entries[ring.released_seq % ring.nentries].result
+            result = ring.entry(ring.released_seq).result
             assert not isinstance(result, tuple)  # only a framer answers in pieces
             answer = b"" if result is None else bytes(result)
             ring.release(1)

@@ -16,7 +16,6 @@ from typing import NoReturn
 from asyncrev.admission import Admission
 from asyncrev.errors import RemoteError
 from asyncrev.lane import Lane
-from asyncrev.loop_face import LoopFace
 from asyncrev.ring import CLOSE, DATA, EOF, Entry, Ring
 
 __all__ = ["DRAIN_ENTRIES", "Delivery"]
@@ -37,7 +36,6 @@ class Delivery:
 
     __slots__ = (
         "_admission",
-        "_face",
         "_ring",
         "_settled",
         "entries_in_use_high",
@@ -46,9 +44,8 @@ class Delivery:
         "processor_errors",
     )
 
-    def __init__(self, ring: Ring, face: LoopFace, admission: Admission) -> None:
+    def __init__(self, ring: Ring, admission: Admission) -> None:
         self._ring = ring
-        self._face = face
         self._admission = admission
         self.loop: asyncio.AbstractEventLoop | None = None
         self.lanes: set[Lane] = set()
@@ -61,7 +58,7 @@ class Delivery:
         ring = self._ring
         in_use = ring.published_seq - ring.released_seq
         self.entries_in_use_high = max(self.entries_in_use_high, in_use)
-        entries = self._face.results(DRAIN_ENTRIES)
+        entries = ring.results(DRAIN_ENTRIES)
         settle = self._admission.settle
         settled = 0
         try:

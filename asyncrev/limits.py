@@ -7,15 +7,17 @@ import dataclasses
 import math
 import sys
 
-from asyncrev.errors import SettingsError
+from asyncrev.errors import LocalError, SettingsError
 
 __all__ = [
     "FIXED_CONNECTION_BYTES",
+    "LEAST_BLOCK_BYTES",
     "LEAST_READ_BYTES",
     "MOST_C_INT",
     "SMALL_SLOT_BYTES",
     "SMALL_SLOT_GAP_BYTES",
     "Limits",
+    "class_bytes",
 ]
 
 # What one open connection costs beside its buffers: transport, protocol, socket, lane and their
@@ -53,6 +55,25 @@ FRAME_OVERHEAD_BYTES = 8
 # What the worker holds of one chunk while it works on it, in chunks: tiny frames with lengths that
 # differ take 27 (docs/memory.md).
 WORKING_FACTOR = 32
+
+# The pool's classes: powers of two from here to the largest that a length can be.
+LEAST_BLOCK_BYTES = 256
+_MOST_BLOCK_BYTES = sys.maxsize // 2 + 1
+
+
+def class_bytes(nbytes: int) -> int:
+    """Return the smallest power of two that is at least `nbytes` and LEAST_BLOCK_BYTES.
+
+    Thread: any.
+
+    Raises:
+        LocalError: no block can be that long; gives what is allowed.
+    """
+    if LEAST_BLOCK_BYTES < nbytes <= _MOST_BLOCK_BYTES:
+        return 1 << (nbytes - 1).bit_length()
+    if 0 <= nbytes <= LEAST_BLOCK_BYTES:
+        return LEAST_BLOCK_BYTES
+    raise LocalError(f"a block of {nbytes} bytes; it must have 0 to {_MOST_BLOCK_BYTES}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

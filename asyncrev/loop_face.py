@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev.errors import LocalError
-from asyncrev.ring import Entry, Ring
+from asyncrev.ring import Ring
 from asyncrev.wakeups import DrainSignal, Parker
 
 __all__ = ["LoopFace"]
@@ -89,15 +89,9 @@ class LoopFace:
             self._flushed_seq = published_seq
             self._parker.unpark()  # ORDER: after the cursor (I5).
 
-    def results(self, most: int) -> list[Entry]:
-        """Return up to `most` processed entries, oldest first. Valid until `Ring.release`."""
-        ring = self._ring
-        end_seq = min(ring.processed_seq, ring.released_seq + most)
-        return ring.entries_between(ring.released_seq, end_seq)
-
     def close(self) -> None:
         """Say that nothing will be published any more, and wake the worker."""
-        self._ring.input_closed = True
+        self._ring.close_input()
         self._parker.unpark()
 
     # -- turn hooks (`EpollEventLoop.add_turn_hook`) -------------------------------------------

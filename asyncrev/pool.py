@@ -12,38 +12,18 @@ nothing: it holds what is in use, and keeps more only while all of it is within 
 """
 
 import mmap
-import sys
 from collections import defaultdict, deque
 from typing import Protocol
 
 from asyncrev.errors import LocalError, SettingsError
+from asyncrev.limits import class_bytes
 
-__all__ = ["LEAST_BLOCK_BYTES", "Block", "Cursors", "Pool", "class_bytes"]
-
-LEAST_BLOCK_BYTES = 256
-
-# The largest power of two that a length can be on this machine.
-_MOST_BLOCK_BYTES = sys.maxsize // 2 + 1
+__all__ = ["Block", "Cursors", "Pool"]
 
 # From here on a block is a mapping of its own. The allocator may hold on to memory that it was
 # given back, and a bytearray is zeroed, hence resident, at once. A mapping has pages only where
 # it was touched, and all of them return to the system when it is dropped.
 _MAPPED_FROM_BYTES = 64 * 1024
-
-
-def class_bytes(nbytes: int) -> int:
-    """Return the smallest power of two that is at least `nbytes` and LEAST_BLOCK_BYTES.
-
-    Thread: any.
-
-    Raises:
-        LocalError: no block can be that long; gives what is allowed.
-    """
-    if LEAST_BLOCK_BYTES < nbytes <= _MOST_BLOCK_BYTES:
-        return 1 << (nbytes - 1).bit_length()
-    if 0 <= nbytes <= LEAST_BLOCK_BYTES:
-        return LEAST_BLOCK_BYTES
-    raise LocalError(f"a block of {nbytes} bytes; it must have 0 to {_MOST_BLOCK_BYTES}")
 
 
 class Cursors(Protocol):

@@ -11,7 +11,9 @@ it. Who may touch an entry and its slot follows from where its sequence number l
   I4  input_closed and output_closed go from False to True once, and never back
 
 The ring is bookkeeping: it waits for nobody and knows neither threads nor sockets. Waking is
-the business of `wakeups`, the two faces are in `loop_face` and `thread_face`.
+the business of `wakeups`, the two faces are in `loop_face` and `thread_face`. Others read the
+cursors and the two flags, which costs a tenth of a call; what changes the ring, or finds an entry,
+is a method.
 
 ORDER: an entry is written before the cursor that hands it on. The GIL keeps that order; so does
 a free-threaded build, where the store of a slot attribute releases and its load acquires
@@ -191,11 +193,12 @@ class Ring:
         return memoryview(self.storage)[start : start + nbytes]
 
     def try_claim(self, *, small: bool = False) -> memoryview | None:
-        """Return where a chunk can go, a slot or a small slot; None when there is none.
+        """Return where a chunk can go, a slot or a small slot; None when none is free.
 
-        Thread: loop. Valid until `publish`; claiming again before that returns the same one.
+        None, too, once the input is closed. Thread: loop. Valid until `publish`; claiming again
+        before that returns the same one.
         """
-        if not self.free_entries:
+        if not self.free_entries or self.input_closed:
             return None
         if small:
             return self.free_entries[-1].small_slot
@@ -244,6 +247,21 @@ class Ring:
             return self.entries[first_off:end_off]
         return self.entries[first_off:] + self.entries[:end_off]
 
+    def entry(self, seq: int) -> Entry:
+        """Return the entry of a sequence number in [released_seq, published_seq).
+
+        Thread: the one that owns it (I2).
+        """
+        return self.entries[seq % self.nentries]
+
+    def results(self, most: int) -> list[Entry]:
+        """Return up to `most` processed entries, oldest first.
+
+        Thread: loop. Valid until `release`.
+        """
+        first_seq = self.released_seq
+        return self.entries_between(first_seq, min(self.processed_seq, first_seq + most))
+
     def mark_processed(self) -> None:
         """Hand the oldest unprocessed entry, with its result, back to the loop.
 
@@ -278,3 +296,11 @@ class Ring:
             self.free_entries.append(entry)
         # ORDER: after the results are dropped; this store gives lent blocks back (I18).
         self.released_seq = seq + nentries
+
+    def close_input(self) -> None:
+        """Say that nothing will be published any more (I4). Thread: whoever stops first."""
+        self.input_closed = True
+
+    def close_output(self) -> None:
+        """Say that no result will come any more (I4). Thread: worker, or the loop at the end."""
+        self.output_closed = True

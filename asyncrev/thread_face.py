@@ -83,7 +83,7 @@ class ThreadFace:
         if self._wait_published(timeout_s) == seq:
             raise TimeoutError(f"no buffer in {timeout_s} s")
         self._taken_seq = seq + 1
-        entry = ring.entries[seq % ring.nentries]
+        entry = ring.entry(seq)
         return entry.view[: entry.nbytes]
 
     def put(self, result: bytes | bytearray | memoryview | None) -> None:
@@ -103,7 +103,7 @@ class ThreadFace:
             raise LocalError("put without a buffer to answer; call get first")
         if result is not None and type(result) is not bytes:
             result = memoryview(result).tobytes()
-        ring.entries[seq % ring.nentries].result = result
+        ring.entry(seq).result = result
         ring.mark_processed()
         self._drains.request()  # ORDER: after the cursor (I6).
 
@@ -112,7 +112,7 @@ class ThreadFace:
 
         Thread: any; the loop closes it when it leaves a channel (``Channel.__aexit__``).
         """
-        self._ring.output_closed = True
+        self._ring.close_output()
         self._drains.request()
 
     def _wait_published(self, timeout_s: float | None) -> int:

@@ -191,8 +191,8 @@ lane: Lane = entry.owner
     Bug(
         "a drain takes all there is",
         "delivery",
-        "self._face.results(DRAIN_ENTRIES)",
-        "self._face.results(1 << 30)",
+        "ring.results(DRAIN_ENTRIES)",
+        "ring.results(1 << 30)",
         (_UNIT + "bridge.py::test_drain_takes_a_bounded_number_of_entries",),
     ),
     Bug(

@@ -110,7 +110,7 @@ def pipe(nchunks: int, nentries: int, *, hooked: bool, most: int = 64, apart: bo
         room, ended = asyncio.Event(), asyncio.Event()
 
         def on_results() -> bool:
-            entries = face.results(most)
+            entries = ring.results(most)
             for entry in entries:
                 got.append(read_slowly(run, entry.result))
             ring.release(len(entries))

@@ -11,7 +11,6 @@ from asyncrev.bridge import Bridge
 from asyncrev.channel import AwaitableFace
 from asyncrev.delivery import Delivery
 from asyncrev.lane import Lane
-from asyncrev.loop_face import LoopFace
 from asyncrev.pool import Pool
 from asyncrev.ring import Ring
 from asyncrev.thread_face import ThreadFace
@@ -56,9 +55,8 @@ def request_again(signal: DrainSignal) -> bool:
     return True
 
 
-def results_that_are_published(face: LoopFace, most: int) -> list[Any]:
-    """`LoopFace.results` by the wrong cursor."""
-    ring = face._ring
+def results_that_are_published(ring: Ring, most: int) -> list[Any]:
+    """`Ring.results` by the wrong cursor."""
     return ring.entries_between(ring.released_seq, ring.published_seq)
 
 
@@ -93,7 +91,7 @@ _release = Ring.release
 
 def drain_keeping_one(delivery: Delivery) -> bool:
     """`Delivery.drain` that delivers an entry and forgets to release it, once."""
-    entries = delivery._face.results(1)
+    entries = delivery._ring.results(1)
     if entries and entries[0].result and not hasattr(_once, "done"):
         _once.done = True  # type: ignore[attr-defined]
         entries[0].owner.sink.on_reply(entries[0].result)
@@ -110,7 +108,7 @@ _drain = Delivery.drain
 
 def drain_to_the_first(delivery: Delivery) -> bool:
     """`Delivery.drain` that gives every result to the lane opened last."""
-    for entry in delivery._face.results(64):
+    for entry in delivery._ring.results(64):
         if entry.result and entry.owner.sink is not None:
             newest = max(delivery.lanes, key=lambda lane: lane.sink.chunks[0])  # type: ignore
             newest.sink.on_reply(entry.result)  # type: ignore[union-attr]
@@ -159,7 +157,7 @@ BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("ASLEEP", PIPE, Parker, "park", park_after_look, 2),
     ("WRONG_WRITER", PIPE, Parker, "unpark", unpark_without_lock, 1),
     ("TWO_DRAINS", PIPE, DrainSignal, "request", request_again, 1),
-    ("UNFINISHED", PIPE, LoopFace, "results", results_that_are_published, 1),
+    ("UNFINISHED", PIPE, Ring, "results", results_that_are_published, 1),
     ("REUSED", PIPE, Worker, "_work", finish_first, 1),
     ("DOUBLED", LINES, Pool, "reclaim", reclaim_early, 2),
     ("CURSORS", ONE, Ring, "mark_processed", mark_two, 1),

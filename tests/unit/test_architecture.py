@@ -97,6 +97,29 @@ def test_worker_side_never_reaches_asyncio(module: str) -> None:
     assert [name for name in reaches(module) if "asyncio" in imports(name)[1]] == []
 
 
+RING_FIELDS = {"entries", "free_entries", "free_slots", "free_views"}
+RING_STORES = {"published_seq", "processed_seq", "released_seq", "input_closed", "output_closed"}
+
+
+OUTSIDE_RING = [name for name in MODULES if name != "ring" and "testing" not in name]
+
+
+@pytest.mark.parametrize("module", OUTSIDE_RING)
+def test_ring_is_changed_by_its_methods_only(module: str) -> None:
+    """Another ring, in another language say, has to have the methods and the cursors only."""
+    reached = set()
+    for node in ast.walk(ast.parse(SOURCES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            is_ring = isinstance(node.value, ast.Name | ast.Attribute) and (
+                getattr(node.value, "id", getattr(node.value, "attr", "")) in ("ring", "_ring")
+            )
+            if is_ring and node.attr in RING_FIELDS:
+                reached.add(node.attr)
+            if node.attr in RING_STORES and not isinstance(node.ctx, ast.Load):
+                reached.add(node.attr)
+    assert reached == set()
+
+
 def test_protocol_knows_no_particular_loop_or_transport() -> None:
     """BridgeProtocol must work on any."""
     assert reaches("protocol") & {"loop", "transport", "write_side", "selector"} == set()

@@ -13,8 +13,8 @@ from asyncrev.budget import Budget
 from asyncrev.framer import Framer
 from asyncrev.framing import FRAMINGS
 from asyncrev.lane import Lane
-from asyncrev.limits import FRAME_OVERHEAD_BYTES, LEAST_READ_BYTES
-from asyncrev.pool import LEAST_BLOCK_BYTES, Pool, class_bytes
+from asyncrev.limits import FRAME_OVERHEAD_BYTES, LEAST_BLOCK_BYTES, LEAST_READ_BYTES, class_bytes
+from asyncrev.pool import Pool
 from asyncrev.reverse import Reverse
 from asyncrev.ring import CLOSE, Entry, Ring
 from tests.strategies import cut

@@ -11,7 +11,7 @@ from asyncrev import Reverse
 from asyncrev.errors import FrameTooLarge, IncompleteFrame, ProcessorError
 from asyncrev.framer import Framer
 from asyncrev.framing import Prefixed
-from asyncrev.pool import LEAST_BLOCK_BYTES
+from asyncrev.limits import LEAST_BLOCK_BYTES
 from tests.frames import (
     NAMES,
     PREFIX_BYTES,

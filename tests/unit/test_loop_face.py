@@ -34,7 +34,7 @@ class Bench:
 
     def drain(self) -> bool:
         """Release what is processed; say whether something was left."""
-        results = self.face.results(self.most)
+        results = self.ring.results(self.most)
         self.calls.append(len(results))
         self.ring.release(len(results))
         return self.ring.processed_seq != self.ring.released_seq

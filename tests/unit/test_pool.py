@@ -19,7 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from asyncrev import pool as pool_module
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.pool import LEAST_BLOCK_BYTES, Block, Pool, class_bytes
+from asyncrev.limits import LEAST_BLOCK_BYTES, class_bytes
+from asyncrev.pool import Block, Pool
 from asyncrev.ring import Ring
 from tests.support import publish
 

@@ -8,7 +8,8 @@ import pytest
 from asyncrev import worker as worker_module
 from asyncrev.errors import LocalError
 from asyncrev.lane import Lane
-from asyncrev.pool import LEAST_BLOCK_BYTES, Pool
+from asyncrev.limits import LEAST_BLOCK_BYTES
+from asyncrev.pool import Pool
 from asyncrev.ring import CLOSE, DATA, Kind, Ring
 from asyncrev.states import WorkerState
 from asyncrev.thread_face import ThreadFace
