@@ -87,12 +87,12 @@ BUGS = (
         "the worker hands an entry back, then works on it",
         "worker",
         """\
-                lane.work(entry, storage, pool, turn)
+                work.do(entry, storage, pool, share)
                 face.finish()
 """,
         """\
                 face.finish()
-                lane.work(entry, storage, pool, turn)
+                work.do(entry, storage, pool, share)
 """,
         (_PIPES,),
     ),
@@ -200,9 +200,9 @@ lane: Lane = entry.owner
         "bridge",
         """\
         lane.sink = None
-        lane.abandoned = True
+        lane.abandon()
 """,
-        "        lane.abandoned = True\n",
+        "        lane.abandon()\n",
         (_BRIDGES, _UNIT + "bridge.py::test_closed_lane_is_called_no_more_and_others_are"),
     ),
     Bug(
