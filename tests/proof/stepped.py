@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 from asyncrev.lane import Lane
-from asyncrev.loop import EpollEventLoop
+from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.ring import Entry, Ring
 from asyncrev.wakeups import DrainSignal, Parker
 from tests.proof.scheduler import Aborted, Explored, Run, explore

@@ -15,8 +15,8 @@ import pytest
 import asyncrev
 from asyncrev import EpollEventLoop
 from asyncrev.errors import LocalError
-from asyncrev.selector import MOST_EVENTS, READABLE
-from asyncrev.transport import EpollTransport
+from asyncrev.loop.selector import MOST_EVENTS, READABLE
+from asyncrev.loop.transport import EpollTransport
 from tests.support import until
 from tests.wires import Plain, on_epoll, receive, turns, wire
 

@@ -22,8 +22,8 @@ from asyncio import trsock
 from collections.abc import Callable
 from typing import Any
 
-from asyncrev.selector import HUNG_UP, READABLE, WRITABLE
-from asyncrev.write_side import LOST, OPEN, Life, WriteSide, wake
+from asyncrev.loop.selector import HUNG_UP, READABLE, WRITABLE
+from asyncrev.loop.write_side import LOST, OPEN, Life, WriteSide, wake
 
 __all__ = ["EpollTransport"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from asyncrev import EpollEventLoop
 from asyncrev.errors import LocalError
-from asyncrev.selector import READABLE, WatchingSelector
+from asyncrev.loop.selector import READABLE, WatchingSelector
 from tests.wires import Plain, small_pair, turns
 
 OURS_AND_STOCK = [EpollEventLoop, asyncio.SelectorEventLoop]

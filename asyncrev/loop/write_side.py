@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from asyncrev.buffers import byte_view
-from asyncrev.selector import WRITABLE
+from asyncrev.loop.selector import WRITABLE
 
 __all__ = ["LOST", "OPEN", "Bytes", "Life", "WriteSide", "wake"]
 

@@ -10,8 +10,8 @@ from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
 from asyncrev.errors import LocalError
-from asyncrev.selector import Dispatch, WatchingSelector
-from asyncrev.transport import EpollTransport
+from asyncrev.loop.selector import Dispatch, WatchingSelector
+from asyncrev.loop.transport import EpollTransport
 
 __all__ = ["EpollEventLoop", "run"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from asyncrev import EpollEventLoop
-from asyncrev.transport import EpollTransport
+from asyncrev.loop.transport import EpollTransport
 from tests.support import until
 from tests.wires import (
     FEW_POLLS,

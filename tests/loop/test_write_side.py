@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncrev import EpollEventLoop
-from asyncrev.write_side import WriteSide, wake
+from asyncrev.loop.write_side import WriteSide, wake
 from tests.support import until
 from tests.wires import (
     FEW_POLLS,
