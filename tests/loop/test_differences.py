@@ -40,7 +40,7 @@ TESTS = {
     "Pauses": ["test_input_polled_before_a_pause_and_a_resume_is_read_in_its_iteration"],
     "Contexts": ["test_resume_in_another_context_keeps_that_of_the_connection"],
     "Ends": [
-        "test_connection_lost_behind_a_backlog_comes_an_iteration_after_it",
+        "test_connection_lost_behind_a_write_buffer_comes_an_iteration_after_it",
         "test_write_side.test_write_eof_on_a_socket_that_cannot_shut_loses_the_connection",
     ],
     "Polls": [
@@ -156,7 +156,7 @@ async def test_resume_in_another_context_keeps_that_of_the_connection() -> None:
 
 
 @on_epoll
-async def test_connection_lost_behind_a_backlog_comes_an_iteration_after_it() -> None:
+async def test_connection_lost_behind_a_write_buffer_comes_an_iteration_after_it() -> None:
     """Never out of the write that empties it."""
     calls_at_end: list[list[str]] = []
     protocol = Plain()

@@ -133,7 +133,7 @@ def test_half_closed_connection_that_is_dropped_is_reclaimed(loop: Any) -> None:
     peer.close()
 
 
-def test_paused_connection_that_is_dropped_sends_its_backlog_first(loop: Any) -> None:
+def test_paused_connection_that_is_dropped_sends_its_write_buffer_first(loop: Any) -> None:
     """The loop keeps it until then, paused before the write and after it."""
     for pause_first in (True, False):
         mine, peer = small_pair()

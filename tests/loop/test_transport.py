@@ -150,8 +150,8 @@ async def test_reset_while_reading_is_an_error_without_a_report(
 
 
 @on_epoll
-async def test_reset_with_a_backlog_while_paused_is_noticed() -> None:
-    """The backlog finds out first."""
+async def test_reset_with_a_write_buffer_while_paused_is_noticed() -> None:
+    """The send from the write buffer reports it first."""
     protocol = Plain()
     async with wire(protocol, tcp_pair) as (transport, peer):
         transport.pause_reading()

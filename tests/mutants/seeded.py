@@ -251,8 +251,8 @@ lane: Lane = entry.owner
     Bug(
         "the rest of a short write is forgotten",
         "loop.write_side",
-        "        del backlog[:sent_bytes]\n",
-        "        backlog.clear()\n",
+        "        del write_buffer[:sent_bytes]\n",
+        "        write_buffer.clear()\n",
         (_LOOP + "write_side.py::test_writes_on_any_schedule_come_out_in_order",),
     ),
     Bug(
@@ -260,7 +260,7 @@ lane: Lane = entry.owner
         "loop.write_side",
         "            self._watch((self._watched_events or 0) & ~WRITABLE)\n",
         "",
-        (_LOOP + "write_side.py::test_backlog_that_has_gone_out_leaves_the_loop_asleep",),
+        (_LOOP + "write_side.py::test_write_buffer_that_was_sent_leaves_the_loop_asleep",),
     ),
     Bug(
         "a socket is closed with unread input, which resets it",
