@@ -1,4 +1,4 @@
-"""The event loop: asyncio's selector loop, pinned to epoll, with our transport for streams."""
+"""The event loop: asyncio's selector loop on epoll, with our transport for streams."""
 
 import asyncio
 import collections
@@ -10,7 +10,8 @@ from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
 from asyncrev.errors import LocalError
-from asyncrev.loop.selector import Dispatch, WatchingSelector
+from asyncrev.loop.ready_batches import HandledBatch, ReadyBatch, batch_of_one
+from asyncrev.loop.selector import BatchHandler, Dispatch, WatchingSelector
 from asyncrev.loop.transport import EpollTransport
 
 __all__ = ["EpollEventLoop", "run"]
@@ -31,49 +32,6 @@ class TurnHook(Protocol):
     def after_poll(self) -> None:
         """Take note that the loop is awake again."""
         ...
-
-
-class _Batch:
-    """Events of watches, in the order of their poll, as one entry of the loop's `_ready`.
-
-    Like a Handle for every event, which is what stock puts there, it runs behind what was ready
-    before the poll and ahead of the timers that are due, and what it schedules runs after another
-    poll. Handles would cost about as much again as reading what has come.
-    """
-
-    __slots__ = ("_loop", "_watches", "events")
-
-    # What `_run_once` reads of a Handle; `_callback` only when a callback sets debug mode.
-    _cancelled = False
-    _callback = None
-
-    def __init__(self, loop: "EpollEventLoop", watches: dict[int, Dispatch]) -> None:
-        self._loop = loop
-        self._watches = watches
-        self.events: list[tuple[int, int]] | None = None  # None: not in `_ready`
-
-    def __repr__(self) -> str:
-        # In asyncio's log of slow callbacks, if one that ran before has set debug mode.
-        return f"<events of streams of {self._loop!r}>"
-
-    def _run(self) -> None:
-        events, self.events = self.events, None
-        rest, watches = iter(events or ()), self._watches
-        fd = -1
-        try:
-            for fd, reported in rest:
-                # Looked up now, because one of those before may have closed this one.
-                dispatch = watches.get(fd)
-                if dispatch is not None:
-                    dispatch(reported)
-        except (SystemExit, KeyboardInterrupt):
-            self._loop._ready.appendleft(self._loop._batch_of(list(rest)))
-            raise
-        except BaseException as error:
-            message = f"Exception in the dispatch of events of descriptor {fd}"
-            self._loop.call_exception_handler({"message": message, "exception": error})
-            self.events = list(rest)
-            self._run()  # at most as often as a poll has events
 
 
 class EpollEventLoop(asyncio.SelectorEventLoop):
@@ -102,8 +60,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     - **Polls**: one poll returns at most 128 events; the other descriptors come first in the next.
     - **Handles**: outside debug mode the streams that one poll found ready are a single entry of
       the queue of callbacks; in debug mode they have a Handle each, named `_dispatch_if_watched`.
-    - **Hooks**: `add_turn_hook` takes what shall run around every poll, and `wake` begins an
-      iteration from any thread.
+    - **Hooks**: `add_turn_hook` adds calls around every poll, `wake` begins an iteration from any
+      thread, and `watch_in_batches` reports many ready descriptors in one call.
     """
 
     _selector: WatchingSelector
@@ -127,7 +85,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         _check_selector(selector)
         self._turn_hooks: tuple[TurnHook, ...] = ()
         made = WatchingSelector() if selector is None else selector
-        self._batch = _Batch(self, made.watches)
+        self._batch = ReadyBatch(self, made.watches)
         try:
             super().__init__(made)
         except BaseException:
@@ -166,6 +124,28 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         """Call `dispatch(events)` whenever epoll reports `fd`. For `EpollTransport`."""
         self._check_closed()  # type: ignore[attr-defined]
         self._selector.watch(fd, events, dispatch)
+
+    def watch_in_batches(self, fd: int, events: int, handler: BatchHandler, key: int) -> None:
+        """Give the events of `fd` to `handler`, together with those of its other descriptors.
+
+        All descriptors with the same handler are a class: their events of one poll come in one
+        call, in the order of the poll, with only what lies between them in that order dispatched
+        between two calls. Thread: loop. `rewatch` and `unwatch` work as for `watch`.
+
+        Args:
+            fd: a descriptor that nobody else watches or has registered.
+            events: epoll's events; hang-up and error are always reported.
+            handler: gets `key` and the events, see `BatchHandler.on_ready_batch`.
+            key: what stands for `fd`, for instance the index of a row; 64 bits, signed.
+
+        Raises:
+            OverflowError: `key` does not fit.
+            OSError: epoll refuses `fd`, for instance because it is watched already.
+            RuntimeError: the loop is closed.
+        """
+        self._check_closed()  # type: ignore[attr-defined]
+        batch_of_one(key, events)  # raises now rather than at each event
+        self._selector.watch_in_batches(fd, events, handler, key)
 
     def rewatch(self, fd: int, events: int) -> None:
         """Change the events that `fd` is watched for."""
@@ -210,25 +190,33 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         if polled:
             self._ready.append(self._batch_of(polled))
 
-    def _batch_of(self, events: list[tuple[int, int]]) -> _Batch:
+    def _batch_of(self, events: list[tuple[int, int]], handled: bool = False) -> ReadyBatch:
         batch = self._batch
+        if handled:
+            batch_watches = self._selector.batch_watches
+            return HandledBatch(self, batch._watches, batch_watches, events)
         if batch.events is not None:  # in `_ready` already
-            batch = _Batch(self, batch._watches)
+            batch = ReadyBatch(self, batch._watches)
         batch.events = events
         return batch
 
     def _process_mixed(self, polled: list[tuple[int, int]], watches: dict[int, Dispatch]) -> None:
         batch: list[tuple[int, int]] = []
-        for fd, events in polled:
+        handled, batch_watches = False, self._selector.batch_watches
+        for event in polled:
+            fd, events = event
             if fd in watches:
-                batch.append((fd, events))
+                batch.append(event)
+            elif fd in batch_watches:
+                batch.append(event)
+                handled = True
             elif (stock := self._selector.registered(fd, events)) is not None:
                 if batch:
-                    self._ready.append(self._batch_of(batch))
-                    batch = []
+                    self._ready.append(self._batch_of(batch, handled))
+                    batch, handled = [], False
                 super()._process_events([stock])  # type: ignore[misc]
         if batch:
-            self._ready.append(self._batch_of(batch))
+            self._ready.append(self._batch_of(batch, handled))
 
     def _process_one_by_one(
         self, polled: list[tuple[int, int]], watches: dict[int, Dispatch]
@@ -238,6 +226,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
             dispatch = watches.get(fd)
             if dispatch is not None:
                 self.call_soon(self._dispatch_if_watched, fd, dispatch, events)
+            elif fd in self._selector.batch_watches:
+                self.call_soon(self._handle_if_watched, fd, events)
             elif (stock := self._selector.registered(fd, events)) is not None:
                 super()._process_events([stock])  # type: ignore[misc]
 
@@ -246,6 +236,12 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         dispatch = self._selector.watches.get(fd)
         if dispatch is not None:
             dispatch(events)
+
+    def _handle_if_watched(self, fd: int, events: int) -> None:
+        batch_watch = self._selector.batch_watches.get(fd)
+        if batch_watch is not None:
+            handler, key = batch_watch
+            handler.on_ready_batch(*batch_of_one(key, events))
 
     def _make_socket_transport(
         self,

@@ -6,10 +6,20 @@ import os
 import select
 import selectors
 import threading
+from array import array
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-__all__ = ["HUNG_UP", "READABLE", "SELECTOR_BASE", "WRITABLE", "Dispatch", "WatchingSelector"]
+__all__ = [
+    "HUNG_UP",
+    "READABLE",
+    "SELECTOR_BASE",
+    "WRITABLE",
+    "BatchHandler",
+    "BatchWatch",
+    "Dispatch",
+    "WatchingSelector",
+]
 
 # Missing where there is no epoll; `EpollEventLoop` says so in words.
 SELECTOR_BASE: Any = getattr(selectors, "EpollSelector", selectors.SelectSelector)
@@ -25,6 +35,38 @@ MOST_EVENTS = 128
 Dispatch: TypeAlias = Callable[[int], None]
 
 
+class BatchHandler(Protocol):
+    """Takes the events of many descriptors in one call; see `EpollEventLoop.watch_in_batches`."""
+
+    def on_ready_batch(self, keys: "array[int]", events: "array[int]") -> None:
+        """Work on the events of descriptors that one poll found ready. Thread: loop.
+
+        Order: a batch has, in the order of the poll, all events of this handler's descriptors up
+        to the next event of another descriptor, which is dispatched before the next batch is made.
+        So callbacks run in the order in which a Handle for each event would. In debug mode each
+        batch has one event, because asyncio times its callbacks one by one.
+
+        A descriptor that was unwatched before this call is not in the batch. One that the handler
+        unwatches during the call still is: the handler has to skip it.
+
+        Args:
+            keys: what `watch_in_batches` got for each descriptor; format "q", one to 128 items.
+            events: epoll's events of the descriptor whose key is at the same place, format "I";
+                `HUNG_UP` may be among them whatever was asked for. Both arrays are made for this
+                call and may be kept.
+
+        Raises:
+            Exception: is reported to the loop's exception handler, and the events of the others
+                are dispatched. The rest of this batch is not given again, but epoll, which is
+                level-triggered, reports what is still ready at the next poll. SystemExit and
+                KeyboardInterrupt end the run of the loop; the others come first in the next run.
+        """
+        ...
+
+
+BatchWatch: TypeAlias = tuple[BatchHandler, int]  # and the key of the descriptor
+
+
 class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends on the platform
     """EpollSelector that also serves watches, which are not in `get_map`.
 
@@ -34,7 +76,9 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
 
     def __init__(self) -> None:
         super().__init__()
+        # Written by the methods here only; read by the loop, too. A descriptor is in one of them.
         self.watches: dict[int, Dispatch] = {}
+        self.batch_watches: dict[int, BatchWatch] = {}
         # Called at the start and the end of every `select`. The first returns whether there is
         # something to do at once.
         self.before_poll: Callable[[], bool] | None = None
@@ -60,6 +104,7 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
         """Close the epoll descriptor and the wake-up's, and let go of watches and hooks."""
         super().close()
         self.watches.clear()
+        self.batch_watches.clear()
         self.before_poll = self.after_poll = None
         with self._wake_lock:
             fd, self._wake_fd = self._wake_fd, -1
@@ -70,6 +115,16 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
         """Begin to watch `fd`, which no one else has registered. Raises OSError as epoll does."""
         self._selector.register(fd, events)
         self.watches[fd] = dispatch
+        self.batch_watches.pop(fd, None)  # of a descriptor that was closed while it was watched
+
+    def watch_in_batches(self, fd: int, events: int, handler: BatchHandler, key: int) -> None:
+        """Begin to watch `fd`, whose events `handler` gets with those of other descriptors.
+
+        Raises OSError as epoll does.
+        """
+        self._selector.register(fd, events)
+        self.batch_watches[fd] = (handler, key)
+        self.watches.pop(fd, None)
 
     def rewatch(self, fd: int, events: int) -> None:
         """Watch `fd` for other events from now on."""
@@ -81,7 +136,8 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
 
     def unwatch(self, fd: int) -> None:
         """Watch `fd` no more; events of it that were polled already are not dispatched."""
-        if self.watches.pop(fd, None) is not None:
+        watches = self.watches if fd in self.watches else self.batch_watches
+        if watches.pop(fd, None) is not None:
             try:
                 self._selector.unregister(fd)
             except OSError:

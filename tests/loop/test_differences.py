@@ -55,6 +55,7 @@ TESTS = {
     "Hooks": [
         "test_eventloop.test_turn_hooks_run_around_every_poll_in_the_order_they_were_added",
         "test_eventloop.test_wake_from_another_thread_begins_a_turn",
+        "test_ready_batches.test_handler_gets_its_events_up_to_the_next_of_another_in_order",
     ],
 }
 

@@ -263,6 +263,19 @@ lane: Lane = entry.owner
         (_LOOP + "write_side.py::test_write_buffer_that_was_sent_leaves_the_loop_asleep",),
     ),
     Bug(
+        "a batch of ready descriptors takes the event of another's with it",
+        "loop.ready_batches",
+        """\
+                if fd in self._watches:
+                    break
+""",
+        "                pass\n",
+        (
+            _LOOP
+            + "ready_batches.py::test_handler_gets_its_events_up_to_the_next_of_another_in_order",
+        ),
+    ),
+    Bug(
         "a socket is closed with unread input, which resets it",
         "protocol",
         "        if self._peer_ended or not transport.can_write_eof():\n",
