@@ -37,7 +37,7 @@ LOST, CLOSED = TransportState.LOST, TransportState.CLOSED
 class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
     """The lowest part of `EpollTransport`. All methods: the loop's thread.
 
-    The base class brings asyncio's water marks; `loop.sendfile` demands it by name.
+    The base class provides asyncio's water marks; `loop.sendfile` requires it by name.
 
     Fields that the classes above share:
         _state: written here only, along `TRANSPORT_TRANSITIONS`; `_protocol`: by `set_protocol`.
