@@ -309,6 +309,6 @@ def _loop_factory(name: str) -> Any:
                 "--loop uvloop: uvloop is not installed; pip install 'asyncrev[uvloop]', "
                 "or use --loop epoll"
             ) from None
-    from asyncrev.loop import EpollEventLoop
+    from asyncrev.loop.eventloop import EpollEventLoop
 
     return EpollEventLoop

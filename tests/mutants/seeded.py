@@ -24,6 +24,7 @@ _EXPLORATION = "tests/proof/test_exploration.py::"
 _PIPES = _EXPLORATION + "test_pipe_in_every_order"
 _BRIDGES = _EXPLORATION + "test_bridge_in_every_order"
 _UNIT = "tests/unit/test_"
+_LOOP = "tests/loop/test_"
 
 BUGS = (
     Bug(
@@ -249,17 +250,30 @@ lane: Lane = entry.owner
     ),
     Bug(
         "the rest of a short write is forgotten",
-        "write_side",
-        "        del backlog[:sent_bytes]\n",
-        "        backlog.clear()\n",
-        (_UNIT + "write_side.py::test_writes_on_any_schedule_come_out_in_order",),
+        "loop.write_side",
+        "        del write_buffer[:sent_bytes]\n",
+        "        write_buffer.clear()\n",
+        (_LOOP + "write_side.py::test_writes_on_any_schedule_come_out_in_order",),
     ),
     Bug(
         "the sending side stays watched when all is sent",
-        "write_side",
+        "loop.write_side",
         "            self._watch((self._watched_events or 0) & ~WRITABLE)\n",
         "",
-        (_UNIT + "write_side.py::test_backlog_that_has_gone_out_leaves_the_loop_asleep",),
+        (_LOOP + "write_side.py::test_write_buffer_that_was_sent_leaves_the_loop_asleep",),
+    ),
+    Bug(
+        "a batch of ready descriptors takes the event of another's with it",
+        "loop.ready_batches",
+        """\
+                if fd in self._watches:
+                    break
+""",
+        "                pass\n",
+        (
+            _LOOP
+            + "ready_batches.py::test_handler_gets_its_events_up_to_the_next_of_another_in_order",
+        ),
     ),
     Bug(
         "a socket is closed with unread input, which resets it",
@@ -358,10 +372,10 @@ lane: Lane = entry.owner
     ),
     Bug(
         "the loop polls past a timer that was set in a drain",
-        "loop",
+        "loop.eventloop",
         " or len(self._scheduled) != timers",
         "",
-        (_UNIT + "loop.py::test_timer_that_a_hook_sets_is_polled_for",),
+        (_LOOP + "eventloop.py::test_timer_that_a_hook_sets_is_polled_for",),
     ),
     Bug(
         "two servers look at a UNIX path at once",

@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 from asyncrev.lane_work import LaneWork
-from asyncrev.loop import EpollEventLoop
+from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.raw_work import RawWork
 from asyncrev.ring import Entry, Ring
 from asyncrev.wakeups import DrainSignal, Parker

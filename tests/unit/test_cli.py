@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from asyncrev import cli
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.limits import Limits
-from asyncrev.loop import EpollEventLoop
+from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.options import LIMIT_OPTIONS, LimitOption
 from asyncrev.reverse import Reverse
 from asyncrev.serving import ServeOptions
