@@ -140,13 +140,38 @@ class Admission:
         lane.close_waits = True
         self._feed_or_wait(lane)
 
-    def settle(self, lane: Lane, entry: Entry) -> bool:
-        """Count `entry` of `lane` as back; return whether the lane now gets its credit (I8)."""
+    def entry_returned(self, lane: Lane, entry: Entry) -> None:
+        """Note that the worker has handed `entry` of `lane` back: its slot is free.
+
+        Its reply counts as in flight until `reply_delivered`.
+        """
         lane.in_flight_entries -= 1
-        lane.in_flight_bytes -= entry.nbytes
+        if not lane.is_framed:
+            return
+        if entry.kind is CLOSE:
+            self.budget.forget(lane)
+        elif not lane.abandoned:  # else what the worker holds stays reserved until the close
+            lane.carry_bytes = entry.carry_bytes
+            lane.frame_seq = entry.frame_seq
+            lane.read_bytes = adapted_read_bytes(
+                lane.read_bytes, entry.nbytes, entry.calls, self._ring.slot_bytes
+            )
+
+    def reply_delivered(self, lane: Lane, nbytes: int, excess_bytes: int | None = None) -> bool:
+        """Note that `nbytes` of `lane` are answered; return whether it now gets its credit (I8).
+
+        `excess_bytes` is what the sink said of its unsent replies; see `Sink.on_reply`.
+        """
+        lane.in_flight_bytes -= nbytes
         if lane.is_framed:
-            return self._settle_framed(lane, entry)
-        if not lane.waits_for_credit or lane.waits_for_slot:
+            if lane.abandoned:
+                return False
+            if excess_bytes is not None:
+                self.budget.set_excess(lane, excess_bytes)
+            if not lane.waits_for_credit or lane.waits_for_slot:
+                self.budget.charge(lane)
+                return False
+        elif not lane.waits_for_credit or lane.waits_for_slot:
             return False
         return self._may_read(lane)
 
@@ -191,20 +216,6 @@ class Admission:
         """Drop who waits: there will be no free slot any more."""
         self._waiters.clear()
         self.budget.forget_waiters()
-
-    def _settle_framed(self, lane: Lane, entry: Entry) -> bool:
-        if entry.kind is CLOSE:
-            self.budget.forget(lane)
-        elif not lane.abandoned:  # else what the worker holds stays reserved until the close
-            lane.carry_bytes = entry.carry_bytes
-            lane.frame_seq = entry.frame_seq
-            lane.read_bytes = adapted_read_bytes(
-                lane.read_bytes, entry.nbytes, entry.calls, self._ring.slot_bytes
-            )
-            if lane.waits_for_credit and not lane.waits_for_slot:
-                return self._may_read(lane)
-            self.budget.charge(lane)
-        return False
 
     def _may_read(self, lane: Lane) -> bool:
         """Give `lane`, which waits for no slot, its credit if it may have it; return whether."""

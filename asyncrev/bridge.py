@@ -2,43 +2,32 @@
 
 Theory of operation. A lane claims a slot, fills it, publishes it; the worker answers in order;
 a drain, on the loop, gives every answer to its lane's sink and releases the slot. Who may publish
-when is the business of `admission`, what a drain does that of `delivery`; here are the bridge's
-life and the beginning and end of lanes.
+when is decided by `admission`, a drain is in `delivery`, start and end in `life`. This is the one
+door to all of them.
 """
 
 import asyncio
 import contextvars
-import logging
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-from asyncrev.admission import Admission
 from asyncrev.buffers import byte_view
-from asyncrev.delivery import Delivery
-from asyncrev.errors import BridgeStopped, LocalError, SettingsError, WorkerDied, WorkerHung
+from asyncrev.errors import BridgeStopped, LocalError, SettingsError
 from asyncrev.framed_work import make_work
 from asyncrev.framing import Framing
 from asyncrev.inline import InlineWork
 from asyncrev.lane import Lane
+from asyncrev.life import Life
 from asyncrev.limits import Limits
-from asyncrev.loop_face import LoopFace
-from asyncrev.pool import Pool
+from asyncrev.parts import Parts, counters_of
 from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.reverse import Reverse
-from asyncrev.ring import Ring
-from asyncrev.running_time import running_timeout
 from asyncrev.sink import Sink
-from asyncrev.statistics import BridgeStatistics, PoolStatistics
+from asyncrev.statistics import BridgeStatistics
 from asyncrev.submission import InContext, Submission
-from asyncrev.sweep import Sweep
-from asyncrev.thread_face import ThreadFace
-from asyncrev.wakeups import Parker
-from asyncrev.worker import Worker
 
 __all__ = ["Bridge"]
-
-logger = logging.getLogger("asyncrev")
 
 
 class Bridge:
@@ -46,25 +35,27 @@ class Bridge:
 
     Made anywhere, started on a running loop: `async with Bridge() as bridge: ...`. All methods
     belong to the loop's thread, except `stop`.
+
+    A sink publishes input in two steps, which cost no call more than the work itself, because they
+    are methods of `Admission`: `claim(lane)` returns where the next input goes, `publish(lane,
+    nbytes)` hands the first bytes of it on and returns whether the lane may go on at once.
+    `publish_eof(lane)` ends the input; `claimed(nbytes)` looks at what is not published yet.
+
+    Attributes:
+        limits: its settings.
+        parts: the objects behind it, for tests and tools; no stable interface.
     """
 
     def __init__(self, limits: Limits | None = None, *, name: str = "asyncrev-worker") -> None:
         self.limits = limits if limits is not None else Limits()
-        self._ring = Ring(self.limits.slots, self.limits.slot_bytes, self.limits.entries)
-        self._parker = Parker()
-        self._face = LoopFace(self._ring, self._parker)
-        thread_face = ThreadFace(self._ring, self._parker, self._face.signal)
-        self._pool = Pool(self._ring, self.limits.pool_bytes)
-        self._worker = Worker(
-            thread_face, self._ring.storage, self._pool, self._on_worker_end, name=name
-        )
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended: asyncio.Future[None] | None = None
-        self._error: BaseException | None = None
-        self.admission = Admission(self._ring, self._face, self.limits)
-        self._delivery = Delivery(self._ring, self.admission)
-        self._lanes = self._delivery.lanes
-        self._sweep = Sweep(self._lanes, self._look, self.limits.shortest_deadline_s)
+        self._life = Life(self.limits, name)
+        self.parts: Parts = self._life.parts
+        self._delivery = self.parts.delivery
+        admission = self._admission = self.parts.admission
+        self.claim = admission.claim
+        self.claimed = admission.claimed
+        self.publish = admission.publish
+        self.publish_eof = admission.publish_eof
         self._inlined = 0
 
     # -- life ------------------------------------------------------------------------------
@@ -88,34 +79,22 @@ class Bridge:
             LocalError: it was started before; a bridge serves one loop, once.
             RuntimeError: no loop is running in this thread, or the system gives no thread.
         """
-        loop = asyncio.get_running_loop()
-        if self._loop is not None:
-            self._check_loop()
-            raise LocalError("this bridge was started before; make another one")
-        self._loop = loop
-        try:
-            self._worker.start()
-        except BaseException:
-            self._loop = None
-            raise
-        self._ended = loop.create_future()
-        self._delivery.loop = loop
-        self._face.bind(loop, self._delivery.drain)
+        self._life.start()
 
     @property
     def is_running(self) -> bool:
         """Whether lanes can be opened and answered."""
-        return self._loop is not None and self._running_ended() is False
+        return self._life.is_running
 
     @property
     def open_lanes(self) -> int:
         """How many lanes are open, or on their way to their close."""
-        return len(self._lanes)
+        return len(self.parts.lanes)
 
     @property
     def error(self) -> BaseException | None:
         """What the worker died of, if it did."""
-        return self._error
+        return self._life.error
 
     async def wait_ended(self) -> None:
         """Wait until the worker has ended and its last answers were given out.
@@ -123,9 +102,7 @@ class Bridge:
         Raises:
             LocalError: this is another loop than the bridge's.
         """
-        if self._ended is not None:
-            self._check_loop()
-            await asyncio.shield(self._ended)
+        await self._life.wait_ended()
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Let the worker answer what is published, then end it and its thread. Idempotent.
@@ -138,23 +115,7 @@ class Bridge:
             LocalError: this is another loop than the bridge's; `stop` works from anywhere.
             WorkerHung: a processor did not return in `timeout_s`; its thread lives on.
         """
-        if self._ended is None:
-            return
-        self._check_loop()
-        try:
-            async with running_timeout(timeout_s):
-                try:
-                    self.admission.close()
-                    await self._delivery.wait_answered()
-                finally:
-                    self._face.close()
-                await self.wait_ended()
-        except TimeoutError:
-            raise WorkerHung(
-                f"thread {self._worker.name!r} did not end in {timeout_s} s: "
-                "a processor does not return"
-            ) from None
-        self._worker.join(timeout_s)  # it has said its last word, so this takes microseconds
+        await self._life.close(timeout_s)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Do what `close` does, blocking. Thread: any, the worker itself included. Idempotent.
@@ -165,20 +126,7 @@ class Bridge:
         Raises:
             WorkerHung: the worker did not end in `timeout_s`.
         """
-        loop = self._loop
-        if loop is None:
-            return
-        try:
-            on_loop = asyncio.get_running_loop() is loop
-        except RuntimeError:
-            on_loop = False
-        # Only the loop publishes, so only the loop, while it runs, can say that it has finished.
-        if on_loop or not loop.is_running():
-            self._face.close()
-        else:
-            loop.call_soon_threadsafe(self._face.close)
-        if not self._worker.is_this_thread() and not self._worker.join(timeout_s):
-            raise WorkerHung(f"thread {self._worker.name!r} did not end in {timeout_s} s")
+        self._life.stop(timeout_s)
 
     # -- lanes -----------------------------------------------------------------------------
 
@@ -203,16 +151,13 @@ class Bridge:
             LocalError: this is another loop than the bridge's.
             SettingsError: its pool has no room for frames of `max_frame_bytes`.
         """
-        if (
-            self._loop is None
-            or self._ring.input_closed
-            or self.admission.is_closed
-            or self._running_ended()
-        ):
+        if not self._life.takes_lanes:
             raise BridgeStopped(
-                "the bridge was never started" if self._loop is None else "the bridge is stopped"
+                "the bridge was never started"
+                if self._life.loop is None
+                else "the bridge is stopped"
             )
-        self._check_loop()
+        self._life.check_loop()
         if max_frame_bytes is None:
             max_frame_bytes = self.limits.max_frame_bytes
         elif framing is not None:
@@ -228,8 +173,8 @@ class Bridge:
             window_bytes=self.limits.window_bytes,
         )
         lane = Lane(sink, work, is_framed=framing is not None)
-        self._lanes.add(lane)
-        self._sweep.start(self._loop)
+        self.parts.lanes.add(lane)
+        self.parts.sweep.start(self._loop)
         return lane
 
     def submit(
@@ -260,7 +205,7 @@ class Bridge:
             Exception: whatever the processor raises; SystemExit and the like come as
                 ProcessorError.
         """
-        if self._worker.is_this_thread():
+        if self.parts.worker.is_this_thread():
             raise LocalError(
                 "submit was called by a processor of the same bridge, whose worker would wait for "
                 "itself; call the work directly, or give it to another bridge"
@@ -275,36 +220,33 @@ class Bridge:
     ) -> bytes:
         factory = as_factory(processor)
         view = byte_view(data)
-        self._check_loop()
+        self._life.check_loop()
         submission = Submission()
         lane = self.open(submission, lambda: InContext(factory, context), views_allowed=True)
         try:
-            return await submission.run(self.admission, lane, view)
+            return await submission.run(self._admission, lane, view)
         finally:
             self.close_lane(lane)
 
-    def work_inline(self, lane: Lane, nbytes: int) -> bool:
-        """Have the first `nbytes` of the claimed view answered at once; return whether they were.
+    def work_inline(self, lane: Lane, nbytes: int) -> bytes | memoryview | None:
+        """Return the reply to the first `nbytes` of the claimed view, instead of publishing them.
 
-        Instead of publishing them, for a raw lane with nothing in flight and a processor that may
-        run inline.
+        For a raw lane that is not abandoned and has nothing in flight, and a processor that may
+        run inline. The reply is valid until the next claim.
+
+        Raises whatever the processor raises; then the lane gets no further reply, and the caller is
+        the one who knows of it: its `on_error` is not called.
         """
-        sink = lane.sink
-        if sink is None or lane.abandoned:
-            return False
         self._inlined += 1
         lane.look_at_s = 0.0
         try:
             if lane.inline is None:
                 lane.inline = InlineWork(lane.work)
-            reply = lane.inline.answer(self.admission.claimed(nbytes), self._ring.storage)
+            return lane.inline.answer(self._admission.claimed(nbytes), self.parts.ring.storage)
         except BaseException as error:
-            self._delivery.fail(lane, error)
+            self._delivery.note_failure(lane, error)
             self._delivery.pass_on_interrupt(error)
-        else:
-            if reply:
-                self._delivery.tell(lane, sink.on_reply, reply)
-        return True
+            raise
 
     def check_frame_limit(self, max_frame_bytes: int) -> None:
         """Check that this bridge takes frames of `max_frame_bytes`.
@@ -324,20 +266,20 @@ class Bridge:
             return
         lane.sink = None
         lane.abandon()
-        if self._running_ended():
-            self._lanes.discard(lane)
+        if self._life.has_ended:
+            self.parts.lanes.discard(lane)
         else:
-            self.admission.publish_close(lane)
+            self._admission.publish_close(lane)
 
     def set_excess(self, lane: Lane, excess_bytes: int) -> None:
         """Note that the unsent replies of a framed lane are that far above its high water.
 
-        They count against the pool, as the frames did that they answer.
+        They count against the pool, as the frames did that they answer. A lane, this one or
+        another, that may go on by it gets its credit in the loop's next iteration.
         """
-        credit = self.admission.set_excess(lane, excess_bytes)
-        if credit and lane.sink is not None:
-            self._delivery.tell(lane, lane.sink.on_credit)
-        if self.admission.budget.waiting_lanes and self._loop is not None:
+        if self._admission.set_excess(lane, excess_bytes):
+            self._loop.call_soon(self._delivery.give_credit, lane)
+        if self._admission.budget.waiting_lanes:
             self._loop.call_soon(self._delivery.serve_waiters)
 
     def set_stalled(self, lane: Lane, is_stalled: bool) -> None:
@@ -349,107 +291,14 @@ class Bridge:
             lane.work.window.stall()
         else:
             lane.work.window.go_on()
-            if not self._running_ended():
-                self.admission.resume(lane)
+            if not self._life.has_ended:
+                self._admission.resume(lane)
 
     def statistics(self) -> BridgeStatistics:
         """Return the counters as they are now. Thread: any; other than on the loop, not exact."""
-        ring, worker, budget = self._ring, self._worker, self.admission.budget
-        return BridgeStatistics(
-            published=ring.published_seq,
-            processed=ring.processed_seq,
-            released=ring.released_seq,
-            entries_in_use_high=self._delivery.entries_in_use_high,
-            lanes=len(self._lanes),
-            waiting_lanes=self.admission.waiting_lanes,
-            pool=PoolStatistics(
-                in_use_bytes=self._pool.in_use_bytes,
-                in_use_high_bytes=self._pool.in_use_high_bytes,
-                kept_bytes=self._pool.kept_bytes,
-                allocations=self._pool.allocations,
-                leases=self._pool.leases,
-                reclaimed=self._pool.reclaimed,
-                reserved_bytes=budget.reserved_bytes,
-                reserved_high_bytes=budget.reserved_high_bytes,
-                refused=budget.refusals,
-                waiting_lanes=budget.waiting_lanes,
-            ),
-            spills=self.admission.spills,
-            worker_batches=worker.batches,
-            worker_largest_batch=worker.largest_batch,
-            worker_wakes=self._parker.unparks,
-            loop_drains=self._face.drains,
-            loop_wakes=self._face.signal.requests,
-            backstop_wakes=self._parker.backstop_wakes,
-            processor_errors=self._delivery.processor_errors,
-            inlined=self._inlined,
-        )
+        return counters_of(self.parts, self._inlined)
 
-    # -- ends ------------------------------------------------------------------------------
-
-    def _check_loop(self) -> None:
-        """Refuse a use on another loop, which would never be answered there.
-
-        A worker whose own loop was closed has nobody to answer to, so it is ended.
-        """
-        if self._running_ended() or self._loop in (None, asyncio.get_running_loop()):
-            return
-        assert self._loop is not None
-        if self._loop.is_closed():
-            self._face.close()
-            raise LocalError(
-                "the loop of this bridge was closed; make a bridge on each loop, and close it "
-                "there: async with Bridge()"
-            )
-        raise LocalError(
-            "this bridge was started on another loop, which is still open; make one on each "
-            "loop, and end one from elsewhere with stop()"
-        )
-
-    def _running_ended(self) -> bool:
-        return self._ended is not None and self._ended.done()
-
-    def _on_worker_end(self, error: BaseException | None) -> None:
-        # Thread: worker, as the last thing that it does. The loop may still take lanes out, and
-        # only `copy` holds the set's own lock on a free-threaded build; `tuple` iterates.
-        assert self._loop is not None
-        for lane in self._lanes.copy():
-            try:
-                lane.work.close_processor()
-            except BaseException:  # SystemExit, too: the end is announced in any case
-                logger.exception("a processor's close() failed while its bridge ended")
-        try:
-            self._loop.call_soon_threadsafe(self._worker_ended, error)
-        except RuntimeError:
-            unanswered = self._ring.published_seq - self._ring.released_seq
-            if unanswered:
-                logger.error(
-                    "the event loop was closed under a bridge with %d unanswered entries; "
-                    "close the bridge first",
-                    unanswered,
-                )
-
-    def _worker_ended(self, error: BaseException | None) -> None:
-        self._delivery.drain_all()
-        assert self._ended is not None
-        if not self._ended.done():
-            self._ended.set_result(None)
-        self._face.unbind()
-        self._face.close()
-        self._sweep.stop()
-        told: BaseException = BridgeStopped("the bridge was stopped while this was open")
-        if error is not None:
-            self._error = told = WorkerDied(f"the worker thread died of {error!r}")
-            told.__cause__ = error
-            message = "the worker thread of a bridge died; its connections are closed"
-            self._delivery.report(message, told)
-        self.admission.forget_waiters()
-        for lane in list(self._lanes):
-            sink, lane.sink = lane.sink, None
-            if sink is not None:
-                self._delivery.tell(lane, sink.on_error, told)
-        self._lanes.clear()
-
-    def _look(self, lane: Lane, now_s: float) -> None:
-        if lane.sink is not None:
-            self._delivery.tell(lane, lane.sink.on_sweep, now_s)
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        assert self._life.loop is not None
+        return self._life.loop

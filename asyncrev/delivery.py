@@ -16,6 +16,7 @@ from typing import NoReturn
 from asyncrev.admission import Admission
 from asyncrev.errors import RemoteError
 from asyncrev.lane import Lane
+from asyncrev.lanes import Lanes
 from asyncrev.ring import CLOSE, DATA, EOF, Entry, Ring
 
 __all__ = ["DRAIN_ENTRIES", "Delivery"]
@@ -31,53 +32,55 @@ class Delivery:
 
     Attributes:
         loop: whose exception handler hears of defects; set before anything is delivered.
-        lanes: those that are open, or whose close is on its way.
     """
 
     __slots__ = (
         "_admission",
+        "_drained",
+        "_lanes",
         "_ring",
-        "_settled",
         "entries_in_use_high",
-        "lanes",
         "loop",
         "processor_errors",
     )
 
-    def __init__(self, ring: Ring, admission: Admission) -> None:
+    def __init__(self, ring: Ring, admission: Admission, lanes: Lanes) -> None:
         self._ring = ring
         self._admission = admission
+        self._lanes = lanes
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.lanes: set[Lane] = set()
         self.entries_in_use_high = 0
         self.processor_errors = 0
-        self._settled: asyncio.Event | None = None  # set at every drain, once somebody waited
+        self._drained: asyncio.Event | None = None  # set at every drain, once somebody waited
 
     def drain(self) -> bool:
         """Deliver what is processed, as far as I11 allows; return whether something was left."""
-        ring = self._ring
+        ring, admission = self._ring, self._admission
         in_use = ring.published_seq - ring.released_seq
         self.entries_in_use_high = max(self.entries_in_use_high, in_use)
         entries = ring.results(DRAIN_ENTRIES)
-        settle = self._admission.settle
-        settled = 0
+        entry_returned, reply_delivered = admission.entry_returned, admission.reply_delivered
+        returned = 0
         try:
             for entry in entries:
-                settled += 1
+                returned += 1
                 lane: Lane = entry.owner
-                credit = settle(lane, entry)
+                entry_returned(lane, entry)
                 sink = lane.sink
                 if sink is None or lane.abandoned:
-                    self._settle_without_reply(lane, entry)
+                    reply_delivered(lane, entry.nbytes)
+                    self._end_without_reply(lane, entry)
                     continue
+                excess_bytes = None
                 try:
                     if entry.result:
-                        sink.on_reply(entry.result)
+                        excess_bytes = sink.on_reply(entry.result)
+                    credit = reply_delivered(lane, entry.nbytes, excess_bytes)
                     if entry.surplus_bytes:
                         # Not before: the sink may have found out that its peer takes no more.
                         self._deliver_surplus(lane, entry)
                     if entry.error is not None:
-                        self._settle_without_reply(lane, entry)
+                        self._end_without_reply(lane, entry)
                         continue
                     if entry.kind is not DATA and self._has_ended(lane, entry):
                         if not lane.abandoned:  # by its own `on_reply`; so the next
@@ -86,17 +89,17 @@ class Delivery:
                     if credit and not lane.abandoned:
                         sink.on_credit()
                     if lane.in_flight_bytes and not lane.in_flight_entries:
-                        self._admission.resume(lane)  # what it has in flight is deferred
+                        admission.resume(lane)  # what it has in flight is deferred
                 except BaseException as raised:
                     # One sink's defect must not cost the others their replies.
                     self._deliver_surplus(lane, entry)
                     self._give_up(lane, raised)
         finally:
-            ring.release(settled)  # also when an interrupt ends this: no reply goes twice
-        if self._admission.waiting_lanes:
+            ring.release(returned)  # also when an interrupt ends this: no reply goes twice
+        if admission.waiting_lanes:
             self.serve_waiters()
-        if self._settled is not None:
-            self._settled.set()
+        if self._drained is not None:
+            self._drained.set()
         return ring.processed_seq != ring.released_seq
 
     def drain_all(self) -> None:
@@ -106,17 +109,26 @@ class Delivery:
 
     async def wait_answered(self) -> None:
         """Wait until the worker has nothing left that it may do. Any number may wait."""
-        if self._settled is None:
-            self._settled = asyncio.Event()
-        while any(lane.is_being_answered for lane in self.lanes):
-            self._settled.clear()
-            await self._settled.wait()
+        if self._drained is None:
+            self._drained = asyncio.Event()
+        while self._lanes.any_being_answered():
+            self._drained.clear()
+            await self._drained.wait()
 
     def serve_waiters(self) -> None:
         """Give free slots and room to the lanes that wait, and tell those that may read on."""
         for lane in self._admission.serve_waiters():
-            if lane.sink is not None and not lane.abandoned:
-                self.tell(lane, lane.sink.on_credit)
+            self.give_credit(lane)
+
+    def give_credit(self, lane: Lane) -> None:
+        """Tell `lane`'s sink, if it still has one, that it may publish again."""
+        if lane.sink is not None and not lane.abandoned:
+            self.tell(lane, lane.sink.on_credit)
+
+    def look(self, lane: Lane, now_s: float) -> None:
+        """Have `lane`'s sink look at its deadlines."""
+        if lane.sink is not None:
+            self.tell(lane, lane.sink.on_sweep, now_s)
 
     def tell(self, lane: Lane, method: Callable[..., object], *args: object) -> None:
         """Call a method of `lane`'s sink."""
@@ -127,12 +139,16 @@ class Delivery:
 
     def fail(self, lane: Lane, error: BaseException) -> None:
         """Tell `lane`'s sink of an error that ends it: no reply, end or credit follows."""
-        self.processor_errors += not isinstance(error, RemoteError)
+        self.note_failure(lane, error)
         if lane.sink is not None:
-            lane.abandon()
             self.tell(lane, lane.sink.on_error, error)
         elif not isinstance(error, RemoteError):
             self.report("a processor failed after its connection had gone", error)
+
+    def note_failure(self, lane: Lane, error: BaseException) -> None:
+        """Count `error`, which ends `lane`; no reply, end or credit follows."""
+        self.processor_errors += not isinstance(error, RemoteError)
+        lane.abandon()
 
     def report(self, message: str, error: BaseException) -> None:
         """Have the loop's exception handler hear of `error`; what the handler raises is logged."""
@@ -170,11 +186,11 @@ class Delivery:
         entry.surplus_bytes = 0
         entry.result = None  # now, or many such replies would be here twice
 
-    def _settle_without_reply(self, lane: Lane, entry: Entry) -> None:
+    def _end_without_reply(self, lane: Lane, entry: Entry) -> None:
         if entry.surplus_bytes:
             self._deliver_surplus(lane, entry)
         if entry.kind is CLOSE:
-            self.lanes.discard(lane)
+            self._lanes.discard(lane)
         if entry.error is not None:
             self.fail(lane, entry.error)
 

@@ -91,7 +91,6 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             SettingsError: `processor` cannot be used as one, or there is no such framing.
         """
         self._bridge = bridge
-        self._admission = bridge.admission
         self._factory = as_factory(processor)
         self._framing = as_framing(framing)
         self._limits = limits if limits is not None else bridge.limits
@@ -158,7 +157,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             raise LocalError(
                 "input before connection_made; after loop.start_tls call it with the new transport"
             )
-        return self._admission.claim(self._lane)
+        return self._bridge.claim(self._lane)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand what was received to the worker; pause when that was enough for now.
@@ -168,16 +167,24 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         lane = self._lane
         assert lane is not None
         self.received_bytes += nbytes
-        answered = (
-            nbytes < self._inline_below_bytes
-            and not (lane.in_flight_bytes or self._pauses)
-            and self._bridge.work_inline(lane, nbytes)
-        )
-        if not answered and not self._admission.publish(lane, nbytes):
+        if nbytes < self._inline_below_bytes and not (
+            lane.in_flight_bytes or self._pauses or lane.abandoned
+        ):
+            self._answer_inline(lane, nbytes)
+        elif not self._bridge.publish(lane, nbytes):
             self._pause(_NO_CREDIT)
         if self._drain_left_bytes is not None:
             self._drain_left_bytes -= nbytes
             self._end_input_if_drained()
+
+    def _answer_inline(self, lane: Lane, nbytes: int) -> None:
+        try:
+            reply = self._bridge.work_inline(lane, nbytes)
+        except BaseException as error:  # SystemExit, too: it ends this connection only
+            self.on_error(error)
+            return
+        if reply:
+            self.on_reply(reply)
 
     def eof_received(self) -> bool:
         """Have what came before answered, then close: half-close works, except over TLS."""
@@ -208,21 +215,21 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     # -- what the bridge calls (lane.Sink) -----------------------------------------------------
 
-    def on_reply(self, reply: Reply) -> None:
+    def on_reply(self, reply: Reply) -> int | None:
         """Write a reply; views come only to our own transport, which does not keep them."""
         transport = self._transport
         if transport.is_closing():
-            return  # the peer has gone, and connection_lost is on its way
+            return None  # the peer has gone, and connection_lost is on its way
         if type(reply) is tuple:
             self.replied_bytes += sum(map(len, reply))
             transport.writelines(reply)
         else:
             self.replied_bytes += len(reply)
             transport.write(reply)
-        if self._pauses & _BACKLOG and self._framing is not None and self._lane is not None:
-            unsent_bytes = transport.get_write_buffer_size()
-            excess_bytes = max(0, unsent_bytes - self._limits.high_water_bytes)
-            self._bridge.set_excess(self._lane, excess_bytes)
+        if self._pauses & _BACKLOG:
+            unsent_bytes: int = transport.get_write_buffer_size()
+            return max(0, unsent_bytes - self._limits.high_water_bytes)
+        return None
 
     def on_end(self) -> None:
         """Close, now that everything is answered."""
@@ -383,7 +390,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self._move(LinkEvent.INPUT_ENDED)
             self._pause(_INPUT_ENDED)
             assert self._lane is not None
-            self._admission.publish_eof(self._lane)
+            self._bridge.publish_eof(self._lane)
 
     def _finish(self) -> None:
         """Send what is written, then an end of stream; late input runs into nothing.

@@ -452,7 +452,7 @@ class _Connection(BridgeProtocol):
 
     def claimed(self, nbytes: int) -> memoryview:
         """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
-        return self._admission.claimed(nbytes)
+        return self._bridge.claimed(nbytes)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._handshake is not None:

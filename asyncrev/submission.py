@@ -88,9 +88,10 @@ class Submission:
 
     # -- what the bridge calls (lane.Sink) -----------------------------------------------------
 
-    def on_reply(self, reply: Reply) -> None:
+    def on_reply(self, reply: Reply) -> int | None:
         """Keep a copy."""
         self._pieces.append(b"".join(reply) if isinstance(reply, tuple) else bytes(reply))
+        return None
 
     def on_end(self) -> None:
         """Wake the caller: everything is answered."""

@@ -49,7 +49,7 @@ class RecordingSink:
 
     def send(self, data: bytes) -> bool:
         """Claim, fill and publish, as a transport does; return whether more may follow."""
-        admission = self.bridge.admission
+        admission = self.bridge.parts.admission
         while data:
             view = admission.claim(self.lane)
             assert view.nbytes >= 1
@@ -66,7 +66,7 @@ class RecordingSink:
 
     def end(self) -> None:
         """Say that no more input comes."""
-        self.bridge.admission.publish_eof(self.lane)
+        self.bridge.publish_eof(self.lane)
 
     def close(self) -> None:
         """Give the lane up."""

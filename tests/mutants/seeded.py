@@ -115,14 +115,14 @@ BUGS = (
         "delivery",
         """\
                     if entry.result:
-                        sink.on_reply(entry.result)
+                        excess_bytes = sink.on_reply(entry.result)
 """,
         """\
                     result = entry.result
                     ring.release(1)
-                    settled -= 1
+                    returned -= 1
                     if result:
-                        sink.on_reply(result)
+                        excess_bytes = sink.on_reply(result)
 """,
         (_UNIT + "bridge.py::test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken",),
     ),
@@ -140,7 +140,7 @@ BUGS = (
         """\
 lane: Lane = entry.owner
                 if lane.sink is None:
-                    lane = next((each for each in self.lanes if each.sink), lane)
+                    lane = next((each for each in self._lanes if each.sink), lane)
 """,
         (_UNIT + "bridge.py::test_results_are_given_to_owners_never_to_places",),
     ),
@@ -168,7 +168,7 @@ lane: Lane = entry.owner
         "credit is never given back",
         "admission",
         """\
-        if not lane.waits_for_credit or lane.waits_for_slot:
+        elif not lane.waits_for_credit or lane.waits_for_slot:
             return False
         return self._may_read(lane)
 """,
@@ -211,7 +211,7 @@ lane: Lane = entry.owner
         "delivery",
         """\
                     if entry.error is not None:
-                        self._settle_without_reply(lane, entry)
+                        self._end_without_reply(lane, entry)
                         continue
 """,
         """\

@@ -199,7 +199,7 @@ class Peer:
 
     async def send(self) -> None:
         """Send all, and wait for the end, or for an error."""
-        admission = self.bridge.admission
+        admission = self.bridge.parts.admission
         for chunk in self.chunks:
             while not self.has_credit and not self.end:
                 self.changed.clear()
@@ -303,7 +303,7 @@ def bridge(
         elif meanwhile == "stop":
             run.spawn("user", lambda: one.stop(1))
         elif meanwhile == "die":
-            one._worker._pool = SimpleNamespace(reclaim=defect_at(2))  # type: ignore[assignment]
+            one.parts.worker._pool = SimpleNamespace(reclaim=defect_at(2))  # type: ignore[assignment]
         await asyncio.gather(*(peer.send() for peer in peers))
         for peer in peers:
             peer.close()
@@ -344,7 +344,7 @@ def submissions(nchunks: int, *, limits: Limits, hooked: bool, cancelled: bool) 
         if cancelled:
             run.spawn("user", lambda: loop.call_soon_threadsafe(tasks[0].cancel))
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-        if any(lane.sink is not None for lane in one._lanes):
+        if any(lane.sink is not None for lane in one.parts.lanes):
             run.forbid("LOST", "the lane of a submission that is over was left open")
         await one.close()
         for n, answer in enumerate(answers):

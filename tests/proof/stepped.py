@@ -393,8 +393,8 @@ _STAND_INS: dict[str, Any] = {
     "ring.Entry": OwnedEntry,
     "loop_face.DrainSignal": SteppedSignal,
     "framed_work.RawWork": SteppedWork,
-    "bridge.Ring": SteppedRing,
-    "bridge.Parker": SteppedParker,
+    "parts.Ring": SteppedRing,
+    "parts.Parker": SteppedParker,
     "channel.Ring": SteppedRing,
     "channel.Parker": SteppedParker,
 }

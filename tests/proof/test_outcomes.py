@@ -110,7 +110,7 @@ def drain_to_the_first(delivery: Delivery) -> bool:
     """`Delivery.drain` that gives every result to the lane opened last."""
     for entry in delivery._ring.results(64):
         if entry.result and entry.owner.sink is not None:
-            newest = max(delivery.lanes, key=lambda lane: lane.sink.chunks[0])  # type: ignore
+            newest = max(delivery._lanes, key=lambda lane: lane.sink.chunks[0])  # type: ignore
             newest.sink.on_reply(entry.result)  # type: ignore[union-attr]
     return _drain(delivery)
 
@@ -131,7 +131,7 @@ _feed = Admission._feed
 def close_and_keep_the_sink(one: Bridge, lane: Lane) -> None:
     """`Bridge.close_lane` after which the sink is still told."""
     if not lane.close_waits and lane.sink is not None and lane.sink.end == "":  # type: ignore
-        one.admission.publish_close(lane)
+        one.parts.admission.publish_close(lane)
 
 
 def reclaim_early(pool: Pool) -> None:

@@ -71,7 +71,7 @@ def test_bridge_whose_loop_has_ended_refuses_every_use_and_its_thread_ends(
 ) -> None:
     """asyncio.run returned without a close; the next run is told what to do, and is not kept."""
     bridge = run(make_loop, started())
-    assert bridge._worker.is_alive()
+    assert bridge.parts.worker.is_alive()
     with pytest.raises(LocalError) as refused:
         run(make_loop, USES[use](bridge))
     assert str(refused.value) == (
@@ -79,7 +79,7 @@ def test_bridge_whose_loop_has_ended_refuses_every_use_and_its_thread_ends(
         "async with Bridge()"
     )
     del refused  # its traceback keeps the bridge
-    wait_until(lambda: not bridge._worker.is_alive(), "its thread has ended")
+    wait_until(lambda: not bridge.parts.worker.is_alive(), "its thread has ended")
 
 
 @every_loop
@@ -102,7 +102,7 @@ def test_connection_on_a_bridge_whose_loop_has_ended_is_refused(
     assert run(make_loop, again()) == b""
     assert "connection refused: the loop of this bridge was closed" in caplog.text
     caplog.clear()  # the error in the record keeps the bridge alive
-    wait_until(lambda: not bridge._worker.is_alive(), "its thread has ended")
+    wait_until(lambda: not bridge.parts.worker.is_alive(), "its thread has ended")
 
 
 @every_loop

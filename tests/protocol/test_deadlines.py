@@ -106,7 +106,7 @@ class Sweeps:
     def __init__(self, link: Any) -> None:
         self.link = link
         self.start_s = 1_000_000.0
-        link._bridge._sweep.stop()
+        link._bridge.parts.sweep.stop()
         link._deadlines = Deadlines(link._limits)
 
     def at(self, now_s: float) -> str | None:

@@ -116,7 +116,7 @@ async def test_exit_out_of_close_while_the_bridge_ends_is_logged_and_the_end_ann
     good.send(b"def")
     await until(lambda: bad.received and good.received, "both are answered")
     await bridge.close(5.0)
-    assert not bridge._worker.is_alive()
+    assert not bridge.parts.worker.is_alive()
     assert [type(error) for sink in (bad, good) for error in sink.errors] == [BridgeStopped] * 2
     assert "a processor's close() failed while its bridge ended" in caplog.text
     caplog.clear()  # the record has the traceback, hence the bridge

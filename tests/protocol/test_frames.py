@@ -386,7 +386,7 @@ async def test_room_of_who_is_cut_goes_to_who_waits(name: str, how: str) -> None
         client = connect(server)
         sending = await stopped(server, client, frame)
         if how == "frame deadline":
-            server.bridge._sweep.stop()  # time is virtual here
+            server.bridge.parts.sweep.stop()  # time is virtual here
             link.on_sweep(1_000_000.0)
             link.on_sweep(1_001_000.0)
             assert await in_thread(receive_all, hog) == b""

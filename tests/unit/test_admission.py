@@ -82,12 +82,13 @@ class Bench:
         return other
 
     def take_one(self, carry_bytes: int = 0) -> tuple[Lane, Kind, bytes, bool]:
-        """Process, settle and release the oldest entry; return it and whether it gave credit."""
+        """Process, deliver and release the oldest entry; return it and whether it gave credit."""
         (entry,) = self.ring.entries_between(self.ring.released_seq, self.ring.released_seq + 1)
         seen = (entry.owner, entry.kind, bytes(entry.view[: entry.nbytes]))
         entry.carry_bytes = carry_bytes
         self.ring.mark_processed()
-        credit = self.admission.settle(entry.owner, entry)
+        self.admission.entry_returned(entry.owner, entry)
+        credit = self.admission.reply_delivered(entry.owner, entry.nbytes)
         self.ring.release(1)
         return (*seen, credit)
 

@@ -77,7 +77,7 @@ async def test_close_answers_what_is_published_and_tells_open_lanes() -> None:
     await bridge.close()
     assert sink.received == b"AB"
     assert sink.calls == ["reply", "error"]
-    assert not bridge._worker.is_alive()
+    assert not bridge.parts.worker.is_alive()
     assert type(sink.errors[0]) is BridgeStopped
     assert ended.calls == []
     assert not bridge.is_running
@@ -104,7 +104,7 @@ async def test_lane_used_after_the_end_harms_nobody() -> None:
     """A connection that has not yet heard of it still reads, ends and closes."""
     async with Bridge(LIMITS) as bridge:
         sink, closes = RecordingSink(bridge), RecordingSink(bridge)
-        bridge._face.close()
+        bridge.parts.face.close()
         assert not sink.send(b"x")
         sink.end()
         closes.close()
@@ -143,7 +143,7 @@ async def test_lane_that_waits_for_a_slot_at_the_end_is_told() -> None:
     first, waiter = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
     first.send(b"a")
     waiter.send(b"b")
-    bridge._face.close()  # as `stop` does
+    bridge.parts.face.close()  # as `stop` does
     closing = asyncio.ensure_future(bridge.close())
     await until(held.entered.is_set, "the worker has begun")
     held.go.set()
@@ -163,7 +163,7 @@ async def test_stop_blocks_on_the_loop_and_the_lanes_are_told_later() -> None:
     sink.send(b"ab")
     bridge.stop()
     bridge.stop()
-    assert not bridge._worker.is_alive()
+    assert not bridge.parts.worker.is_alive()
     await bridge.wait_ended()
     await until(lambda: sink.errors, "the lane was told")
     assert sink.received == b"AB"
@@ -219,7 +219,7 @@ def test_stop_when_the_loop_does_not_run_ends_the_worker(factory: type) -> None:
 
         bridge, sink = runner.run(start())
         bridge.stop()
-        assert not bridge._worker.is_alive()
+        assert not bridge.parts.worker.is_alive()
         assert not sink.errors
         runner.run(bridge.close())
         assert type(sink.errors[0]) is BridgeStopped
@@ -353,7 +353,7 @@ def test_loop_closed_under_a_running_bridge_is_logged_and_does_not_hang(
             bridge = runner.run(start())
         held.go.set()
         bridge.stop(DEADLINE_S)
-        wait_until(lambda: not bridge._worker.is_alive(), "the worker has ended")
+        wait_until(lambda: not bridge.parts.worker.is_alive(), "the worker has ended")
     (record,) = caplog.records
     assert record.getMessage() == (
         "the event loop was closed under a bridge with 1 unanswered entries; close the bridge first"
@@ -379,7 +379,7 @@ def test_loop_closed_under_an_idle_bridge_is_nobodys_loss(
         with asyncio.Runner(loop_factory=factory) as runner:
             bridge = runner.run(start())
         bridge.stop(DEADLINE_S)
-        assert not bridge._worker.is_alive()
+        assert not bridge.parts.worker.is_alive()
     assert not caplog.records
 
 
@@ -392,10 +392,10 @@ async def test_close_leaves_nothing_on_the_loop() -> None:
         async with Bridge(LIMITS) as bridge:
             RecordingSink(bridge)
             assert len(loop._turn_hooks) == len(hooks) + 1
-            timer = bridge._sweep._timer
+            timer = bridge.parts.sweep._timer
             assert timer is not None
         assert timer.cancelled()
-        assert not bridge._sweep.is_running
+        assert not bridge.parts.sweep.is_running
     assert loop._turn_hooks == hooks
 
 
@@ -451,7 +451,7 @@ async def test_worker_ends_while_the_loop_takes_lanes_out() -> None:
             return super().__iter__()
 
     async with Bridge(LIMITS) as bridge:
-        bridge._lanes = Changing(bridge._lanes)
+        bridge.parts.lanes._lanes = Changing()
         await bridge.close()
     assert bridge.error is None
 

@@ -457,22 +457,21 @@ class AnySchedule(RuleBasedStateMachine):
         settled = 0
         for entry in self.ring.entries_between(seq, min(seq + entries, self.ring.processed_seq)):
             settled += 1
-            self.settle_one(entry, self.answered.popleft(), taken)
+            self.deliver_one(entry, self.answered.popleft(), taken)
         self.ring.release(settled)
         self.serve()
 
-    def settle_one(self, entry: Entry, reply_bytes: int, taken: float) -> None:
-        """Settle, write the reply, then give the credit."""
+    def deliver_one(self, entry: Entry, reply_bytes: int, taken: float) -> None:
+        """Take the entry back, write the reply, then give the credit."""
         lane: Lane = entry.owner
         client = self.of[lane]
-        credit = self.admission.settle(lane, entry)
+        self.admission.entry_returned(lane, entry)
         if not client.is_open:
-            assert not credit
+            assert not self.admission.reply_delivered(lane, entry.nbytes)
             return
         client.unsent_bytes += int((1 - taken) * reply_bytes)
-        if client.unsent_bytes:
-            self.set_excess(client, client.unsent_bytes)
-        if credit:
+        excess_bytes = client.unsent_bytes or None
+        if self.admission.reply_delivered(lane, entry.nbytes, excess_bytes):
             client.may_read = True
 
     def set_excess(self, client: Client, excess_bytes: int) -> None:

@@ -612,7 +612,7 @@ async def test_close_ends_although_a_peer_sends_all_the_time() -> None:
             super().on_reply(reply)
             if self.bridge.is_running:
                 self.may_publish = self.send(b"\n" * 3000)
-                if self.bridge.admission.is_closed:
+                if self.bridge.parts.admission.is_closed:
                     self.end()
 
     async with Bridge(EMPTY_LINES) as bridge:

@@ -13,12 +13,21 @@ from asyncrev import sweep as sweep_module
 from asyncrev.deadlines import Deadlines
 from asyncrev.framed_work import make_work
 from asyncrev.lane import Lane
+from asyncrev.lanes import Lanes
 from asyncrev.reverse import Reverse
 from asyncrev.sweep import SWEEP_S, Sweep
 from tests.stalled_loop import StalledLoop
 from tests.support import until
 
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
+
+
+def set_of(*lanes: Lane) -> Lanes:
+    """Return the lanes of a bridge."""
+    made = Lanes()
+    for lane in lanes:
+        made.add(lane)
+    return made
 
 
 def lanes_of(number: int) -> list[Lane]:
@@ -36,7 +45,7 @@ async def test_sweep_passes_over_a_lane_until_its_time() -> None:
     looked: list[tuple[Lane, float]] = []
     late.look_at_s = loop.time() + 1000.0
     never.look_at_s = float("inf")
-    sweep = Sweep({early, late, never}, lambda *seen: looked.append(seen), 0.01)
+    sweep = Sweep(set_of(early, late, never), lambda *seen: looked.append(seen), 0.01)
     before_s = loop.time()
     sweep.start(loop)
     await until(lambda: len(looked) >= 3, "three sweeps came")
@@ -52,13 +61,13 @@ async def test_sweep_passes_over_a_lane_until_its_time() -> None:
 async def test_sweep_ends_with_the_last_lane_and_can_be_started_again() -> None:
     """Nothing is called on a loop without connections."""
     loop = asyncio.get_running_loop()
-    lanes = set(lanes_of(1))
+    lanes = set_of(*lanes_of(1))
     sweep = Sweep(lanes, lambda lane, _: lanes.discard(lane), 0.01)
     sweep.start(loop)
     sweep.start(loop)  # without effect
     await until(lambda: not sweep.is_running, "it has ended")
     assert not lanes
-    lanes.update(lanes_of(1))
+    lanes.add(*lanes_of(1))
     sweep.start(loop)
     await until(lambda: not lanes, "it looked again")
     sweep.stop()
@@ -80,7 +89,7 @@ async def test_sweep_that_is_stopped_by_a_look_ends_after_that_step(
         if len(looked) == stop_after:
             sweep.stop()
 
-    sweep = Sweep(set(lanes_of(8)), look, 0.01)
+    sweep = Sweep(set_of(*lanes_of(8)), look, 0.01)
     sweep.start(loop)
     await until(lambda: len(looked) >= stop_after, "it was stopped")
     for _ in range(5):
@@ -92,7 +101,7 @@ async def test_sweep_that_is_stopped_by_a_look_ends_after_that_step(
 @on_epoll
 async def test_interval_is_a_quarter_of_the_shortest_deadline_but_a_second_at_most() -> None:
     """So a deadline is at most a quarter late."""
-    nobody: set[Lane] = set()
+    nobody = Lanes()
     assert Sweep(nobody, lambda *_: None, 0.2).interval_s == 0.05
     assert Sweep(nobody, lambda *_: None, float("inf")).interval_s == SWEEP_S
 
@@ -102,7 +111,7 @@ async def test_time_of_a_sweep_stands_still_while_the_loop_does_not_run() -> Non
     """A callback blocks it for six intervals; the sweep right behind sees none of them."""
     loop = asyncio.get_running_loop()
     seen: list[tuple[float, float]] = []
-    sweep = Sweep(set(lanes_of(1)), lambda _, now_s: seen.append((now_s, loop.time())), 0.2)
+    sweep = Sweep(set_of(*lanes_of(1)), lambda _, now_s: seen.append((now_s, loop.time())), 0.2)
     sweep.start(loop)
     await until(lambda: len(seen) >= 2, "two sweeps came")
     await asyncio.sleep(0)
@@ -132,7 +141,7 @@ def silent_for_s(turns: list[tuple[float, float]], heard_at_s: float | None = No
     start_s = loop.now_s
     deadlines = Deadlines(Limits(first_byte_timeout_s=TIMEOUT_S, idle_timeout_s=TIMEOUT_S))
     cut_after_s: list[float] = []
-    lanes = set(lanes_of(1))
+    lanes = set_of(*lanes_of(1))
     read_bytes = 0
 
     def read() -> None:
