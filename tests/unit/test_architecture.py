@@ -128,7 +128,7 @@ def test_protocol_knows_no_particular_loop_or_transport() -> None:
 @pytest.mark.parametrize(
     ("package", "users"),
     [
-        ("click", {"cli", "option_types", "options"}),
+        ("click", {"command.cli", "command.option_types", "command.options"}),
         ("numpy", {"reverse"}),
         ("pytest", {"testing.plugin"}),
     ],

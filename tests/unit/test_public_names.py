@@ -76,5 +76,5 @@ def test_module_that_lacks_something_says_what(monkeypatch: pytest.MonkeyPatch) 
 
 def test_entry_is_light_so_that_signals_are_handled_early() -> None:
     """What is imported before the handlers are in is time in which Ctrl-C gives a traceback."""
-    code = f"import sys, asyncrev.entry; print(sorted({HEAVY} & {{*sys.modules}}))"
+    code = f"import sys, asyncrev.command.entry; print(sorted({HEAVY} & {{*sys.modules}}))"
     assert in_a_fresh_process(code) == "[]"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from asyncrev.command.tee_file import close_tee, open_tee
 from asyncrev.errors import LocalError
-from asyncrev.tee_file import close_tee, open_tee
 
 
 @contextlib.contextmanager

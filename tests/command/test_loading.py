@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from asyncrev.command.loading import load
 from asyncrev.errors import SettingsError
-from asyncrev.loading import load
 from asyncrev.reverse import Reverse
 from tests.support import ROOT, run_asyncrev
 

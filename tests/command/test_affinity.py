@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from asyncrev import affinity
-from asyncrev.affinity import choose_cpu, pin_to
+from asyncrev.command import affinity
+from asyncrev.command.affinity import choose_cpu, pin_to
 from asyncrev.errors import SettingsError
 
 

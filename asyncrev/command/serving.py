@@ -11,18 +11,18 @@ import threading
 import time
 from collections.abc import Callable
 
-from asyncrev.affinity import pin_to
+from asyncrev.command.affinity import pin_to
+from asyncrev.command.log_setup import ProcessLog
+from asyncrev.command.machine_memory import memory_warning
+from asyncrev.command.proxy_header import ProxyHeaderWarning
+from asyncrev.command.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, name_of
+from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
+from asyncrev.command.tee_file import close_tee, open_tee
 from asyncrev.endpoints import describe, inherited
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
 from asyncrev.limits import Limits
-from asyncrev.log_setup import ProcessLog
-from asyncrev.machine_memory import memory_warning
 from asyncrev.processors import ProcessorFactory
-from asyncrev.proxy_header import ProxyHeaderWarning
 from asyncrev.server import Server
-from asyncrev.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, name_of
-from asyncrev.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
-from asyncrev.tee_file import close_tee, open_tee
 from asyncrev.unix_path import DEFAULT_MODE
 from asyncrev.version import __version__
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asyncrev.units import parse_bytes, parse_seconds
+from asyncrev.command.units import parse_bytes, parse_seconds
 
 __all__ = ["BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "SECONDS"]
 

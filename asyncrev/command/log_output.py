@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from asyncrev.log_limit import WINDOW_S, LineLimit
+from asyncrev.command.log_limit import WINDOW_S, LineLimit
 from asyncrev.log_text import RecordFormatter, cut_to, printable
 
 __all__ = ["BackgroundHandler", "BackgroundStream", "BackgroundWriter"]

@@ -12,14 +12,10 @@ from typing import Any, NoReturn
 
 import click
 
-from asyncrev.affinity import choose_cpu
-from asyncrev.errors import LocalError, SettingsError
-from asyncrev.framing import FRAMINGS
-from asyncrev.limits import MOST_C_INT, Limits
-from asyncrev.loading import load
-from asyncrev.log_text import printable
-from asyncrev.option_types import FILE_MODE
-from asyncrev.options import (
+from asyncrev.command.affinity import choose_cpu
+from asyncrev.command.loading import load
+from asyncrev.command.option_types import FILE_MODE
+from asyncrev.command.options import (
     BYTES_WORKED_ON,
     LISTEN,
     PROCESS,
@@ -28,10 +24,19 @@ from asyncrev.options import (
     option,
     refuse_contradictions,
 )
+from asyncrev.command.serving import (
+    EXIT_RUNTIME_ERROR,
+    EXIT_USAGE,
+    ServeOptions,
+    serve_until_signal,
+)
+from asyncrev.command.signals import ProcessSignals
+from asyncrev.command.standard_streams import open_closed_streams
+from asyncrev.errors import LocalError, SettingsError
+from asyncrev.framing import FRAMINGS
+from asyncrev.limits import MOST_C_INT, Limits
+from asyncrev.log_text import printable
 from asyncrev.processors import ProcessorFactory, as_factory
-from asyncrev.serving import EXIT_RUNTIME_ERROR, EXIT_USAGE, ServeOptions, serve_until_signal
-from asyncrev.signals import ProcessSignals
-from asyncrev.standard_streams import open_closed_streams
 from asyncrev.version import __version__
 
 __all__ = ["main"]

@@ -5,7 +5,7 @@ import logging
 import hypothesis
 import hypothesis.strategies as st
 
-from asyncrev.log_limit import MOST_LINES, MOST_REASONS, WINDOW_S, LeftOut, LineLimit
+from asyncrev.command.log_limit import MOST_LINES, MOST_REASONS, WINDOW_S, LeftOut, LineLimit
 
 INFO = logging.INFO
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from asyncrev.command.machine_memory import MemoryLimit, memory_limit, memory_warning
 from asyncrev.limits import Limits
-from asyncrev.machine_memory import MemoryLimit, memory_limit, memory_warning
 
 MIB = 1 << 20
 UNLIMITED_V1 = "9223372036854771712\n"

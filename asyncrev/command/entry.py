@@ -4,8 +4,8 @@ import atexit
 import os
 import sys
 
-from asyncrev.signals import ProcessSignals
-from asyncrev.standard_streams import drop_unwritable_streams, open_closed_streams
+from asyncrev.command.signals import ProcessSignals
+from asyncrev.command.standard_streams import drop_unwritable_streams, open_closed_streams
 
 __all__ = ["main"]
 
@@ -22,7 +22,7 @@ def main() -> None:
     atexit.register(signals.ignore)  # the first to be registered is the last to run
     try:
         open_closed_streams()
-        from asyncrev.cli import main as command  # takes a good part of a second
+        from asyncrev.command.cli import main as command  # takes a good part of a second
 
         command(prog_name="asyncrev", obj=signals)
     except OSError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asyncrev.signals import OTHERS, SAME_STOP_S, STOPS, ProcessSignals, name_of
+from asyncrev.command.signals import OTHERS, SAME_STOP_S, STOPS, ProcessSignals, name_of
 from tests.support import until
 
 

@@ -17,13 +17,13 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from asyncrev import cli
+from asyncrev.command import cli
+from asyncrev.command.options import LIMIT_OPTIONS, LimitOption
+from asyncrev.command.serving import ServeOptions
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.limits import Limits
 from asyncrev.loop import EpollEventLoop
-from asyncrev.options import LIMIT_OPTIONS, LimitOption
 from asyncrev.reverse import Reverse
-from asyncrev.serving import ServeOptions
 from asyncrev.version import __version__
 from tests.support import ROOT, run_asyncrev
 
@@ -120,7 +120,7 @@ def test_main_module_calls_main(
     monkeypatch.setattr(sys, "argv", ["x", "--version"])
     for name in ("atexit.register", "os.register_at_fork"):
         monkeypatch.setattr(name, lambda *_, **__: None)
-    monkeypatch.setattr("asyncrev.signals.ProcessSignals.take_over", lambda _: None)
+    monkeypatch.setattr("asyncrev.command.signals.ProcessSignals.take_over", lambda _: None)
     before = [path for path in sys.path if path != os.getcwd()]
     monkeypatch.setattr(sys, "path", [os.getcwd(), *before])
     with pytest.raises(SystemExit) as caught:

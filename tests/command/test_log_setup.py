@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from asyncrev.log_setup import ProcessLog
+from asyncrev.command.log_setup import ProcessLog
 
 NAMES = ("", "asyncrev", "asyncio", "users", "users.part")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrev.proxy_header import LOOKED_AT_BYTES, ProxyHeaderWarning, proxy_header_version
+from asyncrev.command.proxy_header import LOOKED_AT_BYTES, ProxyHeaderWarning, proxy_header_version
 
 V1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n"
 V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12)

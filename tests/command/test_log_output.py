@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asyncrev.log_output import (
+from asyncrev.command.log_output import (
     LINE_OVERHEAD_BYTES,
     MOST_TEXT_CHARACTERS,
     BackgroundHandler,

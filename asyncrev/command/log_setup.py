@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from asyncrev.log_output import BackgroundHandler, BackgroundStream, BackgroundWriter
+from asyncrev.command.log_output import BackgroundHandler, BackgroundStream, BackgroundWriter
 
 __all__ = ["ProcessLog"]
 

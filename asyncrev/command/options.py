@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
+from asyncrev.command.option_types import BYTES, NOT_NEGATIVE_BYTES, SECONDS
+from asyncrev.command.units import BYTES_FORMS, SECONDS_FORMS, format_bytes, format_seconds
 from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
-from asyncrev.option_types import BYTES, NOT_NEGATIVE_BYTES, SECONDS
-from asyncrev.units import BYTES_FORMS, SECONDS_FORMS, format_bytes, format_seconds
 
 __all__ = [
     "BYTES_WORKED_ON",

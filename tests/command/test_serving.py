@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from asyncrev import EpollEventLoop, Limits, Reverse, Server, serving
+from asyncrev import EpollEventLoop, Limits, Reverse, Server
+from asyncrev.command import serving
+from asyncrev.command.serving import ServeOptions, serve_until_signal
+from asyncrev.command.signals import SAME_STOP_S
 from asyncrev.errors import LocalError, SettingsError, WorkerDied, WorkerHung
 from asyncrev.processors import as_factory
-from asyncrev.serving import ServeOptions, serve_until_signal
-from asyncrev.signals import SAME_STOP_S
 from tests.support import DEADLINE_S, ask, receive_all, wait_until
 
 SMALL = Limits(slots=8, slot_bytes=4096, max_connections=4, drain_timeout_s=5.0)
