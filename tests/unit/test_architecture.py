@@ -129,7 +129,7 @@ def test_protocol_knows_no_particular_loop_or_transport() -> None:
     ("package", "users"),
     [
         ("click", {"command.cli", "command.option_types", "command.options"}),
-        ("numpy", {"reverse"}),
+        ("numpy", {"reverse_kernel"}),
         ("pytest", {"testing.plugin"}),
     ],
 )
