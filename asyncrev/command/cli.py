@@ -1,50 +1,28 @@
-"""The command line: `asyncrev serve`. It alone installs signal handlers and speaks to people."""
+"""The command line `asyncrev`: its verbs, and one line for every mistake.
 
-import asyncio
+What serves is imported when it is asked for, so that help and version come quickly.
+"""
+
 import contextlib
-import importlib
 import os
-import platform
-import ssl as ssl_module
 import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import click
 
-from asyncrev.command.affinity import choose_cpu
-from asyncrev.command.loading import load
-from asyncrev.command.option_types import FILE_MODE
-from asyncrev.command.options import (
-    BYTES_WORKED_ON,
-    LISTEN,
-    PROCESS,
-    SectionedCommand,
-    limit_options,
-    option,
-    refuse_contradictions,
-)
-from asyncrev.command.serving import (
-    EXIT_RUNTIME_ERROR,
-    EXIT_USAGE,
-    ServeOptions,
-    serve_until_signal,
-)
+from asyncrev.command.click_options import OptionsCommand, parameters, values_of
+from asyncrev.command.exit_codes import EXIT_RUNTIME_ERROR, EXIT_USAGE
 from asyncrev.command.signals import ProcessSignals
-from asyncrev.command.standard_streams import open_closed_streams
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.framing import FRAMINGS
-from asyncrev.limits import MOST_C_INT, Limits
-from asyncrev.log_text import printable
-from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.version import __version__
 
 __all__ = ["main"]
 
-DEFAULTS = Limits()
-
 
 def _version_line() -> str:
+    import platform
+
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     return (
         f"asyncrev {__version__} (loop epoll, {platform.python_implementation()} "
@@ -95,177 +73,45 @@ def main() -> None:
     """Receive bytes, process them in order on a worker thread, send the results back."""
 
 
-@main.command(cls=SectionedCommand)
-@option(
-    "--host",
-    default="127.0.0.1",
-    section=LISTEN,
-    help="Address or name; '' or * for all interfaces, IPv4 and IPv6.",
-)
-@option(
-    "--port",
-    default=9090,
-    type=click.IntRange(0, 65535),
-    section=LISTEN,
-    help="Port; 0 takes a free one.",
-)
-@option("--uds", metavar="PATH", section=LISTEN, help="Listen on this UNIX socket instead.")
-@option(
-    "--uds-mode",
-    default="0600",
-    type=FILE_MODE,
-    section=LISTEN,
-    help="Mode of that socket, whatever the umask: 0660 lets the group connect, 0666 everybody.",
-)
-@option(
-    "--fd",
-    type=click.IntRange(0, MOST_C_INT),
-    section=LISTEN,
-    help="Listen on this descriptor instead, a listening socket that the process was given.",
-)
-@option(
-    "--ssl-certfile",
-    metavar="PATH",
-    section=LISTEN,
-    help="Serve TLS with this certificate chain (PEM).",
-)
-@option(
-    "--ssl-keyfile",
-    metavar="PATH",
-    section=LISTEN,
-    help="Its private key, if it is not in the same file.",
-)
-@option(
-    "--loop",
-    "loop_name",
-    default="epoll",
-    type=click.Choice(["epoll", "asyncio", "uvloop"]),
-    section=PROCESS,
-    help="Event loop.",
-)
-@option(
-    "--processor",
-    default="asyncrev:Reverse",
-    metavar="MODULE:ATTR",
-    section=BYTES_WORKED_ON,
-    help="A class with process(chunk) and eof(), a factory of such, or a function bytes -> bytes. "
-    "Its module is searched for in the current directory last, and not at all with PYTHONSAFEPATH.",
-)
-@option(
-    "--framing",
-    default="raw",
-    type=click.Choice(["raw", *FRAMINGS]),
-    section=BYTES_WORKED_ON,
-    help="What is processed at a time: a chunk as the network cut it, a line, or the payload "
-    "behind a big-endian length of 4 or 8 bytes; replies are framed in the same way.",
-)
-@limit_options
-@option(
-    "--threads",
-    default=1,
-    type=click.IntRange(1),
-    section=BYTES_WORKED_ON,
-    help="Worker threads, each with a ring of its own; connections are spread over them. For a "
-    "processor that releases the GIL for most of its time.",
-)
-@option(
-    "--cpu",
-    default="auto",
-    metavar="auto|any|N",
-    section=PROCESS,
-    help="Run loop and worker on one core, N: the hand-off is cheaper there. auto does so, on the "
-    "core where it starts, for a processor with a true `shares_core`; any leaves it to the system.",
-)
-@option(
-    "--log-level",
-    default="info",
-    type=click.Choice(["debug", "info", "warning", "error", "critical"]),
-    section=PROCESS,
-    help="What is logged on stderr.",
-)
-@option(
-    "--stop-word",
-    metavar="WORD",
-    section=BYTES_WORKED_ON,
-    help="A client that sends this, whole or in pieces (with framing: a frame equal to it), makes "
-    "the server drain and stop.",
-)
-@option(
-    "--tee",
-    metavar="PATH|-",
-    section=BYTES_WORKED_ON,
-    help="Write the bytes received to this file, or to stdout.",
-)
-@click.pass_obj
-def serve(
-    signals: ProcessSignals | None,
-    /,
-    host: str,
-    port: int,
-    uds: str | None,
-    uds_mode: int,
-    fd: int | None,
-    ssl_certfile: str | None,
-    ssl_keyfile: str | None,
-    threads: int,
-    loop_name: str,
-    processor: str,
-    framing: str,
-    stop_word: str | None,
-    tee: str | None,
-    cpu: str,
-    log_level: str,
-    **limits: Any,
-) -> None:
-    """Serve until SIGTERM, SIGINT or SIGQUIT, then drain; a second signal cuts at once.
+@main.command(cls=OptionsCommand, params=parameters())
+@click.pass_context
+def serve(context: click.Context, /, **_: Any) -> None:
+    """Serve until SIGTERM, SIGINT or SIGQUIT, then drain.
 
-    The same stop may be delivered twice: a signal within 0.5 s of the first is no second one.
+    \b
+    Examples:
+      asyncrev serve --port 9090 --processor work:Upper --framing line
+      ASYNCREV_PORT=9090 asyncrev serve --max-connections 100 --idle-timeout-s 5m
+
+    Every option can also be given as an environment variable: --max-connections as
+    ASYNCREV_MAX_CONNECTIONS.
+
+    A second signal closes all connections at once; one within 0.5 s of the first does not count
+    as a second, because the same stop may be delivered twice.
 
     Exit codes: 0 clean, 1 runtime error, 2 usage, 3 the drain deadline cut connections;
     128 + signal after a second signal.
     """
+    from asyncrev.command.option_values import warnings_of_variables
+    from asyncrev.command.serving import serve_until_signal
+    from asyncrev.command.settings import settings_of
+
+    signals: ProcessSignals | None = context.obj
     try:
-        refuse_contradictions(click.get_current_context())
-        loop_factory = _loop_factory(loop_name)  # first: a processor may change the search path
-        found = load(processor)
-        open_closed_streams()  # a module that makes its process a daemon may have closed them
-        options = ServeOptions(
-            host=host,
-            port=port,
-            uds=uds,
-            uds_mode=uds_mode,
-            fd=fd,
-            ssl=_tls(ssl_certfile, ssl_keyfile),
-            threads=threads,
-            loop_name=loop_name,
-            loop_factory=loop_factory,
-            processor_name=processor,
-            factory=_factory(processor, found),
-            framing=framing,
-            limits=DEFAULTS.replace(**{k: v for k, v in limits.items() if v is not None}),
-            stop_word=None if stop_word is None else os.fsencode(stop_word),
-            tee=tee,
-            cpu=choose_cpu(cpu, found, threads),
-            log_level=log_level,
-        )
+        settings = settings_of(values_of(context))
     except (SettingsError, LocalError) as error:
         _fail(EXIT_USAGE, error)
     try:
-        sys.exit(serve_until_signal(options, signals))
+        sys.exit(serve_until_signal(settings, signals, warnings_of_variables(os.environ)))
     except SettingsError as error:
         _fail(EXIT_USAGE, error)
     except (OSError, LocalError) as error:
         _fail(EXIT_RUNTIME_ERROR, error)
 
 
-def _factory(name: str, found: object) -> ProcessorFactory:
-    try:
-        return as_factory(found)
-    except SettingsError as error:  # it names the object, which may be a lambda
-        raise SettingsError(f"--processor {name!r}: {error}") from error
-
-
 def _fail(code: int, error: object) -> NoReturn:
+    from asyncrev.log_text import printable
+
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         error = error.strerror  # without "[Errno ...]", which says the same
     line = printable(" ".join(str(error).split()))
@@ -274,46 +120,3 @@ def _fail(code: int, error: object) -> NoReturn:
     except OSError:
         pass  # a full disk, or nobody who reads; the exit code says it, too
     sys.exit(code)
-
-
-def _tls(certfile: str | None, keyfile: str | None) -> ssl_module.SSLContext | None:
-    if certfile is None:
-        return None
-    for name, path in (("--ssl-certfile", certfile), ("--ssl-keyfile", keyfile)):
-        if path is not None:  # OpenSSL does not say which of them it means
-            try:
-                with open(path, "rb"):
-                    pass
-            except OSError as error:
-                raise SettingsError(f"{name} {path!r}: {error.strerror}") from None
-    context = ssl_module.create_default_context(ssl_module.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certfile, keyfile, password=_no_password)
-    except OSError as error:  # ssl.SSLError is one
-        key = "" if keyfile is None else f" --ssl-keyfile {keyfile!r}"
-        raise SettingsError(
-            f"--ssl-certfile {certfile!r}{key}: no certificate and key can be read from there: "
-            f"{error.strerror or error}"
-        ) from None
-    return context
-
-
-def _no_password() -> NoReturn:
-    """Stand in for OpenSSL's question on the terminal, which nobody may see."""
-    raise SettingsError("the private key is encrypted; give one that is not (openssl pkey -in ...)")
-
-
-def _loop_factory(name: str) -> Any:
-    if name == "asyncio":
-        return asyncio.SelectorEventLoop
-    if name == "uvloop":
-        try:
-            return importlib.import_module("uvloop").new_event_loop
-        except ImportError:
-            raise SettingsError(
-                "--loop uvloop: uvloop is not installed; pip install 'asyncrev[uvloop]', "
-                "or use --loop epoll"
-            ) from None
-    from asyncrev.loop import EpollEventLoop
-
-    return EpollEventLoop

@@ -1,237 +1,332 @@
-"""Options of `asyncrev serve`: how one is declared, those of `Limits`, which exclude each other."""
+"""The table of the options of `asyncrev serve`; everything that is said or done with one follows.
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any, TypeVar
+Click's parameters and the help (`click_options`), exclusions (`option_values`), the settings of a
+server (`settings`), the start line (`start_line`) and the reference (`options_page`) are made from
+`OPTIONS`. A new option is one row, and one field of `ServeSettings` or `Limits`.
+"""
+
+from typing import Any
 
 import click
 
-from asyncrev.command.option_types import BYTES, NOT_NEGATIVE_BYTES, SECONDS
-from asyncrev.command.units import BYTES_FORMS, SECONDS_FORMS, format_bytes, format_seconds
-from asyncrev.errors import SettingsError
-from asyncrev.limits import Limits
+from asyncrev.command.option import (
+    CONNECTIONS,
+    LISTENING,
+    LOG,
+    PROCESSING,
+    REPLIES,
+    RING,
+    TIMEOUTS,
+    Option,
+    Said,
+)
+from asyncrev.command.option_types import BYTES, FILE_MODE, NOT_NEGATIVE_BYTES, SECONDS
+from asyncrev.command.units import format_bytes, format_seconds
+from asyncrev.framing import FRAMINGS
+from asyncrev.limits import MOST_C_INT, Limits
 
-__all__ = [
-    "BYTES_WORKED_ON",
-    "LIMIT_OPTIONS",
-    "LISTEN",
-    "PROCESS",
-    "SectionedCommand",
-    "limit_options",
-    "option",
-    "refuse_contradictions",
-]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-# Headings in the help, in its order.
-LISTEN = "Where to listen"
-BYTES_WORKED_ON = "What to do with the bytes"
-HOW_MUCH = "How much"
-HOW_LONG = "How long"
-PROCESS = "The process"
-SECTIONS = (LISTEN, BYTES_WORKED_ON, HOW_MUCH, HOW_LONG, PROCESS)
-NOTES = {
-    HOW_MUCH: f"BYTES are given as {BYTES_FORMS}.",
-    HOW_LONG: f"SECONDS are given as {SECONDS_FORMS}.",
-}
+__all__ = ["OPTIONS", "option_named"]
 
 
-class _SectionedOption(click.Option):
-    def __init__(self, *args: Any, section: str, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.section = section
-
-
-class SectionedCommand(click.Command):
-    """A command whose help has its options under headings."""
-
-    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, each under its heading; the rest as click does."""
-        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in (*SECTIONS, "Other")}
-        for parameter in self.get_params(context):
-            record = parameter.get_help_record(context)
-            if record is not None:
-                sections[getattr(parameter, "section", "Other")].append(record)
-        for name, records in sections.items():
-            with formatter.section(name):
-                if name in NOTES:
-                    formatter.write_text(NOTES[name])
-                    formatter.write_paragraph()
-                formatter.write_dl(records)
-
-
-def option(*names: str, section: str, **settings: Any) -> Callable[[Function], Function]:
-    """Declare an option that can also be set by ASYNCREV_<NAME>, in a section of the help."""
-    return click.option(
-        *names,
-        cls=_SectionedOption,
-        section=section,
-        envvar=_variable(names[0]),
-        show_envvar=True,
-        show_default=True,
-        **settings,
+def _limit(
+    name: str, group: str, text: str, *, follows: str = "", said: Said = Said.NEVER
+) -> Option:
+    """Return the row of an option that sets the field `name` of `Limits`; its unit is the type."""
+    kind: click.ParamType[Any] = click.INT
+    default: Any = getattr(Limits(), name)
+    if name.endswith("_s"):
+        kind, default = SECONDS, format_seconds(default)
+    elif name.endswith("_bytes"):
+        kind, default = BYTES, format_bytes(default)
+    if follows:  # `Limits` says so by -1, which nobody who types it would mean
+        kind, default = (NOT_NEGATIVE_BYTES if kind is BYTES else click.IntRange(0)), None
+    return Option(
+        name=name,
+        type=kind,
+        default=default,
+        follows=follows,
+        help=text,
+        group=group,
+        sets=f"limits.{name}",
+        said=said,
     )
 
 
-def _variable(name: str) -> str:
-    return "ASYNCREV_" + name.lstrip("-").upper().replace("-", "_")
-
-
-# -- limits ----------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LimitOption:
-    """An option that sets a field of `Limits`.
-
-    Attributes:
-        field: its name, from which those of option and variable follow; its unit decides the type.
-        help: what the help says of it.
-        follows: whether its default follows from another setting, so that the help has none.
-    """
-
-    field: str
-    help: str
-    follows: bool = False
-
-    @property
-    def name(self) -> str:
-        """The option, as it is written on the command line."""
-        return "--" + self.field.replace("_", "-")
-
-
-LIMIT_OPTIONS = (
-    LimitOption(
+# The order of rows is that of the start line and, within a group, that of the help.
+OPTIONS = (
+    Option(
+        name="host",
+        type=click.STRING,
+        default="127.0.0.1",
+        help="Address or name to listen on; '' or * for all interfaces, IPv4 and IPv6.",
+        group=LISTENING,
+        sets="host",
+        excludes=("uds", "fd"),
+        said=Said.ADDRESS,
+    ),
+    Option(
+        name="port",
+        type=click.IntRange(0, 65535),
+        default=9090,
+        help="Port to listen on; 0 takes a free one.",
+        group=LISTENING,
+        sets="port",
+        excludes=("uds", "fd"),
+        said=Said.ADDRESS,
+    ),
+    Option(
+        name="uds",
+        type=click.STRING,
+        metavar="PATH",
+        help="Listen on this UNIX socket instead.",
+        group=LISTENING,
+        sets="uds",
+        excludes=("host", "port", "fd"),
+        said=Said.ADDRESS,
+    ),
+    Option(
+        name="uds_mode",
+        type=FILE_MODE,
+        default="0600",
+        help="Mode of that socket, whatever the umask: 0660 lets the group connect, 0666 everyone.",
+        group=LISTENING,
+        sets="uds_mode",
+        needs="uds",
+        needs_hint="name the UNIX socket, too",
+    ),
+    Option(
+        name="fd",
+        type=click.IntRange(0, MOST_C_INT),
+        help="Listen on this descriptor instead, a listening socket that the process was given.",
+        group=LISTENING,
+        sets="fd",
+        excludes=("host", "port", "uds"),
+        said=Said.ADDRESS,
+    ),
+    _limit("backlog", LISTENING, "Length of the kernel's accept queue."),
+    Option(
+        name="ssl_certfile",
+        type=click.STRING,
+        metavar="PATH",
+        help="Serve TLS with this certificate chain (PEM).",
+        group=LISTENING,
+        sets="ssl",
+        said=Said.ADDRESS,
+    ),
+    Option(
+        name="ssl_keyfile",
+        type=click.STRING,
+        metavar="PATH",
+        help="The private key of the certificate, if it is not in the same file.",
+        group=LISTENING,
+        sets="ssl",
+        needs="ssl_certfile",
+        needs_hint="name the certificate, too",
+    ),
+    Option(
+        name="loop",
+        type=click.Choice(["epoll", "asyncio", "uvloop"]),
+        default="epoll",
+        help="Event loop.",
+        group=PROCESSING,
+        sets="loop_name",
+        said=Said.ALWAYS,
+    ),
+    Option(
+        name="processor",
+        type=click.STRING,
+        default="asyncrev:Reverse",
+        metavar="MODULE:ATTR",
+        help="A class with process(chunk) and eof(), a factory of such objects, or a function "
+        "bytes -> bytes. The current directory is searched last for the module, and not at all if "
+        "PYTHONSAFEPATH is set.",
+        group=PROCESSING,
+        sets="processor_name",
+        said=Said.ALWAYS,
+    ),
+    Option(
+        name="framing",
+        type=click.Choice(["raw", *FRAMINGS]),
+        default="raw",
+        help="What is processed at a time: a chunk as the network split it, a line, or the payload "
+        "behind a big-endian length of 4 or 8 bytes. Replies are framed in the same way.",
+        group=PROCESSING,
+        sets="framing",
+        said=Said.ALWAYS,
+    ),
+    Option(
+        name="cpu",
+        type=click.STRING,
+        default="auto",
+        metavar="auto|any|N",
+        help="Run the loop and the worker on one core, N: the hand-off is cheaper there. auto does "
+        "so, on the core where the process starts, for a processor with a true `shares_core`; any "
+        "leaves it to the system.",
+        group=PROCESSING,
+        sets="cpu",
+        said=Said.ALWAYS,
+    ),
+    Option(
+        name="threads",
+        type=click.IntRange(1),
+        default=1,
+        help="Worker threads, each with its own ring; connections are spread over them. More than "
+        "one is useful for a processor that releases the GIL for most of its time.",
+        group=PROCESSING,
+        sets="threads",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "inline_below_bytes",
+        RING,
+        "Process chunks shorter than this in the loop, if the processor allows it; 0 for none.",
+    ),
+    Option(
+        name="stop_word",
+        type=click.STRING,
+        metavar="WORD",
+        help="Drain and stop when a client sends this, whole or in pieces; with a framing, when a "
+        "frame is equal to it.",
+        group=PROCESSING,
+        sets="stop_word",
+    ),
+    Option(
+        name="tee",
+        type=click.STRING,
+        metavar="PATH|-",
+        help="Write the received bytes to this file, or to stdout.",
+        group=PROCESSING,
+        sets="tee",
+    ),
+    _limit("slots", RING, "Large chunks that the ring holds at once.", said=Said.ALWAYS),
+    _limit(
+        "slot_bytes",
+        RING,
+        "Bytes of a slot, hence of the largest chunk.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "entries",
+        RING,
+        "Chunks that the ring holds at once, small and large.",
+        follows="four times --slots",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "in_flight_entries",
+        RING,
+        "Ring entries of one connection at which it is no longer read.",
+    ),
+    _limit(
+        "in_flight_bytes",
+        RING,
+        "Bytes of one connection in the ring at which it is no longer read.",
+    ),
+    _limit(
         "max_connections",
-        "Open connections at which accepting stops; the kernel's backlog holds the rest.",
+        CONNECTIONS,
+        "Open connections at which accepting stops; the accept queue holds further ones.",
+        said=Said.ALWAYS,
     ),
-    LimitOption("backlog", "Length of the accept queue."),
-    LimitOption("max_frame_bytes", "Longest payload of a frame; a longer one ends its connection."),
-    LimitOption(
-        "max_reply_bytes",
-        "Longest reply to one chunk or frame, if it is longer than that; a longer one is an error "
-        "of the processor. By default as --max-frame-bytes; 0 for no bound.",
-        follows=True,
+    _limit(
+        "max_frame_bytes",
+        CONNECTIONS,
+        "Longest payload of a frame; a longer one ends its connection.",
+        said=Said.FRAMED,
     ),
-    LimitOption(
+    _limit(
         "pool_bytes",
-        "What all framed connections together may hold of unfinished frames, and the like.",
+        CONNECTIONS,
+        "What all framed connections together may hold of unfinished frames, input on its way and "
+        "unsent replies.",
+        said=Said.FRAMED,
     ),
-    LimitOption(
+    _limit(
         "pool_connection_bytes",
-        "The most of the pool for one connection; by default twice what the longest frame needs.",
-        follows=True,
+        CONNECTIONS,
+        "What one connection may hold of the buffer pool.",
+        follows="twice what the longest frame needs",
+        said=Said.FRAMED,
     ),
-    LimitOption(
+    _limit(
         "carry_bytes",
+        CONNECTIONS,
         "Input that each framed connection may have on its way, or hold, without asking the pool.",
     ),
-    LimitOption("slots", "Large chunks that the ring holds at once."),
-    LimitOption("slot_bytes", "Bytes of a slot, hence of the largest chunk."),
-    LimitOption(
-        "entries",
-        "Chunks that the ring holds at once, small and large; by default four times the slots.",
-        follows=True,
-    ),
-    LimitOption(
-        "in_flight_entries",
-        "Entries that one connection may have in the ring before it is no longer read.",
-    ),
-    LimitOption(
-        "in_flight_bytes",
-        "Bytes that one connection may have in the ring before it is no longer read.",
-    ),
-    LimitOption(
-        "inline_below_bytes",
-        "Chunks shorter than this are worked on in the loop, if the processor allows it; 0: none.",
-    ),
-    LimitOption(
-        "high_water_bytes", "Unsent replies of a connection at which it is no longer read."
-    ),
-    LimitOption(
-        "low_water_bytes",
-        "Unsent replies at which it is read again; by default a quarter of the high water.",
-        follows=True,
-    ),
-    LimitOption(
-        "first_byte_timeout_s",
-        "Time in which a new connection must send something; inf for no limit.",
-    ),
-    LimitOption(
-        "idle_timeout_s",
-        "Time without input after which a connection that is owed nothing is closed, or inf.",
-    ),
-    LimitOption(
+    _limit(
         "frame_timeout_s",
-        "Time in which a frame must be complete, from its first byte, or inf.",
+        TIMEOUTS,
+        "Time in which a frame must be complete, from its first byte; inf for no limit.",
+        said=Said.FRAMED,
     ),
-    LimitOption("tls_handshake_timeout_s", "Time in which a TLS handshake must be complete."),
-    LimitOption("write_stall_timeout_s", "Time in which a peer must take some of its replies."),
-    LimitOption("drain_timeout_s", "Time that a stop by signal leaves to answer what has arrived."),
-    LimitOption(
+    _limit(
+        "high_water_bytes",
+        REPLIES,
+        "Unsent replies of a connection at which it is no longer read.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "low_water_bytes",
+        REPLIES,
+        "Unsent replies of a connection at which it is read again.",
+        follows="a quarter of --high-water-bytes",
+    ),
+    _limit(
+        "max_reply_bytes",
+        REPLIES,
+        "Longest reply to one chunk or frame; a longer one is an error of the processor, unless it "
+        "is no longer than what it answers. 0 for no bound.",
+        follows="as --max-frame-bytes",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "first_byte_timeout_s",
+        TIMEOUTS,
+        "Time in which a new connection must send its first byte; inf for no limit.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "idle_timeout_s",
+        TIMEOUTS,
+        "Time without input after which a connection that awaits no reply is closed; inf for no "
+        "limit.",
+        said=Said.ALWAYS,
+    ),
+    _limit("tls_handshake_timeout_s", TIMEOUTS, "Time in which a TLS handshake must be complete."),
+    _limit(
+        "write_stall_timeout_s",
+        TIMEOUTS,
+        "Time in which a peer must take some of its replies.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "drain_timeout_s",
+        TIMEOUTS,
+        "Time that a stop by signal leaves to answer what has arrived.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
         "linger_timeout_s",
-        "Time that a connection waits, after its last reply, for the peer's end.",
+        TIMEOUTS,
+        "Time that a connection waits, after its last reply, for the peer to close.",
+    ),
+    Option(
+        name="log_level",
+        type=click.Choice(["debug", "info", "warning", "error", "critical"]),
+        default="info",
+        help="Lowest level of the records that are logged to stderr.",
+        group=LOG,
+        sets="log_level",
     ),
 )
 
-
-def limit_options(function: Function) -> Function:
-    """Declare all of LIMIT_OPTIONS."""
-    defaults = Limits()
-    for limit in reversed(LIMIT_OPTIONS):
-        kind: Any
-        default = getattr(defaults, limit.field)
-        section, kind = HOW_MUCH, click.INT
-        if limit.field.endswith("_s"):
-            section, kind, default = HOW_LONG, SECONDS, format_seconds(default)
-        elif limit.field.endswith("_bytes"):
-            kind, default = BYTES, format_bytes(default)
-        if limit.follows:
-            # -1 is how `Limits` says so; nobody who writes it here would mean that.
-            kind = NOT_NEGATIVE_BYTES if kind is BYTES else click.IntRange(0)
-            default = None
-        declare = option(limit.name, section=section, type=kind, default=default, help=limit.help)
-        function = declare(function)
-    return function
+_BY_NAME = {option.name: option for option in OPTIONS}
 
 
-# -- contradictions --------------------------------------------------------------------------------
-
-# Each a way to say where to listen: its options, of which any is enough.
-_WAYS_TO_LISTEN = (("host", "port"), ("uds",), ("fd",))
-
-
-def refuse_contradictions(context: click.Context) -> None:
-    """Check that options which were given go together; an environment variable counts as given.
+def option_named(name: str) -> Option:
+    """Return the row of that name.
 
     Raises:
-        SettingsError: two exclude each other, or one is of no use without another.
+        KeyError: there is none.
     """
-    given = [name for way in _WAYS_TO_LISTEN for name in way if _given(context, name)]
-    ways = [way for way in _WAYS_TO_LISTEN if set(way) & set(given)]
-    if len(ways) > 1:
-        names = [_given(context, name) for name in given]
-        raise SettingsError(
-            f"{', '.join(names[:-1])} and {names[-1]} exclude each other; say where to listen in "
-            "one way"
-        )
-    if _given(context, "uds_mode") and not _given(context, "uds"):
-        raise SettingsError(
-            f"{_given(context, 'uds_mode')} without --uds; name the UNIX socket, too"
-        )
-    if _given(context, "ssl_keyfile") and not _given(context, "ssl_certfile"):
-        raise SettingsError(
-            f"{_given(context, 'ssl_keyfile')} without --ssl-certfile; name the certificate, too"
-        )
-
-
-def _given(context: click.Context, parameter: str) -> str:
-    """Return by what name `parameter` was given, or "" if it was not."""
-    source = context.get_parameter_source(parameter)
-    name = "--" + parameter.replace("_", "-")
-    if source is click.core.ParameterSource.COMMANDLINE:
-        return name
-    if source is click.core.ParameterSource.ENVIRONMENT:
-        return f"{_variable(name)} (of the environment)"
-    return ""
+    return _BY_NAME[name]

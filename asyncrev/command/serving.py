@@ -1,46 +1,32 @@
-"""One server as a process: start line, signals, drain, exit code."""
+"""One server until a signal: its start, its drain, the exit code."""
 
 import asyncio
-import dataclasses
 import logging
 import os
-import resource
 import signal
-import ssl as ssl_module
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from asyncrev.command.affinity import pin_to
+from asyncrev.command.descriptor_limit import raise_descriptor_limit
+from asyncrev.command.exit_codes import EXIT_CLEAN, EXIT_DRAIN_CUT, EXIT_RUNTIME_ERROR
 from asyncrev.command.log_setup import ProcessLog
 from asyncrev.command.machine_memory import memory_warning
 from asyncrev.command.proxy_header import ProxyHeaderWarning
+from asyncrev.command.settings import ServeSettings
 from asyncrev.command.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, name_of
+from asyncrev.command.start_line import start_line
 from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
 from asyncrev.command.tee_file import close_tee, open_tee
-from asyncrev.endpoints import describe, inherited
+from asyncrev.endpoints import inherited
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
-from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server import Server
-from asyncrev.unix_path import DEFAULT_MODE
-from asyncrev.version import __version__
 
-__all__ = [
-    "EXIT_CLEAN",
-    "EXIT_DRAIN_CUT",
-    "EXIT_RUNTIME_ERROR",
-    "EXIT_USAGE",
-    "ServeOptions",
-    "serve_until_signal",
-]
+__all__ = ["serve_until_signal"]
 
 logger = logging.getLogger("asyncrev")
-
-EXIT_CLEAN = 0
-EXIT_RUNTIME_ERROR = 1
-EXIT_USAGE = 2
-EXIT_DRAIN_CUT = 3
 
 LAST_LINES_S = 0.5  # how long a stderr that nobody reads may hold up the end
 
@@ -49,58 +35,39 @@ REMARKS: dict[int, str] = {
     signal.SIGHUP: "; it is reserved for reloading, which does not exist yet",
 }
 
-# Descriptors that are no connections: standard streams, listener, epoll, self-pipe, tee, modules.
-SPARE_DESCRIPTORS = 64
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
-    """What `asyncrev serve` was asked for."""
-
-    host: str
-    port: int
-    uds: str | None
-    loop_name: str
-    loop_factory: Callable[[], asyncio.AbstractEventLoop]
-    processor_name: str
-    factory: ProcessorFactory
-    framing: str
-    limits: Limits
-    stop_word: bytes | None
-    tee: str | None
-    cpu: int | None
-    log_level: str
-    uds_mode: int = DEFAULT_MODE
-    fd: int | None = None
-    ssl: ssl_module.SSLContext | None = None
-    threads: int = 1
-
-
-def serve_until_signal(options: ServeOptions, signals: ProcessSignals | None = None) -> int:
+def serve_until_signal(
+    settings: ServeSettings,
+    signals: ProcessSignals | None = None,
+    warnings: Sequence[str] = (),
+) -> int:
     """Serve until a signal or the stop word; return the exit code. Thread: main.
 
     `signals`: the owner of the process's signals. Without one, handlers are as before afterwards.
+    `warnings`: what to log before anything else.
 
     Raises:
         OSError: the address cannot be bound, or the tee's file not opened.
         LocalError: the UNIX path is somebody else's, or a setting cannot be used.
     """
-    log = ProcessLog(options.log_level)  # the processor's module has been imported by now
+    log = ProcessLog(settings.log_level)  # the processor's module has been imported by now
     ours = ProcessSignals() if signals is None else signals
     ours.take_over()
     try:
-        _raise_descriptor_limit(options.limits.max_connections)
-        if options.cpu is not None:
-            pin_to(options.cpu)
-        with asyncio.Runner(loop_factory=options.loop_factory) as runner:
-            return runner.run(_serve(options, ours))
+        for warning in warnings:
+            logger.warning("%s", warning)
+        raise_descriptor_limit(settings.limits.max_connections)
+        if settings.cpu is not None:
+            pin_to(settings.cpu)
+        with asyncio.Runner(loop_factory=settings.loop_factory) as runner:
+            return runner.run(_serve(settings, ours))
     finally:
         log.stop(LAST_LINES_S)
         if signals is None:
             ours.give_back()
 
 
-async def _serve(options: ServeOptions, signals: ProcessSignals) -> int:
+async def _serve(settings: ServeSettings, signals: ProcessSignals) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     forced = asyncio.Event()
@@ -118,17 +85,15 @@ async def _serve(options: ServeOptions, signals: ProcessSignals) -> int:
     signals.deliver_to(loop, on_signal)
     tee_fd = -1
     try:
-        if options.tee is not None:
-            tee_fd = open_tee(options.tee)
-        factory = _tapped(options, tee_fd, lambda: _set_from_worker(loop, stop))
-        server = _make_server(options, factory)
+        if settings.tee is not None:
+            tee_fd = open_tee(settings.tee)
+        factory = _tapped(settings, tee_fd, lambda: _set_from_worker(loop, stop))
+        server = _make_server(settings, factory)
         server.watch_first_input(ProxyHeaderWarning())
         try:
-            if await _start(server, options, stop):
-                warning = _memory_warning(
-                    options, server
-                )  # it reads files: before it says it serves
-                logger.info("%s", _start_line(options, server))
+            if await _start(server, settings, stop):
+                warning = _memory_warning(settings, server)  # reads files: before the start line
+                logger.info("%s", start_line(settings, server))
                 if warning is not None:
                     logger.warning("%s", warning)
                 code = await _run(server, stop, forced, stops)
@@ -142,38 +107,38 @@ async def _serve(options: ServeOptions, signals: ProcessSignals) -> int:
         return code
     finally:
         signals.end(code)
-        if options.tee is not None:
-            close_tee(tee_fd, options.tee)
+        if settings.tee is not None:
+            close_tee(tee_fd, settings.tee)
 
 
-def _make_server(options: ServeOptions, factory: ProcessorFactory) -> Server:
-    limits = options.limits
+def _make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
+    limits = settings.limits
     try:
         return Server(
             factory,
-            framing=options.framing,
+            framing=settings.framing,
             limits=limits,
-            threads=options.threads,
-            ssl=options.ssl,
+            threads=settings.threads,
+            ssl=settings.ssl,
         )
     except (OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or "Cannot allocate memory"
         raise LocalError(
-            f"--slots, --slot-bytes, --entries, --threads: {options.threads} x {limits.ring_bytes} "
-            f"bytes of rings: {reason}"
+            f"--slots, --slot-bytes, --entries, --threads: {settings.threads} x "
+            f"{limits.ring_bytes} bytes of rings: {reason}"
         ) from None
 
 
-async def _listen(server: Server, options: ServeOptions) -> None:
+async def _listen(server: Server, settings: ServeSettings) -> None:
     """Start `server`; an error names the options that it comes from."""
-    if options.fd is not None:
+    if settings.fd is not None:
         names = "--fd"
     else:
-        names = "--uds" if options.uds is not None else f"--host {options.host!r}, --port"
+        names = "--uds" if settings.uds is not None else f"--host {settings.host!r}, --port"
     try:
-        sock = None if options.fd is None else inherited(options.fd)
+        sock = None if settings.fd is None else inherited(settings.fd)
         await server.start(
-            options.host, options.port, uds=options.uds, uds_mode=options.uds_mode, sock=sock
+            settings.host, settings.port, uds=settings.uds, uds_mode=settings.uds_mode, sock=sock
         )
     except OSError as error:
         raise OSError(error.errno, f"{names}: {error.strerror or error}") from None
@@ -181,7 +146,7 @@ async def _listen(server: Server, options: ServeOptions) -> None:
         raise type(error)(f"{names}: {error}") from None
     except RuntimeError as error:  # of threading
         raise LocalError(
-            f"--threads {options.threads}: {error}; see ulimit -u, and pids.max of the cgroup"
+            f"--threads {settings.threads}: {error}; see ulimit -u, and pids.max of the cgroup"
         ) from None
 
 
@@ -190,9 +155,9 @@ def _end_late(code: int) -> None:
     os._exit(code)
 
 
-async def _start(server: Server, options: ServeOptions, stop: asyncio.Event) -> bool:
+async def _start(server: Server, settings: ServeSettings, stop: asyncio.Event) -> bool:
     """Make the server listen; return whether it does, before a stop came."""
-    starting = asyncio.create_task(_listen(server, options))
+    starting = asyncio.create_task(_listen(server, settings))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -249,81 +214,29 @@ async def _run(server: Server, stop: asyncio.Event, forced: asyncio.Event, stops
     return EXIT_CLEAN if clean else EXIT_DRAIN_CUT
 
 
-def _start_line(options: ServeOptions, server: Server) -> str:
-    limits = options.limits
-    where = ", ".join(describe(address) for address in server.addresses)
-    if options.ssl is not None:
-        where += " (TLS)"
-    times = "" if options.threads == 1 else f"{options.threads} x "
-    if options.framing == "raw":
-        framed, parts = "", ""
-    else:
-        framed = (
-            f"max_frame_bytes={limits.max_frame_bytes} pool_bytes={limits.pool_bytes} "
-            f"pool_connection_bytes={limits.pool_connection_bytes} "
-            f"frame_timeout_s={limits.frame_timeout_s:g} "
-        )
-        parts = f" + {times}pool {limits.pool_bytes}"
-    return (
-        f"asyncrev {__version__} serving on {where} loop={options.loop_name} "
-        f"processor={options.processor_name} framing={options.framing} "
-        f"cpu={'any' if options.cpu is None else options.cpu} threads={options.threads} "
-        f"slots={limits.slots} slot_bytes={limits.slot_bytes} entries={limits.entries} "
-        f"max_connections={limits.max_connections} {framed}"
-        f"high_water_bytes={limits.high_water_bytes} max_reply_bytes={limits.max_reply_bytes} "
-        f"first_byte_timeout_s={limits.first_byte_timeout_s:g} "
-        f"idle_timeout_s={limits.idle_timeout_s:g} "
-        f"write_stall_timeout_s={limits.write_stall_timeout_s:g} "
-        f"drain_timeout_s={limits.drain_timeout_s:g} "
-        f"memory_bound_bytes={server.memory_bound_bytes} "
-        f"({times}ring {limits.ring_bytes}{parts} + "
-        f"{limits.max_connections} x {server.connection_bytes}, ...)"
-        f"{'' if server.replies_are_bounded else ' and replies, which have no bound'}"
-    )
-
-
-def _memory_warning(options: ServeOptions, server: Server) -> str | None:
+def _memory_warning(settings: ServeSettings, server: Server) -> str | None:
     return memory_warning(
         server.memory_bound_bytes,
-        options.limits,
-        framed=options.framing != "raw",
+        settings.limits,
+        framed=settings.framing != "raw",
         bridges=len(server.bridges),
     )
 
 
 def _tapped(
-    options: ServeOptions, tee_fd: int, request_stop: Callable[[], None]
+    settings: ServeSettings, tee_fd: int, request_stop: Callable[[], None]
 ) -> ProcessorFactory:
     chunk_taps: list[Callable[[], Tap]] = []
-    if options.tee is not None:
-        tee = Tee(tee_fd, options.tee, threading.Lock() if options.threads > 1 else None)
+    if settings.tee is not None:
+        tee = Tee(tee_fd, settings.tee, threading.Lock() if settings.threads > 1 else None)
         chunk_taps.append(lambda: tee)
-    word = options.stop_word
-    if options.framing != "raw":
+    word = settings.stop_word
+    if settings.framing != "raw":
         stop = None if word is None else StopFrame(word, request_stop)
-        if word is not None and options.framing == "line" and b"\n" in word:
+        if word is not None and settings.framing == "line" and b"\n" in word:
             raise SettingsError("the stop word has a line end, so no line can be equal to it")
-        return with_frame_taps(options.factory, [make() for make in chunk_taps], stop)
+        return with_frame_taps(settings.factory, [make() for make in chunk_taps], stop)
     if word is not None:
         StopWord(word, request_stop)  # raises for a bad word now, not at the first client
         chunk_taps.append(lambda: StopWord(word, request_stop))
-    return with_taps(options.factory, chunk_taps)
-
-
-def _raise_descriptor_limit(max_connections: int) -> None:
-    wanted = max_connections + SPARE_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, reach), hard))
-    except (OSError, ValueError) as error:
-        raise LocalError(f"cannot raise the limit of open files to {reach}: {error}") from None
-    if reach < wanted:
-        logger.warning(
-            "max_connections is %d, but this process may open only %d descriptors (ulimit -n); "
-            "beyond that, accepting waits",
-            max_connections,
-            reach,
-        )
+    return with_taps(settings.factory, chunk_taps)

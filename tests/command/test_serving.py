@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import signal
 import socket
 import threading
@@ -17,16 +16,17 @@ import pytest
 
 from asyncrev import EpollEventLoop, Limits, Reverse, Server
 from asyncrev.command import serving
-from asyncrev.command.serving import ServeOptions, serve_until_signal
+from asyncrev.command.serving import serve_until_signal
+from asyncrev.command.settings import ServeSettings
 from asyncrev.command.signals import SAME_STOP_S
-from asyncrev.errors import LocalError, SettingsError, WorkerDied, WorkerHung
+from asyncrev.errors import SettingsError, WorkerDied, WorkerHung
 from asyncrev.processors import as_factory
 from tests.support import DEADLINE_S, ask, receive_all, wait_until
 
 SMALL = Limits(slots=8, slot_bytes=4096, max_connections=4, drain_timeout_s=5.0)
 
 
-def options(**changes: Any) -> ServeOptions:
+def options(**changes: Any) -> ServeSettings:
     defaults: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": 0,
@@ -42,7 +42,7 @@ def options(**changes: Any) -> ServeOptions:
         "cpu": None,
         "log_level": "info",
     }
-    return ServeOptions(**{**defaults, **changes})
+    return ServeSettings(**{**defaults, **changes})
 
 
 @contextlib.contextmanager
@@ -248,10 +248,23 @@ def test_failure_behind_the_start_closes_the_server(
         assert (tmp_path / "s").is_socket()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(serving, "_start_line", start_line)
+    monkeypatch.setattr(serving, "start_line", start_line)
     with pytest.raises(OSError, match="No space left"):
         serve_until_signal(options(uds=str(tmp_path / "s"), tee=str(tmp_path / "tee")))
     assert os.listdir(tmp_path) == ["tee"]
+
+
+def test_warnings_are_logged_before_the_start_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They may say why it will not start."""
+    path = tmp_path / "s"
+    with client_of(path, lambda sock: sock.sendall(b"stop")):
+        asked = options(uds=str(path), stop_word=b"stop")
+        assert serve_until_signal(asked, warnings=["ASYNCREV_PROT is ignored"]) == 0
+    first, second, *_ = capfd.readouterr().err.splitlines()
+    assert first.endswith(" WARNING ASYNCREV_PROT is ignored")
+    assert "serving on" in second
 
 
 def test_stop_word_that_no_line_can_be_is_refused(tmp_path: Path) -> None:
@@ -409,68 +422,6 @@ async def test_end_is_logged_with_counts(caplog: pytest.LogCaptureFixture) -> No
     caplog.set_level(logging.INFO, "asyncrev")
     assert await run(FakeServer()) == 0
     assert "stopped: 0 connections, 0 bytes received, 0 replied, cut none" in caplog.text
-
-
-# -- the limit of open files -------------------------------------------------------------------
-
-
-class FakeRlimit:
-    """A process's RLIMIT_NOFILE."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> None:
-        self.now = (soft, hard)
-        self.refuses = False
-        monkeypatch.setattr(serving.resource, "getrlimit", lambda _: self.now)
-        monkeypatch.setattr(serving.resource, "setrlimit", self.set)
-
-    def set(self, _: int, pair: tuple[int, int]) -> None:
-        if self.refuses:
-            raise ValueError("not allowed to raise maximum limit")
-        self.now = pair
-
-
-INFINITY = resource.RLIM_INFINITY
-
-
-@pytest.mark.parametrize(
-    ("soft", "hard", "after"),
-    [
-        (2000, 4000, (2000, 4000)),  # enough
-        (INFINITY, INFINITY, (INFINITY, INFINITY)),
-        (100, 4000, (1064, 4000)),  # what is needed, not more
-        (100, INFINITY, (1064, INFINITY)),
-        (100, 1064, (1064, 1064)),
-    ],
-)
-def test_soft_limit_is_raised_as_far_as_needed(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    soft: int,
-    hard: int,
-    after: tuple[int, int],
-) -> None:
-    """For 1,000 connections and some that are none; without a word."""
-    fake = FakeRlimit(monkeypatch, soft, hard)
-    serving._raise_descriptor_limit(1000)
-    assert fake.now == after
-    assert not caplog.records
-
-
-def test_hard_limit_too_low_is_warned_of(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It goes as far as it may, and tells both numbers."""
-    fake = FakeRlimit(monkeypatch, 100, 500)
-    serving._raise_descriptor_limit(1000)
-    assert fake.now == (500, 500)
-    assert "max_connections is 1000, but this process may open only 500" in caplog.text
-
-
-def test_limit_that_cannot_be_raised_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sandbox may refuse; the message has the number."""
-    FakeRlimit(monkeypatch, 100, 500).refuses = True
-    with pytest.raises(LocalError, match="cannot raise the limit of open files to 500: not"):
-        serving._raise_descriptor_limit(1000)
 
 
 def _shout(data: bytes) -> bytes:

@@ -128,7 +128,11 @@ def test_protocol_knows_no_particular_loop_or_transport() -> None:
 @pytest.mark.parametrize(
     ("package", "users"),
     [
-        ("click", {"command.cli", "command.option_types", "command.options"}),
+        (
+            "click",
+            {"command.cli", "command.click_options", "command.option"}
+            | {"command.option_types", "command.options"},
+        ),
         ("numpy", {"reverse_kernel"}),
         ("pytest", {"testing.plugin"}),
     ],
