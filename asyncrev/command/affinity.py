@@ -1,8 +1,8 @@
 """Which core the command's two threads run on.
 
-Two threads of one interpreter take turns with the GIL. On two cores each turn wakes a core, on
-one it is a switch of context: measured 1.1 to 1.8 times the throughput for light work on one core
-(docs/decisions/0002-one-core.md). Work that releases the GIL for long wants a core of its own.
+Two threads of one interpreter hold the GIL by turns. On two cores each change of the holder wakes a
+core; on one core it is a context switch. Light work has 1.1 to 1.8 times the throughput on one core
+(docs/decisions/0002-one-core.md). Work that releases the GIL for long needs a core of its own.
 """
 
 import os
@@ -17,8 +17,8 @@ def choose_cpu(wanted: str, processor: object, threads: int = 1) -> int | None:
     """Return the core to run on, or None for any.
 
     "any" is None, a number is itself; "auto" is the core this runs on if the GIL is on, there is
-    one worker, and `processor` has a true `shares_core`. Other programs are moved off a busy core
-    by the system; another program that is pinned to the same one is not.
+    one worker, and `processor` has a true `shares_core`. The system moves other programs off a
+    busy core, unless they are pinned to it.
 
     Raises:
         SettingsError: `wanted` is none of these, or not a core this process may use.

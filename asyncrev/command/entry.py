@@ -1,4 +1,4 @@
-"""Where the command begins: standard descriptors and signals, before anything that takes time."""
+"""The entry point: standard descriptors and signals first, before anything that takes time."""
 
 import atexit
 import os

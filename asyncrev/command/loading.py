@@ -20,11 +20,9 @@ _MACHINERY = frozenset({__file__, importlib.__file__})
 def load(name: str) -> object:
     """Import the module and return the attribute that `name`, written MODULE:ATTR, stands for.
 
-    A module that is not asyncrev's is also searched for in the current directory: behind everything
-    else, so that no file there can stand in for an installed module; and not at all where Python
-    was told so, by -P or PYTHONSAFEPATH
-    (https://docs.python.org/3/using/cmdline.html#cmdoption-P). With `python -m asyncrev` Python has
-    put it first by itself. Thread: main.
+    A module that is not asyncrev's is also searched for in the current directory: after everything
+    else, so that no file there can replace an installed module, and not at all with -P or
+    PYTHONSAFEPATH (https://docs.python.org/3/using/cmdline.html#cmdoption-P). Thread: main.
 
     Raises:
         SettingsError: there is no such module or attribute, the name is not of that form, or the
@@ -40,7 +38,7 @@ def load(name: str) -> object:
         module = importlib.import_module(module_name)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # SystemExit too, which would end the command without a word
+    except BaseException as error:  # SystemExit too, which would end the command without a message
         raise SettingsError(f"--processor {name!r}: {_what_failed(error, module_name)}") from error
     found: object = module
     try:
@@ -84,7 +82,7 @@ def _suggested(name: str) -> str:
 
 
 def _what_failed(error: BaseException, module_name: str) -> str:
-    """Return what is said of an import of `module_name` that raised `error`, and where it did."""
+    """Return why the import of `module_name` failed with `error`, and where."""
     why = _why_not_found(error) if isinstance(error, ModuleNotFoundError) else ""
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing and f"{module_name}.".startswith(f"{missing}."):
@@ -111,7 +109,7 @@ def _why_not_found(error: ModuleNotFoundError) -> str:
 
 
 def _hidden_file(module: ModuleType) -> str:
-    """Return that the user's file was not the one imported, if it was not; or nothing."""
+    """Return a hint if another file than the user's was imported, or nothing."""
     found, here = getattr(module, "__file__", None), f"{module.__name__}.py"
     if os.path.exists(here) and os.path.realpath(found or os.sep) != os.path.realpath(here):
         return (

@@ -1,4 +1,4 @@
-"""How many log lines there are of one reason in a second, so that peers cannot fill a disk."""
+"""A limit of log lines per reason and second, so that peers cannot fill a disk."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Log lines without waiting: whoever does not read the server's stderr must not stop its loop."""
+"""Logging that never blocks: a stderr that nobody reads must not stop the server's loop."""
 
 import logging
 import math
@@ -15,15 +15,15 @@ from asyncrev.log_text import RecordFormatter, cut_to, printable
 
 __all__ = ["BackgroundHandler", "BackgroundStream", "BackgroundWriter"]
 
-# What is kept of lines that nobody takes. A line has at most four times `MOST_CHARACTERS` bytes.
+# The most lines that wait for the thread. A line has at most four times `MOST_CHARACTERS` bytes.
 MOST_LINES = 10_000
 MOST_BYTES = 4 << 20
 LINE_OVERHEAD_BYTES = 64  # of the object, and of its place in the queue
 
-RETRY_S = 0.05  # when a descriptor says that it can be written to, and cannot
-MOST_TEXT_CHARACTERS = 64 * 1024  # of what a handler of somebody else writes at once
+RETRY_S = 0.05  # when poll(2) reports a descriptor as writable and it is not
+MOST_TEXT_CHARACTERS = 64 * 1024  # per write of another library's handler
 
-# Whose lines peers can cause, and are limited. A processor's own loggers are its own affair.
+# Loggers whose lines peers can cause; these are limited. A processor's own loggers are not.
 LIMITED = frozenset({"asyncrev", "asyncio"})
 
 FORMATTER = RecordFormatter()
@@ -36,16 +36,16 @@ def note(text: str, level: int = logging.WARNING) -> bytes:
 
 
 class BackgroundWriter:
-    """Writes lines to a descriptor on a thread of its own; what it cannot keep or write, it counts.
+    """Writes lines to a descriptor on a thread of its own; counts what it cannot keep or write.
 
     A pipe of 64 KiB that nobody reads is full after 450 lines, and a write to it then blocks. A
-    full disk refuses each line. Both are told when writing works again.
+    full disk refuses each line. Both are reported once writing works again.
     """
 
     def __init__(
         self, fd: int, *, most_lines: int = MOST_LINES, most_bytes: int = MOST_BYTES
     ) -> None:
-        """Start the thread. `fd` stays its owner's, who closes it after `stop`."""
+        """Start the thread. The caller owns `fd` and closes it after `stop`."""
         self._fd = fd
         self._most_lines = most_lines
         self._most_bytes = most_bytes
@@ -64,7 +64,7 @@ class BackgroundWriter:
         self._thread.start()
 
     def when_idle(self, call: Callable[[], float | None]) -> None:
-        """Call `call` on the log's thread after each line; it returns when to call again, in s."""
+        """Call `call` on the thread after each line; it returns the seconds until the next call."""
         self._idle = call
 
     def put(self, line: bytes) -> None:
@@ -85,7 +85,7 @@ class BackgroundWriter:
             self._lines.put(line)
 
     def wake(self) -> None:
-        """Have the thread call what `when_idle` was given. Thread: any; never waits."""
+        """Make the thread call what `when_idle` was given. Thread: any; never waits."""
         self._lines.put(b"")
 
     def stop(self, timeout_s: float) -> bool:
@@ -108,11 +108,11 @@ class BackgroundWriter:
                 with self._lock:
                     self._kept_lines -= 1
                     self._kept_bytes -= len(line) + LINE_OVERHEAD_BYTES
-            self._tell_dropped()
+            self._report_dropped()
             due_s = self._idle()
-        self._tell_dropped()
+        self._report_dropped()
 
-    def _tell_dropped(self) -> None:
+    def _report_dropped(self) -> None:
         with self._lock:
             dropped, self._dropped = self._dropped, 0
         if dropped:
@@ -163,10 +163,11 @@ class BackgroundWriter:
 
 
 class BackgroundHandler(logging.Handler):
-    """Passes records to a `BackgroundWriter`, as text: a kept record would keep what it names.
+    """Passes records to a `BackgroundWriter`, as text: a record would keep its arguments alive.
 
-    Of each reason, the record's attribute `reason` or else the first line of its message before
-    arguments are put in, at most ten lines a second are written; then one tells how many were not.
+    At most ten lines per second are written for each reason; then one line reports how many were
+    left out. The reason is the record's attribute `reason`, or else the first line of its message
+    before arguments are put in.
     """
 
     def __init__(
@@ -178,10 +179,10 @@ class BackgroundHandler(logging.Handler):
         self._writer = writer
         self._clock = clock
         self._limit = LineLimit()  # guarded by the handler's lock
-        writer.when_idle(self._tell_left_out)
+        writer.when_idle(self._report_left_out)
 
     def handle(self, record: logging.LogRecord) -> Any:
-        """Do what logging's own does, but for its lock: a long traceback must hold nobody up."""
+        """Do what the base does, without its lock: a long traceback must not delay others."""
         passes: Any = self.filter(record)  # a record in place of this one, since Python 3.12
         if passes:
             self.emit(passes if isinstance(passes, logging.LogRecord) else record)
@@ -207,11 +208,11 @@ class BackgroundHandler(logging.Handler):
             return
         self._writer.put(text.encode(errors="backslashreplace") + b"\n")
 
-    def tell_all_left_out(self) -> None:
-        """Tell what has been left out so far, before the end of its second. Thread: any."""
-        self._tell_left_out(math.inf)
+    def report_all_left_out(self) -> None:
+        """Report what has been left out so far, before the end of its second. Thread: any."""
+        self._report_left_out(math.inf)
 
-    def _tell_left_out(self, now_s: float | None = None) -> float | None:
+    def _report_left_out(self, now_s: float | None = None) -> float | None:
         self.acquire()
         try:
             now_s = self._clock() if now_s is None else now_s
@@ -226,7 +227,7 @@ class BackgroundHandler(logging.Handler):
 
 
 class BackgroundStream:
-    """What a StreamHandler of somebody else needs of a stream, on a `BackgroundWriter`."""
+    """The stream of another library's StreamHandler, on a `BackgroundWriter`."""
 
     def __init__(self, writer: BackgroundWriter, fd: int) -> None:
         self._writer = writer
@@ -241,7 +242,7 @@ class BackgroundStream:
         """Do nothing: the thread writes as soon as it can."""
 
     def isatty(self) -> bool:
-        """Return whether it is a terminal, which some formatters ask for the sake of colours."""
+        """Return whether it is a terminal; some formatters ask, to decide about colours."""
         return os.isatty(self._fd)
 
 
@@ -253,4 +254,4 @@ def _reason_of(record: logging.LogRecord) -> str:
 
 
 def _nothing_due() -> None:
-    """Have nothing to tell, ever."""
+    """Report that nothing will be due."""

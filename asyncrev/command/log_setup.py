@@ -1,4 +1,4 @@
-"""The command's logging, whatever a processor's module made of logging when it was imported."""
+"""The command's logging, which no processor's module can change or disable."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from asyncrev.command.log_output import BackgroundHandler, BackgroundStream, Bac
 
 __all__ = ["ProcessLog"]
 
-# Theirs, and what processors raise, which asyncio logs.
+# Our own, and asyncio's, which logs what processors raise.
 OUR_LOGGERS = ("asyncrev", "asyncio")
 
 
@@ -35,9 +35,9 @@ class ProcessLog:
     """Logs to a descriptor on a thread of its own. Thread: main.
 
     The loggers `asyncrev` and `asyncio` get the level and the handler themselves, and pass nothing
-    on: a root logger that somebody configured would write it once more, and in the loop's thread.
-    The root logger gets both too if nobody configured it. Other handlers keep their level and
-    format, but those that write to stderr do it by way of the same thread.
+    on: a root logger that is configured would write it once more, and in the loop's thread. The
+    root logger gets both too unless it is configured. Other handlers keep their level and format;
+    those that write to stderr do so through the same thread.
     """
 
     def __init__(self, level: str, fd: int = 2) -> None:
@@ -69,7 +69,7 @@ class ProcessLog:
         Then logging is as it was. If stderr cannot be written to, it is not: the interpreter's
         last words would wait for it.
         """
-        self._handler.tell_all_left_out()
+        self._handler.report_all_left_out()
         if not self._writer.stop(timeout_s):
             return False
         for logger, level, propagate, disabled in self._before:

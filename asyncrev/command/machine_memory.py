@@ -1,4 +1,4 @@
-"""How much memory this process may have, by machine and cgroup, and whether that is enough."""
+"""The memory that machine and cgroups allow this process, and a warning if it is not enough."""
 
 import dataclasses
 import os
@@ -37,7 +37,7 @@ def memory_limit(root: str = "/") -> MemoryLimit | None:
 def memory_warning(
     bound_bytes: int, limits: Limits, *, framed: bool, bridges: int, root: str = "/"
 ) -> str | None:
-    """Return what to say if `bound_bytes` is more than there is: both figures and what helps."""
+    """Return a warning if `bound_bytes` exceeds the limit: both figures, and what lowers it."""
     limit = memory_limit(root)
     if limit is None or bound_bytes <= limit.nbytes:
         return None

@@ -1,4 +1,4 @@
-"""Types of options of the command line, each with the forms that it takes in its messages."""
+"""Types of options; their error messages give the forms that they accept."""
 
 import re
 from typing import TYPE_CHECKING, Any

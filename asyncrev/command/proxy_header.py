@@ -1,8 +1,8 @@
-"""A PROXY header that nobody asked for, recognized by its first bytes.
+"""A warning about a PROXY header that was not configured, recognized by its first bytes.
 
-Proxies send one before a connection's own bytes when they are told to, in the version for people or
-the one for machines (www.haproxy.org/download/3.0/doc/proxy-protocol.txt, 2.1 and 2.2). Neither is
-anything that a client would begin with. It comes in one piece, as the specification demands.
+Proxies can be configured to send one before a connection's own bytes, as text or in binary
+(versions 1 and 2, www.haproxy.org/download/3.0/doc/proxy-protocol.txt, 2.1 and 2.2). No client
+begins with either. It comes in one piece, as the specification demands.
 """
 
 import logging
@@ -14,7 +14,7 @@ logger = logging.getLogger("asyncrev")
 _VERSION_1 = (b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN")
 _VERSION_2 = b"\r\n\r\n\0\r\nQUIT\n"
 
-# How many bytes tell.
+# Bytes that suffice to recognize one.
 LOOKED_AT_BYTES = 13
 
 
@@ -26,13 +26,13 @@ def proxy_header_version(first: bytes) -> int | None:
 
 
 class ProxyHeaderWarning:
-    """Warns of the first PROXY header, and only of that one. Thread: loop."""
+    """Warns about the first PROXY header, and only about that one. Thread: loop."""
 
     def __init__(self) -> None:
         self.given = False
 
     def __call__(self, first: memoryview) -> bool:
-        """Look at what a connection began with; return whether to look at the next one, too."""
+        """Look at a connection's first bytes; return whether to look at the next connection's."""
         version = proxy_header_version(bytes(first[:LOOKED_AT_BYTES]))
         if version is None or self.given:
             return not self.given

@@ -28,9 +28,9 @@ __all__ = ["serve_until_signal"]
 
 logger = logging.getLogger("asyncrev")
 
-LAST_LINES_S = 0.5  # how long a stderr that nobody reads may hold up the end
+LAST_LINES_S = 0.5  # how long a stderr that nobody reads may delay the exit
 
-# What is said of a signal that is no stop, beside that it is ignored.
+# What the log adds about a signal that is ignored.
 REMARKS: dict[int, str] = {
     signal.SIGHUP: "; it is reserved for reloading, which does not exist yet",
 }
@@ -48,7 +48,7 @@ def serve_until_signal(
 
     Raises:
         OSError: the address cannot be bound, or the tee's file not opened.
-        LocalError: the UNIX path is somebody else's, or a setting cannot be used.
+        LocalError: the UNIX path belongs to another process, or a setting cannot be used.
     """
     log = ProcessLog(settings.log_level)  # the processor's module has been imported by now
     ours = ProcessSignals() if signals is None else signals
@@ -156,7 +156,7 @@ def _end_late(code: int) -> None:
 
 
 async def _start(server: Server, settings: ServeSettings, stop: asyncio.Event) -> bool:
-    """Make the server listen; return whether it does, before a stop came."""
+    """Make the server listen; return whether it listens, False if a stop came first."""
     starting = asyncio.create_task(_listen(server, settings))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)

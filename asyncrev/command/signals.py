@@ -1,8 +1,9 @@
 """What signals do to the process of the command, from its first line to its last.
 
-Three phases. While it starts, a stop ends it at once: there is nothing to drain. While it serves,
-signals are handed to the loop. When its exit code is decided, they change nothing about that. So no
-signal finds a default action or a handler that raises. Imported first of all, so light.
+There are three phases. While the process starts, a stop ends it at once, because there is nothing
+to drain. While it serves, signals are passed to the loop. Once its exit code is decided, they no
+longer change it. So no signal meets a default action or a handler that raises. This module is
+imported before all others, so it imports little.
 """
 
 from __future__ import annotations

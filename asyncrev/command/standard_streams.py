@@ -1,7 +1,7 @@
-"""Descriptors 0 to 2 as the command finds them: closed ones are opened, broken ones let go.
+"""Descriptors 0 to 2: closed ones are opened, and output that cannot be written is given up.
 
-The next file or socket that is opened gets the lowest number that is closed (open(2)). Who writes
-to stderr then writes into that, and libuv aborts when it closes one of these three.
+The next file or socket that is opened gets the lowest closed number (open(2)). What is then written
+to stderr would go into that file, and libuv aborts when it closes one of these three.
 """
 
 import os
@@ -38,7 +38,7 @@ def open_closed_streams() -> None:
 
 
 def drop_unwritable_streams() -> None:
-    """Give up what stdout and stderr hold and cannot write: a full disk, or nobody who reads.
+    """Give up what stdout and stderr cannot write: to a full disk, or to a pipe without a reader.
 
     The interpreter would try once more at its end, and exit with 120 for it (`sys.exit`).
     """

@@ -1,4 +1,4 @@
-"""Taps: what looks at the bytes received, on the worker, before a processor changes them."""
+"""Taps: observers of the received bytes, called on the worker before a processor changes them."""
 
 import contextlib
 import logging
@@ -21,7 +21,7 @@ class Tee:
     """Writes the bytes received to a file, in the order in which the worker takes them.
 
     A slow file slows the worker, so the ring fills and reading stops at the sockets: the loop
-    never waits for it. A file that fails is given up, with one log line; service goes on.
+    never waits for it. A file that fails is given up, with one log line; the server goes on.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Tee:
 
 
 class StopWord:
-    """Calls back when a word occurs in one connection's bytes, however they were cut."""
+    """Calls back when a word occurs in one connection's bytes, however they were split."""
 
     def __init__(self, word: bytes, on_word: Callable[[], None]) -> None:
         """Look for `word`; `on_word` is called on the worker's thread, once.

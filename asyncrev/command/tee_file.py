@@ -1,4 +1,4 @@
-"""The file of `--tee`: it holds what peers sent, so it is the server's user's alone."""
+"""The file of `--tee`. It holds what peers sent, so only the server's user may read it."""
 
 import errno
 import logging
@@ -36,7 +36,7 @@ def open_tee(path: str) -> int:
             return 1
         fd = _open(path)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # "No such device or address", which helps nobody
+        if error.errno == errno.ENXIO:  # "No such device or address", which is no help
             _refuse_what_has_no_other_end(path)
         raise OSError(error.errno, f"--tee {path!r}: {error.strerror}") from None
     try:
@@ -54,7 +54,7 @@ def _open(path: str) -> int:
     given = _DESCRIPTOR.fullmatch(path)
     if given is not None:
         return os.dup(int(given[1]))
-    if os.path.islink(path):  # O_NOFOLLOW below keeps it true; this is for the words
+    if os.path.islink(path):  # O_NOFOLLOW below refuses it as well; this gives the message
         raise LocalError(
             f"--tee {path!r} is a symbolic link, which is not followed; name the file that it "
             "leads to (for standard output: --tee -)"
@@ -65,7 +65,7 @@ def _open(path: str) -> int:
 
 
 def _refuse_what_has_no_other_end(path: str) -> None:
-    """Say in words why open(2) has no other end for `path`, if that can be seen."""
+    """Raise an error that says why open(2) failed with ENXIO, if the type of the file shows it."""
     mode = os.stat(path).st_mode
     if stat.S_ISFIFO(mode):
         raise LocalError(f"--tee {path!r} is a FIFO that nobody reads; start its reader first")
