@@ -16,6 +16,7 @@ HEAVY = {"asyncio", "logging", "numpy", "socket", "ssl"}
         (["serve", "--help"], set()),
         (["serve", "--port", "x"], {"logging"}),
         (["serve", "--processor", "builtins:bytes.upper", "--fd", "99"], HEAVY - {"numpy"}),
+        (["serve", "--fd", "99"], HEAVY),  # before it listens, so that no client waits for it
     ],
 )
 def test_command_imports_what_it_needs(args: list[str], imported: set[str]) -> None:
