@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from asyncrev.channel import Channel
     from asyncrev.errors import AsyncrevError
     from asyncrev.limits import Limits
-    from asyncrev.loop import EpollEventLoop, run
+    from asyncrev.loop.eventloop import EpollEventLoop, run
     from asyncrev.processors import Processor
     from asyncrev.protocol import BridgeProtocol
     from asyncrev.reverse import Reverse
@@ -39,13 +39,13 @@ _MODULE_OF = {
     "Bridge": "bridge",
     "BridgeProtocol": "protocol",
     "Channel": "channel",
-    "EpollEventLoop": "loop",
+    "EpollEventLoop": "loop.eventloop",
     "Limits": "limits",
     "Processor": "processors",
     "Reverse": "reverse",
     "Server": "server",
     "__version__": "version",
-    "run": "loop",
+    "run": "loop.eventloop",
     "serve": "server",
 }
 

@@ -1,6 +1,5 @@
 """Admission: which lane may put input into the ring, and where input goes that finds no slot.
 
-  I8   a lane with entries or bytes in flight above its quota may not publish until half is back
   I9   a lane that finds no slot fills the spill buffer instead, may not publish, and joins the
        FIFO of waiters; they are served before anybody else can use what a drain has freed
   I10  a lane's spill goes in before its end of input, and that before its close
@@ -9,7 +8,7 @@ A lane whose last reads were short receives into the small slot that every entry
 fills it gets a slot the next time, and goes back only after SMALL_READS short reads running.
 
 A framed lane needs room in the pool's budget besides, see `budget`. And it is read in pieces
-that take about TURN_CALLS calls of its processor, as far as its last chunks tell, because the
+that take about SHARE_CALLS calls of its processor, as far as its last chunks tell, because the
 worker defers what costs more: 256 KiB of empty lines would keep it, and everybody behind them, for
 a quarter of a second. Deferred input stays in flight, so it counts against I8 and the budget, and
 a RESUME entry gives its lane the next turn. A lane has one when nothing else of it is in the ring,
@@ -23,8 +22,9 @@ import collections
 
 from asyncrev.budget import Budget
 from asyncrev.errors import LocalError
-from asyncrev.lane import SMALL_READS, TURN_CALLS, Lane
-from asyncrev.limits import LEAST_READ_BYTES, Limits
+from asyncrev.flow_control import SMALL_READS, adapted_read_bytes, is_half_back
+from asyncrev.lane import Lane
+from asyncrev.limits import Limits
 from asyncrev.loop_face import LoopFace
 from asyncrev.ring import CLOSE, DATA, EOF, RESUME, Entry, Ring
 
@@ -79,7 +79,7 @@ class Admission:
         if view is None:
             view = self._spill_view
         self._claimed_view = view
-        if lane.framing is None:
+        if not lane.is_framed:
             return view
         most_bytes = self.budget.room_bytes(lane, lane.read_bytes)
         return view if most_bytes >= view.nbytes else view[:most_bytes]
@@ -106,7 +106,7 @@ class Admission:
             if self.is_closed:
                 return False
             self._spill(lane, slot, nbytes)
-            if lane.framing is not None:
+            if lane.is_framed:
                 self.budget.charge(lane)
             return False
         ring = self._ring
@@ -119,12 +119,12 @@ class Admission:
             self._face.flush_soon()
         entries = lane.in_flight_entries = lane.in_flight_entries + 1
         in_flight_bytes = lane.in_flight_bytes = lane.in_flight_bytes + nbytes
-        has_credit = entries < self._most_entries and in_flight_bytes < self._most_bytes
-        if lane.framing is not None and not self.budget.charge(lane):
-            has_credit = False
-        if not has_credit:
+        may_go_on = entries < self._most_entries and in_flight_bytes < self._most_bytes  # I8
+        if lane.is_framed and not self.budget.charge(lane):
+            may_go_on = False
+        if not may_go_on:
             lane.waits_for_credit = True
-        return has_credit
+        return may_go_on
 
     def publish_eof(self, lane: Lane) -> None:
         """Put the end of `lane`'s input behind all of it."""
@@ -144,7 +144,7 @@ class Admission:
         """Count `entry` of `lane` as back; return whether the lane now gets its credit (I8)."""
         lane.in_flight_entries -= 1
         lane.in_flight_bytes -= entry.nbytes
-        if lane.framing is not None:
+        if lane.is_framed:
             return self._settle_framed(lane, entry)
         if not lane.waits_for_credit or lane.waits_for_slot:
             return False
@@ -152,10 +152,11 @@ class Admission:
 
     def resume(self, lane: Lane) -> None:
         """Let the worker go on with what it deferred of `lane`, if it may; idempotent."""
-        if lane.abandoned or lane.in_flight_entries or lane.resume_waits or lane.window.is_stalled:
+        window = lane.work.window
+        if lane.abandoned or lane.in_flight_entries or lane.resume_waits or window.is_stalled:
             return
         if lane.in_flight_bytes or lane.ending:
-            lane.window.go_on()  # all that was produced is delivered, so it is quite open
+            window.go_on()  # all that was produced is delivered, so it is quite open
             lane.resume_waits = True
             self._feed_or_wait(lane)
 
@@ -197,30 +198,25 @@ class Admission:
         elif not lane.abandoned:  # else what the worker holds stays reserved until the close
             lane.carry_bytes = entry.carry_bytes
             lane.frame_seq = entry.frame_seq
-            self._adapt_read(lane, entry)
+            lane.read_bytes = adapted_read_bytes(
+                lane.read_bytes, entry.nbytes, entry.calls, self._ring.slot_bytes
+            )
             if lane.waits_for_credit and not lane.waits_for_slot:
                 return self._may_read(lane)
             self.budget.charge(lane)
         return False
 
-    def _adapt_read(self, lane: Lane, entry: Entry) -> None:
-        if entry.calls > TURN_CALLS // 2:
-            fitting_bytes = entry.nbytes * TURN_CALLS // entry.calls
-            lane.read_bytes = max(LEAST_READ_BYTES, min(lane.read_bytes, fitting_bytes))
-        elif entry.nbytes == lane.read_bytes:
-            lane.read_bytes = min(2 * lane.read_bytes, self._ring.slot_bytes)
-
     def _may_read(self, lane: Lane) -> bool:
         """Give `lane`, which waits for no slot, its credit if it may have it; return whether."""
-        has_room = lane.framing is None or self.budget.charge(lane)
-        lane.waits_for_credit = lane.waits_for_slot or not has_room or self._over_half(lane)
-        return not lane.waits_for_credit
-
-    def _over_half(self, lane: Lane) -> bool:
-        return (
-            lane.in_flight_entries > self._most_entries // 2
-            or lane.in_flight_bytes > self._most_bytes // 2
+        has_room = not lane.is_framed or self.budget.charge(lane)
+        lane.waits_for_credit = not (
+            has_room
+            and not lane.waits_for_slot
+            and is_half_back(
+                lane.in_flight_entries, lane.in_flight_bytes, self._most_entries, self._most_bytes
+            )
         )
+        return not lane.waits_for_credit
 
     def _spill(self, lane: Lane, source: memoryview, nbytes: int) -> None:
         if not 0 <= nbytes <= source.nbytes:

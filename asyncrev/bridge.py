@@ -17,8 +17,10 @@ from asyncrev.admission import Admission
 from asyncrev.buffers import byte_view
 from asyncrev.delivery import Delivery
 from asyncrev.errors import BridgeStopped, LocalError, SettingsError, WorkerDied, WorkerHung
+from asyncrev.framed_work import make_work
 from asyncrev.framing import Framing
-from asyncrev.lane import Lane, Sink
+from asyncrev.inline import InlineWork
+from asyncrev.lane import Lane
 from asyncrev.limits import Limits
 from asyncrev.loop_face import LoopFace
 from asyncrev.pool import Pool
@@ -26,6 +28,7 @@ from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.reverse import Reverse
 from asyncrev.ring import Ring
 from asyncrev.running_time import running_timeout
+from asyncrev.sink import Sink
 from asyncrev.statistics import BridgeStatistics, PoolStatistics
 from asyncrev.submission import InContext, Submission
 from asyncrev.sweep import Sweep
@@ -214,8 +217,7 @@ class Bridge:
             max_frame_bytes = self.limits.max_frame_bytes
         elif framing is not None:
             self.check_frame_limit(max_frame_bytes)
-        lane = Lane(
-            sink,
+        work = make_work(
             factory,
             views_allowed=views_allowed,
             framing=framing,
@@ -225,6 +227,7 @@ class Bridge:
             else max_reply_bytes,
             window_bytes=self.limits.window_bytes,
         )
+        lane = Lane(sink, work, is_framed=framing is not None)
         self._lanes.add(lane)
         self._sweep.start(self._loop)
         return lane
@@ -292,7 +295,9 @@ class Bridge:
         self._inlined += 1
         lane.look_at_s = 0.0
         try:
-            reply = lane.work_inline(self.admission.claimed(nbytes), self._ring.storage)
+            if lane.inline is None:
+                lane.inline = InlineWork(lane.work)
+            reply = lane.inline.answer(self.admission.claimed(nbytes), self._ring.storage)
         except BaseException as error:
             self._delivery.fail(lane, error)
             self._delivery.pass_on_interrupt(error)
@@ -318,7 +323,7 @@ class Bridge:
         if lane.sink is None:
             return
         lane.sink = None
-        lane.abandoned = True
+        lane.abandon()
         if self._running_ended():
             self._lanes.discard(lane)
         else:
@@ -341,9 +346,9 @@ class Bridge:
         What the worker defers of a stalled lane goes on when it is stalled no more.
         """
         if is_stalled:
-            lane.window.stall()
+            lane.work.window.stall()
         else:
-            lane.window.go_on()
+            lane.work.window.go_on()
             if not self._running_ended():
                 self.admission.resume(lane)
 
@@ -410,7 +415,7 @@ class Bridge:
         assert self._loop is not None
         for lane in self._lanes.copy():
             try:
-                lane.close_processor()
+                lane.work.close_processor()
             except BaseException:  # SystemExit, too: the end is announced in any case
                 logger.exception("a processor's close() failed while its bridge ended")
         try:

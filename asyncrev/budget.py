@@ -148,7 +148,7 @@ class Budget:
 
     def _needed_bytes(self, lane: Lane, more_bytes: int) -> int:
         """Return what `lane` must have reserved to hold what it holds, and `more_bytes`."""
-        held_bytes = lane.carry_bytes + lane.in_flight_bytes + len(lane.spill) + more_bytes
+        held_bytes = lane.held_bytes + more_bytes
         block_bytes = 0 if held_bytes <= self._carry_bytes else class_bytes(held_bytes)
         return block_bytes + _backlog_bytes(lane.excess_bytes)
 

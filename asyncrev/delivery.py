@@ -118,7 +118,7 @@ class Delivery:
             if lane.sink is not None and not lane.abandoned:
                 self.tell(lane, lane.sink.on_credit)
 
-    def tell(self, lane: Lane, method: Callable[..., None], *args: object) -> None:
+    def tell(self, lane: Lane, method: Callable[..., object], *args: object) -> None:
         """Call a method of `lane`'s sink."""
         try:
             method(*args)
@@ -129,7 +129,7 @@ class Delivery:
         """Tell `lane`'s sink of an error that ends it: no reply, end or credit follows."""
         self.processor_errors += not isinstance(error, RemoteError)
         if lane.sink is not None:
-            lane.abandoned = True
+            lane.abandon()
             self.tell(lane, lane.sink.on_error, error)
         elif not isinstance(error, RemoteError):
             self.report("a processor failed after its connection had gone", error)
@@ -166,7 +166,7 @@ class Delivery:
         return False
 
     def _deliver_surplus(self, lane: Lane, entry: Entry) -> None:
-        lane.window.deliver(entry.surplus_bytes)
+        lane.work.window.deliver(entry.surplus_bytes)
         entry.surplus_bytes = 0
         entry.result = None  # now, or many such replies would be here twice
 
@@ -183,7 +183,7 @@ class Delivery:
         self.report("a sink of the bridge raised", raised)
         self.pass_on_interrupt(raised)
         if lane.sink is not None and not lane.abandoned:
-            lane.abandoned = True
+            lane.abandon()
             self.tell(lane, lane.sink.on_error, raised)
 
 

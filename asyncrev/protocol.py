@@ -325,7 +325,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             if not self._transport.get_write_buffer_size() and self._transport.can_write_eof():
                 self._give_lane_up()  # now, because others may wait for what it holds
             elif self._lane is not None:
-                self._lane.abandoned = True  # a reply that is on its way would follow our end
+                self._lane.abandon()  # a reply that is on its way would follow our end
             self._finish()
 
     def _give_lane_up(self) -> None:

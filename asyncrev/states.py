@@ -14,11 +14,14 @@ __all__ = [
     "LINK_TRANSITIONS",
     "SERVER_TRANSITIONS",
     "TABLES",
+    "TRANSPORT_TRANSITIONS",
     "WORKER_TRANSITIONS",
     "LinkEvent",
     "LinkState",
     "ServerEvent",
     "ServerState",
+    "TransportEvent",
+    "TransportState",
     "WorkerEvent",
     "WorkerState",
     "advance",
@@ -109,10 +112,36 @@ SERVER_TRANSITIONS: Mapping[tuple[ServerState, ServerEvent], ServerState] = {
     (ServerState.DRAINING, ServerEvent.CLOSE): ServerState.CLOSED,
 }
 
+
+class TransportState(enum.Enum):
+    """Where a stream transport of `EpollEventLoop` is in its life."""
+
+    OPEN = "open"
+    CLOSING = "closing"  # close() was called; the write buffer is still being sent
+    LOST = "lost"  # connection_lost is scheduled
+    CLOSED = "closed"
+
+
+class TransportEvent(enum.Enum):
+    """What changes the state of a transport."""
+
+    CLOSE = "close() called"
+    LOSE = "connection_lost scheduled"
+    REPORT = "connection_lost returned"
+
+
+TRANSPORT_TRANSITIONS: Mapping[tuple[TransportState, TransportEvent], TransportState] = {
+    (TransportState.OPEN, TransportEvent.CLOSE): TransportState.CLOSING,
+    (TransportState.OPEN, TransportEvent.LOSE): TransportState.LOST,
+    (TransportState.CLOSING, TransportEvent.LOSE): TransportState.LOST,
+    (TransportState.LOST, TransportEvent.REPORT): TransportState.CLOSED,
+}
+
 TABLES = {
     "worker": WORKER_TRANSITIONS,
     "link": LINK_TRANSITIONS,
     "server": SERVER_TRANSITIONS,
+    "transport": TRANSPORT_TRANSITIONS,
 }
 
 

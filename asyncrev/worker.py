@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from asyncrev.errors import ChannelClosed, LocalError
-from asyncrev.lane import TURN_CALLS, Lane, Turn
+from asyncrev.lane_work import SHARE_CALLS, LaneWork, Share
 from asyncrev.pool import Pool
 from asyncrev.states import WORKER_TRANSITIONS, WorkerEvent, WorkerState, advance
 from asyncrev.thread_face import BACKSTOP_S, ThreadFace
@@ -15,7 +15,7 @@ __all__ = ["Worker"]
 class Worker:
     """Takes batches from a ring until its input is closed, then ends.
 
-    A processor cannot end it (`Lane.work` raises nothing). What ends it before its time is a
+    A processor cannot end it (`LaneWork.do` raises nothing). What ends it before its time is a
     defect of asyncrev or a closed loop, and is reported to `on_end`.
     """
 
@@ -101,10 +101,10 @@ class Worker:
             self.entries += len(batch)
             self.largest_batch = max(self.largest_batch, len(batch))
             # A lane with more than its share is deferred, unless nobody could resume it any more.
-            turn = Turn() if face.input_is_closed else Turn(TURN_CALLS)
+            share = Share() if face.input_is_closed else Share(SHARE_CALLS)
             for entry in batch:
-                lane: Lane = entry.owner
-                lane.work(entry, storage, pool, turn)
+                work: LaneWork = entry.owner.work
+                work.do(entry, storage, pool, share)
                 face.finish()
             # Nothing of a connection may stay alive because its worker has nothing to do.
-            del batch, entry, lane
+            del batch, entry, work

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pyperf
 
 from asyncrev.budget import Budget
+from asyncrev.framed_work import make_work
 from asyncrev.framer import Framer
 from asyncrev.framing import as_framing
 from asyncrev.lane import Lane
@@ -138,7 +139,8 @@ class NoSink:
 def budgeting() -> Callable[[], object]:
     """Return a call that asks for room as a framed connection does before each receive."""
     budget = Budget(Limits())
-    lane = Lane(NoSink(), Reverse, views_allowed=True, framing=as_framing("len32"))
+    work = make_work(Reverse, views_allowed=True, framing=as_framing("len32"))
+    lane = Lane(NoSink(), work, is_framed=True)
     return lambda: (budget.room_bytes(lane, 16 * 1024), budget.charge(lane))
 
 

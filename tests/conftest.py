@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 from asyncrev import EpollEventLoop
-from asyncrev.lane import Lane
+from asyncrev.raw_work import RawWork
 from asyncrev.testing.leaks import LeakCheck
 from tests.protocol.links import tls_contexts
 from tests.support import DEADLINE_S
@@ -121,12 +121,12 @@ def snippet_names() -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def broken_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `Lane.work` a defect of this package that the word "die" brings out."""
-    work = Lane.work
+    """Make `LaneWork.do` a defect of this package that the word "die" brings out."""
+    do = RawWork.do
 
-    def work_or_die(lane: Lane, entry: Any, *args: Any) -> None:
+    def do_or_die(work: RawWork, entry: Any, *args: Any) -> None:
         if bytes(entry.view[: entry.nbytes]) == b"die":
             raise RuntimeError("a defect")
-        work(lane, entry, *args)
+        do(work, entry, *args)
 
-    monkeypatch.setattr(Lane, "work", work_or_die)
+    monkeypatch.setattr(RawWork, "do", do_or_die)

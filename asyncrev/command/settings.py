@@ -120,6 +120,6 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
                 "or use --loop epoll"
             ) from None
         return factory
-    from asyncrev.loop import EpollEventLoop
+    from asyncrev.loop.eventloop import EpollEventLoop
 
     return EpollEventLoop

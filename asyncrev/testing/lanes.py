@@ -1,16 +1,17 @@
 """A lane fed by hand: the real code that runs a processor, in the caller's thread, and watched.
 
-`FedLane` gives chunks to `Lane.work`, with its framer and pool, as the worker does. Each chunk lies
-in memory of its own, with bytes around it that are nobody's business; that memory is filled with
-something else once its reply was read. What that brings to light raises `Violation`.
+`FedLane` gives chunks to `LaneWork.do`, with its framer and pool, as the worker does. Each chunk is
+in memory of its own, with bytes around it that belong to nobody; that memory is filled with
+something else once its reply was read. What that reveals raises `Violation`.
 """
 
 import collections
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from asyncrev.framed_work import make_work
 from asyncrev.framing import Framing
-from asyncrev.lane import Lane
+from asyncrev.inline import InlineWork
 from asyncrev.limits import Limits
 from asyncrev.pool import Block, Pool
 from asyncrev.processors import Processor, make_processor
@@ -141,9 +142,7 @@ class FedLane:
         self._world = world
         self._pool = _VoidingPool(self, Limits().pool_bytes)
         self._pool.filler = world.filler
-        sink: Any = None
-        self._lane = Lane(
-            sink,
+        self._lane_work = make_work(
             lambda: _Watched(make_processor(factory), hooks),
             views_allowed=world.views_allowed,
             framing=framing,
@@ -170,7 +169,7 @@ class FedLane:
         """Read all replies, and close the processor."""
         self._read(0)
         entry = self._entry(CLOSE, bytearray(2 * _GUARD_BYTES))
-        self._lane.work(entry, None, self._pool)
+        self._lane_work.do(entry, None, self._pool)
         if entry.error is not None:
             raise Violation(f"close() raised {entry.error!r}") from entry.error
 
@@ -178,7 +177,7 @@ class FedLane:
         """Return the reply to `chunk` as the loop's thread gets it."""
         storage = self._storage(chunk)
         view = memoryview(storage)[_GUARD_BYTES:-_GUARD_BYTES]
-        return bytes(self._lane.work_inline(view, storage) or b"")
+        return bytes(InlineWork(self._lane_work).answer(view, storage) or b"")
 
     def _storage(self, chunk: bytes) -> bytearray:
         guard = bytes([self._world.filler]) * _GUARD_BYTES
@@ -186,14 +185,14 @@ class FedLane:
 
     def _entry(self, kind: Kind, storage: bytearray) -> Entry:
         entry = Entry(memoryview(storage)[_GUARD_BYTES:-_GUARD_BYTES])
-        entry.owner, entry.kind, entry.nbytes = self._lane, kind, entry.view.nbytes
+        entry.owner, entry.kind, entry.nbytes = self, kind, entry.view.nbytes
         return entry
 
     def _work(self, kind: Kind, chunk: bytes = b"") -> None:
         storage = self._storage(chunk)
         entry = self._entry(kind, storage)
         self._pool.reclaim()
-        self._lane.work(entry, storage, self._pool)
+        self._lane_work.do(entry, storage, self._pool)
         self.processed_seq += 1
         self.error = entry.error
         if isinstance(self.error, Violation):

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from asyncrev.limits import Limits
-from asyncrev.loop import EpollEventLoop
+from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.reverse import Reverse
 from asyncrev.server import Server
 from asyncrev.statistics import ServerStatistics

@@ -10,7 +10,7 @@ from asyncrev.command.option import Option
 from asyncrev.command.options import OPTIONS
 from asyncrev.command.settings import ServeSettings
 from asyncrev.limits import Limits
-from asyncrev.loop import EpollEventLoop
+from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.reverse import Reverse
 from tests.command_line import invoke
 from tests.support import ROOT

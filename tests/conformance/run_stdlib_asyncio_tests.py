@@ -44,8 +44,8 @@ from typing import Any, TextIO
 
 PACKAGE = "test.test_asyncio"
 DEFAULT_LOOP = "asyncrev:EpollEventLoop"
-DEFAULT_TRANSPORT = "asyncrev.transport:EpollTransport"
-DEFAULT_SELECTOR = "asyncrev.selector:WatchingSelector"
+DEFAULT_TRANSPORT = "asyncrev.loop.transport:EpollTransport"
+DEFAULT_SELECTOR = "asyncrev.loop.selector:WatchingSelector"
 TEST_LIMIT = 90  # seconds for one test; the slowest takes a few on an idle machine
 MODULE_LIMIT = 240
 RESTARTS = 3  # how often a module goes on after a test that hung or killed the process
@@ -65,7 +65,7 @@ PASSES_SELECTOR = {"test_events", "test_sendfile", "test_sock_lowlevel"}
 # Tests of asyncio's own transport by way of the loop, and the private attribute of it that they
 # look at. They are left out only if they fail for want of that.
 ABOUT_STOCK = {
-    # Writes with a backlog after close: tests/unit/test_write_side.py has that of ours.
+    # Writes with a backlog after close: tests/loop/test_write_side.py has that of ours.
     "test_remote_shutdown_receives_trailing_data_on_slow_socket": "_read_ready_cb",
 }
 

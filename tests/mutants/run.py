@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         survivors = 0
         for bug in bugs:
-            path = tree / "asyncrev" / f"{bug.module}.py"
+            path = tree / "asyncrev" / f"{bug.module.replace('.', '/')}.py"
             text = path.read_text(encoding="utf-8")
             path.write_text(with_bug(text, bug), encoding="utf-8")
             started_s = time.monotonic()

@@ -25,6 +25,7 @@ _PIPES = _EXPLORATION + "test_pipe_in_every_order"
 _BRIDGES = _EXPLORATION + "test_bridge_in_every_order"
 _COMMAND = "tests/command/test_"
 _UNIT = "tests/unit/test_"
+_LOOP = "tests/loop/test_"
 
 BUGS = (
     Bug(
@@ -88,12 +89,12 @@ BUGS = (
         "the worker hands an entry back, then works on it",
         "worker",
         """\
-                lane.work(entry, storage, pool, turn)
+                work.do(entry, storage, pool, share)
                 face.finish()
 """,
         """\
                 face.finish()
-                lane.work(entry, storage, pool, turn)
+                work.do(entry, storage, pool, share)
 """,
         (_PIPES,),
     ),
@@ -201,9 +202,9 @@ lane: Lane = entry.owner
         "bridge",
         """\
         lane.sink = None
-        lane.abandoned = True
+        lane.abandon()
 """,
-        "        lane.abandoned = True\n",
+        "        lane.abandon()\n",
         (_BRIDGES, _UNIT + "bridge.py::test_closed_lane_is_called_no_more_and_others_are"),
     ),
     Bug(
@@ -250,17 +251,30 @@ lane: Lane = entry.owner
     ),
     Bug(
         "the rest of a short write is forgotten",
-        "write_side",
-        "        del backlog[:sent_bytes]\n",
-        "        backlog.clear()\n",
-        (_UNIT + "write_side.py::test_writes_on_any_schedule_come_out_in_order",),
+        "loop.write_side",
+        "        del write_buffer[:sent_bytes]\n",
+        "        write_buffer.clear()\n",
+        (_LOOP + "write_side.py::test_writes_on_any_schedule_come_out_in_order",),
     ),
     Bug(
         "the sending side stays watched when all is sent",
-        "write_side",
+        "loop.write_side",
         "            self._watch((self._watched_events or 0) & ~WRITABLE)\n",
         "",
-        (_UNIT + "write_side.py::test_backlog_that_has_gone_out_leaves_the_loop_asleep",),
+        (_LOOP + "write_side.py::test_write_buffer_that_was_sent_leaves_the_loop_asleep",),
+    ),
+    Bug(
+        "a batch of ready descriptors takes the event of another's with it",
+        "loop.ready_batches",
+        """\
+                if fd in self._watches:
+                    break
+""",
+        "                pass\n",
+        (
+            _LOOP
+            + "ready_batches.py::test_handler_gets_its_events_up_to_the_next_of_another_in_order",
+        ),
     ),
     Bug(
         "a socket is closed with unread input, which resets it",
@@ -359,10 +373,10 @@ lane: Lane = entry.owner
     ),
     Bug(
         "the loop polls past a timer that was set in a drain",
-        "loop",
+        "loop.eventloop",
         " or len(self._scheduled) != timers",
         "",
-        (_UNIT + "loop.py::test_timer_that_a_hook_sets_is_polled_for",),
+        (_LOOP + "eventloop.py::test_timer_that_a_hook_sets_is_polled_for",),
     ),
     Bug(
         "two servers look at a UNIX path at once",

@@ -13,7 +13,7 @@ bugs = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 
 def source_of(bug: Bug) -> pathlib.Path:
     """Return the module that a bug changes."""
-    return ROOT / "asyncrev" / f"{bug.module}.py"
+    return ROOT / "asyncrev" / f"{bug.module.replace('.', '/')}.py"
 
 
 @bugs

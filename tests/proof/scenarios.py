@@ -85,10 +85,11 @@ class Job:
 
     def __init__(self, run: Run, chunks: list[bytes]) -> None:
         self.run = run
+        self.work = self
         self.chunks = iter(chunks)
 
-    def work(self, entry: Any, *_: object) -> None:
-        """Do what `Lane.work` is for."""
+    def do(self, entry: Any, *_: object) -> None:
+        """Do what `LaneWork.do` is for."""
         view = entry.view[: entry.nbytes]
         view[:] = next_of(self.run, self.chunks, view)[::-1]
         entry.result = view

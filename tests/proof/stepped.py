@@ -13,8 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from asyncrev.lane import Lane
-from asyncrev.loop import EpollEventLoop
+from asyncrev.lane_work import LaneWork
+from asyncrev.loop.eventloop import EpollEventLoop
+from asyncrev.raw_work import RawWork
 from asyncrev.ring import Entry, Ring
 from asyncrev.wakeups import DrainSignal, Parker
 from tests.proof.scheduler import Aborted, Explored, Run, explore
@@ -352,8 +353,8 @@ class HookedLoop(SteppedLoop):
         return []
 
 
-class SteppedLane(Lane):
-    """The real lane; `abandoned`, which the worker may see late, is a point."""
+class SteppedWork(RawWork):
+    """The real work of a lane; `abandoned`, which the worker may see late, is a point."""
 
     __slots__ = ("run",)
 
@@ -363,8 +364,8 @@ class SteppedLane(Lane):
         self.run = _now.run
 
 
-SteppedLane.abandoned = _shared(  # type: ignore[assignment]
-    Lane.__dict__["abandoned"], "abandoned", LOOP, only=True, cursor=False
+SteppedWork.abandoned = _shared(  # type: ignore[assignment]
+    LaneWork.__dict__["abandoned"], "abandoned", LOOP, only=True, cursor=False
 )
 
 
@@ -391,7 +392,7 @@ _STAND_INS: dict[str, Any] = {
     ),
     "ring.Entry": OwnedEntry,
     "loop_face.DrainSignal": SteppedSignal,
-    "bridge.Lane": SteppedLane,
+    "framed_work.RawWork": SteppedWork,
     "bridge.Ring": SteppedRing,
     "bridge.Parker": SteppedParker,
     "channel.Ring": SteppedRing,

@@ -9,7 +9,7 @@ import pytest
 
 from asyncrev import Limits
 from asyncrev.errors import SettingsError, WorkerDied
-from asyncrev.lane import Lane
+from asyncrev.raw_work import RawWork
 from asyncrev.testing.peers import HalfClose, Send, play
 from asyncrev.testing.threads import ServerThread
 from tests.conftest import LOOPS
@@ -155,7 +155,7 @@ def test_worker_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert end_of(client) in ("FIN", "RST")
             wait_until(lambda: not server._thread.is_alive(), "the server has ended by itself")
 
-    monkeypatch.setattr(Lane, "work", die)
+    monkeypatch.setattr(RawWork, "do", die)
     with pytest.raises(WorkerDied):  # once, though serve_forever and the loop's handler both tell
         block()
 

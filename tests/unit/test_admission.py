@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from asyncrev import Limits
 from asyncrev.admission import Admission
 from asyncrev.errors import LocalError
+from asyncrev.flow_control import FIRST_READ_BYTES
+from asyncrev.framed_work import make_work
 from asyncrev.framing import as_framing
-from asyncrev.lane import FIRST_READ_BYTES, TURN_CALLS, Lane
+from asyncrev.lane import Lane
+from asyncrev.lane_work import SHARE_CALLS
 from asyncrev.limits import LEAST_READ_BYTES
 from asyncrev.ring import CLOSE, DATA, EOF, Kind, Ring
 
@@ -45,13 +48,13 @@ class Bench:
 
     def lane(self, framing: str = "raw", *, small_reads: int = 0) -> Lane:
         """Return a lane of nobody that last read a large chunk, or small ones."""
-        lane = Lane(
-            None,  # type: ignore[arg-type]
+        work = make_work(
             lambda: None,  # type: ignore[arg-type, return-value]
             views_allowed=True,
             framing=as_framing(framing),
             max_frame_bytes=self.limits.max_frame_bytes,
         )
+        lane = Lane(None, work, is_framed=framing != "raw")  # type: ignore[arg-type]
         lane.small_reads = small_reads
         return lane
 
@@ -473,7 +476,7 @@ def test_failed_lane_gets_no_credit_when_its_replies_are_taken() -> None:
     lane = bench.lane("line")
     assert not bench.send(lane, bytes(4000))
     bench.admission.set_excess(lane, 80)
-    lane.abandoned = True
+    lane.abandon()
     assert bench.admission.set_excess(lane, 0) is False
     assert bench.take_one()[3] is False
     assert lane.reserved_bytes == 4096
@@ -489,7 +492,7 @@ def test_close_that_waits_for_a_slot_leaves_the_reservation_alone() -> None:
     assert bench.send(lane, bytes(1500))
     reserved_bytes = lane.reserved_bytes
     assert reserved_bytes == 2048
-    lane.abandoned = True
+    lane.abandon()
     bench.admission.publish_close(lane)  # behind the one slot
     assert not bench.send(next_lane, b"x")
     bench.take_one()
@@ -500,7 +503,7 @@ def test_close_that_waits_for_a_slot_leaves_the_reservation_alone() -> None:
 
 
 def test_chunk_of_many_calls_makes_the_next_reads_shorter_and_few_longer() -> None:
-    """As many bytes as took about TURN_CALLS; never less than the least, nor more than a slot."""
+    """As many bytes as took about SHARE_CALLS; never less than the least, nor more than a slot."""
     large = {**FRAMED, "pool_connection_bytes": 1 << 20, "pool_bytes": 1 << 20}
     bench = Bench(slots=4, **large)
     lane = bench.lane("line")
@@ -513,9 +516,9 @@ def test_chunk_of_many_calls_makes_the_next_reads_shorter_and_few_longer() -> No
         bench.take_one()
         return bench.admission.claim(lane).nbytes
 
-    assert read(FIRST_READ_BYTES, 4 * TURN_CALLS) == FIRST_READ_BYTES // 4
-    assert read(FIRST_READ_BYTES // 4, TURN_CALLS) == FIRST_READ_BYTES // 4
-    assert read(FIRST_READ_BYTES // 4, TURN_CALLS // 2) == FIRST_READ_BYTES // 2
+    assert read(FIRST_READ_BYTES, 4 * SHARE_CALLS) == FIRST_READ_BYTES // 4
+    assert read(FIRST_READ_BYTES // 4, SHARE_CALLS) == FIRST_READ_BYTES // 4
+    assert read(FIRST_READ_BYTES // 4, SHARE_CALLS // 2) == FIRST_READ_BYTES // 2
     assert read(100, 1) == FIRST_READ_BYTES // 2  # it was not limited by it
     for _ in range(4):
         last = read(lane.read_bytes, 1)

@@ -297,7 +297,7 @@ async def test_abandoned_lane_gets_no_reply_that_was_on_its_way() -> None:
         sink = RecordingSink(bridge, lambda: held)
         sink.send(b"1")
         await until(held.entered.is_set, "the worker is at it")
-        sink.lane.abandoned = True
+        sink.lane.abandon()
         held.go.set()
         await until(lambda: bridge.statistics().released == 1, "it has come back")
         assert sink.calls == []
@@ -634,7 +634,8 @@ async def test_lane_of_longer_frames_than_the_bridge_has_room_for_is_refused() -
                 framing=as_framing(framing),
                 max_frame_bytes=max_frame_bytes,
             )
-            return lane.max_frame_bytes
+            assert lane.is_framed is (framing != "raw")
+            return max_frame_bytes
 
         assert open_lane("line", 1500) == 1500
         assert open_lane("len64", 3) == 3
@@ -829,6 +830,6 @@ async def test_protocol_takes_views_only_for_a_transport_that_keeps_none(
             transport.keeps_no_views = keeps_no_views  # type: ignore[attr-defined]
         link.connection_made(transport)
         (lane,) = bridge._lanes
-        assert lane.views_allowed is (keeps_no_views is True)
+        assert lane.work.views_allowed is (keeps_no_views is True)
         link.connection_lost(None)
         await until(lambda: bridge.open_lanes == 0, "its lane has gone")

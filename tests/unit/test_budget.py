@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from asyncrev import Limits
 from asyncrev.admission import Admission
 from asyncrev.budget import Budget
+from asyncrev.framed_work import make_work
 from asyncrev.framer import Framer
 from asyncrev.framing import FRAMINGS
 from asyncrev.lane import Lane
@@ -32,13 +33,13 @@ SMALL = Limits(
 
 def a_lane() -> Lane:
     """Return a framed lane of nobody."""
-    return Lane(
-        None,  # type: ignore[arg-type]
+    work = make_work(
         lambda: None,  # type: ignore[arg-type, return-value]
         views_allowed=True,
         framing=FRAMINGS["line"],
         max_frame_bytes=1500,
     )
+    return Lane(None, work, is_framed=True)  # type: ignore[arg-type]
 
 
 def held_bytes(lane: Lane) -> int:
@@ -211,7 +212,7 @@ def test_waiter_that_has_gone_or_holds_its_quota_by_now_is_passed_over() -> None
     for lane in lanes:
         lane.carry_bytes = 600
         assert not budget.charge(lane)
-    lanes[0].abandoned = True
+    lanes[0].abandon()
     lanes[1].excess_bytes = 4000
     budget.reserved_bytes = 0
     assert budget.serve_waiters() == [lanes[2]]
@@ -260,7 +261,7 @@ def test_lane_that_is_closed_leaves_the_queue() -> None:
         lane = a_lane()
         lane.carry_bytes = 600
         assert not budget.charge(lane)
-        lane.abandoned = True
+        lane.abandon()
         budget.forget(lane)
         assert not lane.waits_for_room
     assert budget.waiting_lanes == 1
@@ -441,7 +442,7 @@ class AnySchedule(RuleBasedStateMachine):
         if entry.kind is CLOSE:
             client.worker_carry_bytes = entry.carry_bytes = 0
         elif client.lane.abandoned:
-            entry.carry_bytes = 0  # as Lane.work: the block is kept until the close
+            entry.carry_bytes = 0  # as FramedWork: the block is kept until the close
         else:
             keeps_bytes = int(share * min(has_bytes, longest_bytes))
             client.worker_carry_bytes = entry.carry_bytes = keeps_bytes
@@ -508,7 +509,7 @@ class AnySchedule(RuleBasedStateMachine):
     def close_one(self, client: Client) -> None:
         """Do what `Bridge.close_lane` does."""
         client.is_open = False
-        client.lane.abandoned = True
+        client.lane.abandon()
         self.admission.publish_close(client.lane)
 
     # -- what must hold ----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from asyncrev import Bridge, EpollEventLoop, Limits, Reverse
 from asyncrev import worker as worker_module
 from asyncrev.deferred import DeferredInput
 from asyncrev.errors import BridgeStopped, ProcessorError
-from asyncrev.lane import TURN_CALLS
+from asyncrev.lane_work import SHARE_CALLS
 from asyncrev.processors import Reply
 from asyncrev.reply_window import ReplyWindow
 from tests.frames import NAMES, framed
@@ -139,7 +139,7 @@ async def bridge_of(limits: Limits) -> AsyncIterator[Bridge]:
 @BOTH_LOOPS
 @pytest.mark.parametrize("name", NAMES)
 async def test_frame_behind_many_tiny_ones_waits_for_a_share_of_them_only(name: str) -> None:
-    """Each lane has at most TURN_CALLS calls in a batch of the worker."""
+    """Each lane has at most SHARE_CALLS calls in a batch of the worker."""
     Counting.calls = 0
     seen: list[int] = []
 
@@ -161,7 +161,7 @@ async def test_frame_behind_many_tiny_ones_waits_for_a_share_of_them_only(name: 
         honest.send(framed(name, b"hello"))
         await until(lambda: seen, "it is answered")
         # One share before it, and another that began while its reply was on the way to here.
-        assert seen[0] <= 2 * 3 * (TURN_CALLS + 1) + 1
+        assert seen[0] <= 2 * 3 * (SHARE_CALLS + 1) + 1
         assert seen[0] < 3 * frames
         await until(lambda: all(sink.is_over for sink in crowd), "the others are, too")
         for sink in crowd:
@@ -307,7 +307,7 @@ async def test_stalled_lane_gets_a_window_of_surplus_and_no_more(name: str) -> N
         while not sink.is_over:
             before = len(sink.received)
             sink.go_on(before + 3000)
-            await until(lambda: sink.is_over or sink.lane.window.is_stalled, "it goes on")
+            await until(lambda: sink.is_over or sink.lane.work.window.is_stalled, "it goes on")
             assert len(sink.received) <= before + 3000 + bound
         assert sink.received == wanted
         assert not sink.errors
@@ -374,17 +374,17 @@ def test_any_deferral_keeps_every_lanes_bytes_in_order(
         return payload.replace(b"\n", b"-").replace(b"\r", b"-")  # no part of a line end
 
     def takes(sink: Stalling, stall_every: int, to_the_end: bool = False) -> bool:
-        if sink.lane.window.is_stalled:
+        if sink.lane.work.window.is_stalled:
             sink.go_on(len(sink.received) + stall_every)
         return sink.is_over if to_the_end else sink.may_publish
 
-    before = worker_module.TURN_CALLS
-    worker_module.TURN_CALLS = turn_calls
+    before = worker_module.SHARE_CALLS
+    worker_module.SHARE_CALLS = turn_calls
     try:
         with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
             runner.run(main())
     finally:
-        worker_module.TURN_CALLS = before
+        worker_module.SHARE_CALLS = before
 
 
 # -- replies that are too long -----------------------------------------------------------------
@@ -574,7 +574,7 @@ async def test_close_answers_what_is_deferred_only_while_it_waits() -> None:
             assert may_go_on.wait(30)
             return chunk
 
-    data = b"\n" * (3 * TURN_CALLS)
+    data = b"\n" * (3 * SHARE_CALLS)
     async with Bridge(EMPTY_LINES) as bridge:
         sink = RecordingSink(bridge, Gate, framing="line")
         sink.send(data)
@@ -588,7 +588,7 @@ async def test_close_answers_what_is_deferred_only_while_it_waits() -> None:
 @BOTH_LOOPS
 async def test_two_closes_at_once_wait_for_what_is_deferred() -> None:
     """Neither takes the other's wake-up away."""
-    data = b"\n" * (20 * TURN_CALLS)
+    data = b"\n" * (20 * SHARE_CALLS)
     async with Bridge(EMPTY_LINES) as bridge:
         sink = RecordingSink(bridge, Counting, framing="line")
         sink.send(data)
@@ -635,7 +635,7 @@ async def test_close_does_not_wait_for_a_peer_that_takes_nothing() -> None:
         sink = Stalling(bridge, Amplifying)
         for _ in range(20):
             sink.send(b"x" * 100)
-        await until(lambda: sink.lane.window.is_stalled, "it is stalled")
+        await until(lambda: sink.lane.work.window.is_stalled, "it is stalled")
         await bridge.close()
         assert len(sink.received) < 20 * 100 * Amplifying.times
         assert [type(error) for error in sink.errors] == [BridgeStopped]
@@ -649,10 +649,10 @@ async def test_lane_given_up_lets_its_deferred_input_go(name: str) -> None:
         sink = Stalling(bridge, Amplifying, framing=name)
         for _ in range(20):
             sink.send(b"x" * 99 + b"\n")
-        await until(lambda: sink.lane.window.is_stalled, "it is stalled")
+        await until(lambda: sink.lane.work.window.is_stalled, "it is stalled")
         lane = sink.lane
-        assert lane.deferred is not None
+        assert lane.work.deferred is not None
         sink.close()
         await until(lambda: bridge.statistics().lanes == 0, "the lane is gone")
-        assert lane.deferred is None
+        assert lane.work.deferred is None
         assert bridge.statistics().pool.reserved_bytes == 0

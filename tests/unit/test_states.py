@@ -11,11 +11,14 @@ from asyncrev.states import (
     LINK_TRANSITIONS,
     SERVER_TRANSITIONS,
     TABLES,
+    TRANSPORT_TRANSITIONS,
     WORKER_TRANSITIONS,
     LinkEvent,
     LinkState,
     ServerEvent,
     ServerState,
+    TransportEvent,
+    TransportState,
     WorkerEvent,
     WorkerState,
     advance,
@@ -25,6 +28,7 @@ MACHINES: list[tuple[Mapping[Any, Any], type[enum.Enum], type[enum.Enum], set[An
     (WORKER_TRANSITIONS, WorkerState, WorkerEvent, {WorkerState.ENDED, WorkerState.DEAD}),
     (LINK_TRANSITIONS, LinkState, LinkEvent, {LinkState.LOST}),
     (SERVER_TRANSITIONS, ServerState, ServerEvent, {ServerState.CLOSED}),
+    (TRANSPORT_TRANSITIONS, TransportState, TransportEvent, {TransportState.CLOSED}),
 ]
 EVERY = pytest.mark.parametrize(("table", "states", "events", "ends"), MACHINES)
 

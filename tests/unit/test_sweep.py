@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from asyncrev import Limits
 from asyncrev import sweep as sweep_module
 from asyncrev.deadlines import Deadlines
+from asyncrev.framed_work import make_work
 from asyncrev.lane import Lane
 from asyncrev.reverse import Reverse
 from asyncrev.sweep import SWEEP_S, Sweep
@@ -23,7 +24,8 @@ on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
 def lanes_of(number: int) -> list[Lane]:
     """Return lanes that nobody works on."""
     sink: Any = None
-    return [Lane(sink, Reverse, views_allowed=True) for _ in range(number)]
+    works = [make_work(Reverse, views_allowed=True) for _ in range(number)]
+    return [Lane(sink, work, is_framed=False) for work in works]
 
 
 @on_epoll

@@ -7,6 +7,7 @@ import pytest
 
 from asyncrev import worker as worker_module
 from asyncrev.errors import LocalError
+from asyncrev.framed_work import make_work
 from asyncrev.lane import Lane
 from asyncrev.limits import LEAST_BLOCK_BYTES
 from asyncrev.pool import Pool
@@ -59,7 +60,8 @@ class Upper:
 
 def a_lane(factory: Any = Upper) -> Lane:
     """Return a lane of nobody."""
-    return Lane(None, factory, views_allowed=True)  # type: ignore[arg-type]
+    work = make_work(factory, views_allowed=True)
+    return Lane(None, work, is_framed=False)  # type: ignore[arg-type]
 
 
 def test_worker_runs_named_works_in_order_and_ends() -> None:
@@ -159,7 +161,10 @@ def test_error_outside_any_processor_is_the_workers_death(raised: type[BaseExcep
     """DEAD, told once with the error; nothing after it is taken."""
 
     class BrokenLane:
-        def work(self, *args: Any) -> None:
+        def __init__(self) -> None:
+            self.work = self
+
+        def do(self, *args: Any) -> None:
             raise raised("a defect")
 
     bench = Bench()
@@ -185,7 +190,7 @@ def test_idle_worker_keeps_nothing_of_its_last_batch_alive() -> None:
     bench.worker.start()
     sink = Sink()
     gone = weakref.ref(sink)
-    lane = Lane(sink, Upper, views_allowed=True)  # type: ignore[arg-type]
+    lane = Lane(sink, make_work(Upper, views_allowed=True), is_framed=False)  # type: ignore[arg-type]
     bench.publish(lane)
     bench.publish(lane, b"", CLOSE)
     wait_until(lambda: bench.ring.processed_seq == 2, "it has worked")
@@ -204,7 +209,10 @@ def test_idle_worker_claims_lent_blocks_back(monkeypatch: pytest.MonkeyPatch) ->
     bench = Bench()
 
     class Lends:
-        def work(self, entry: Any, storage: Any, pool: Pool, turn: Any) -> None:
+        def __init__(self) -> None:
+            self.work = self
+
+        def do(self, entry: Any, storage: Any, pool: Pool, share: Any) -> None:
             pool.lend(pool.lease(1))
 
     bench.publish(Lends())
@@ -225,7 +233,10 @@ def test_worker_claims_lent_blocks_back_before_a_batch() -> None:
     in_use: list[int] = []
 
     class Lends:
-        def work(self, entry: Any, storage: Any, pool: Pool, turn: Any) -> None:
+        def __init__(self) -> None:
+            self.work = self
+
+        def do(self, entry: Any, storage: Any, pool: Pool, share: Any) -> None:
             pool.lend(pool.lease(1))
             in_use.append(pool.in_use_bytes)
 

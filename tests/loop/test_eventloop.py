@@ -15,8 +15,8 @@ import pytest
 import asyncrev
 from asyncrev import EpollEventLoop
 from asyncrev.errors import LocalError
-from asyncrev.selector import MOST_EVENTS, READABLE
-from asyncrev.transport import EpollTransport
+from asyncrev.loop.selector import MOST_EVENTS, READABLE
+from asyncrev.loop.transport import EpollTransport
 from tests.support import until
 from tests.wires import Plain, on_epoll, receive, turns, wire
 
@@ -397,7 +397,7 @@ async def test_start_tls_on_both_sides_of_an_open_connection(contexts: Any) -> N
 async def test_sendfile_goes_between_what_is_written_before_and_after(
     fallback: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a backlog in front, natively and by copying; meanwhile nobody may write."""
+    """With data in the write buffer, natively and by copying; meanwhile nobody may write."""
     loop = asyncio.get_running_loop()
     if fallback:
 
@@ -430,7 +430,7 @@ async def test_sendfile_goes_between_what_is_written_before_and_after(
 
 @on_epoll
 async def test_sendfile_to_a_peer_that_goes_raises(tmp_path: pathlib.Path) -> None:
-    """Whoever waits for the backlog is told."""
+    """Also one that waits for the write buffer to be empty."""
     loop = asyncio.get_running_loop()
     (tmp_path / "file").write_bytes(b"x")
     async with wire(Plain()) as (transport, peer):

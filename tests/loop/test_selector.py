@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asyncrev.selector import HUNG_UP, MOST_EVENTS, READABLE, WRITABLE, WatchingSelector
+from asyncrev.loop.selector import HUNG_UP, MOST_EVENTS, READABLE, WRITABLE, WatchingSelector
 
 
 @pytest.fixture

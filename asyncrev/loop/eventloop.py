@@ -1,4 +1,4 @@
-"""The event loop: asyncio's selector loop, pinned to epoll, with our transport for streams."""
+"""The event loop: asyncio's selector loop on epoll, with our transport for streams."""
 
 import asyncio
 import collections
@@ -10,8 +10,9 @@ from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
 from asyncrev.errors import LocalError
-from asyncrev.selector import Dispatch, WatchingSelector
-from asyncrev.transport import EpollTransport
+from asyncrev.loop.ready_batches import HandledBatch, ReadyBatch, batch_of_one
+from asyncrev.loop.selector import BatchHandler, Dispatch, WatchingSelector
+from asyncrev.loop.transport import EpollTransport
 
 __all__ = ["EpollEventLoop", "run"]
 
@@ -19,61 +20,19 @@ Result = TypeVar("Result")
 
 
 class TurnHook(Protocol):
-    """What takes part in every turn of the loop; both methods are short and do not raise."""
+    """Calls around every poll, once per loop iteration; both are short and do not raise."""
 
     def before_poll(self) -> bool:
-        """Do what is due when the turn's callbacks have run; return whether more is due at once.
+        """Do what is due after the callbacks of the iteration; return whether more is due at once.
 
-        What it schedules with `call_soon` runs in the next turn, for which the loop does not wait.
+        Callbacks that it schedules with `call_soon` run in the next iteration, and the loop polls
+        without waiting then, as it does if more is due.
         """
         ...
 
     def after_poll(self) -> None:
-        """Take note that the loop is awake again."""
+        """Note that the loop is awake again."""
         ...
-
-
-class _Batch:
-    """Events of watches, in the order of their poll, as one entry of the loop's `_ready`.
-
-    Like a Handle for every event, which is what stock puts there, it runs behind what was ready
-    before the poll and ahead of the timers that are due, and what it schedules runs after another
-    poll. Handles would cost about as much again as reading what has come.
-    """
-
-    __slots__ = ("_loop", "_watches", "events")
-
-    # What `_run_once` reads of a Handle; `_callback` only when a callback sets debug mode.
-    _cancelled = False
-    _callback = None
-
-    def __init__(self, loop: "EpollEventLoop", watches: dict[int, Dispatch]) -> None:
-        self._loop = loop
-        self._watches = watches
-        self.events: list[tuple[int, int]] | None = None  # None: not in `_ready`
-
-    def __repr__(self) -> str:
-        # In asyncio's log of slow callbacks, if one that ran before has set debug mode.
-        return f"<events of streams of {self._loop!r}>"
-
-    def _run(self) -> None:
-        events, self.events = self.events, None
-        rest, watches = iter(events or ()), self._watches
-        fd = -1
-        try:
-            for fd, reported in rest:
-                # Looked up now, because one of those before may have closed this one.
-                dispatch = watches.get(fd)
-                if dispatch is not None:
-                    dispatch(reported)
-        except (SystemExit, KeyboardInterrupt):
-            self._loop._ready.appendleft(self._loop._batch_of(list(rest)))
-            raise
-        except BaseException as error:
-            message = f"Exception in the dispatch of events of descriptor {fd}"
-            self._loop.call_exception_handler({"message": message, "exception": error})
-            self.events = list(rest)
-            self._run()  # at most as often as a poll has events
 
 
 class EpollEventLoop(asyncio.SelectorEventLoop):
@@ -82,8 +41,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     Callbacks run in the order of asyncio's own loop. This is all that differs from it:
 
     - **Platform**: it needs epoll, which only Linux has.
-    - **Selector**: one that is passed must be a `WatchingSelector`, which `add_reader` and all
-      else share with the streams; descriptors of streams are not in its `get_map`.
+    - **Selector**: one that is passed must be a `WatchingSelector`. `add_reader` and the like share
+      it with the streams, but the descriptors of streams are not in its `get_map`.
     - **Descriptors**: a loop has one more, an eventfd.
     - **Transports**: plain and TLS streams get an `EpollTransport`, with another `repr` and none of
       the private attributes of asyncio's.
@@ -93,17 +52,18 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     - **Reset**: a peer's reset ends a connection at once, also while reading is paused or after
       `eof_received`; asyncio notices it at the next read or write.
     - **Pauses**: `pause_reading` and `resume_reading` make no system call, unless input comes
-      between them. So after both of them input that was polled before is read in the same
-      iteration, and the debug log does not tell of them.
-    - **Contexts**: all calls to a protocol about its stream run in the context of whoever
-      connected (see `contextvars`); before 3.15 asyncio's run in that of whoever resumed reading.
-    - **Ends**: `connection_lost` always comes in an iteration of its own, also when `close` had to
+      between them. So input that was polled before both calls is read in the same iteration, and
+      the debug log does not mention them.
+    - **Contexts**: all calls to a protocol about its stream run in the context of the code that
+      connected (see `contextvars`); before 3.15 asyncio's run in that of the code that resumed
+      reading.
+    - **Ends**: `connection_lost` is always called in a later iteration, also when `close` had to
       wait for the write buffer; a `write_eof` that fails ends the connection and does not raise.
-    - **Polls**: one poll returns at most 128 events; the other descriptors come first in the next.
+    - **Polls**: one poll returns at most 128 events; the next returns the other descriptors first.
     - **Handles**: outside debug mode the streams that one poll found ready are a single entry of
       the queue of callbacks; in debug mode they have a Handle each, named `_dispatch_if_watched`.
-    - **Hooks**: `add_turn_hook` takes what shall run around every poll, and `wake` begins an
-      iteration from any thread.
+    - **Hooks**: `add_turn_hook` adds calls around every poll, `wake` begins an iteration from any
+      thread, and `watch_in_batches` reports many ready descriptors in one call.
     """
 
     _selector: WatchingSelector
@@ -113,13 +73,13 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self, selector: WatchingSelector | None = None) -> None:
-        """Make a loop, with a selector of its own unless one is given.
+        """Make a loop, with a new selector unless one is given.
 
         Raises:
             LocalError: this platform has no epoll, or `selector` is of another kind or serves
-                another loop already. It stays open then.
+                another loop already; it stays open.
         """
-        self._closed = True  # until it is made: else __del__ would close what is not there
+        self._closed = True  # until it is made; __del__ would close what is not there yet
         if not hasattr(selectors, "EpollSelector"):
             raise LocalError(
                 "EpollEventLoop needs epoll, which only Linux has; use asyncio's or uvloop's loop"
@@ -127,7 +87,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         _check_selector(selector)
         self._turn_hooks: tuple[TurnHook, ...] = ()
         made = WatchingSelector() if selector is None else selector
-        self._batch = _Batch(self, made.watches)
+        self._batch = ReadyBatch(self, made.watches)
         try:
             super().__init__(made)
         except BaseException:
@@ -140,22 +100,22 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         made.after_poll = self._after_poll
 
     def close(self) -> None:
-        """Close the loop, as asyncio does, and let go of hooks and transports."""
+        """Close the loop, as asyncio does, and drop the hooks and the watches."""
         super().close()
         self._turn_hooks = ()
 
     def add_turn_hook(self, hook: TurnHook) -> None:
-        """Call `hook.before_poll` and `hook.after_poll` once every turn. Thread: loop."""
+        """Call `hook.before_poll` and `hook.after_poll` once per loop iteration. Thread: loop."""
         self._turn_hooks += (hook,)
 
     def remove_turn_hook(self, hook: TurnHook) -> None:
-        """Call `hook` no more. Thread: loop."""
+        """Stop calling `hook`; idempotent. Thread: loop."""
         self._turn_hooks = tuple(h for h in self._turn_hooks if h is not hook)
 
     def wake(self) -> None:
-        """Make the loop begin a turn, which runs the hooks. Thread: any.
+        """Make the loop begin an iteration, which calls the hooks. Thread: any.
 
-        A tenth of the price of `call_soon_threadsafe`, which makes a handle and wakes by socket.
+        It costs a tenth of `call_soon_threadsafe`, which makes a Handle and wakes by a socket.
 
         Raises:
             OSError: the loop is closed.
@@ -163,22 +123,52 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         self._wake_poll()
 
     def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
-        """Call `dispatch(events)` whenever epoll reports `fd`. For `EpollTransport`."""
+        """Call `dispatch(events)` whenever epoll reports `fd`. Thread: loop.
+
+        For `EpollTransport`, as the next ones but `watch_in_batches`.
+
+        Raises:
+            OSError: epoll refuses `fd`.
+            RuntimeError: the loop is closed.
+        """
         self._check_closed()  # type: ignore[attr-defined]
         self._selector.watch(fd, events, dispatch)
 
+    def watch_in_batches(self, fd: int, events: int, handler: BatchHandler, key: int) -> None:
+        """Report the events of `fd` to `handler`, together with those of its other descriptors.
+
+        All descriptors with the same handler form a class. Those of a class that one poll found
+        ready are passed in one call, in the order of the poll, unless other descriptors come
+        between them in that order: these are dispatched between two calls. `rewatch` and `unwatch`
+        work as for `watch`. Thread: loop.
+
+        Args:
+            fd: a descriptor that is neither watched nor registered.
+            events: epoll's events; hang-ups and errors are always reported.
+            handler: gets `key` and the events; see `BatchHandler.on_ready_batch`.
+            key: identifies `fd` to the handler, for instance the index of a row; signed, 64 bits.
+
+        Raises:
+            OverflowError: `key` or `events` does not fit.
+            OSError: epoll refuses `fd`, for instance because it is watched already.
+            RuntimeError: the loop is closed.
+        """
+        self._check_closed()  # type: ignore[attr-defined]
+        batch_of_one(key, events)  # raises now rather than at each event
+        self._selector.watch_in_batches(fd, events, handler, key)
+
     def rewatch(self, fd: int, events: int) -> None:
-        """Change the events that `fd` is watched for."""
+        """Change the events that `fd` is watched for. Thread: loop."""
         self._check_closed()  # type: ignore[attr-defined]
         self._selector.rewatch(fd, events)
 
     def redirect(self, fd: int, dispatch: Dispatch) -> None:
-        """Call `dispatch` for the events of `fd`, which is watched; without a system call."""
+        """Call `dispatch` for the events of `fd`, which is watched. Thread: loop."""
         self._check_closed()  # type: ignore[attr-defined]
         self._selector.redirect(fd, dispatch)
 
     def unwatch(self, fd: int) -> None:
-        """Stop watching `fd`; a closed loop watches nothing."""
+        """Stop watching `fd`; idempotent, and a closed loop watches nothing. Thread: loop."""
         if not self.is_closed():
             self._selector.unwatch(fd)
 
@@ -189,7 +179,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         timers = len(self._scheduled)
         for hook in self._turn_hooks:
             more = hook.before_poll() or more
-        # asyncio has reckoned by now how long to poll, so a timer that a hook set is not in it.
+        # asyncio has computed the timeout of the poll by now, without timers that hooks have set.
         return more or bool(self._ready) or len(self._scheduled) != timers
 
     def _after_poll(self) -> None:
@@ -197,8 +187,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
             hook.after_poll()
 
     def _process_events(self, polled: list[tuple[int, int]]) -> None:
-        # Called by `_run_once` between the poll and the timers. Nothing is dispatched here: what
-        # was polled goes behind what is ready already, in the order of the poll.
+        # Called by `_run_once` between the poll and the timers. Nothing is dispatched here: events
+        # are queued after the callbacks that are ready already, in the order of the poll.
         watches = self._batch._watches
         if self._debug:
             self._process_one_by_one(polled, watches)
@@ -210,42 +200,58 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         if polled:
             self._ready.append(self._batch_of(polled))
 
-    def _batch_of(self, events: list[tuple[int, int]]) -> _Batch:
+    def _batch_of(self, events: list[tuple[int, int]], handled: bool = False) -> ReadyBatch:
         batch = self._batch
+        if handled:
+            batch_watches = self._selector.batch_watches
+            return HandledBatch(self, batch._watches, batch_watches, events)
         if batch.events is not None:  # in `_ready` already
-            batch = _Batch(self, batch._watches)
+            batch = ReadyBatch(self, batch._watches)
         batch.events = events
         return batch
 
     def _process_mixed(self, polled: list[tuple[int, int]], watches: dict[int, Dispatch]) -> None:
         batch: list[tuple[int, int]] = []
-        for fd, events in polled:
+        handled, batch_watches = False, self._selector.batch_watches
+        for event in polled:
+            fd, events = event
             if fd in watches:
-                batch.append((fd, events))
+                batch.append(event)
+            elif fd in batch_watches:
+                batch.append(event)
+                handled = True
             elif (stock := self._selector.registered(fd, events)) is not None:
                 if batch:
-                    self._ready.append(self._batch_of(batch))
-                    batch = []
+                    self._ready.append(self._batch_of(batch, handled))
+                    batch, handled = [], False
                 super()._process_events([stock])  # type: ignore[misc]
         if batch:
-            self._ready.append(self._batch_of(batch))
+            self._ready.append(self._batch_of(batch, handled))
 
     def _process_one_by_one(
         self, polled: list[tuple[int, int]], watches: dict[int, Dispatch]
     ) -> None:
-        # By way of a Handle each, which asyncio times and reports when it is slow.
+        # With a Handle for each, which asyncio times and reports when it is slow.
         for fd, events in polled:
             dispatch = watches.get(fd)
             if dispatch is not None:
                 self.call_soon(self._dispatch_if_watched, fd, dispatch, events)
+            elif fd in self._selector.batch_watches:
+                self.call_soon(self._handle_if_watched, fd, events)
             elif (stock := self._selector.registered(fd, events)) is not None:
                 super()._process_events([stock])  # type: ignore[misc]
 
     def _dispatch_if_watched(self, fd: int, polled_for: Dispatch, events: int) -> None:
-        # `polled_for` is there for the report of a slow one; a pause since then changes it.
+        # `polled_for` is for the report of a slow callback; a pause since the poll replaces it.
         dispatch = self._selector.watches.get(fd)
         if dispatch is not None:
             dispatch(events)
+
+    def _handle_if_watched(self, fd: int, events: int) -> None:
+        batch_watch = self._selector.batch_watches.get(fd)
+        if batch_watch is not None:
+            handler, key = batch_watch
+            handler.on_ready_batch(*batch_of_one(key, events))
 
     def _make_socket_transport(
         self,
@@ -274,7 +280,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         context: contextvars.Context | None = None,
         **timeouts: Any,
     ) -> Any:
-        # Stock makes its own transport here without asking `_make_socket_transport`.
+        # asyncio's makes its own transport here, without `_make_socket_transport`.
         self._ensure_fd_no_transport(rawsock)  # type: ignore[attr-defined]
         make_tls: Any = sslproto.SSLProtocol
         tls = make_tls(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)

@@ -13,7 +13,7 @@ import pytest
 
 from asyncrev import EpollEventLoop
 from asyncrev.errors import LocalError
-from asyncrev.selector import READABLE, WatchingSelector
+from asyncrev.loop.selector import READABLE, WatchingSelector
 from tests.wires import Plain, small_pair, turns
 
 OURS_AND_STOCK = [EpollEventLoop, asyncio.SelectorEventLoop]
@@ -133,7 +133,7 @@ def test_half_closed_connection_that_is_dropped_is_reclaimed(loop: Any) -> None:
     peer.close()
 
 
-def test_paused_connection_that_is_dropped_sends_its_backlog_first(loop: Any) -> None:
+def test_paused_connection_that_is_dropped_sends_its_write_buffer_first(loop: Any) -> None:
     """The loop keeps it until then, paused before the write and after it."""
     for pause_first in (True, False):
         mine, peer = small_pair()

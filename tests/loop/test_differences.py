@@ -12,21 +12,21 @@ from typing import Any
 import pytest
 
 from asyncrev import EpollEventLoop
-from asyncrev.transport import EpollTransport
+from asyncrev.loop.transport import EpollTransport
 from tests.support import until
 from tests.wires import Plain, on_epoll, receive, small_pair, turns, wire
 
 # The tests of each difference; without a name of a module they are here.
 TESTS = {
-    "Platform": ["test_loop.test_loop_without_epoll_says_so"],
+    "Platform": ["test_eventloop.test_loop_without_epoll_says_so"],
     "Selector": [
-        "test_loop_ends.test_selector_of_another_kind_is_refused_and_stays_open",
+        "test_ends.test_selector_of_another_kind_is_refused_and_stays_open",
         "test_selector.test_select_returns_epolls_events_of_watches_and_registrations",
     ],
     "Descriptors": ["test_loop_has_one_descriptor_more_than_stock"],
     "Transports": [
         "test_stream_has_a_transport_of_ours",
-        "test_loop.test_tls_echo_through_create_server_and_create_connection",
+        "test_eventloop.test_tls_echo_through_create_server_and_create_connection",
     ],
     "Writes": [
         "test_write_side.test_write_when_the_source_is_overwritten_at_once_sends_the_old_bytes",
@@ -40,21 +40,22 @@ TESTS = {
     "Pauses": ["test_input_polled_before_a_pause_and_a_resume_is_read_in_its_iteration"],
     "Contexts": ["test_resume_in_another_context_keeps_that_of_the_connection"],
     "Ends": [
-        "test_connection_lost_behind_a_backlog_comes_an_iteration_after_it",
+        "test_connection_lost_behind_a_write_buffer_comes_an_iteration_after_it",
         "test_write_side.test_write_eof_on_a_socket_that_cannot_shut_loses_the_connection",
     ],
     "Polls": [
-        "test_loop.test_three_hundred_ready_descriptors_are_all_served",
+        "test_eventloop.test_three_hundred_ready_descriptors_are_all_served",
         "test_selector.test_select_of_more_than_it_returns_serves_the_rest_next",
     ],
     "Handles": [
         "test_ready_streams_of_a_poll_are_one_entry_of_the_queue",
-        "test_loop.test_slow_callback_of_a_protocol_is_reported_in_debug_mode",
-        "test_loop_order.test_random_programs_run_in_the_order_of_the_stock_loop",
+        "test_eventloop.test_slow_callback_of_a_protocol_is_reported_in_debug_mode",
+        "test_order.test_random_programs_run_in_the_order_of_the_stock_loop",
     ],
     "Hooks": [
-        "test_loop.test_turn_hooks_run_around_every_poll_in_the_order_they_were_added",
-        "test_loop.test_wake_from_another_thread_begins_a_turn",
+        "test_eventloop.test_turn_hooks_run_around_every_poll_in_the_order_they_were_added",
+        "test_eventloop.test_wake_from_another_thread_begins_a_turn",
+        "test_ready_batches.test_handler_gets_its_events_up_to_the_next_of_another_in_order",
     ],
 }
 
@@ -65,7 +66,7 @@ def test_every_difference_that_is_stated_has_its_tests() -> None:
     assert stated == list(TESTS)
     for test in (test for tests in TESTS.values() for test in tests):
         module, _, name = test.rpartition(".")
-        found = importlib.import_module(f"tests.unit.{module}" if module else __name__)
+        found = importlib.import_module(f"tests.loop.{module}" if module else __name__)
         assert callable(getattr(found, name, None)), test
 
 
@@ -156,7 +157,7 @@ async def test_resume_in_another_context_keeps_that_of_the_connection() -> None:
 
 
 @on_epoll
-async def test_connection_lost_behind_a_backlog_comes_an_iteration_after_it() -> None:
+async def test_connection_lost_behind_a_write_buffer_comes_an_iteration_after_it() -> None:
     """Never out of the write that empties it."""
     calls_at_end: list[list[str]] = []
     protocol = Plain()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from asyncrev import EpollEventLoop
-from asyncrev.selector import READABLE
+from asyncrev.loop.selector import READABLE
 from tests.support import until
 from tests.wires import Plain, turns
 

@@ -1,4 +1,4 @@
-"""lane: one entry's work, and everything that a processor may do to it."""
+"""lane_work: one entry's work, and everything that a processor may do to it."""
 
 import gc
 import mmap
@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from asyncrev.errors import FrameTooLarge, ProcessorError
+from asyncrev.framed_work import make_work
 from asyncrev.framer import Framer
 from asyncrev.framing import as_framing
-from asyncrev.lane import Lane
+from asyncrev.inline import InlineWork
 from asyncrev.pool import Pool
 from asyncrev.reverse import Reverse
 from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind, Ring
@@ -46,8 +47,7 @@ class Bench:
     ) -> None:
         self.storage = mmap.mmap(-1, 16)
         self.pool = Pool(Ring(1, 1), 4096)
-        self.lane = Lane(
-            None,  # type: ignore[arg-type]
+        self.lane_work = make_work(
             factory,
             views_allowed=views_allowed,
             framing=as_framing(framing),
@@ -59,8 +59,8 @@ class Bench:
         entry = Entry(memoryview(self.storage))
         entry.carry_bytes = entry.frame_seq = 77  # of the lane that used this entry before
         entry.view[: len(data)] = data
-        entry.owner, entry.kind, entry.nbytes = self.lane, kind, len(data)
-        self.lane.work(entry, self.storage, self.pool)
+        entry.owner, entry.kind, entry.nbytes = self, kind, len(data)
+        self.lane_work.do(entry, self.storage, self.pool)
         return entry
 
 
@@ -79,7 +79,7 @@ def test_work_calls_the_processor_in_order_and_keeps_its_replies() -> None:
     assert bench.work(EOF).result == b"bye"
     assert bench.work(CLOSE).result is None
     assert recorder.calls == [b"abc", "eof", "close"]
-    assert bench.lane.processor is None
+    assert bench.lane_work.processor is None
 
 
 def test_work_makes_the_processor_once_and_on_first_use() -> None:
@@ -117,7 +117,7 @@ def test_what_a_processor_raises_breaks_its_lane_and_is_kept(
     entry = bench.work(EOF if where == "eof" else DATA, b"x")
     assert type(entry.error) is raised
     assert entry.result is None
-    assert bench.lane.broken
+    assert bench.lane_work.broken
     for kind in (DATA, EOF):
         later = bench.work(kind, b"y")
         assert (later.result, later.error) == (None, None)
@@ -132,7 +132,7 @@ def test_wrong_result_breaks_the_lane(result: Any) -> None:
     recorder.process = lambda _: result  # type: ignore[method-assign]
     bench = Bench(lambda: recorder)
     assert type(bench.work(DATA, b"x").error) is ProcessorError
-    assert bench.lane.broken
+    assert bench.lane_work.broken
 
 
 def test_factory_of_something_else_breaks_the_lane() -> None:
@@ -147,7 +147,7 @@ def test_abandoned_lane_gets_no_more_calls_but_close() -> None:
     recorder = Recorder()
     bench = Bench(lambda: recorder)
     bench.work(DATA, b"a")
-    bench.lane.abandoned = True
+    bench.lane_work.abandoned = True
     assert bench.work(DATA, b"b").result is None
     assert bench.work(EOF).result is None
     bench.work(CLOSE)
@@ -179,7 +179,7 @@ def test_close_that_raises_leaves_its_error() -> None:
     bench = Bench(lambda: recorder)
     bench.work(DATA, b"x")
     assert type(bench.work(CLOSE).error) is ValueError
-    assert bench.lane.processor is None
+    assert bench.lane_work.processor is None
 
 
 # -- with frames -------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_framed_lane_gives_its_processor_frames_and_tells_what_it_keeps() -> Non
     entry = bench.work(DATA, b"ab\ncd")
     assert entry.result == b"ab\n"
     assert (entry.carry_bytes, entry.frame_seq) == (2, 1)
-    assert isinstance(bench.lane.processor, Framer)
+    assert isinstance(bench.lane_work.processor, Framer)
     entry = bench.work(DATA, b"e\nf")
     assert joined(entry) == b"cde\n"
     assert (entry.carry_bytes, entry.frame_seq) == (1, 2)
@@ -211,7 +211,7 @@ def test_framed_lane_leaves_replies_and_error_in_one_entry() -> None:
     assert entry.result == b"ab\n"
     assert type(entry.error) is FrameTooLarge
     assert entry.carry_bytes == 0
-    assert bench.lane.broken
+    assert bench.lane_work.broken
     later = bench.work(DATA, b"x")
     assert (later.result, later.error, later.carry_bytes) == (None, None, 0)
     assert bench.pool.in_use_bytes == 0
@@ -231,7 +231,7 @@ def test_close_of_a_framed_lane_gives_its_block_back() -> None:
     bench = Bench(Recorder, framing="line")
     bench.work(DATA, b"abc")
     assert bench.pool.in_use_bytes
-    bench.lane.abandoned = True
+    bench.lane_work.abandoned = True
     assert bench.work(DATA, b"d").carry_bytes == 0
     assert bench.pool.in_use_bytes
     bench.work(CLOSE)
@@ -285,8 +285,9 @@ def test_work_inline_uses_one_processor_of_its_own(views_allowed: bool) -> None:
     bench = Bench(factory, views_allowed=views_allowed)
     view = memoryview(bench.storage)
     view[:3] = b"abc"
+    inline = InlineWork(bench.lane_work)
     for _ in range(2):
-        reply = bench.lane.work_inline(view[:3], bench.storage)
+        reply = inline.answer(view[:3], bench.storage)
         assert reply == b"abc"
         assert type(reply) is (memoryview if views_allowed else bytes)
     bench.work(DATA, b"abc")
@@ -295,11 +296,11 @@ def test_work_inline_uses_one_processor_of_its_own(views_allowed: bool) -> None:
 
 def test_work_inline_passes_bytes_and_errors_on() -> None:
     """What comes of an error is the bridge's business."""
-    assert Bench(Reverse).lane.work_inline(memoryview(b"abc"), None) == b"cba"
+    assert InlineWork(Bench(Reverse).lane_work).answer(memoryview(b"abc"), None) == b"cba"
 
     class Failing(Reverse):
         def process(self, chunk: memoryview) -> bytes:
             raise ValueError("deliberate")
 
     with pytest.raises(ValueError, match="deliberate"):
-        Bench(Failing).lane.work_inline(memoryview(b"abc"), None)
+        InlineWork(Bench(Failing).lane_work).answer(memoryview(b"abc"), None)

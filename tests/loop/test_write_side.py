@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncrev import EpollEventLoop
-from asyncrev.write_side import WriteSide, wake
+from asyncrev.loop.write_side import wake
 from tests.support import until
 from tests.wires import (
     FEW_POLLS,
@@ -38,7 +38,7 @@ async def test_write_when_the_kernel_takes_k_bytes_keeps_every_byte(k: int) -> N
         assert transport.get_write_buffer_size() == max(0, len(data) - k)
         transport.write(b"|")
         assert await receive(peer, 33) == data + b"|"
-        await until(lambda: not transport.get_write_buffer_size(), "the backlog is out")
+        await until(lambda: not transport.get_write_buffer_size(), "the write buffer is empty")
 
 
 @on_epoll
@@ -93,7 +93,7 @@ async def test_write_into_the_least_send_buffer_keeps_every_byte() -> None:
         source[:] = bytes(len(source))
         assert transport.get_write_buffer_size() > 200_000
         assert await receive(peer, len(PATTERN)) == PATTERN
-        await until(lambda: not transport.get_write_buffer_size(), "the backlog is out")
+        await until(lambda: not transport.get_write_buffer_size(), "the write buffer is empty")
 
 
 @on_epoll
@@ -164,11 +164,11 @@ async def test_writelines_when_the_kernel_takes_k_bytes_keeps_every_byte(k: int)
         assert transport.get_write_buffer_size() == 20 - k
         transport.write(b"|")
         assert await receive(peer, 21) == PATTERN[:20] + b"|"
-        await until(lambda: not transport.get_write_buffer_size(), "the backlog is out")
+        await until(lambda: not transport.get_write_buffer_size(), "the write buffer is empty")
 
 
 @on_epoll
-async def test_writelines_goes_behind_a_backlog() -> None:
+async def test_writelines_goes_behind_a_write_buffer() -> None:
     """I12: what would fit the kernel does not overtake."""
     async with wire(Plain(), steps=[2, 100]) as (transport, peer):
         transport.write(b"<first>")
@@ -288,7 +288,7 @@ async def test_writelines_after_write_eof_raises(pieces: list[bytes]) -> None:
 
 
 @on_epoll
-async def test_writelines_after_close_joins_the_backlog() -> None:
+async def test_writelines_after_close_joins_the_write_buffer() -> None:
     """As write does, and as asyncio does."""
     protocol = Plain()
     async with wire(protocol, steps=[0, 3]) as (transport, peer):
@@ -411,7 +411,7 @@ async def test_water_marks_pause_above_high_and_resume_at_low() -> None:
 
 
 @on_epoll
-async def test_set_write_buffer_limits_with_a_backlog_pauses_at_once() -> None:
+async def test_set_write_buffer_limits_with_a_write_buffer_pauses_at_once() -> None:
     """And the defaults are asyncio's."""
     protocol = Plain()
     async with wire(protocol, steps=[0, 0, 0, 1]) as (transport, _):
@@ -425,7 +425,7 @@ async def test_set_write_buffer_limits_with_a_backlog_pauses_at_once() -> None:
 
 @on_epoll
 async def test_resume_writing_that_writes_goes_behind_what_is_left() -> None:
-    """I12: also from inside the callback, where the backlog is not empty."""
+    """I12: also from inside the callback, where the write buffer is not empty."""
     protocol = Plain()
     async with wire(protocol, steps=[0, 6, 1]) as (transport, peer):
         transport.set_write_buffer_limits(high=8, low=4)
@@ -435,7 +435,7 @@ async def test_resume_writing_that_writes_goes_behind_what_is_left() -> None:
 
 
 @on_epoll
-@pytest.mark.parametrize("steps", [[100], [0, 3, 0, 2]], ids=["no backlog", "backlog"])
+@pytest.mark.parametrize("steps", [[100], [0, 3, 0, 2]], ids=["no write buffer", "write buffer"])
 async def test_write_eof_comes_after_all_bytes(steps: list[int]) -> None:
     """The other direction stays open; a second write_eof is none."""
     protocol = Plain(keep_open=True)
@@ -453,8 +453,8 @@ async def test_write_eof_comes_after_all_bytes(steps: list[int]) -> None:
 
 
 @on_epoll
-async def test_close_with_a_backlog_sends_it_first() -> None:
-    """Writes after close() join the backlog, as in asyncio; input is not read any more."""
+async def test_close_with_a_write_buffer_sends_it_first() -> None:
+    """Writes after close() join the write buffer, as in asyncio; input is not read any more."""
     protocol = Plain()
     async with wire(protocol, steps=[0, 0, 2]) as (transport, peer):
         transport.write(b"01234567")
@@ -473,8 +473,8 @@ async def test_close_with_a_backlog_sends_it_first() -> None:
 
 
 @on_epoll
-async def test_abort_drops_the_backlog_and_the_memory_of_it() -> None:
-    """I13: a later change of the limits finds no backlog, so nobody is called for it."""
+async def test_abort_drops_the_write_buffer_and_the_memory_of_it() -> None:
+    """I13: a later change of the limits finds no write buffer, so nobody is called for it."""
     protocol = Plain()
     async with wire(protocol, steps=[0]) as (transport, peer):
         transport.write(b"x" * 1000)
@@ -525,7 +525,7 @@ class Broken(socket.socket):
 async def test_send_that_fails_loses_the_connection_without_a_report(
     error: OSError, later: bool
 ) -> None:
-    """In write itself and when the backlog goes; a peer's fault is nobody's traceback."""
+    """In write itself and when the write buffer is sent; a peer's fault is nobody's traceback."""
     mine, peer = socket.socketpair()
     broken = Broken(fileno=mine.detach())
     broken.setblocking(False)
@@ -578,7 +578,7 @@ async def test_system_exit_out_of_send_passes_through() -> None:
 
 @on_epoll
 async def test_system_exit_out_of_a_later_send_passes_through() -> None:
-    """Likewise when it is the backlog that goes."""
+    """The same while the write buffer is sent."""
     mine, peer = socket.socketpair()
     broken = Broken(fileno=mine.detach())
     broken.setblocking(False)
@@ -587,15 +587,15 @@ async def test_system_exit_out_of_a_later_send_passes_through() -> None:
     transport, _ = await loop.create_connection(Plain, sock=broken)
     transport.write(b"x")
     with pytest.raises(SystemExit):
-        transport._write_backlog()
+        transport._send_write_buffer()
     transport.abort()
     await turns()
     peer.close()
 
 
 @on_epoll
-async def test_sendfile_waits_for_the_backlog_and_refuses_writes(tmp_path: Any) -> None:
-    """I12: what `loop.sendfile` asks for; nothing goes between backlog and file."""
+async def test_sendfile_waits_for_the_write_buffer_and_refuses_writes(tmp_path: Any) -> None:
+    """I12: what `loop.sendfile` asks for; nothing goes between the write buffer and the file."""
     path = tmp_path / "file"
     path.write_bytes(b"<file>")
     loop = asyncio.get_running_loop()
@@ -617,10 +617,10 @@ async def test_sendfile_waits_for_the_backlog_and_refuses_writes(tmp_path: Any) 
 
 
 @on_epoll
-async def test_sendfile_that_is_cancelled_before_the_backlog_went_is_not_woken(
+async def test_sendfile_that_is_cancelled_before_the_write_buffer_was_sent_is_not_woken(
     tmp_path: Any,
 ) -> None:
-    """The backlog goes out all the same."""
+    """The write buffer is sent all the same."""
     path = tmp_path / "file"
     path.write_bytes(b"<file>")
     loop = asyncio.get_running_loop()
@@ -659,25 +659,11 @@ async def test_write_eof_on_a_socket_that_cannot_shut_loses_the_connection() -> 
     peer.close()
 
 
-def test_half_of_a_transport_cannot_be_used_alone() -> None:
-    """What the receiving half must bring is named."""
-    half = object.__new__(WriteSide)
-    for call in (
-        lambda: half._watch(0),
-        half._unwatch,
-        half._start_reading,
-        lambda: half._lose(None),
-        lambda: half._fatal_error(OSError(), ""),
-    ):
-        with pytest.raises(NotImplementedError):
-            call()
-
-
 @on_epoll
-async def test_backlog_that_has_gone_out_leaves_the_loop_asleep() -> None:
+async def test_write_buffer_that_was_sent_leaves_the_loop_asleep() -> None:
     """A socket that can be written to is reported for ever, to whoever still asks."""
     async with wire(Plain(), steps=[1, 0, 100]) as (transport, peer):
-        transport.write(b"backlog")
-        assert await receive(peer, 7) == b"backlog"
-        await until(lambda: not transport.get_write_buffer_size(), "the backlog is out")
+        transport.write(b"beyond1")
+        assert await receive(peer, 7) == b"beyond1"
+        await until(lambda: not transport.get_write_buffer_size(), "the write buffer is empty")
         assert await polls_while_idle(asyncio.get_running_loop()) < FEW_POLLS

@@ -1,19 +1,14 @@
 """transport: what a connection goes through, each step once and none after its end (I13)."""
 
 import asyncio
-import contextvars
-import gc
 import logging
 import socket
-import ssl
-import struct
-import warnings
 from typing import Any
 
 import pytest
 
 from asyncrev import EpollEventLoop
-from asyncrev.transport import EpollTransport
+from asyncrev.loop.transport import EpollTransport
 from tests.support import until
 from tests.wires import (
     FEW_POLLS,
@@ -21,19 +16,13 @@ from tests.wires import (
     Plain,
     on_epoll,
     polls_while_idle,
-    receive,
+    reset,
     tcp_pair,
     turns,
     wire,
 )
 
 both_protocols = pytest.mark.parametrize("make", [Plain, Buffered])
-
-
-def reset(sock: socket.socket) -> None:
-    """Close `sock` with a reset."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -150,8 +139,8 @@ async def test_reset_while_reading_is_an_error_without_a_report(
 
 
 @on_epoll
-async def test_reset_with_a_backlog_while_paused_is_noticed() -> None:
-    """The backlog finds out first."""
+async def test_reset_with_a_write_buffer_while_paused_is_noticed() -> None:
+    """The send from the write buffer reports it first."""
     protocol = Plain()
     async with wire(protocol, tcp_pair) as (transport, peer):
         transport.pause_reading()
@@ -226,46 +215,6 @@ async def test_end_of_input_after_a_pause_in_the_same_event_waits() -> None:
 
 
 # -- ends ----------------------------------------------------------------------------------------
-
-
-@on_epoll
-@both_protocols
-@pytest.mark.parametrize("how", ["close", "abort"])
-async def test_end_calls_connection_lost_once_and_nothing_after(make: Any, how: str) -> None:
-    """I13: input, resumes and further ends change nothing."""
-    protocol = make()
-    async with wire(protocol) as (transport, peer):
-        peer.send(b"too late")
-        getattr(transport, how)()
-        assert protocol.calls == ["made"]
-        for call in ("close", "abort", "resume_reading", "pause_reading", "write_eof"):
-            getattr(transport, call)()
-        assert transport.is_closing()
-        await turns()
-        transport.resume_reading()
-        transport.abort()
-        assert protocol.calls == ["made", "lost"]
-        assert protocol.error is None
-        assert not protocol.data
-        assert "closed" in repr(transport)
-        assert not transport.is_reading()
-
-
-@on_epoll
-@pytest.mark.parametrize("how", ["close", "abort"])
-async def test_end_inside_connection_made_is_orderly(how: str) -> None:
-    """I13: also before anything is watched; what was written before close() goes out."""
-    protocol = Plain()
-
-    def end(transport: Any) -> None:
-        transport.write(b"sorry")
-        getattr(transport, how)()
-
-    protocol.on_made = end
-    async with wire(protocol) as (_, peer):
-        await until(lambda: "lost" in protocol.calls, "it is lost")
-        assert protocol.calls == ["made", "lost"]
-        assert await receive(peer) == b"sorry"
 
 
 @on_epoll
@@ -351,125 +300,6 @@ async def test_empty_get_buffer_is_fatal_and_reported(loop_errors: list[dict[str
 
 
 # -- the rest of a good citizen ------------------------------------------------------------------
-
-
-@on_epoll
-async def test_extra_info_names_both_ends_and_the_socket() -> None:
-    """And TCP_NODELAY is set, as asyncio does."""
-    async with wire(Plain(), tcp_pair) as (transport, peer):
-        assert transport.get_extra_info("peername") == peer.getsockname()
-        assert transport.get_extra_info("sockname") == peer.getpeername()
-        sock = transport.get_extra_info("socket")
-        assert sock.fileno() == transport._sock.fileno()
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert transport.get_extra_info("nothing", "default") == "default"
-        assert "open" in repr(transport)
-
-
-@on_epoll
-async def test_transport_on_a_socket_reset_already_is_lost_in_order() -> None:
-    """It has no peer's name any more; the first read tells why."""
-    protocol = Plain()
-    mine, peer = tcp_pair()
-    mine.setblocking(False)
-    reset(peer)
-    await asyncio.get_running_loop().create_connection(lambda: protocol, sock=mine)
-    assert protocol.transport.get_extra_info("peername") is None
-    await until(lambda: "lost" in protocol.calls, "it is lost")
-    assert isinstance(protocol.error, ConnectionResetError)
-
-
-@on_epoll
-async def test_callbacks_see_the_context_of_who_connected() -> None:
-    """contextvars, as with the handles of the stock loop."""
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-    seen: list[str] = []
-
-    class Looking(Plain):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            seen.append(variable.get())
-
-        def data_received(self, data: bytes) -> None:
-            seen.append(variable.get())
-
-        def connection_lost(self, error: BaseException | None) -> None:
-            seen.append(variable.get())
-
-    variable.set("connecting")
-    async with wire(Looking()) as (_, peer):
-        variable.set("later")
-        peer.send(b"x")
-        await until(lambda: len(seen) == 2, "the byte came")
-    assert seen[:2] == ["connecting", "connecting"]
-
-
-@on_epoll
-@pytest.mark.parametrize("link", ["plain", "tls"])
-async def test_callbacks_run_in_the_context_that_asyncio_gives(
-    link: str, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
-) -> None:
-    """CPython 3.15 passes one to the loop's makers of transports; all calls share it."""
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-    seen: list[str] = []
-
-    class Counting(Plain):
-        def note(self) -> None:
-            seen.append(variable.get())
-            variable.set(f"call {len(seen)}")
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self.note()
-
-        def data_received(self, data: bytes) -> None:
-            self.note()
-
-        def connection_lost(self, error: BaseException | None) -> None:
-            self.note()
-
-    loop: Any = asyncio.get_running_loop()
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    own, given = Counting(), contextvars.Context()
-    if link == "tls":
-        loop._make_ssl_transport(ours, own, contexts[0], server_side=True, context=given)
-        _, writer = await asyncio.open_connection(
-            sock=theirs, ssl=contexts[1], server_hostname="localhost"
-        )
-    else:
-        loop._make_socket_transport(ours, own, context=given)
-        _, writer = await asyncio.open_connection(sock=theirs)
-    writer.write(b"x")
-    await until(lambda: len(seen) == 2, "the byte came")
-    writer.close()
-    await until(lambda: len(seen) == 3, "the end came")
-    assert seen == ["unset", "call 1", "call 2"]
-    assert variable.get() == "unset"
-    await writer.wait_closed()
-
-
-def test_transport_never_closed_warns_and_frees_its_descriptor() -> None:
-    """ResourceWarning, as from asyncio's."""
-    ours, peer = socket.socketpair()
-    ours.setblocking(False)
-    socks = [ours]
-    del ours
-
-    async def connect() -> None:
-        await asyncio.get_running_loop().create_connection(Plain, sock=socks[0])
-
-    loop = EpollEventLoop()
-    loop.run_until_complete(connect())
-    loop.close()
-    del loop
-    socks.clear()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        gc.collect()
-    assert any("unclosed transport <EpollTransport open" in str(w.message) for w in caught)
-    assert peer.recv(1) == b""
-    peer.close()
 
 
 @on_epoll

@@ -1,0 +1,182 @@
+"""The epoll selector of `EpollEventLoop`: asyncio's, with a shorter path for our transports."""
+
+import errno
+import math
+import os
+import select
+import selectors
+import threading
+from array import array
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+__all__ = [
+    "HUNG_UP",
+    "READABLE",
+    "SELECTOR_BASE",
+    "WRITABLE",
+    "BatchHandler",
+    "BatchWatch",
+    "Dispatch",
+    "WatchingSelector",
+]
+
+# Missing where there is no epoll; `EpollEventLoop` raises an error then.
+SELECTOR_BASE: Any = getattr(selectors, "EpollSelector", selectors.SelectSelector)
+READABLE: int = getattr(select, "EPOLLIN", 0)
+WRITABLE: int = getattr(select, "EPOLLOUT", 0)
+HUNG_UP: int = getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
+_EDGE: int = getattr(select, "EPOLLET", 0)
+
+# Per `select`. A loop iteration stays short with 10,000 ready descriptors, and what it publishes
+# is half of the default ring; epoll returns the other descriptors first the next time.
+MOST_EVENTS = 128
+
+Dispatch: TypeAlias = Callable[[int], None]
+
+
+class BatchHandler(Protocol):
+    """Gets the events of many descriptors in one call; see `EpollEventLoop.watch_in_batches`."""
+
+    def on_ready_batch(self, keys: "array[int]", events: "array[int]") -> None:
+        """Handle the events of descriptors that one poll found ready. Thread: loop.
+
+        Order: a batch contains, in the order of the poll, all events of this handler's descriptors
+        up to the next event of any other descriptor, which is dispatched before the next batch is
+        made. So callbacks run in the same order as with one Handle per event. In debug mode each
+        batch has one event, because asyncio times its callbacks one by one.
+
+        A descriptor that was unwatched before this call is not in the batch. One that the handler
+        unwatches during the call may still be ahead in it: the handler has to skip it.
+
+        Args:
+            keys: the keys of the descriptors, as passed to `watch_in_batches`; format "q", one to
+                128 items.
+            events: epoll's events of the descriptor whose key has the same index; format "I".
+                They may include `HUNG_UP`, whatever was asked for. Both arrays are made for this
+                call and may be kept.
+
+        Raises:
+            Exception: reported to the loop's exception handler; the events after this batch are
+                dispatched. The rest of this batch is not passed again, but epoll is
+                level-triggered, so the next poll reports what is still ready. SystemExit and
+                KeyboardInterrupt end the run of the loop; its next run begins with the events
+                after this batch.
+        """
+        ...
+
+
+BatchWatch: TypeAlias = tuple[BatchHandler, int]  # and the key of the descriptor
+
+
+class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends on the platform
+    """EpollSelector that also serves watches, which are not in `get_map`.
+
+    A watch is a descriptor and a function that is called with the events that epoll reports. It may
+    ask for no event at all (hang-ups and errors are always reported); asyncio's registrations
+    cannot. All methods but `wake`: the loop's thread.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Written by the methods here, read by the loop. A descriptor is in at most one of them.
+        self.watches: dict[int, Dispatch] = {}
+        self.batch_watches: dict[int, BatchWatch] = {}
+        # Called before and after every poll. The first returns whether the poll must not wait.
+        self.before_poll: Callable[[], bool] | None = None
+        self.after_poll: Callable[[], None] | None = None
+        # Edge-triggered, so that a wake-up costs one write and no read; the counter is full after
+        # 2**64 - 2 of them.
+        self._wake_lock = threading.Lock()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._wake_fd, READABLE | _EDGE)
+
+    def wake(self) -> None:
+        """Make the current `select`, or else the next one, return. Thread: any.
+
+        Raises:
+            OSError: the selector is closed.
+        """
+        with self._wake_lock:  # after `close` the number may be another descriptor's
+            if self._wake_fd < 0:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            os.eventfd_write(self._wake_fd, 1)
+
+    def close(self) -> None:
+        """Close the descriptors of epoll and of the wake-up, and drop the watches and hooks."""
+        super().close()
+        self.watches.clear()
+        self.batch_watches.clear()
+        self.before_poll = self.after_poll = None
+        with self._wake_lock:
+            fd, self._wake_fd = self._wake_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
+        """Begin to watch `fd`, which is not registered otherwise. Raises OSError as epoll does."""
+        self._selector.register(fd, events)
+        self.watches[fd] = dispatch
+        self.batch_watches.pop(fd, None)  # if the descriptor was closed while it was watched
+
+    def watch_in_batches(self, fd: int, events: int, handler: BatchHandler, key: int) -> None:
+        """Begin to watch `fd`, whose events `handler` gets together with those of others.
+
+        Raises OSError as epoll does.
+        """
+        self._selector.register(fd, events)
+        self.batch_watches[fd] = (handler, key)
+        self.watches.pop(fd, None)
+
+    def rewatch(self, fd: int, events: int) -> None:
+        """Change the events that `fd` is watched for."""
+        self._selector.modify(fd, events)
+
+    def redirect(self, fd: int, dispatch: Dispatch) -> None:
+        """Call `dispatch` for the events of `fd`, which is watched."""
+        self.watches[fd] = dispatch
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching `fd`; events of it that were polled already are not dispatched."""
+        watches = self.watches if fd in self.watches else self.batch_watches
+        if watches.pop(fd, None) is not None:
+            try:
+                self._selector.unregister(fd)
+            except OSError:
+                pass  # the descriptor was closed meanwhile, which removed it from epoll
+
+    def select(self, timeout: float | None = None) -> list[tuple[int, int]]:
+        """Poll; return (descriptor, epoll's events) of watches and of asyncio's registrations.
+
+        Other selectors return keys and masks; `EpollEventLoop._process_events` separates the two
+        kinds, which saves a pass over the list.
+        """
+        if self.before_poll is not None and self.before_poll():
+            timeout = 0
+        if timeout is None:
+            timeout_s = -1.0
+        else:
+            # epoll_wait counts milliseconds; rounded up, or a timer would be polled for.
+            timeout_s = math.ceil(max(timeout, 0) * 1e3) * 1e-3
+        try:
+            polled: list[tuple[int, int]] = self._selector.poll(timeout_s, MOST_EVENTS)
+        except InterruptedError:
+            polled = []
+        if self.after_poll is not None:
+            self.after_poll()
+        if len(polled) == 1 and polled[0][0] == self._wake_fd:
+            return []  # the wake-up itself is not an event
+        return polled
+
+    def registered(self, fd: int, events: int) -> tuple[selectors.SelectorKey, int] | None:
+        """Return asyncio's key and mask for epoll's events; None if `fd` is not registered.
+
+        An error or a hang-up counts as readable and writable, as in `selectors`.
+        """
+        key = self._fd_to_key.get(fd)
+        if key is None:
+            return None
+        mask = (selectors.EVENT_WRITE if events & ~READABLE else 0) | (
+            selectors.EVENT_READ if events & ~WRITABLE else 0
+        )
+        return key, mask & key.events

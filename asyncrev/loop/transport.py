@@ -1,0 +1,215 @@
+"""The stream transport of `EpollEventLoop`: its receiving side, on top of the sending side.
+
+The three classes of one object, from the lowest up: `WatchedSocket` (state, watch, end),
+`WriteSide` (sending), `EpollTransport` (receiving).
+
+Theory of operation. Pausing costs no system call unless input comes meanwhile: only then is
+EPOLLIN taken off. One event receives once, so that no peer keeps the loop to itself.
+"""
+
+import asyncio
+import contextvars
+import logging
+import os
+import socket
+from asyncio import constants
+from collections.abc import Callable
+from typing import Any
+
+from asyncrev.loop.selector import HUNG_UP, READABLE, WRITABLE
+from asyncrev.loop.watched_socket import LOST, OPEN, attach, closed
+from asyncrev.loop.write_side import WriteSide, wake
+
+__all__ = ["EpollTransport"]
+
+logger = logging.getLogger("asyncio")
+
+_READ_EVENTS = READABLE | HUNG_UP
+_WRITE_EVENTS = WRITABLE | HUNG_UP
+
+# What failed, as the loop's exception handler gets it.
+_GET_BUFFER = "Fatal error: protocol.get_buffer() call failed."
+_RECEIVE = "Fatal read error on socket transport"
+_BUFFER_UPDATED = "Fatal error: protocol.buffer_updated() call failed."
+_DATA_RECEIVED = "Fatal error: protocol.data_received() call failed."
+_EOF_RECEIVED = "Fatal error: protocol.eof_received() call failed."
+
+
+class EpollTransport(WriteSide):
+    """A connected stream socket on an `EpollEventLoop`. All methods: the loop's thread."""
+
+    max_read_bytes = 256 * 1024  # of one recv for a plain Protocol, as in asyncio
+
+    _start_tls_compatible = True
+    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
+
+    def __init__(
+        self,
+        loop: Any,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        super().__init__(loop, sock, extra, server, context, self._on_events)
+        self._recv_into = sock.recv_into
+        self.set_protocol(protocol)
+        if server is not None:
+            attach(server, self)
+        loop._transports[self._sock_fd] = self
+        loop.call_soon(protocol.connection_made, self, context=context)
+        loop.call_soon(self._start_reading)
+        if waiter is not None:
+            loop.call_soon(wake, waiter)
+
+    def __repr__(self) -> str:
+        reading = "reading" if self.is_reading() else "not reading"
+        return (
+            f"<EpollTransport {self._state.value} fd={self._sock_fd} {reading} "
+            f"backlog={len(self._write_buffer)} bytes>"
+        )
+
+    # -- protocol --------------------------------------------------------------------------
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Give events to `protocol` from now on."""
+        self._protocol = protocol
+        if isinstance(protocol, asyncio.BufferedProtocol):
+            self._read_ready: Callable[..., None] = self._read_into_buffer
+            self._get_buffer: Callable[[int], Any] = protocol.get_buffer
+            self._buffer_updated: Callable[..., None] = protocol.buffer_updated
+        else:
+            self._read_ready = self._read_data
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol that gets the events."""
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    def _call_connection_lost(self, error: BaseException | None) -> None:
+        try:
+            super()._call_connection_lost(error)
+        finally:
+            # These bound methods of the protocol and of this transport make cycles.
+            self._get_buffer = self._buffer_updated = self._read_ready = closed
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Return whether input is given to the protocol."""
+        return self._state is OPEN and not self._paused
+
+    def pause_reading(self) -> None:
+        """Give the protocol no input until `resume_reading`; idempotent."""
+        if self._state is OPEN and not self._paused:
+            self._paused = True
+            if self._watched_events is not None and not self._write_buffer:
+                self._redirect()
+
+    def resume_reading(self) -> None:
+        """Give the protocol input again; without a pause it does nothing."""
+        if self._paused and self._state is OPEN:
+            self._paused = False
+            self._start_reading()
+
+    def _start_reading(self) -> None:
+        if self._state is OPEN and self._empty_waiter is None:
+            reads = not self._paused and not self._eof_received
+            self._watch((READABLE if reads else 0) | (WRITABLE if self._write_buffer else 0))
+
+    def _on_events(self, events: int) -> None:
+        if events == READABLE and not self._paused and self._state is OPEN:
+            self._read_ready()  # nearly always
+            return
+        if events & _READ_EVENTS:
+            if self._state is not OPEN or self._paused or self._eof_received:
+                self._on_events_unread(events)
+            else:
+                self._read_ready()
+        if events & _WRITE_EVENTS and self._write_buffer:
+            self._send_write_buffer()
+
+    def _on_events_unread(self, events: int) -> None:
+        if events & READABLE and self._watched_events:
+            self._watch(self._watched_events & ~READABLE)
+        if events & HUNG_UP and self._state is not LOST and not self._write_buffer:
+            assert self._sock is not None
+            code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                error = OSError(code, os.strerror(code))
+                self._fatal_error(error, "the peer has gone while reading was paused")
+            else:
+                # Both directions were shut in order, which epoll would report forever. Input
+                # that is left is read after resume_reading.
+                self._unwatch()
+
+    def _read_into_buffer(self) -> None:
+        step = _GET_BUFFER
+        try:
+            buffer = self._get_buffer(-1)
+            if not len(buffer):
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            step = _RECEIVE
+            nbytes = self._recv_into(buffer)
+            if nbytes:
+                step = _BUFFER_UPDATED
+                self._buffer_updated(nbytes)
+                return
+        except BaseException as error:
+            self._on_read_error(error, step)
+            return
+        self._read_eof()
+
+    def _read_data(self) -> None:
+        assert self._sock is not None
+        step = _RECEIVE
+        try:
+            data = self._sock.recv(self.max_read_bytes)
+            if data:
+                step = _DATA_RECEIVED
+                self._protocol.data_received(data)
+                return
+        except BaseException as error:
+            self._on_read_error(error, step)
+            return
+        self._read_eof()
+
+    def _read_eof(self) -> None:
+        if self._loop.get_debug():
+            logger.debug("%r received EOF", self)
+        self._eof_received = True
+        try:
+            keep_open = self._protocol.eof_received()
+        except BaseException as error:
+            self._on_read_error(error, _EOF_RECEIVED)
+            return
+        if keep_open:
+            if self._state is not LOST and self._watched_events is not None:
+                self._watch(self._watched_events & ~READABLE)
+        else:
+            self.close()
+
+    def _on_read_error(self, error: BaseException, step: str) -> None:
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            raise error
+        if step is not _RECEIVE or not isinstance(error, (BlockingIOError, InterruptedError)):
+            self._fatal_error(error, step)
+
+    # -- what loop.sendfile asks of a transport ---------------------------------------------
+
+    def _make_empty_waiter(self) -> asyncio.Future[None]:
+        if self._empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._empty_waiter = waiter
+        if not self._write_buffer:
+            # The loop registers the descriptor itself while it sends the file.
+            self._unwatch()
+            wake(waiter)
+        return waiter
+
+    def _reset_empty_waiter(self) -> None:
+        self._empty_waiter = None
+        self._start_reading()

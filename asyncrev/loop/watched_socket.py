@@ -1,0 +1,221 @@
+"""A connected socket that the loop watches: its state, what it is watched for, and its end.
+
+This is the lowest of the three classes that make up the stream transport. `WriteSide` adds sending
+and `EpollTransport` adds receiving; each calls its own methods and those of the classes below it.
+
+Theory of operation. The descriptor stays watched while reading is paused, because epoll reports
+hang-ups and errors whatever events it was asked for: a reset by the peer is noticed at once.
+While nothing is read or sent, the watch refers to the transport weakly, so that a transport that
+its program has dropped is reclaimed, as on asyncio's own loop.
+
+  I13  after `connection_lost` was scheduled, the protocol gets no other call
+"""
+
+import asyncio
+import contextvars
+import functools
+import logging
+import socket
+import warnings
+import weakref
+from asyncio import transports, trsock
+from collections.abc import Callable
+from typing import Any
+
+from asyncrev.loop.selector import WRITABLE
+from asyncrev.states import TRANSPORT_TRANSITIONS, TransportEvent, TransportState, advance
+
+__all__ = ["CLOSED", "CLOSING", "LOST", "OPEN", "WatchedSocket", "attach", "closed"]
+
+logger = logging.getLogger("asyncio")
+
+# As globals, because a lookup in an enumeration costs as much as several of these.
+OPEN, CLOSING = TransportState.OPEN, TransportState.CLOSING
+LOST, CLOSED = TransportState.LOST, TransportState.CLOSED
+
+
+class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
+    """The lowest part of `EpollTransport`. All methods: the loop's thread.
+
+    The base class provides asyncio's water marks; `loop.sendfile` requires it by name.
+
+    Fields that the classes above share:
+        _state: written here only, along `TRANSPORT_TRANSITIONS`; `_protocol`: by `set_protocol`.
+        _watched_events: what epoll was asked for, None if it does not watch; written here only.
+        _write_buffer: what was written and not yet sent; written by `WriteSide`, dropped here.
+        _paused, _eof_received: written by `EpollTransport`.
+        _empty_waiter: set while a sendfile waits or runs; written by `EpollTransport`, failed here.
+    """
+
+    _extra: dict[str, Any]  # made by BaseTransport
+    _loop: Any
+    _protocol: Any
+    _sock: socket.socket | None = None  # for __del__, should __init__ raise
+
+    def __init__(
+        self,
+        loop: Any,
+        sock: socket.socket,
+        extra: dict[str, Any] | None,
+        server: Any,
+        context: contextvars.Context | None,
+        on_events: Callable[[int], None],
+    ) -> None:
+        super().__init__(extra, loop)
+        self._sock = sock
+        self._sock_fd = sock.fileno()
+        self._state = OPEN
+        self._watched_events: int | None = None
+        self._write_buffer = bytearray()
+        self._paused = False  # by pause_reading
+        self._eof_received = False
+        self._empty_waiter: asyncio.Future[None] | None = None
+        self._describe(sock)
+        self._server = server
+        # Callbacks see the context of the code that made the connection, as with a Handle of
+        # asyncio's, or the one given: from 3.15 on asyncio gives each connection its own.
+        self._context = context
+        self._dispatch: Callable[[int], None] = functools.partial(
+            (contextvars.copy_context() if context is None else context).run,
+            on_events,  # type: ignore[call-arg]  # a partial
+        )
+        self._weak_dispatch: Callable[[int], None] | None = None
+
+    def _describe(self, sock: socket.socket) -> None:
+        self._extra["socket"] = trsock.TransportSocket(sock)
+        for name, ask in (("sockname", sock.getsockname), ("peername", sock.getpeername)):
+            if self._extra.get(name) is None:
+                try:
+                    self._extra[name] = ask()
+                except OSError:
+                    self._extra[name] = None
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:
+                pass  # reset already; the first read will report it
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        if self._sock is not None:
+            _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            self._unwatch()
+            self._sock.close()
+
+    # -- ends ------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        """Return whether the transport is closing or closed."""
+        return self._state is not OPEN
+
+    def close(self) -> None:
+        """Stop reading, send the write buffer, then close."""
+        if self._state is not OPEN:
+            return
+        self._state = advance(TRANSPORT_TRANSITIONS, OPEN, TransportEvent.CLOSE)
+        if not self._write_buffer:
+            self._lose(None)
+        elif self._watched_events is not None:
+            self._watch(WRITABLE)
+
+    def abort(self) -> None:
+        """Close now and drop the write buffer."""
+        self._force_close(None)
+
+    def _fatal_error(self, error: BaseException, message: str) -> None:
+        if isinstance(error, OSError):
+            if self._loop.get_debug():
+                logger.debug("%r: %s", self, message, exc_info=error)
+        else:
+            self._report(error, message)
+        self._force_close(error)
+
+    def _force_close(self, error: BaseException | None) -> None:
+        if self._state is OPEN or self._state is CLOSING:
+            self._lose(error)
+
+    def _lose(self, error: BaseException | None) -> None:
+        self._state = advance(TRANSPORT_TRANSITIONS, self._state, TransportEvent.LOSE)
+        self._write_buffer = bytearray()  # dropped, so that no water mark calls the protocol (I13)
+        self._unwatch()
+        self._loop.call_soon(self._call_connection_lost, error, context=self._context)
+
+    def _call_connection_lost(self, error: BaseException | None) -> None:
+        waiter, self._empty_waiter = self._empty_waiter, None
+        try:
+            self._protocol.connection_lost(error)
+        finally:
+            assert self._sock is not None
+            self._sock.close()
+            self._sock = None
+            self._state = advance(TRANSPORT_TRANSITIONS, self._state, TransportEvent.REPORT)
+            # Both make cycles.
+            self._dispatch = closed
+            self._protocol = None
+            server, self._server = self._server, None
+            if server is not None:
+                _detach(server, self)
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(ConnectionError("Connection is closed by peer"))
+
+    def _report(self, error: BaseException, message: str) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": message,
+                "exception": error,
+                "transport": self,
+                "protocol": self._protocol,
+            }
+        )
+
+    # -- the watch -------------------------------------------------------------------------
+
+    def _watch(self, events: int) -> None:
+        if self._watched_events is None:
+            self._loop.watch(self._sock_fd, events, self._dispatch)
+        elif self._watched_events != events:
+            self._loop.rewatch(self._sock_fd, events)
+        self._watched_events = events
+        self._redirect()
+
+    def _redirect(self) -> None:
+        # The loop keeps a transport that reads or sends, as asyncio's does by its Handles.
+        reads = self._state is OPEN and not self._paused and not self._eof_received
+        if reads or self._write_buffer:
+            dispatch = self._dispatch
+        elif self._weak_dispatch is None:
+            dispatch = self._weak_dispatch = functools.partial(_dispatch_to, weakref.ref(self))
+        else:
+            dispatch = self._weak_dispatch
+        self._loop.redirect(self._sock_fd, dispatch)
+
+    def _unwatch(self) -> None:
+        if self._watched_events is not None:
+            self._watched_events = None
+            self._loop.unwatch(self._sock_fd)
+
+
+def _dispatch_to(transport_ref: "weakref.ref[WatchedSocket]", events: int) -> None:
+    transport = transport_ref()
+    if transport is not None:
+        transport._dispatch(events)
+
+
+def closed(*_: object) -> None:
+    """Take the place of callbacks after the end."""
+
+
+def attach(server: Any, transport: WatchedSocket) -> None:
+    """Have an `asyncio.Server` count `transport` until its end."""
+    _call_server(server._attach, transport)
+
+
+def _detach(server: Any, transport: WatchedSocket) -> None:
+    _call_server(server._detach, transport)
+
+
+def _call_server(method: Any, transport: WatchedSocket) -> None:
+    # From 3.13 on asyncio.Server keeps its transports, before that it only counts them.
+    if method.__func__.__code__.co_argcount > 1:
+        method(transport)
+    else:
+        method()
