@@ -43,24 +43,20 @@ def _section(group: str) -> str:
 
 
 def _entry(row: Option) -> str:
-    return f"{_wrapped(row.help)}\n\n" + "".join(
-        f"{_wrapped(f'- {fact}')}\n" for fact in _facts(row)
-    )
+    return f"{_wrapped(row.help)}\n\n{_wrapped(' '.join(_facts(row)))}\n"
 
 
 def _facts(row: Option) -> Iterator[str]:
-    yield f"Value: `{row.placeholder}`"
-    default = row.follows if row.follows else f"`{row.default}`"
-    yield f"Default: {'none' if row.default is None and not row.follows else default}"
-    yield f"Variable: `{row.variable}`"
+    default = row.follows or ("none" if row.default is None else f"`{row.default}`")
+    yield f"Value: `{row.placeholder}`; default: {default}; variable: `{row.variable}`."
     if row.limit:
-        yield f"Sets: `Limits.{row.limit}`"
+        yield f"Sets `Limits.{row.limit}`."
     if row.excludes:
-        yield f"Excludes: {', '.join(f'`--{name}`' for name in row.excludes)}"
+        yield f"Excludes {', '.join(f'`--{name}`' for name in row.excludes)}."
     if row.needs:
-        yield f"Needs: `--{row.needs.replace('_', '-')}`"
+        yield f"Needs `--{row.needs.replace('_', '-')}`."
     if row.said is not Said.NEVER:
-        yield f"In the start line: {row.said.value}"
+        yield f"In the start line: {row.said.value}."
 
 
 def _wrapped(text: str) -> str:

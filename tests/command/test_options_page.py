@@ -19,6 +19,6 @@ def test_page_has_every_row_under_its_group() -> None:
     assert re.findall(r"^## (.+)$", page, re.M) == list(GROUPS)
     for row in OPTIONS:
         section = page.split(f"\n### `{row.flag}`\n")[1].split("\n##")[0]
-        assert f"- Variable: `{row.variable}`\n" in section
+        assert f"variable: `{row.variable}`." in " ".join(section.split())
         under = page.split(f"\n## {row.group}\n")[1].split("\n## ")[0]
         assert f"\n### `{row.flag}`\n" in under
