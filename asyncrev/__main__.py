@@ -13,7 +13,7 @@ if (
     # the current directory stands in for the module of its name. `loading` appends it.
     del sys.path[0]
 
-from asyncrev.entry import main
+from asyncrev.command.entry import main
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ import collections
 import sys
 from typing import Any
 
-from asyncrev import cli, serving
+from asyncrev.command import cli, serving
 from asyncrev.ring import Entry
 from asyncrev.server import Server
 from asyncrev.thread_face import ThreadFace

@@ -17,7 +17,8 @@ from asyncrev.framing import as_framing
 from asyncrev.lane import Lane
 from asyncrev.limits import Limits
 from asyncrev.pool import Pool
-from asyncrev.reverse import Reverse, reverse_in_place
+from asyncrev.reverse import Reverse
+from asyncrev.reverse_kernel import reverse_in_place
 from asyncrev.ring import DATA, Ring
 from asyncrev.wakeups import DrainSignal, Parker
 

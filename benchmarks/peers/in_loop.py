@@ -51,7 +51,8 @@ if __name__ == "__main__":
     port, loop_name, *kernel = sys.argv[1:]
     protocol = InLoop
     if kernel == ["numpy"]:
-        from asyncrev.reverse import NUMPY_FROM_BYTES, reverse_in_place
+        from asyncrev.reverse import NUMPY_FROM_BYTES
+        from asyncrev.reverse_kernel import reverse_in_place
 
         protocol = InLoopNumpy
 

@@ -23,6 +23,7 @@ class Bug:
 _EXPLORATION = "tests/proof/test_exploration.py::"
 _PIPES = _EXPLORATION + "test_pipe_in_every_order"
 _BRIDGES = _EXPLORATION + "test_bridge_in_every_order"
+_COMMAND = "tests/command/test_"
 _UNIT = "tests/unit/test_"
 _LOOP = "tests/loop/test_"
 
@@ -410,9 +411,9 @@ lane: Lane = entry.owner
     ),
     Bug(
         "a tee follows a link that was planted meanwhile",
-        "tee_file",
+        "command/tee_file",
         " | os.O_NOCTTY | os.O_NOFOLLOW",
         " | os.O_NOCTTY",
-        (_UNIT + "tee_file.py::test_link_that_comes_after_the_look_is_not_followed_either",),
+        (_COMMAND + "tee_file.py::test_link_that_comes_after_the_look_is_not_followed_either",),
     ),
 )

@@ -15,8 +15,8 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from asyncrev import cli
-from asyncrev import serving as serving_module
+from asyncrev.command import cli
+from asyncrev.command import serving as serving_module
 from asyncrev.server import Server
 from tests.process.processors import HERE
 from tests.support import DEADLINE_S, ServerProcess, serving

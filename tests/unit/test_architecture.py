@@ -136,8 +136,12 @@ def test_loop_imports_no_other_package() -> None:
 @pytest.mark.parametrize(
     ("package", "users"),
     [
-        ("click", {"cli", "option_types", "options"}),
-        ("numpy", {"reverse"}),
+        (
+            "click",
+            {"command.cli", "command.click_options", "command.option"}
+            | {"command.option_types", "command.options"},
+        ),
+        ("numpy", {"reverse_kernel"}),
         ("pytest", {"testing.plugin"}),
     ],
 )

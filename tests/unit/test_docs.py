@@ -17,7 +17,7 @@ import click
 import pytest
 
 import asyncrev
-from asyncrev.cli import main
+from asyncrev.command.cli import main
 from examples.frames import shout
 from examples.submit import digest
 from tests.support import ServerProcess, serving

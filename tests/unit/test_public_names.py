@@ -67,14 +67,26 @@ def test_name_that_is_none_is_an_attribute_error(name: str) -> None:
 def test_module_that_lacks_something_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dependency that is not installed is not taken for a misspelt name."""
     monkeypatch.setitem(sys.modules, "numpy", None)
-    monkeypatch.delitem(sys.modules, "asyncrev.reverse", raising=False)
-    monkeypatch.delattr(asyncrev, "reverse", raising=False)
-    monkeypatch.delattr(asyncrev, "Reverse", raising=False)
+    monkeypatch.delitem(sys.modules, "asyncrev.reverse_kernel", raising=False)
+    monkeypatch.delattr(asyncrev, "reverse_kernel", raising=False)
     with pytest.raises(ModuleNotFoundError, match="numpy"):
-        _ = asyncrev.Reverse
+        _ = asyncrev.reverse_kernel
+    with pytest.raises(ModuleNotFoundError, match="numpy"):
+        asyncrev.Reverse()
+
+
+def test_numpy_is_imported_by_the_first_reverse() -> None:
+    """Neither by all public names nor by a server with another processor."""
+    numpy_is_there = "print('numpy' in sys.modules)"
+    assert in_a_fresh_process(f"import sys; from asyncrev import *; {numpy_is_there}") == "False"
+    code = f"import sys, asyncrev; asyncrev.Server(bytes.upper); {numpy_is_there}"
+    assert in_a_fresh_process(code) == "False"
+    assert (
+        in_a_fresh_process(f"import sys, asyncrev; asyncrev.Reverse(); {numpy_is_there}") == "True"
+    )
 
 
 def test_entry_is_light_so_that_signals_are_handled_early() -> None:
     """What is imported before the handlers are in is time in which Ctrl-C gives a traceback."""
-    code = f"import sys, asyncrev.entry; print(sorted({HEAVY} & {{*sys.modules}}))"
+    code = f"import sys, asyncrev.command.entry; print(sorted({HEAVY} & {{*sys.modules}}))"
     assert in_a_fresh_process(code) == "[]"

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncrev.framing import FRAMINGS, Prefixed, Run
-from asyncrev.reverse import NUMPY_FROM_BYTES, Reverse, reverse_in_place
+from asyncrev.reverse import NUMPY_FROM_BYTES, Reverse
+from asyncrev.reverse_kernel import reverse_in_place
 
 EDGES = [*range(1, 35), *range(NUMPY_FROM_BYTES - 9, NUMPY_FROM_BYTES + 10), 65535, 65536, 65537]
 

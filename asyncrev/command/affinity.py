@@ -1,0 +1,61 @@
+"""Which core the command's two threads run on.
+
+Two threads of one interpreter hold the GIL by turns. On two cores each change of the holder wakes a
+core; on one core it is a context switch. Light work has 1.1 to 1.8 times the throughput on one core
+(docs/decisions/0002-one-core.md). Work that releases the GIL for long needs a core of its own.
+"""
+
+import os
+import sys
+
+from asyncrev.errors import SettingsError
+
+__all__ = ["choose_cpu", "pin_to"]
+
+
+def choose_cpu(wanted: str, processor: object, threads: int = 1) -> int | None:
+    """Return the core to run on, or None for any.
+
+    "any" is None, a number is itself; "auto" is the core this runs on if the GIL is on, there is
+    one worker, and `processor` has a true `shares_core`. The system moves other programs off a
+    busy core, unless they are pinned to it.
+
+    Raises:
+        SettingsError: `wanted` is none of these, or not a core this process may use.
+    """
+    allowed = os.sched_getaffinity(0)
+    if wanted == "any":
+        return None
+    if wanted == "auto":
+        gil_is_on = getattr(sys, "_is_gil_enabled", lambda: True)()
+        if threads > 1 or not (gil_is_on and getattr(processor, "shares_core", False)):
+            return None
+        current = _current_cpu()
+        return current if current in allowed else None
+    if wanted not in map(str, allowed):
+        raise SettingsError(
+            f"--cpu is {wanted!r}; it must be auto, any, or one of the cores that this process "
+            f"may use: {', '.join(map(str, sorted(allowed)))}"
+        )
+    return int(wanted)
+
+
+def pin_to(cpu: int) -> None:
+    """Run this thread, and those it starts from now on, on `cpu` only.
+
+    Raises:
+        OSError: the system refuses; the message names the option.
+    """
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except OSError as error:
+        raise OSError(error.errno, f"--cpu {cpu}: {error.strerror}") from None
+
+
+def _current_cpu() -> int | None:
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as stat:
+            # Field 39, counted behind the name, which may hold spaces (proc(5)).
+            return int(stat.read().rpartition(")")[2].split()[36])
+    except (OSError, IndexError, ValueError):
+        return None

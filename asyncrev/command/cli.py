@@ -1,0 +1,122 @@
+"""The command line `asyncrev`: its verbs, and one line for every mistake.
+
+What serves is imported when it is asked for, so that help and version come quickly.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import click
+
+from asyncrev.command.click_options import OptionsCommand, parameters, values_of
+from asyncrev.command.exit_codes import EXIT_RUNTIME_ERROR, EXIT_USAGE
+from asyncrev.command.signals import ProcessSignals
+from asyncrev.errors import LocalError, SettingsError
+from asyncrev.version import __version__
+
+__all__ = ["main"]
+
+
+def _version_line() -> str:
+    import platform
+
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return (
+        f"asyncrev {__version__} (loop epoll, {platform.python_implementation()} "
+        f"{platform.python_version()}, GIL {'on' if gil else 'off'})"
+    )
+
+
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(_version_line())
+        context.exit()
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Say what is wrong with the arguments in one line, without click's three of usage."""
+    try:
+        yield
+    except click.UsageError as error:
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            raise  # click 8.2 and later show the help by it
+        _fail(EXIT_USAGE, error.format_message())
+
+
+class _Commands(click.Group):
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _one_line_errors():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, context: click.Context) -> Any:
+        with _one_line_errors():
+            return super().invoke(context)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version, with loop, Python and GIL, and exit.",
+)
+def main() -> None:
+    """Receive bytes, process them in order on a worker thread, send the results back."""
+
+
+@main.command(cls=OptionsCommand, params=parameters())
+@click.pass_context
+def serve(context: click.Context, /, **_: Any) -> None:
+    """Serve until SIGTERM, SIGINT or SIGQUIT, then drain.
+
+    \b
+    Examples:
+      asyncrev serve --port 9090 --processor work:Upper --framing line
+      ASYNCREV_PORT=9090 asyncrev serve --max-connections 100 --idle-timeout-s 5m
+
+    Every option can also be given as an environment variable: --max-connections as
+    ASYNCREV_MAX_CONNECTIONS.
+
+    A second signal closes all connections at once; one within 0.5 s of the first does not count
+    as a second, because the same stop may be delivered twice.
+
+    Exit codes: 0 clean, 1 runtime error, 2 usage, 3 the drain deadline cut connections;
+    128 + signal after a second signal.
+    """
+    from asyncrev.command.option_values import warnings_of_variables
+    from asyncrev.command.serving import serve_until_signal
+    from asyncrev.command.settings import settings_of
+
+    signals: ProcessSignals | None = context.obj
+    try:
+        settings = settings_of(values_of(context))
+    except (SettingsError, LocalError) as error:
+        _fail(EXIT_USAGE, error)
+    try:
+        sys.exit(serve_until_signal(settings, signals, warnings_of_variables(os.environ)))
+    except SettingsError as error:
+        _fail(EXIT_USAGE, error)
+    except (OSError, LocalError) as error:
+        _fail(EXIT_RUNTIME_ERROR, error)
+
+
+def _fail(code: int, error: object) -> NoReturn:
+    from asyncrev.log_text import printable
+
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        error = error.strerror  # without "[Errno ...]", which says the same
+    line = printable(" ".join(str(error).split()))
+    try:
+        click.echo(f"asyncrev: error: {line}", err=True)
+    except OSError:
+        pass  # a full disk, or nobody who reads; the exit code says it, too
+    sys.exit(code)

@@ -1,0 +1,76 @@
+"""What click needs of the table of options: parameters, the help, and the values in a context."""
+
+import click
+from click.core import ParameterSource
+
+from asyncrev.command.option import GROUP_NOTES, GROUPS, LOG, Option
+from asyncrev.command.option_values import OptionValue, Source
+from asyncrev.command.options import OPTIONS
+
+__all__ = ["OptionsCommand", "parameters", "values_of"]
+
+# Names longer than this have their text on the next line, so that it is wide in 80 columns.
+_NAME_COLUMNS = 22
+
+_SOURCES = {
+    ParameterSource.COMMANDLINE: Source.COMMAND_LINE,
+    ParameterSource.ENVIRONMENT: Source.ENVIRONMENT,
+}
+
+
+class _RowOption(click.Option):
+    """The parameter of one row. Its variable is read by click, and named in click's messages."""
+
+    def __init__(self, row: Option) -> None:
+        super().__init__(
+            [row.flag, row.name],
+            type=row.type,
+            default=row.default,
+            metavar=row.placeholder,
+            envvar=row.variable,
+            show_envvar=True,  # in messages; the help says once how variables are named
+            help=row.help,
+        )
+        self.row = row
+
+    def get_help_record(self, context: click.Context) -> tuple[str, str]:
+        """Return name and text; click's own would add the variable and the range to each."""
+        default = self.row.shown_default
+        text = f"{self.row.help}  [default: {default}]" if default else self.row.help
+        return f"{self.row.flag} {self.row.placeholder}", text
+
+
+class OptionsCommand(click.Command):
+    """A command whose help has its options under the headings of the table."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, each under its heading; those that are no rows under the last one."""
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in GROUPS}
+        for parameter in self.get_params(context):
+            record = parameter.get_help_record(context)
+            if record is not None:
+                group = parameter.row.group if isinstance(parameter, _RowOption) else LOG
+                groups[group].append(record)
+        for name, records in groups.items():
+            with formatter.section(name):
+                if name in GROUP_NOTES:
+                    formatter.write_text(GROUP_NOTES[name])
+                    formatter.write_paragraph()
+                formatter.write_dl(records, col_max=_NAME_COLUMNS)
+
+
+def parameters() -> list[click.Parameter]:
+    """Return a new parameter for each row, named as the row."""
+    return [_RowOption(row) for row in OPTIONS]
+
+
+def values_of(context: click.Context) -> list[OptionValue]:
+    """Return each option with its value and where that comes from, in the order of the table."""
+    return [
+        OptionValue(row, context.params[row.name], _source(context, row.name)) for row in OPTIONS
+    ]
+
+
+def _source(context: click.Context, name: str) -> Source:
+    source = context.get_parameter_source(name)
+    return Source.DEFAULT if source is None else _SOURCES.get(source, Source.DEFAULT)

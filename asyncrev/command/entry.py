@@ -1,0 +1,31 @@
+"""The entry point: standard descriptors and signals first, before anything that takes time."""
+
+import atexit
+import os
+import sys
+
+from asyncrev.command.signals import ProcessSignals
+from asyncrev.command.standard_streams import drop_unwritable_streams, open_closed_streams
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run `asyncrev` with the arguments of this process.
+
+    Raises:
+        SystemExit: always, with the exit code.
+    """
+    signals = ProcessSignals(owns_process=True)
+    signals.take_over()
+    os.register_at_fork(after_in_child=signals.give_back)
+    atexit.register(signals.ignore)  # the first to be registered is the last to run
+    try:
+        open_closed_streams()
+        from asyncrev.command.cli import main as command  # takes a good part of a second
+
+        command(prog_name="asyncrev", obj=signals)
+    except OSError as error:
+        sys.exit(f"asyncrev: error: {error}")
+    finally:
+        drop_unwritable_streams()

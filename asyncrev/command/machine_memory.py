@@ -1,0 +1,113 @@
+"""The memory that machine and cgroups allow this process, and a warning if it is not enough."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator
+
+from asyncrev.limits import Limits
+
+__all__ = ["MemoryLimit", "memory_limit", "memory_warning"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """A bound on the memory of this process.
+
+    Attributes:
+        nbytes: the bound.
+        whose: what sets it, as a sentence begins.
+    """
+
+    nbytes: int
+    whose: str
+
+
+def memory_limit(root: str = "/") -> MemoryLimit | None:
+    """Return the least of what machine and cgroups allow, or None if the system does not say.
+
+    Looks at MemTotal (proc_meminfo(5)) and at the cgroups of this process with their ancestors, of
+    both versions: memory.max and memory.limit_in_bytes (cgroups(7)). `root` is where the system's
+    files are. Thread: any.
+    """
+    found = [*_machine(root), *_cgroups(root)]
+    return min(found, key=lambda limit: limit.nbytes, default=None)
+
+
+def memory_warning(
+    bound_bytes: int, limits: Limits, *, framed: bool, bridges: int, root: str = "/"
+) -> str | None:
+    """Return a warning if `bound_bytes` exceeds the limit: both figures, and what lowers it."""
+    limit = memory_limit(root)
+    if limit is None or bound_bytes <= limit.nbytes:
+        return None
+    if framed:
+        shared_bytes = bridges * limits.framed_bridge_bytes
+        shared_options = "--pool-bytes, --slots or --slot-bytes"
+        own_options = "--max-connections, --max-reply-bytes, --high-water-bytes or --carry-bytes"
+    else:
+        shared_bytes = bridges * limits.bridge_bytes
+        shared_options = "--slots or --slot-bytes"
+        own_options = (
+            "--max-connections, --max-reply-bytes, --slot-bytes, --in-flight-bytes or "
+            "--high-water-bytes"
+        )
+    if bridges > 1:
+        shared_options = "--threads, " + shared_options
+    most_of_it = shared_options if shared_bytes > bound_bytes / 2 else own_options
+    return (
+        f"connections may make this process hold {_mib(bound_bytes)} (memory_bound_bytes), but "
+        f"{limit.whose} {_mib(limit.nbytes)}; it may be killed before its limits hold. Lower "
+        f"{most_of_it}"
+    )
+
+
+def _mib(nbytes: int) -> str:
+    return f"{nbytes / 2**20:,.0f} MiB"
+
+
+def _machine(root: str) -> Iterator[MemoryLimit]:
+    match = re.search(r"^MemTotal:\s*(\d+) kB$", _text(root, "proc/meminfo"), re.MULTILINE)
+    if match:
+        yield MemoryLimit(int(match[1]) * 1024, "this machine has")
+
+
+def _cgroups(root: str) -> Iterator[MemoryLimit]:
+    for line in _text(root, "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            kind, option, file = "cgroup2", "", "memory.max"
+        elif "memory" in controllers.split(","):
+            kind, option, file = "cgroup", "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        for point, top in _mounts(root, kind, option):
+            # Seen from a container, the path may be outside of what is mounted there.
+            below = path.removeprefix(top.rstrip("/")) if path.startswith(top) else ""
+            yield from _ancestors(root, point, below.strip("/"), file)
+
+
+def _ancestors(root: str, point: str, below: str, file: str) -> Iterator[MemoryLimit]:
+    parts = [part for part in below.split("/") if part not in ("", "..")]
+    for length in range(len(parts), -1, -1):
+        cgroup = "/".join(parts[:length])
+        text = _text(root, os.path.join(point, cgroup, file).lstrip("/")).strip()
+        if text.isdecimal():  # "max" is none, and version 1 has a number beyond every machine
+            yield MemoryLimit(int(text), f"cgroup {'/' + cgroup!r} allows ({file})")
+
+
+def _mounts(root: str, kind: str, option: str) -> Iterator[tuple[str, str]]:
+    """Yield mount point, and what of the hierarchy is mounted there (proc_pid_mountinfo(5))."""
+    for line in _text(root, "proc/self/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        fields, (filesystem, *rest) = before.split(), after.split() or [""]
+        if filesystem == kind and (not option or option in rest[-1].split(",")):
+            yield fields[4], fields[3]
+
+
+def _text(root: str, path: str) -> str:
+    try:
+        with open(os.path.join(root, path), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,109 @@
+"""A row of the table of options, and the headings under which the rows are shown."""
+
+import dataclasses
+import enum
+from typing import Any
+
+import click
+
+from asyncrev.command.units import BYTES_FORMS, SECONDS_FORMS
+
+__all__ = [
+    "CONNECTIONS",
+    "GROUPS",
+    "GROUP_NOTES",
+    "LISTENING",
+    "LOG",
+    "PROCESSING",
+    "REPLIES",
+    "RING",
+    "TIMEOUTS",
+    "Option",
+    "Said",
+]
+
+# Headings of the help and of the reference, in their order; at most seven.
+LISTENING = "Listening"
+PROCESSING = "Processing"
+RING = "Ring"
+CONNECTIONS = "Connections and frames"
+REPLIES = "Replies"
+TIMEOUTS = "Timeouts"
+LOG = "Log and help"
+GROUPS = (LISTENING, PROCESSING, RING, CONNECTIONS, REPLIES, TIMEOUTS, LOG)
+GROUP_NOTES = {
+    RING: f"BYTES here and below: {BYTES_FORMS}.",
+    TIMEOUTS: f"SECONDS: {SECONDS_FORMS}.",
+}
+
+
+class Said(enum.Enum):
+    """When the start line has the value of an option."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    FRAMED = "with a framing other than raw"
+    ADDRESS = "as a part of the address"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A row of the table.
+
+    Attributes:
+        name: as in Python; the flag and the variable follow from it.
+        type: click's type, which turns text into a value, from wherever the text comes.
+        default: the default, as text that `type` takes or as a value; None if there is none.
+        follows: what the default follows from if it is not given, as words for people.
+        help: one to three sentences.
+        metavar: what stands for the value in the help; "" for the name of the type.
+        group: the heading in the help, one of `GROUPS`.
+        sets: what it sets, as a path from `ServeSettings`: "limits.slots", "host".
+        excludes: names of the options that cannot be given beside it.
+        needs: the name of an option that must be given beside it, or "".
+        needs_hint: what the error message advises if that one is not given.
+        said: whether the start line has it; there it stands under its own name.
+    """
+
+    name: str
+    type: "click.ParamType[Any]"  # a string: before click 8.4 it is no generic
+    help: str
+    group: str
+    sets: str
+    default: Any = None
+    follows: str = ""
+    metavar: str = ""
+    excludes: tuple[str, ...] = ()
+    needs: str = ""
+    needs_hint: str = ""
+    said: Said = Said.NEVER
+
+    @property
+    def flag(self) -> str:
+        """The option as written on the command line: --slot-bytes."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it: ASYNCREV_SLOT_BYTES."""
+        return "ASYNCREV_" + self.name.upper()
+
+    @property
+    def limit(self) -> str:
+        """The field of `Limits` that it sets, or ""."""
+        prefix, dot, field = self.sets.partition(".")
+        return field if dot and prefix == "limits" else ""
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for the value in the help."""
+        if self.metavar:
+            return self.metavar
+        if isinstance(self.type, click.Choice):
+            return f"[{'|'.join(self.type.choices)}]"
+        return "N" if isinstance(self.type, type(click.INT)) else self.type.name.upper()
+
+    @property
+    def shown_default(self) -> str:
+        """The default in the words of the help, or "" if the option has none."""
+        return self.follows or ("" if self.default is None else str(self.default))

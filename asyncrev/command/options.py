@@ -1,0 +1,332 @@
+"""The table of the options of `asyncrev serve`; everything that is said or done with one follows.
+
+Click's parameters and the help (`click_options`), exclusions (`option_values`), the settings of a
+server (`settings`), the start line (`start_line`) and the reference (`options_page`) are made from
+`OPTIONS`. A new option is one row, and one field of `ServeSettings` or `Limits`.
+"""
+
+from typing import Any
+
+import click
+
+from asyncrev.command.option import (
+    CONNECTIONS,
+    LISTENING,
+    LOG,
+    PROCESSING,
+    REPLIES,
+    RING,
+    TIMEOUTS,
+    Option,
+    Said,
+)
+from asyncrev.command.option_types import BYTES, FILE_MODE, NOT_NEGATIVE_BYTES, SECONDS
+from asyncrev.command.units import format_bytes, format_seconds
+from asyncrev.framing import FRAMINGS
+from asyncrev.limits import MOST_C_INT, Limits
+
+__all__ = ["OPTIONS", "option_named"]
+
+
+def _limit(
+    name: str, group: str, text: str, *, follows: str = "", said: Said = Said.NEVER
+) -> Option:
+    """Return the row of an option that sets the field `name` of `Limits`; its unit is the type."""
+    kind: click.ParamType[Any] = click.INT
+    default: Any = getattr(Limits(), name)
+    if name.endswith("_s"):
+        kind, default = SECONDS, format_seconds(default)
+    elif name.endswith("_bytes"):
+        kind, default = BYTES, format_bytes(default)
+    if follows:  # `Limits` says so by -1, which nobody who types it would mean
+        kind, default = (NOT_NEGATIVE_BYTES if kind is BYTES else click.IntRange(0)), None
+    return Option(
+        name=name,
+        type=kind,
+        default=default,
+        follows=follows,
+        help=text,
+        group=group,
+        sets=f"limits.{name}",
+        said=said,
+    )
+
+
+# The order of rows is that of the start line and, within a group, that of the help.
+OPTIONS = (
+    Option(
+        name="host",
+        type=click.STRING,
+        default="127.0.0.1",
+        help="Address or name to listen on; * or an empty one for all interfaces, IPv4 and IPv6.",
+        group=LISTENING,
+        sets="host",
+        excludes=("uds", "fd"),
+        said=Said.ADDRESS,
+    ),
+    Option(
+        name="port",
+        type=click.IntRange(0, 65535),
+        default=9090,
+        help="Port to listen on; 0 takes a free one.",
+        group=LISTENING,
+        sets="port",
+        excludes=("uds", "fd"),
+        said=Said.ADDRESS,
+    ),
+    Option(
+        name="uds",
+        type=click.STRING,
+        metavar="PATH",
+        help="Listen on this UNIX socket instead.",
+        group=LISTENING,
+        sets="uds",
+        excludes=("host", "port", "fd"),
+        said=Said.ADDRESS,
+    ),
+    Option(
+        name="uds_mode",
+        type=FILE_MODE,
+        default="0600",
+        help="Mode of that socket, whatever the umask: 0660 lets the group connect, 0666 everyone.",
+        group=LISTENING,
+        sets="uds_mode",
+        needs="uds",
+        needs_hint="name the UNIX socket, too",
+    ),
+    Option(
+        name="fd",
+        type=click.IntRange(0, MOST_C_INT),
+        help="Listen on this descriptor instead, a listening socket that the process was given.",
+        group=LISTENING,
+        sets="fd",
+        excludes=("host", "port", "uds"),
+        said=Said.ADDRESS,
+    ),
+    _limit("backlog", LISTENING, "Length of the kernel's accept queue."),
+    Option(
+        name="ssl_certfile",
+        type=click.STRING,
+        metavar="PATH",
+        help="Serve TLS with this certificate chain (PEM).",
+        group=LISTENING,
+        sets="ssl",
+        said=Said.ADDRESS,
+    ),
+    Option(
+        name="ssl_keyfile",
+        type=click.STRING,
+        metavar="PATH",
+        help="The private key of the certificate, if it is not in the same file.",
+        group=LISTENING,
+        sets="ssl",
+        needs="ssl_certfile",
+        needs_hint="name the certificate, too",
+    ),
+    Option(
+        name="loop",
+        type=click.Choice(["epoll", "asyncio", "uvloop"]),
+        default="epoll",
+        help="Event loop.",
+        group=PROCESSING,
+        sets="loop_name",
+        said=Said.ALWAYS,
+    ),
+    Option(
+        name="processor",
+        type=click.STRING,
+        default="asyncrev:Reverse",
+        metavar="MODULE:ATTR",
+        help="A class with process(chunk) and eof(), a factory of such objects, or a function "
+        "bytes -> bytes. The current directory is searched last for the module, and not at all if "
+        "PYTHONSAFEPATH is set.",
+        group=PROCESSING,
+        sets="processor_name",
+        said=Said.ALWAYS,
+    ),
+    Option(
+        name="framing",
+        type=click.Choice(["raw", *FRAMINGS]),
+        default="raw",
+        help="What is processed at a time: a chunk as the network split it, a line, or the payload "
+        "behind a big-endian length of 4 or 8 bytes. Replies are framed in the same way.",
+        group=PROCESSING,
+        sets="framing",
+        said=Said.ALWAYS,
+    ),
+    Option(
+        name="cpu",
+        type=click.STRING,
+        default="auto",
+        metavar="auto|any|N",
+        help="Run the loop and the worker on one core, N: the hand-off is cheaper there. auto does "
+        "so, on the core where the process starts, for a processor with a true `shares_core`; any "
+        "leaves it to the system.",
+        group=PROCESSING,
+        sets="cpu",
+        said=Said.ALWAYS,
+    ),
+    Option(
+        name="threads",
+        type=click.IntRange(1),
+        default=1,
+        help="Worker threads, each with its own ring; connections are spread over them. More than "
+        "one is useful for a processor that releases the GIL for most of its time.",
+        group=PROCESSING,
+        sets="threads",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "inline_below_bytes",
+        RING,
+        "Process chunks shorter than this in the loop, if the processor allows it; 0 for none.",
+    ),
+    Option(
+        name="stop_word",
+        type=click.STRING,
+        metavar="WORD",
+        help="Drain and stop when a client sends this, whole or in pieces; with a framing, when a "
+        "frame is equal to it.",
+        group=PROCESSING,
+        sets="stop_word",
+    ),
+    Option(
+        name="tee",
+        type=click.STRING,
+        metavar="PATH|-",
+        help="Write the received bytes to this file, or to stdout.",
+        group=PROCESSING,
+        sets="tee",
+    ),
+    _limit("slots", RING, "Large chunks that the ring holds at once.", said=Said.ALWAYS),
+    _limit(
+        "slot_bytes",
+        RING,
+        "Bytes of a slot, hence of the largest chunk.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "entries",
+        RING,
+        "Chunks that the ring holds at once, small and large.",
+        follows="four times --slots",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "in_flight_entries",
+        RING,
+        "Ring entries of one connection at which it is no longer read.",
+    ),
+    _limit(
+        "in_flight_bytes",
+        RING,
+        "Bytes of one connection in the ring at which it is no longer read.",
+    ),
+    _limit(
+        "max_connections",
+        CONNECTIONS,
+        "Open connections at which accepting stops; the accept queue holds further ones.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "max_frame_bytes",
+        CONNECTIONS,
+        "Longest payload of a frame; a longer one ends its connection.",
+        said=Said.FRAMED,
+    ),
+    _limit(
+        "pool_bytes",
+        CONNECTIONS,
+        "What all framed connections together may hold of unfinished frames, input on its way and "
+        "unsent replies.",
+        said=Said.FRAMED,
+    ),
+    _limit(
+        "pool_connection_bytes",
+        CONNECTIONS,
+        "What one connection may hold of the buffer pool.",
+        follows="twice what the longest frame needs",
+        said=Said.FRAMED,
+    ),
+    _limit(
+        "carry_bytes",
+        CONNECTIONS,
+        "Input that each framed connection may have on its way, or hold, without asking the pool.",
+    ),
+    _limit(
+        "frame_timeout_s",
+        TIMEOUTS,
+        "Time in which a frame must be complete, from its first byte; inf for no limit.",
+        said=Said.FRAMED,
+    ),
+    _limit(
+        "high_water_bytes",
+        REPLIES,
+        "Unsent replies of a connection at which it is no longer read.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "low_water_bytes",
+        REPLIES,
+        "Unsent replies of a connection at which it is read again.",
+        follows="a quarter of --high-water-bytes",
+    ),
+    _limit(
+        "max_reply_bytes",
+        REPLIES,
+        "Longest reply to one chunk or frame; a longer one is an error of the processor, unless it "
+        "is no longer than what it answers. 0 for no bound.",
+        follows="as --max-frame-bytes",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "first_byte_timeout_s",
+        TIMEOUTS,
+        "Time in which a new connection must send its first byte; inf for no limit.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "idle_timeout_s",
+        TIMEOUTS,
+        "Time without input after which a connection that awaits no reply is closed; inf for no "
+        "limit.",
+        said=Said.ALWAYS,
+    ),
+    _limit("tls_handshake_timeout_s", TIMEOUTS, "Time in which a TLS handshake must be complete."),
+    _limit(
+        "write_stall_timeout_s",
+        TIMEOUTS,
+        "Time in which a peer must take some of its replies.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "drain_timeout_s",
+        TIMEOUTS,
+        "Time that a stop by signal leaves to answer what has arrived.",
+        said=Said.ALWAYS,
+    ),
+    _limit(
+        "linger_timeout_s",
+        TIMEOUTS,
+        "Time that a connection waits, after its last reply, for the peer to close.",
+    ),
+    Option(
+        name="log_level",
+        type=click.Choice(["debug", "info", "warning", "error", "critical"]),
+        default="info",
+        help="Lowest level of the records that are logged to stderr.",
+        group=LOG,
+        sets="log_level",
+    ),
+)
+
+_BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def option_named(name: str) -> Option:
+    """Return the row of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return _BY_NAME[name]

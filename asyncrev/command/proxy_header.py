@@ -1,0 +1,47 @@
+"""A warning about a PROXY header that was not configured, recognized by its first bytes.
+
+Proxies can be configured to send one before a connection's own bytes, as text or in binary
+(versions 1 and 2, www.haproxy.org/download/3.0/doc/proxy-protocol.txt, 2.1 and 2.2). No client
+begins with either. It comes in one piece, as the specification demands.
+"""
+
+import logging
+
+__all__ = ["LOOKED_AT_BYTES", "ProxyHeaderWarning", "proxy_header_version"]
+
+logger = logging.getLogger("asyncrev")
+
+_VERSION_1 = (b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN")
+_VERSION_2 = b"\r\n\r\n\0\r\nQUIT\n"
+
+# Bytes that suffice to recognize one.
+LOOKED_AT_BYTES = 13
+
+
+def proxy_header_version(first: bytes) -> int | None:
+    """Return the version of the PROXY header that the bytes `first` begin, or None."""
+    if first.startswith(_VERSION_1):
+        return 1
+    return 2 if first.startswith(_VERSION_2) else None
+
+
+class ProxyHeaderWarning:
+    """Warns about the first PROXY header, and only about that one. Thread: loop."""
+
+    def __init__(self) -> None:
+        self.given = False
+
+    def __call__(self, first: memoryview) -> bool:
+        """Look at a connection's first bytes; return whether to look at the next connection's."""
+        version = proxy_header_version(bytes(first[:LOOKED_AT_BYTES]))
+        if version is None or self.given:
+            return not self.given
+        self.given = True
+        logger.warning(
+            "a connection began with a PROXY header (version %d), which is treated as data like "
+            "any other: there is no option yet that reads it. Take send-proxy (HAProxy) or "
+            "proxy_protocol (nginx, load balancers) out of the proxy's configuration. It is not "
+            "looked for any more",
+            version,
+        )
+        return False

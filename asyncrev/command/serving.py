@@ -1,0 +1,242 @@
+"""One server until a signal: its start, its drain, the exit code."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from asyncrev.command.affinity import pin_to
+from asyncrev.command.descriptor_limit import raise_descriptor_limit
+from asyncrev.command.exit_codes import EXIT_CLEAN, EXIT_DRAIN_CUT, EXIT_RUNTIME_ERROR
+from asyncrev.command.log_setup import ProcessLog
+from asyncrev.command.machine_memory import memory_warning
+from asyncrev.command.proxy_header import ProxyHeaderWarning
+from asyncrev.command.settings import ServeSettings
+from asyncrev.command.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, name_of
+from asyncrev.command.start_line import start_line
+from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
+from asyncrev.command.tee_file import close_tee, open_tee
+from asyncrev.endpoints import inherited
+from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
+from asyncrev.processors import ProcessorFactory
+from asyncrev.server import Server
+
+__all__ = ["serve_until_signal"]
+
+logger = logging.getLogger("asyncrev")
+
+LAST_LINES_S = 0.5  # how long a stderr that nobody reads may delay the exit
+
+# What the log adds about a signal that is ignored.
+REMARKS: dict[int, str] = {
+    signal.SIGHUP: "; it is reserved for reloading, which does not exist yet",
+}
+
+
+def serve_until_signal(
+    settings: ServeSettings,
+    signals: ProcessSignals | None = None,
+    warnings: Sequence[str] = (),
+) -> int:
+    """Serve until a signal or the stop word; return the exit code. Thread: main.
+
+    `signals`: the owner of the process's signals. Without one, handlers are as before afterwards.
+    `warnings`: what to log before anything else.
+
+    Raises:
+        OSError: the address cannot be bound, or the tee's file not opened.
+        LocalError: the UNIX path belongs to another process, or a setting cannot be used.
+    """
+    log = ProcessLog(settings.log_level)  # the processor's module has been imported by now
+    ours = ProcessSignals() if signals is None else signals
+    ours.take_over()
+    try:
+        for warning in warnings:
+            logger.warning("%s", warning)
+        raise_descriptor_limit(settings.limits.max_connections)
+        if settings.cpu is not None:
+            pin_to(settings.cpu)
+        with asyncio.Runner(loop_factory=settings.loop_factory) as runner:
+            return runner.run(_serve(settings, ours))
+    finally:
+        log.stop(LAST_LINES_S)
+        if signals is None:
+            ours.give_back()
+
+
+async def _serve(settings: ServeSettings, signals: ProcessSignals) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    forced = asyncio.Event()
+    stops: list[int] = []
+
+    def on_signal(number: int, again: bool) -> None:
+        if number not in STOPS:
+            logger.warning("%s is ignored%s", name_of(number), REMARKS.get(number, ""))
+            return
+        stops.append(number)
+        (forced if again else stop).set()
+
+    code = EXIT_RUNTIME_ERROR
+    # Before anything that takes long.
+    signals.deliver_to(loop, on_signal)
+    tee_fd = -1
+    try:
+        if settings.tee is not None:
+            tee_fd = open_tee(settings.tee)
+        factory = _tapped(settings, tee_fd, lambda: _set_from_worker(loop, stop))
+        server = _make_server(settings, factory)
+        server.watch_first_input(ProxyHeaderWarning())
+        try:
+            if await _start(server, settings, stop):
+                warning = _memory_warning(settings, server)  # reads files: before the start line
+                logger.info("%s", start_line(settings, server))
+                if warning is not None:
+                    logger.warning("%s", warning)
+                code = await _run(server, stop, forced, stops)
+            else:
+                code = EXIT_CLEAN
+                if signals.owns_process:
+                    # asyncio and the interpreter wait for the resolver's thread, which has no end.
+                    threading.Thread(target=_end_late, args=(code,), daemon=True).start()
+        finally:
+            await server.close()  # nearly always it is, by `_run`
+        return code
+    finally:
+        signals.end(code)
+        if settings.tee is not None:
+            close_tee(tee_fd, settings.tee)
+
+
+def _make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
+    limits = settings.limits
+    try:
+        return Server(
+            factory,
+            framing=settings.framing,
+            limits=limits,
+            threads=settings.threads,
+            ssl=settings.ssl,
+        )
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "Cannot allocate memory"
+        raise LocalError(
+            f"--slots, --slot-bytes, --entries, --threads: {settings.threads} x "
+            f"{limits.ring_bytes} bytes of rings: {reason}"
+        ) from None
+
+
+async def _listen(server: Server, settings: ServeSettings) -> None:
+    """Start `server`; an error names the options that it comes from."""
+    if settings.fd is not None:
+        names = "--fd"
+    else:
+        names = "--uds" if settings.uds is not None else f"--host {settings.host!r}, --port"
+    try:
+        sock = None if settings.fd is None else inherited(settings.fd)
+        await server.start(
+            settings.host, settings.port, uds=settings.uds, uds_mode=settings.uds_mode, sock=sock
+        )
+    except OSError as error:
+        raise OSError(error.errno, f"{names}: {error.strerror or error}") from None
+    except LocalError as error:
+        raise type(error)(f"{names}: {error}") from None
+    except RuntimeError as error:  # of threading
+        raise LocalError(
+            f"--threads {settings.threads}: {error}; see ulimit -u, and pids.max of the cgroup"
+        ) from None
+
+
+def _end_late(code: int) -> None:
+    time.sleep(2 * LAST_LINES_S)
+    os._exit(code)
+
+
+async def _start(server: Server, settings: ServeSettings, stop: asyncio.Event) -> bool:
+    """Make the server listen; return whether it listens, False if a stop came first."""
+    starting = asyncio.create_task(_listen(server, settings))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():  # it waits for the address of a name
+        starting.cancel()
+        await asyncio.wait((starting,))
+    if starting.cancelled():
+        logger.info("stopped before it listened")
+        return False
+    starting.result()
+    return True
+
+
+def _set_from_worker(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(event.set)
+
+
+async def _run(server: Server, stop: asyncio.Event, forced: asyncio.Event, stops: list[int]) -> int:
+    serving = asyncio.create_task(server.serve_forever())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    try:
+        if serving.done() and not stop.is_set():
+            await serving  # raises what ended it
+            return EXIT_RUNTIME_ERROR
+        draining = asyncio.create_task(server.drain())
+        forcing = asyncio.create_task(forced.wait())
+        await asyncio.wait((draining, forcing), return_when=asyncio.FIRST_COMPLETED)
+        forcing.cancel()
+        if forced.is_set() and not draining.done():
+            logger.warning("second signal: closing now")
+            closing = asyncio.create_task(server.close())
+            await asyncio.wait((closing, draining), timeout=0.1)
+            for task in (closing, draining, serving):
+                task.cancel()
+            await asyncio.wait((closing, draining, serving), timeout=0.1)
+            return EXIT_SIGNAL_BASE + stops[-1]
+        clean = await draining
+    except WorkerHung as error:
+        logger.error("%s", error)
+        return EXIT_DRAIN_CUT
+    except AsyncrevError as error:
+        logger.critical("%s", error)
+        return EXIT_RUNTIME_ERROR
+    statistics = server.statistics()
+    logger.info(
+        "stopped: %d connections, %d bytes received, %d replied, cut %s",
+        statistics.accepted,
+        statistics.received_bytes,
+        statistics.replied_bytes,
+        statistics.cut or "none",
+    )
+    return EXIT_CLEAN if clean else EXIT_DRAIN_CUT
+
+
+def _memory_warning(settings: ServeSettings, server: Server) -> str | None:
+    return memory_warning(
+        server.memory_bound_bytes,
+        settings.limits,
+        framed=settings.framing != "raw",
+        bridges=len(server.bridges),
+    )
+
+
+def _tapped(
+    settings: ServeSettings, tee_fd: int, request_stop: Callable[[], None]
+) -> ProcessorFactory:
+    chunk_taps: list[Callable[[], Tap]] = []
+    if settings.tee is not None:
+        tee = Tee(tee_fd, settings.tee, threading.Lock() if settings.threads > 1 else None)
+        chunk_taps.append(lambda: tee)
+    word = settings.stop_word
+    if settings.framing != "raw":
+        stop = None if word is None else StopFrame(word, request_stop)
+        if word is not None and settings.framing == "line" and b"\n" in word:
+            raise SettingsError("the stop word has a line end, so no line can be equal to it")
+        return with_frame_taps(settings.factory, [make() for make in chunk_taps], stop)
+    if word is not None:
+        StopWord(word, request_stop)  # raises for a bad word now, not at the first client
+        chunk_taps.append(lambda: StopWord(word, request_stop))
+    return with_taps(settings.factory, chunk_taps)

@@ -1,0 +1,125 @@
+"""What a server of the command is made of, and how option values become that."""
+
+import asyncio
+import dataclasses
+import importlib
+import os
+import ssl as ssl_module
+from collections.abc import Callable, Sequence
+
+from asyncrev.command.affinity import choose_cpu
+from asyncrev.command.loading import load
+from asyncrev.command.option_values import OptionValue, refuse_contradictions
+from asyncrev.command.standard_streams import open_closed_streams
+from asyncrev.command.tls import tls_context
+from asyncrev.errors import SettingsError
+from asyncrev.limits import Limits
+from asyncrev.processors import ProcessorFactory, as_factory
+from asyncrev.reverse import Reverse
+from asyncrev.unix_path import DEFAULT_MODE
+
+__all__ = ["ServeSettings", "settings_of"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """What one server is made of, and how its process runs.
+
+    Attributes:
+        host, port, uds, uds_mode, fd: where it listens; `uds` and `fd` take the place of the first
+            two. `uds_mode` is a number, not its octal text.
+        ssl: its TLS, or None.
+        loop_name, loop_factory: the event loop.
+        processor_name, factory: the processors.
+        framing: "raw", or a name of `FRAMINGS`.
+        threads: workers.
+        limits: of each bridge, its connections and the server.
+        cpu: the core that all threads run on, or None for any.
+        stop_word: what a client sends to make the server drain, or None.
+        tee: the file to which received bytes are written, "-" for stdout, or None.
+        log_level: the lowest level that is logged.
+    """
+
+    host: str
+    port: int
+    uds: str | None
+    loop_name: str
+    loop_factory: Callable[[], asyncio.AbstractEventLoop]
+    processor_name: str
+    factory: ProcessorFactory
+    framing: str
+    limits: Limits
+    stop_word: bytes | None
+    tee: str | None
+    cpu: int | None
+    log_level: str
+    uds_mode: int = DEFAULT_MODE
+    fd: int | None = None
+    ssl: ssl_module.SSLContext | None = None
+    threads: int = 1
+
+
+def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
+    """Return the settings that option values ask for; imports the processor. Thread: main.
+
+    Raises:
+        SettingsError: a value cannot be used, or not beside another one; names the option.
+    """
+    refuse_contradictions(values)
+    asked = {value.option.name: value.value for value in values}
+    # The loop first: the processor's module may change the search path.
+    loop_factory = _loop_factory(asked["loop"])
+    found = load(asked["processor"])
+    open_closed_streams()  # a module that makes its process a daemon may have closed them
+    factory = _factory(asked["processor"], found)
+    if found is Reverse:
+        Reverse()  # imports NumPy now rather than while the first client waits
+    limits = {
+        value.option.limit: value.value
+        for value in values
+        if value.option.limit and value.value is not None
+    }
+    return ServeSettings(
+        host=asked["host"],
+        port=asked["port"],
+        uds=asked["uds"],
+        uds_mode=asked["uds_mode"],
+        fd=asked["fd"],
+        ssl=tls_context(asked["ssl_certfile"], asked["ssl_keyfile"]),
+        threads=asked["threads"],
+        loop_name=asked["loop"],
+        loop_factory=loop_factory,
+        processor_name=asked["processor"],
+        factory=factory,
+        framing=asked["framing"],
+        limits=Limits().replace(**limits),
+        stop_word=None if asked["stop_word"] is None else os.fsencode(asked["stop_word"]),
+        tee=asked["tee"],
+        cpu=choose_cpu(asked["cpu"], found, asked["threads"]),
+        log_level=asked["log_level"],
+    )
+
+
+def _factory(name: str, found: object) -> ProcessorFactory:
+    try:
+        return as_factory(found)
+    except SettingsError as error:  # it names the object, which may be a lambda
+        raise SettingsError(f"--processor {name!r}: {error}") from error
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    if name == "asyncio":
+        return asyncio.SelectorEventLoop
+    if name == "uvloop":
+        try:
+            factory: Callable[[], asyncio.AbstractEventLoop]
+            factory = importlib.import_module("uvloop").new_event_loop
+        except ImportError:
+            raise SettingsError(
+                "--loop uvloop: uvloop is not installed; pip install 'asyncrev[uvloop]', "
+                "or use --loop epoll"
+            ) from None
+        return factory
+    from asyncrev.loop.eventloop import EpollEventLoop
+
+    return EpollEventLoop

@@ -1,0 +1,47 @@
+"""The line that says what a server serves, where, and how much memory it may take."""
+
+import operator
+from typing import Any
+
+from asyncrev.command.option import Said
+from asyncrev.command.options import OPTIONS
+from asyncrev.command.settings import ServeSettings
+from asyncrev.endpoints import describe
+from asyncrev.server import Server
+from asyncrev.version import __version__
+
+__all__ = ["start_line"]
+
+
+def start_line(settings: ServeSettings, server: Server) -> str:
+    """Return the line for a server that listens, with the options that the table has said in it."""
+    where = ", ".join(describe(address) for address in server.addresses)
+    if settings.ssl is not None:
+        where += " (TLS)"
+    framed = settings.framing != "raw"
+    said = (Said.ALWAYS, Said.FRAMED) if framed else (Said.ALWAYS,)
+    options = " ".join(
+        f"{option.name}={_text(operator.attrgetter(option.sets)(settings))}"
+        for option in OPTIONS
+        if option.said in said
+    )
+    return (
+        f"asyncrev {__version__} serving on {where} {options} "
+        f"memory_bound_bytes={server.memory_bound_bytes} ({_terms(settings, server)})"
+        f"{'' if server.replies_are_bounded else ' and replies, which have no bound'}"
+    )
+
+
+def _terms(settings: ServeSettings, server: Server) -> str:
+    """Return what the memory bound is made of."""
+    limits = settings.limits
+    times = "" if settings.threads == 1 else f"{settings.threads} x "
+    pool = "" if settings.framing == "raw" else f" + {times}pool {limits.pool_bytes}"
+    connections = f"{limits.max_connections} x {server.connection_bytes}"
+    return f"{times}ring {limits.ring_bytes}{pool} + {connections}, ..."
+
+
+def _text(value: Any) -> str:
+    if value is None:  # only --cpu has none
+        return "any"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,217 @@
+"""Taps: observers of the received bytes, called on the worker before a processor changes them."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from asyncrev.errors import SettingsError
+from asyncrev.framing import Run, prefixed_spans
+from asyncrev.processors import Buffer, Processor, ProcessorFactory, make_processor
+
+__all__ = ["StopFrame", "StopWord", "Tap", "Tee", "with_frame_taps", "with_taps"]
+
+logger = logging.getLogger("asyncrev")
+
+Tap = Callable[[memoryview], None]
+
+
+class Tee:
+    """Writes the bytes received to a file, in the order in which the worker takes them.
+
+    A slow file slows the worker, so the ring fills and reading stops at the sockets: the loop
+    never waits for it. A file that fails is given up, with one log line; the server goes on.
+    """
+
+    def __init__(
+        self, fd: int, name: str, guard: contextlib.AbstractContextManager[object] | None = None
+    ) -> None:
+        """Write to `fd`, named `name` for people; with several workers, under the lock `guard`."""
+        self._fd = fd
+        self._name = name
+        self._guard = guard if guard is not None else contextlib.nullcontext()
+        self.written_bytes = 0  # writer: worker; readers: any
+
+    def __call__(self, chunk: memoryview) -> None:
+        """Write all of `chunk`, in one piece. Thread: worker; with a guard, any."""
+        with self._guard:
+            self._write(chunk)
+
+    def _write(self, chunk: memoryview) -> None:
+        if self._fd < 0:
+            return
+        offset = 0
+        try:
+            while offset < len(chunk):  # a pipe takes what it has room for
+                offset += os.write(self._fd, chunk[offset:])
+        except OSError as error:
+            logger.error(
+                "tee to %s stopped after %d bytes: %s",
+                self._name,
+                self.written_bytes + offset,
+                error,
+            )
+            self._fd = -1
+        self.written_bytes += offset
+
+
+class StopWord:
+    """Calls back when a word occurs in one connection's bytes, however they were split."""
+
+    def __init__(self, word: bytes, on_word: Callable[[], None]) -> None:
+        """Look for `word`; `on_word` is called on the worker's thread, once.
+
+        Raises:
+            SettingsError: the word is empty.
+        """
+        if not word:
+            raise SettingsError("the stop word is empty; give at least one byte")
+        self._word = word
+        self._on_word = on_word
+        self._tail = b""
+        self._found = False
+
+    def __call__(self, chunk: memoryview) -> None:
+        """Look at `chunk` and at what of the word came before it. Thread: worker."""
+        if self._found:
+            return
+        seen = self._tail + chunk
+        if self._word in seen:
+            self._found = True
+            self._on_word()
+        self._tail = seen[max(0, len(seen) - len(self._word) + 1) :]
+
+
+class StopFrame:
+    """Calls back when one frame of a connection is equal to a word."""
+
+    def __init__(self, word: bytes, on_word: Callable[[], None]) -> None:
+        """Look for `word`, which may be empty; `on_word` is called on the worker's thread."""
+        self._word = word
+        self._on_word = on_word
+
+    def __call__(self, payload: memoryview) -> None:
+        """Look at the payload of one frame. Thread: worker."""
+        if payload == self._word:
+            self._on_word()
+
+    def see_lines(self, lines: memoryview) -> None:
+        """Look at whole lines, their ends included. Thread: worker."""
+        word = self._word
+        text = lines.tobytes()
+        if word in text:  # cheap, and nearly always the end of it
+            found = text.split(b"\n")
+            del found[-1]  # what follows the last line's end: nothing
+            # A "\r" that ends a word cannot be in the line end, too.
+            if word + b"\r" in found or (word in found and not word.endswith(b"\r")):
+                self._on_word()
+
+    def see_prefixed(self, frames: memoryview, runs: Sequence[Run], prefix_bytes: int) -> None:
+        """Look at whole frames, their prefixes included. Thread: worker."""
+        as_long = [run for run in runs if run.payload_bytes == len(self._word)]
+        for start_off, end_off, _ in prefixed_spans(as_long, prefix_bytes):
+            self(frames[start_off:end_off])
+
+
+class _Tapped:
+    """A processor whose input some taps see first."""
+
+    __slots__ = ("_inner", "_taps", "close")
+
+    def __init__(self, inner: Processor, taps: Sequence[Tap]) -> None:
+        self._inner = inner
+        self._taps = taps
+        self.close = getattr(inner, "close", _nothing)
+
+    def process(self, chunk: memoryview) -> Buffer | None:
+        for tap in self._taps:
+            tap(chunk)
+        return self._inner.process(chunk)
+
+    def eof(self) -> Buffer | None:
+        return self._inner.eof()
+
+
+def with_taps(
+    factory: ProcessorFactory, make_taps: Sequence[Callable[[], Tap]]
+) -> ProcessorFactory:
+    """Return a factory of processors whose input goes through taps first, one of each a lane."""
+    if not make_taps:
+        return factory
+    return _TappedFactory(
+        factory,
+        lambda: _Tapped(make_processor(factory), [make_tap() for make_tap in make_taps]),
+    )
+
+
+class _TappedFactory:
+    """A factory of tapped processors, which says of them what the factory within says."""
+
+    __slots__ = ("_make", "replies_fit")
+
+    def __init__(self, inner: ProcessorFactory, make: ProcessorFactory) -> None:
+        self.replies_fit = bool(getattr(inner, "replies_fit", False))
+        self._make = make
+
+    def __call__(self) -> Processor:
+        return self._make()
+
+
+class _TappedFrames:
+    """A processor of frames: some taps see its connection's chunks first, one its frames."""
+
+    __slots__ = ("_chunk_taps", "_inner", "_stop", "close", "process_lines", "process_prefixed")
+
+    def __init__(self, inner: Processor, chunk_taps: Sequence[Tap], stop: StopFrame | None) -> None:
+        self._inner = inner
+        self._chunk_taps = chunk_taps
+        self._stop = stop
+        self.close = getattr(inner, "close", _nothing)
+        # A framer looks for these two, and does without.
+        self.process_lines: Any = getattr(inner, "process_lines", None)
+        self.process_prefixed: Any = getattr(inner, "process_prefixed", None)
+        if stop is not None:
+            self.process_lines = self.process_lines and self._see_lines
+            self.process_prefixed = self.process_prefixed and self._see_prefixed
+
+    def see_chunk(self, chunk: memoryview) -> None:
+        for tap in self._chunk_taps:
+            tap(chunk)
+
+    def process(self, payload: memoryview) -> Buffer | None:
+        if self._stop is not None:
+            self._stop(payload)
+        return self._inner.process(payload)
+
+    def eof(self) -> Buffer | None:
+        return self._inner.eof()
+
+    def _see_lines(self, lines: memoryview) -> Buffer | None:
+        assert self._stop is not None
+        self._stop.see_lines(lines)
+        inner: Any = self._inner
+        reply: Buffer | None = inner.process_lines(lines)
+        return reply
+
+    def _see_prefixed(
+        self, frames: memoryview, runs: Sequence[Run], prefix_bytes: int
+    ) -> Buffer | None:
+        assert self._stop is not None
+        self._stop.see_prefixed(frames, runs, prefix_bytes)
+        inner: Any = self._inner
+        reply: Buffer | None = inner.process_prefixed(frames, runs, prefix_bytes)
+        return reply
+
+
+def with_frame_taps(
+    factory: ProcessorFactory, chunk_taps: Sequence[Tap], stop: StopFrame | None
+) -> ProcessorFactory:
+    """Return a factory of processors of frames, tapped; see `_TappedFrames`."""
+    if not chunk_taps and stop is None:
+        return factory
+    return _TappedFactory(factory, lambda: _TappedFrames(make_processor(factory), chunk_taps, stop))
+
+
+def _nothing() -> None:
+    """Close a processor that has nothing to close."""

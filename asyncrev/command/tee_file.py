@@ -1,0 +1,83 @@
+"""The file of `--tee`. It holds what peers sent, so only the server's user may read it."""
+
+import errno
+import logging
+import os
+import re
+import stat
+
+from asyncrev.errors import LocalError
+
+__all__ = ["close_tee", "open_tee"]
+
+logger = logging.getLogger("asyncrev")
+
+_NOT_WRITTEN_TO = "--tee {!r} is neither a file nor a FIFO or character device"
+
+# What a shell makes of >(command), and its like: a descriptor that this process was given. The
+# name is a symbolic link, but one of the system's (proc_pid_fd(5)).
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
+
+
+def open_tee(path: str) -> int:
+    """Return a descriptor for writing to `path`, or to stdout for "-"; writes may block.
+
+    A file that is made has mode 0600 at most; one that exists is appended to and keeps its mode. A
+    FIFO that somebody reads and a character device, such as /dev/null, are written to as they are.
+
+    Raises:
+        LocalError: `path` is a symbolic link, a FIFO without a reader, or something that is not
+            written to.
+        OSError: it cannot be opened; the message names the option and the path.
+    """
+    try:
+        if path == "-":
+            os.set_blocking(1, True)  # whoever shares it may have left it otherwise
+            return 1
+        fd = _open(path)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # "No such device or address", which is no help
+            _refuse_what_has_no_other_end(path)
+        raise OSError(error.errno, f"--tee {path!r}: {error.strerror}") from None
+    try:
+        mode = os.fstat(fd).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+            raise LocalError(_NOT_WRITTEN_TO.format(path))
+        os.set_blocking(fd, True)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _open(path: str) -> int:
+    given = _DESCRIPTOR.fullmatch(path)
+    if given is not None:
+        return os.dup(int(given[1]))
+    if os.path.islink(path):  # O_NOFOLLOW below refuses it as well; this gives the message
+        raise LocalError(
+            f"--tee {path!r} is a symbolic link, which is not followed; name the file that it "
+            "leads to (for standard output: --tee -)"
+        )
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW
+    # Non-blocking: a FIFO that nobody reads is an error now, not a wait that no signal ends.
+    return os.open(path, flags | os.O_NONBLOCK, 0o600)
+
+
+def _refuse_what_has_no_other_end(path: str) -> None:
+    """Raise an error that says why open(2) failed with ENXIO, if the type of the file shows it."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISFIFO(mode):
+        raise LocalError(f"--tee {path!r} is a FIFO that nobody reads; start its reader first")
+    if stat.S_ISSOCK(mode):
+        raise LocalError(_NOT_WRITTEN_TO.format(path))
+
+
+def close_tee(fd: int, path: str) -> None:
+    """Close what `open_tee` returned, but not stdout; an error of the last writes is logged."""
+    if fd <= 2:
+        return
+    try:
+        os.close(fd)
+    except OSError as error:  # ENOSPC, EDQUOT and EIO may come as late as that (close(2))
+        logger.error("the end of what was written to --tee %r may be lost: %s", path, error)

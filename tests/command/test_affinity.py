@@ -1,0 +1,138 @@
+"""affinity: which core is chosen, and that choosing it works."""
+
+import builtins
+import io
+import os
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from asyncrev.command import affinity
+from asyncrev.command.affinity import choose_cpu, pin_to
+from asyncrev.errors import SettingsError
+
+
+class Light:
+    shares_core = True
+
+
+class Heavy:
+    shares_core = False
+
+
+@pytest.fixture
+def gil(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Set whether the GIL counts as on: `gil(False)`; at first it is on."""
+
+    def set_to(on: bool) -> None:
+        monkeypatch.setattr(sys, "_is_gil_enabled", lambda: on, raising=False)
+
+    set_to(True)
+    return set_to
+
+
+def test_auto_leaves_several_workers_to_the_system(gil: Any) -> None:
+    """On one core they would gain nothing."""
+    assert choose_cpu("auto", Light, threads=1) is not None
+    assert choose_cpu("auto", Light, threads=2) is None
+
+
+def test_any_pins_nothing() -> None:
+    """Whatever the processor says."""
+    assert choose_cpu("any", Light) is None
+
+
+def test_number_of_an_allowed_core_is_taken() -> None:
+    """As `taskset` and containers left them."""
+    for cpu in os.sched_getaffinity(0):
+        assert choose_cpu(str(cpu), Heavy) == cpu
+
+
+@pytest.mark.parametrize("wanted", ["", "x", "-1", "1.0", "99999", "AUTO", "²", "9" * 5000])
+def test_anything_else_is_refused_with_what_is_allowed(wanted: str) -> None:
+    """A number of 5,000 digits used to be a ValueError of int()."""
+    cpus = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+    with pytest.raises(SettingsError) as caught:
+        choose_cpu(wanted, Light)
+    assert str(caught.value).startswith(f"--cpu is {wanted!r}; it must be auto, any, or one of")
+    assert str(caught.value).endswith(f"may use: {cpus}")
+
+
+def test_auto_takes_the_current_core_for_a_processor_that_shares(gil: Any) -> None:
+    """Light work on one core saves the wake-up of another."""
+    assert choose_cpu("auto", Light) in os.sched_getaffinity(0)
+
+
+@pytest.mark.parametrize("processor", [Heavy, object(), None])
+def test_auto_leaves_others_alone(gil: Any, processor: object) -> None:
+    """Work that releases the GIL wants a core of its own."""
+    assert choose_cpu("auto", processor) is None
+
+
+def test_auto_without_gil_pins_nothing(gil: Any) -> None:
+    """Then two threads do run at once, on two cores."""
+    gil(False)
+    assert choose_cpu("auto", Light) is None
+
+
+@pytest.mark.parametrize("stat", ["", "1 (x) S 1", "1 (a ) b) S" + " y" * 40])
+def test_auto_without_a_readable_stat_pins_nothing(
+    gil: Any, monkeypatch: pytest.MonkeyPatch, stat: str
+) -> None:
+    """/proc may be missing or different; that is no reason not to serve."""
+    monkeypatch.setattr(builtins, "open", lambda *_, **__: io.StringIO(stat))
+    assert choose_cpu("auto", Light) is None
+
+
+def test_auto_without_proc_pins_nothing(gil: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, when it cannot be opened at all."""
+
+    def missing(*_: Any, **__: Any) -> Any:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(builtins, "open", missing)
+    assert choose_cpu("auto", Light) is None
+
+
+def test_auto_on_a_core_that_is_no_longer_allowed_pins_nothing(
+    gil: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The set may have changed since this thread was last moved."""
+    monkeypatch.setattr(affinity, "_current_cpu", lambda: 12345)
+    assert choose_cpu("auto", Light) is None
+
+
+def test_stat_is_read_behind_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program's name may hold spaces and parentheses (proc(5))."""
+    fields = " ".join(str(number) for number in range(4, 53))
+    stat = f"17 (a) S (b 1 2) R {fields}\n"
+    monkeypatch.setattr(builtins, "open", lambda *_, **__: io.StringIO(stat))
+    assert affinity._current_cpu() == 39
+
+
+def test_pin_to_holds_for_this_thread_and_those_it_starts() -> None:
+    """The worker is started after it; threads that ran before stay where they are."""
+    before = os.sched_getaffinity(0)
+    cpu = max(before)
+    found: list[set[int]] = []
+
+    def pin_and_look() -> None:
+        pin_to(cpu)
+        child = threading.Thread(target=lambda: found.append(os.sched_getaffinity(0)))
+        child.start()
+        child.join()
+        found.append(os.sched_getaffinity(0))
+
+    thread = threading.Thread(target=pin_and_look)
+    thread.start()
+    thread.join()
+    assert found == [{cpu}, {cpu}]
+    assert os.sched_getaffinity(0) == before
+
+
+def test_pin_to_a_core_that_is_not_there_raises() -> None:
+    """OSError, as documented, with the option in its words."""
+    with pytest.raises(OSError, match="--cpu 1023: Invalid argument"):
+        pin_to(1023)
