@@ -27,6 +27,8 @@ PAGES = sorted(
     str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
 )
 
+FLAWS = "docs/seventeen-ways.md"
+
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 HEADING = re.compile(r"^#{1,3} (.+)$", re.M)
@@ -96,11 +98,11 @@ def missing_tests(page: str, text: str) -> list[str]:
     return missing + sorted(unlinked)
 
 
-def test_every_test_that_the_tutorial_names_exists() -> None:
+def test_every_test_that_the_seventeen_ways_name_exists() -> None:
     """Each in the file that its link leads to, and each section has some."""
-    text = text_of("docs/tutorial.md")
-    assert missing_tests("docs/tutorial.md", text) == []
-    sections = re.split(r"^## ", prose_of("docs/tutorial.md"), flags=re.M)
+    text = text_of(FLAWS)
+    assert missing_tests(FLAWS, text) == []
+    sections = re.split(r"^## ", prose_of(FLAWS), flags=re.M)
     flaws = [section for section in sections if "**The demo" in section]
     assert len(flaws) == 17
     assert [flaw.splitlines()[0] for flaw in flaws if len(TEST_LINK.findall(flaw)) < 2] == []
@@ -109,7 +111,7 @@ def test_every_test_that_the_tutorial_names_exists() -> None:
 def test_look_at_tests_sees_missing_ones() -> None:
     """One that the file has not, and one without a file."""
     wrong = "[`test_nothing`](../tests/unit/test_docs.py) `test_nowhere`"
-    assert missing_tests("docs/tutorial.md", wrong) == ["test_nothing", "test_nowhere"]
+    assert missing_tests(FLAWS, wrong) == ["test_nothing", "test_nowhere"]
 
 
 def test_every_example_is_on_the_page_of_examples() -> None:
@@ -230,11 +232,11 @@ def test_run_sees_a_snippet_that_says_something_else() -> None:
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_tutorial_goes_as_it_says(
+def test_seventeen_ways_go_as_they_say(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, snippet_names: dict[str, Any]
 ) -> None:
     """As a reader would follow it: the commands in a shell, the snippets at one prompt."""
-    page = "docs/tutorial.md"
+    page = FLAWS
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     ran = 0
