@@ -18,8 +18,6 @@ import pytest
 
 import asyncrev
 from asyncrev.cli import main
-from examples.frames import shout
-from examples.submit import digest
 from tests.support import ServerProcess, serving
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -123,6 +121,27 @@ def test_every_example_is_on_the_page_of_examples() -> None:
     assert sorted(shown) == sorted(names)
 
 
+def test_index_has_what_the_menu_has_in_its_order() -> None:
+    """Each section of the page is a section of the menu."""
+    index = text_of("docs/index.md")
+    menu = {
+        caption: entries.split()
+        for caption, entries in re.findall(r"^:caption: (.+)\n\n((?:\S+\n)+)```", index, re.M)
+    }
+    shown = {
+        "../README": "overview",
+        "../CHANGELOG": "changelog",
+        "../CONTRIBUTING": "contributing",
+    }
+    sections = re.split(r"^## ", prose_of("docs/index.md"), flags=re.M)[1:]
+    listed = {}
+    for section in sections:
+        title, _, text = section.partition("\n")
+        links = re.findall(r"^- \[.+?\]\((\S+)\.md\)", text, re.M)
+        listed[title] = [shown.get(link, link) for link in links]
+    assert list(listed.items()) == list(menu.items())
+
+
 def test_every_setting_is_described() -> None:
     """The reference is made from the docstring."""
     documented = re.findall(r"^    (\w+): ", inspect.getdoc(asyncrev.Limits) or "", re.M)
@@ -196,8 +215,6 @@ RUN = [
     "docs/howto/work-on-threads.md",
     "docs/howto/write-a-processor.md",
 ]
-# What the README takes from the examples, by their names.
-GIVEN = {"asyncrev": asyncrev, "shout": shout, "digest": digest, "data": b"hello"}
 
 
 @pytest.fixture
@@ -213,12 +230,9 @@ def _log_as_before() -> Iterator[None]:
 @pytest.mark.parametrize("page", RUN)
 def test_snippets_do_what_they_say(page: str, snippet_names: dict[str, Any]) -> None:
     """In the order of the page, with the names of those before; what they print is beside them."""
-    snippet_names.update(GIVEN if page == "README.md" else {})
     codes = snippets(page)
     assert codes
     for code in codes:
-        if code.startswith("reply = await bridge.submit("):
-            code = "async with asyncrev.Bridge() as bridge:\n    " + code
         assert run(code, snippet_names, page) == promised(code), code
 
 
