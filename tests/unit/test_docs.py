@@ -125,9 +125,10 @@ def test_index_has_what_the_menu_has_in_its_order() -> None:
     """Each section of the page is a section of the menu."""
     index = text_of("docs/index.md")
     menu = {
-        caption: entries.split()
-        for caption, entries in re.findall(r"^:caption: (.+)\n\n((?:\S+\n)+)```", index, re.M)
+        caption: re.findall(r"^(?:.+<)?([\w/-]+)>?$", entries, re.M)
+        for caption, entries in re.findall(r"^:caption: (.+)\n\n((?:.+\n)+?)```", index, re.M)
     }
+    assert sorted(menu) == ["Explanation", "How-to guides", "Maintainers", "Reference", "Tutorial"]
     shown = {
         "../README": "overview",
         "../CHANGELOG": "changelog",
