@@ -30,7 +30,7 @@ help:
 	@echo "make stress       the slow tests and the stress tests"
 	@echo "make soak         servers under a mixed load for MINUTES, now $(MINUTES) (ARGS='--help')"
 	@echo "make matrix       the protocol's tests over all loops and links (more options: ARGS='...')"
-	@echo "make style        ruff: lint and formatting"
+	@echo "make style        ruff: lint and formatting; codespell"
 	@echo "make types        mypy"
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
 	@echo "make ecosystem    other people's programs on our loop (docs/compatibility.md)"
@@ -39,7 +39,7 @@ help:
 	@echo "make mutmut       mutation testing of ring, bridge and framing, half an hour (docs/proof.md)"
 	@echo "make docs         these pages as a site, build/docs/index.html; warnings are errors"
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
-	@echo "make bench-full   all of them, for half an hour; renews docs/performance.md and its plots"
+	@echo "make bench-full   all of them, for half an hour; renews docs/benchmarks.md and its plots"
 	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, six minutes"
 	@echo "make clean        remove environments and caches"
 	@echo "Variables: PYTHON (now '$(PYTHON)', needs 3.11 or later), VENV (now '$(VENV)')"
@@ -75,6 +75,7 @@ soak: $(DEV)
 style: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types: $(DEV)
 	$(BIN)/mypy
@@ -112,10 +113,10 @@ bench: $(BENCH)
 
 bench-full: $(BENCH)
 	$(BIN)/python -m benchmarks.run --full --json benchmarks/results/full.json \
-		--plot docs/performance --markdown docs/performance.md $(ARGS)
+		--plot docs/performance --markdown docs/benchmarks.md $(ARGS)
 	rm -f benchmarks/results/micro.json
 	$(BIN)/python -m benchmarks.micro --fast --quiet --output benchmarks/results/micro.json
-	$(BIN)/python -m benchmarks.report docs/performance.md --micro benchmarks/results/micro.json
+	$(BIN)/python -m benchmarks.report docs/benchmarks.md --micro benchmarks/results/micro.json
 
 # With an interpreter and an environment of its own: PYTHON=python3.13 VENV=.venvs/bench-3.13
 bench-newest: $(BENCH)
@@ -123,7 +124,7 @@ bench-newest: $(BENCH)
 		--scenarios small50,small500,kilo50,kilo500,bulk4,bulk1,latency,len32,line \
 		--servers native,asyncrev,asyncrev-inline,uvloop,janus,executor,by-hand-uvloop,streams-asyncio \
 		$(ARGS)
-	$(BIN)/python -m benchmarks.report docs/performance.md --newest benchmarks/results/newest.json
+	$(BIN)/python -m benchmarks.report docs/benchmarks.md --newest benchmarks/results/newest.json
 
 clean:
 	rm -rf .venv .venvs build dist htmlcov .coverage .coverage.* \

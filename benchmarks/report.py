@@ -1,4 +1,4 @@
-"""Results for people: tables for a terminal, and Markdown for docs/performance.md.
+"""Results for people: tables for a terminal, and Markdown for docs/benchmarks.md.
 
 `python -m benchmarks.report PAGE.md [--results FILE] [--newest FILE] [--micro FILE]` puts the
 tables between the markers of a page again, without running anything.
@@ -55,7 +55,7 @@ def how(results: dict[str, Any]) -> str:
     """Return in a sentence or two how the figures were made."""
     settings = results["settings"]
     return (
-        f"{settings['rounds']} rounds of {settings['seconds']:g} s a server and scenario, all "
+        f"{settings['rounds']} rounds of {settings['seconds']:g} s per server and scenario, all "
         f"servers in turns; closed loop, every reply verified; load generator on the same machine."
     )
 
@@ -107,10 +107,10 @@ def _text_row(scenario: dict[str, Any], label: str, server: dict[str, Any]) -> s
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """Return the tables that docs/performance.md holds between its markers."""
+    """Return the tables that docs/benchmarks.md holds between its markers."""
     scenarios = results["scenarios"]
     parts = _head_and_ratios(results)
-    parts.append("Processor time of the server, µs a message:")
+    parts.append("CPU time of the server, µs per message:")
     parts.append(_medians(scenarios, "cpu_us_per_message", "{:.2f}"))
     parts.append(
         "Latency of a message, p50 / p99 in µs (closed loop: at the depth of the scenario):"
@@ -120,7 +120,7 @@ def markdown(results: dict[str, Any]) -> str:
         "How late the server's loop is, p99 in µs (uvloop's clock counts whole milliseconds):"
     )
     parts.append(_medians(scenarios, "lag_p99_us", "{:,.0f}"))
-    parts.append("How asyncrev's two threads got along:")
+    parts.append("Batches and wake-ups of asyncrev's two threads:")
     parts.append(_threads(scenarios))
     if any(_idle_servers(s) for s in scenarios.values()):
         parts.append("Memory of an idle connection, KiB of the server's resident set:")
@@ -131,7 +131,7 @@ def markdown(results: dict[str, Any]) -> str:
 def short_markdown(results: dict[str, Any]) -> str:
     """Return the goals, the ratios and the cost, for another interpreter's section."""
     parts = _head_and_ratios(results)
-    parts.append("Processor time of the server, µs a message:")
+    parts.append("CPU time of the server, µs per message:")
     parts.append(_medians(results["scenarios"], "cpu_us_per_message", "{:.2f}"))
     return "\n\n".join(parts) + "\n"
 
@@ -167,14 +167,14 @@ def _goals(scenarios: dict[str, Any]) -> list[str]:
         for (name, ours), row in cells.items():
             title = scenarios[name]["title"] + ("" if ours == "asyncrev" else f" ({ours})")
             rows.append([title, *(row.get(peer, "") for peer in peers)])
-        parts.append("How many times as good as each peer, and what is aimed at; bold: reached.")
+        parts.append("Ratio to each peer, and the target; bold: reached.")
         parts.append(_table(["", *peers], rows))
     crowd = goals.memory_and_cost(scenarios)
     if crowd is not None:
         parts.append(
-            f"An idle connection takes {crowd[0] / 1024:.1f} KiB (aim: at most "
+            f"An idle connection takes {crowd[0] / 1024:.1f} KiB (target: at most "
             f"{goals.IDLE_BYTES // 1024}); beside 10,000 of them a message costs {crowd[1]:.2f} "
-            f"times what it costs with 50 connections (aim: at most {goals.CROWD_COST})."
+            f"times what it costs with 50 connections (target: at most {goals.CROWD_COST})."
         )
     return parts
 
@@ -273,8 +273,8 @@ def _latencies(scenarios: dict[str, Any]) -> str:
 
 
 def _threads(scenarios: dict[str, Any]) -> str:
-    head = ["", "entries a batch", "largest", "sizes of batches", "worker wakes a message"]
-    head += ["loop wakes a message", "drains a message", "entries that waited for a slot"]
+    head = ["", "entries per batch", "largest", "sizes of batches", "worker wakes per message"]
+    head += ["loop wakes per message", "deliveries per message", "entries that waited for a slot"]
     rows = []
     for scenario in scenarios.values():
         server = scenario["servers"].get("asyncrev", {})

@@ -24,7 +24,7 @@ author = "asyncrev contributors"
 version = release = asyncrev.__version__
 html_title = f"asyncrev {version}"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx_copybutton", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -34,6 +34,9 @@ pygments_style = "friendly"
 
 # Headings are link targets under the same names as on a code forge, down to ###.
 myst_heading_anchors = 3
+
+# A prompt is not copied, nor is what a command prints.
+copybutton_prompt_text = "$ "
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -57,7 +60,11 @@ nitpick_ignore_regex = [
 # -- links between pages -------------------------------------------------------------------------
 
 # Pages that show a file from elsewhere; links in them are relative to that file.
-SHOWN = {"overview": "README.md", "changelog": "CHANGELOG.md"}
+SHOWN = {
+    "overview": "README.md",
+    "changelog": "CHANGELOG.md",
+    "contributing": "CONTRIBUTING.md",
+}
 # What a link may lead to, from the root of the repository, and the page that has it.
 PAGES = {
     **{file: page for page, file in SHOWN.items()},
@@ -68,10 +75,15 @@ PAGES = {
 }
 
 
+# Where files are that no page shows.
+REPOSITORY = "https://github.com/asyncrev/asyncrev/blob/main"
+
+
 def lead_to_pages(app: Sphinx, doctree: nodes.document) -> None:
     """Let links to files and folders that have a page, but are none, lead to that page.
 
-    Other files become downloads, as MyST has it; what does not exist is a warning, so an error.
+    Files that no page shows lead to the repository from a page that shows a file, and are downloads
+    elsewhere, as MyST has it. What does not exist is a warning, so an error.
     """
     page = app.env.docname
     base = Path(SHOWN.get(page, f"docs/{page}")).parent
@@ -90,6 +102,9 @@ def lead_to_pages(app: Sphinx, doctree: nodes.document) -> None:
             anchor, path = Path(path).name.replace(".", ""), "examples"
         known = path.removeprefix("docs/").removesuffix(".md")
         if path not in PAGES and not (page in SHOWN and known in app.env.found_docs):
+            if page in SHOWN and (ROOT / path).is_file():
+                text = nodes.inline("", "", *node.children[0].children)
+                node.replace_self(nodes.reference("", "", text, refuri=f"{REPOSITORY}/{path}"))
             continue
         link = addnodes.pending_xref(
             refdomain="doc",

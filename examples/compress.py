@@ -1,4 +1,4 @@
-"""Work that releases the GIL: zlib, on two worker threads, one frame a message.
+"""Work that releases the GIL: zlib, on two worker threads, one frame per message.
 
 asyncrev serve --threads 2 --framing len32 --processor examples.compress:Compress
 """

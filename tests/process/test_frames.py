@@ -56,7 +56,7 @@ def closing_line(server: ServerProcess) -> str:
 
 @pytest.mark.skipif(shutil.which("nc") is None, reason="there is no nc here")
 def test_nc_gets_each_line_reversed_and_a_last_one_without_its_end() -> None:
-    """The README's example of lines, word for word."""
+    """By `nc -N`, as the pages show it."""
     with serving("--framing", "line") as server:
         command = f"printf 'hello\\nworld' | nc -N 127.0.0.1 {server.port}"
         done = subprocess.run(

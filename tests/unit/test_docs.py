@@ -18,14 +18,14 @@ import pytest
 
 import asyncrev
 from asyncrev.command.cli import main
-from examples.frames import shout
-from examples.submit import digest
 from tests.support import ServerProcess, serving
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = sorted(
     str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
 )
+
+FLAWS = "docs/seventeen-ways.md"
 
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
@@ -96,11 +96,11 @@ def missing_tests(page: str, text: str) -> list[str]:
     return missing + sorted(unlinked)
 
 
-def test_every_test_that_the_tutorial_names_exists() -> None:
+def test_every_test_that_the_seventeen_ways_name_exists() -> None:
     """Each in the file that its link leads to, and each section has some."""
-    text = text_of("docs/tutorial.md")
-    assert missing_tests("docs/tutorial.md", text) == []
-    sections = re.split(r"^## ", prose_of("docs/tutorial.md"), flags=re.M)
+    text = text_of(FLAWS)
+    assert missing_tests(FLAWS, text) == []
+    sections = re.split(r"^## ", prose_of(FLAWS), flags=re.M)
     flaws = [section for section in sections if "**The demo" in section]
     assert len(flaws) == 17
     assert [flaw.splitlines()[0] for flaw in flaws if len(TEST_LINK.findall(flaw)) < 2] == []
@@ -109,7 +109,7 @@ def test_every_test_that_the_tutorial_names_exists() -> None:
 def test_look_at_tests_sees_missing_ones() -> None:
     """One that the file has not, and one without a file."""
     wrong = "[`test_nothing`](../tests/unit/test_docs.py) `test_nowhere`"
-    assert missing_tests("docs/tutorial.md", wrong) == ["test_nothing", "test_nowhere"]
+    assert missing_tests(FLAWS, wrong) == ["test_nothing", "test_nowhere"]
 
 
 def test_every_example_is_on_the_page_of_examples() -> None:
@@ -119,6 +119,28 @@ def test_every_example_is_on_the_page_of_examples() -> None:
     assert {name for name in names if f"\n## {name}\n" in page} == set(names)
     shown = re.findall(r"^```\{literalinclude\} \.\./examples/(\S+)$", page, re.M)
     assert sorted(shown) == sorted(names)
+
+
+def test_index_has_what_the_menu_has_in_its_order() -> None:
+    """Each section of the page is a section of the menu."""
+    index = text_of("docs/index.md")
+    menu = {
+        caption: re.findall(r"^(?:.+<)?([\w/-]+)>?$", entries, re.M)
+        for caption, entries in re.findall(r"^:caption: (.+)\n\n((?:.+\n)+?)```", index, re.M)
+    }
+    assert sorted(menu) == ["Explanation", "How-to guides", "Maintainers", "Reference", "Tutorial"]
+    shown = {
+        "../README": "overview",
+        "../CHANGELOG": "changelog",
+        "../CONTRIBUTING": "contributing",
+    }
+    sections = re.split(r"^## ", prose_of("docs/index.md"), flags=re.M)[1:]
+    listed = {}
+    for section in sections:
+        title, _, text = section.partition("\n")
+        links = re.findall(r"^- \[.+?\]\((\S+)\.md\)", text, re.M)
+        listed[title] = [shown.get(link, link) for link in links]
+    assert list(listed.items()) == list(menu.items())
 
 
 def test_every_setting_is_described() -> None:
@@ -194,8 +216,6 @@ RUN = [
     "docs/howto/work-on-threads.md",
     "docs/howto/write-a-processor.md",
 ]
-# What the README takes from the examples, by their names.
-GIVEN = {"asyncrev": asyncrev, "shout": shout, "digest": digest, "data": b"hello"}
 
 
 @pytest.fixture
@@ -211,12 +231,9 @@ def _log_as_before() -> Iterator[None]:
 @pytest.mark.parametrize("page", RUN)
 def test_snippets_do_what_they_say(page: str, snippet_names: dict[str, Any]) -> None:
     """In the order of the page, with the names of those before; what they print is beside them."""
-    snippet_names.update(GIVEN if page == "README.md" else {})
     codes = snippets(page)
     assert codes
     for code in codes:
-        if code.startswith("reply = await bridge.submit("):
-            code = "async with asyncrev.Bridge() as bridge:\n    " + code
         assert run(code, snippet_names, page) == promised(code), code
 
 
@@ -230,11 +247,11 @@ def test_run_sees_a_snippet_that_says_something_else() -> None:
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_tutorial_goes_as_it_says(
+def test_seventeen_ways_go_as_they_say(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, snippet_names: dict[str, Any]
 ) -> None:
     """As a reader would follow it: the commands in a shell, the snippets at one prompt."""
-    page = "docs/tutorial.md"
+    page = FLAWS
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     ran = 0
