@@ -17,7 +17,7 @@ from asyncrev.admission import Admission
 from asyncrev.buffers import byte_view
 from asyncrev.delivery import Delivery
 from asyncrev.errors import BridgeStopped, LocalError, SettingsError, WorkerDied, WorkerHung
-from asyncrev.framing import Framing
+from asyncrev.frames.registry import Framing
 from asyncrev.lane import Lane, Sink
 from asyncrev.limits import Limits
 from asyncrev.loop_face import LoopFace

@@ -14,7 +14,7 @@ import click
 
 from asyncrev.affinity import choose_cpu
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.framing import FRAMINGS
+from asyncrev.frames.registry import FRAMINGS
 from asyncrev.limits import MOST_C_INT, Limits
 from asyncrev.loading import load
 from asyncrev.log_text import printable

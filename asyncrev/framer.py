@@ -16,14 +16,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from asyncrev.errors import FrameTooLarge, IncompleteFrame, ProcessorError, RemoteError
-from asyncrev.framing import (
-    UNBOUNDED_STEPS,
-    Framing,
-    Lines,
-    Run,
-    newline_off,
-    prefixed_spans,
-)
+from asyncrev.frames.grammar import UNBOUNDED_STEPS, Run
+from asyncrev.frames.lines import Lines, newline_off
+from asyncrev.frames.prefixed import prefixed_spans
+from asyncrev.frames.registry import Framing
 from asyncrev.pool import Block, Pool
 from asyncrev.processors import Processor, Reply, as_reply, check_reply
 from asyncrev.reply_window import UNBOUNDED_BYTES

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from asyncrev.deferred import DeferredInput
 from asyncrev.framer import Framer
-from asyncrev.framing import UNBOUNDED_STEPS, Framing
+from asyncrev.frames.grammar import UNBOUNDED_STEPS
+from asyncrev.frames.registry import Framing
 from asyncrev.limits import SMALL_SLOT_BYTES
 from asyncrev.pool import Pool
 from asyncrev.processors import (

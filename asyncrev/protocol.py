@@ -26,7 +26,7 @@ from asyncrev.errors import (
     WorkerDied,
     WriteStalled,
 )
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.lane import Lane
 from asyncrev.limits import Limits
 from asyncrev.lingering import Lingering

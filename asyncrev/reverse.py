@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from asyncrev.framing import Run, newline_off
+from asyncrev.frames.grammar import Run
+from asyncrev.frames.lines import newline_off
 
 __all__ = ["NUMPY_FROM_BYTES", "Reverse", "reverse_in_place"]
 

@@ -15,7 +15,7 @@ from asyncrev.cleanup import attempt
 from asyncrev.endpoints import describe
 from asyncrev.errors import AsyncrevError, LocalError, WorkerDied
 from asyncrev.first_look import FirstLook
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.handshake import NO_LOOP_TIMEOUT_S, HandshakeDeadline
 from asyncrev.limits import Limits
 from asyncrev.listener import FullNotice

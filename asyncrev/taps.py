@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncrev.errors import SettingsError
-from asyncrev.framing import Run, prefixed_spans
+from asyncrev.frames.grammar import Run
+from asyncrev.frames.prefixed import prefixed_spans
 from asyncrev.processors import Buffer, Processor, ProcessorFactory, make_processor
 
 __all__ = ["StopFrame", "StopWord", "Tap", "Tee", "with_frame_taps", "with_taps"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev import Bridge
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.lane import Lane
 from asyncrev.processors import Reply
 from tests.support import until

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from asyncrev.errors import RemoteError
-from asyncrev.framing import Framing, Lines, as_framing
+from asyncrev.frames.lines import Lines
+from asyncrev.frames.registry import Framing, as_framing
 from asyncrev.processors import as_factory, make_processor
 from asyncrev.testing.lanes import (
     HOOKS,

@@ -16,7 +16,8 @@ import collections
 from collections.abc import Callable
 
 from asyncrev.errors import LocalError
-from asyncrev.framing import FRAMINGS, Prefixed
+from asyncrev.frames.prefixed import Prefixed
+from asyncrev.frames.registry import FRAMINGS
 from asyncrev.testing.streams import ALPHABET, RECORD_BYTES, Stream, records_in
 
 __all__ = ["FrameHistory", "History", "HistoryError", "Stream"]

@@ -9,7 +9,7 @@ import collections
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from asyncrev.framing import Framing
+from asyncrev.frames.registry import Framing
 from asyncrev.lane import Lane
 from asyncrev.limits import Limits
 from asyncrev.pool import Block, Pool

@@ -17,7 +17,9 @@ except ImportError as error:
     ) from error
 
 from asyncrev.errors import SettingsError
-from asyncrev.framing import Lines, as_framing, prefixed_spans
+from asyncrev.frames.lines import Lines
+from asyncrev.frames.prefixed import prefixed_spans
+from asyncrev.frames.registry import as_framing
 from asyncrev.testing.peers import (
     Close,
     HalfClose,

@@ -10,7 +10,7 @@ from asyncrev import Reverse
 from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.testing.checks import check_framing, check_processor
 from asyncrev.testing.strategies import wire_frame
-from tests import frames
+from tests import framed as frames
 
 FRAMINGS = ["line", "len32", "len64"]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from asyncrev import Limits
 from asyncrev.admission import Admission
 from asyncrev.errors import LocalError
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.lane import FIRST_READ_BYTES, TURN_CALLS, Lane
 from asyncrev.limits import LEAST_READ_BYTES
 from asyncrev.ring import CLOSE, DATA, EOF, Kind, Ring

@@ -8,19 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncrev import framing as framing_module
 from asyncrev.errors import FrameTooLarge, ProcessorError, SettingsError
-from asyncrev.framing import (
-    FRAMINGS,
-    Framing,
-    Lines,
-    Prefixed,
-    Run,
-    Scan,
-    as_framing,
-    newline_off,
-    prefixed_spans,
-)
+from asyncrev.frames import prefixed as framing_module
+from asyncrev.frames.grammar import Run, Scan
+from asyncrev.frames.lines import Lines, newline_off
+from asyncrev.frames.prefixed import Prefixed, prefixed_spans
+from asyncrev.frames.registry import FRAMINGS, Framing, as_framing
 from tests import strategies
 
 LINE = Lines()

@@ -10,7 +10,7 @@ import pytest
 
 from asyncrev.errors import FrameTooLarge, ProcessorError
 from asyncrev.framer import Framer
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.lane import Lane
 from asyncrev.pool import Pool
 from asyncrev.reverse import Reverse

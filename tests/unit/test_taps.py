@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrev.errors import ProcessorError, SettingsError
-from asyncrev.framing import Prefixed
+from asyncrev.frames.prefixed import Prefixed
 from asyncrev.processors import make_processor
 from asyncrev.reverse import Reverse
 from asyncrev.taps import StopFrame, StopWord, Tee, with_frame_taps, with_taps

@@ -10,7 +10,7 @@ from typing import Any
 
 from asyncrev.errors import FrameTooLarge, IncompleteFrame
 from asyncrev.framer import Framer
-from asyncrev.framing import FRAMINGS
+from asyncrev.frames.registry import FRAMINGS
 from asyncrev.pool import Pool, class_bytes
 from asyncrev.processors import FunctionProcessor, Reply
 from asyncrev.reverse import Reverse
