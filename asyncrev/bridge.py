@@ -17,7 +17,7 @@ from asyncrev.admission import Admission
 from asyncrev.buffers import byte_view
 from asyncrev.delivery import Delivery
 from asyncrev.errors import BridgeStopped, LocalError, SettingsError, WorkerDied, WorkerHung
-from asyncrev.frames.registry import Framing
+from asyncrev.frames.grammar import Grammar
 from asyncrev.lane import Lane, Sink
 from asyncrev.limits import Limits
 from asyncrev.loop_face import LoopFace
@@ -185,7 +185,7 @@ class Bridge:
         factory: ProcessorFactory,
         *,
         views_allowed: bool,
-        framing: Framing | None = None,
+        framing: Grammar | None = None,
         max_frame_bytes: int | None = None,
         max_reply_bytes: int | None = None,
     ) -> Lane:

@@ -11,8 +11,7 @@ from typing import Protocol
 
 from asyncrev.deferred import DeferredInput
 from asyncrev.framer import Framer
-from asyncrev.frames.grammar import UNBOUNDED_STEPS
-from asyncrev.frames.registry import Framing
+from asyncrev.frames.grammar import UNBOUNDED_STEPS, Grammar
 from asyncrev.limits import SMALL_SLOT_BYTES
 from asyncrev.pool import Pool
 from asyncrev.processors import (
@@ -118,7 +117,7 @@ class Lane:
         factory: ProcessorFactory,
         *,
         views_allowed: bool,
-        framing: Framing | None = None,
+        framing: Grammar | None = None,
         max_frame_bytes: int = 0,
         max_reply_bytes: int = 0,
         window_bytes: int = UNBOUNDED_BYTES,

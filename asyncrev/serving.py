@@ -14,6 +14,7 @@ from collections.abc import Callable
 from asyncrev.affinity import pin_to
 from asyncrev.endpoints import describe, inherited
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
+from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
 from asyncrev.log_setup import ProcessLog
 from asyncrev.machine_memory import memory_warning
@@ -299,10 +300,16 @@ def _tapped(
         tee = Tee(tee_fd, options.tee, threading.Lock() if options.threads > 1 else None)
         chunk_taps.append(lambda: tee)
     word = options.stop_word
-    if options.framing != "raw":
-        stop = None if word is None else StopFrame(word, request_stop)
-        if word is not None and options.framing == "line" and b"\n" in word:
-            raise SettingsError("the stop word has a line end, so no line can be equal to it")
+    grammar = as_framing(options.framing)
+    if grammar is not None:
+        stop = None
+        if word is not None:
+            stop = StopFrame(word, request_stop, grammar)
+            if grammar.forbidden_byte is not None and grammar.forbidden_byte in word:
+                raise SettingsError(
+                    f"the stop word has {grammar.forbidden_name}, so no {grammar.name} can be "
+                    "equal to it"
+                )
         return with_frame_taps(options.factory, [make() for make in chunk_taps], stop)
     if word is not None:
         StopWord(word, request_stop)  # raises for a bad word now, not at the first client

@@ -1,13 +1,19 @@
 """Frames that are lines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from asyncrev.errors import FrameTooLarge
-from asyncrev.frames.grammar import UNBOUNDED_STEPS, Scan
+from asyncrev.errors import FrameTooLarge, ProcessorError
+from asyncrev.frames.grammar import UNBOUNDED_STEPS, Grammar, OpenEnd, Run, Scan
 
 __all__ = ["Lines", "newline_off"]
 
 _CR = 13
+_LF = 10  # a number, because `bytes in bytes` takes 0.5 us longer
+
+# `process_lines` gets no more at once, because empty lines are an object each for a moment.
+_AT_ONCE_BYTES = 16 * 1024
+_LINES_PER_CALL = 8  # of `process_lines` cost about as much as a call with one line
 
 # A memoryview has no find. A regular expression needs no copy but looks at byte after byte: 32 us
 # for 64 KiB, where to copy and find takes 2.6 us. So pieces are copied, a small one first, for a
@@ -16,20 +22,26 @@ _LOOK_BYTES = 1024
 _LOOK_MOST_BYTES = 32 * 1024
 
 
-class Lines:
+class Lines(Grammar):
     r"""Frames that end in "\n"; a "\r" directly before it belongs to the line end."""
 
     __slots__ = ()
 
     name = "line"
+    tails = (b"\n", b"\r\n")
+    forbidden_byte = _LF
+    forbidden_name = "a line end"
+    method_name = "process_lines"
+    trust_name = "keeps_line_ends"
+    most_at_once_bytes = _AT_ONCE_BYTES
 
     def scan(
         self, data: memoryview, max_frame_bytes: int, most_steps: int = UNBOUNDED_STEPS
     ) -> Scan:
-        """Find the whole lines at the front of `data`; there are no runs. Thread: any.
+        """Find the whole lines at the front of `data`; there are no runs. See `Grammar.scan`.
 
-        An unfinished line behind them that is already too long is an error, too. It takes at most
-        `most_steps` steps of about 1 us, each of which looks at `max_frame_bytes` or one line.
+        An unfinished line behind them that is already too long is an error (FrameTooLarge), too.
+        A step takes about 1 us, and looks at `max_frame_bytes` or one line.
         """
         off = 0
         # Bytes that are together no more than a line may have need no look at each line.
@@ -51,10 +63,7 @@ class Lines:
     def missing(
         self, held: memoryview, chunk: memoryview, max_frame_bytes: int
     ) -> tuple[int, bool]:
-        """Return how many bytes of `chunk` belong to the line begun, and whether they end it.
-
-        Thread: any. `held`: the beginning of one line, at least a byte, without its end.
-        `chunk`: what comes next, at least a byte.
+        """Return how much of `chunk` belongs to the line begun; see `Grammar.missing`.
 
         Raises:
             FrameTooLarge: the line, or what there is of it, is longer than `max_frame_bytes`.
@@ -66,7 +75,7 @@ class Lines:
         return line_bytes, whole
 
     def check_open(self, held: memoryview, max_frame_bytes: int) -> None:
-        r"""Look at an unfinished line. Thread: any.
+        r"""Look at an unfinished line.
 
         Raises:
             FrameTooLarge: it is longer than `max_frame_bytes`. A "\r" at its end does not count,
@@ -78,11 +87,8 @@ class Lines:
             if payload_bytes > max_frame_bytes:
                 raise _too_long(payload_bytes, max_frame_bytes, False)
 
-    def spans(self, data: memoryview) -> Iterator[tuple[int, int, int]]:
-        """Yield where each whole line of `data` begins, its payload ends, and it ends itself.
-
-        Thread: any. `data` may be changed meanwhile.
-        """
+    def spans(self, data: memoryview, runs: Sequence[Run] = ()) -> Iterator[tuple[int, int, int]]:
+        """Yield payloads and ends of all whole lines in `data`; see `Grammar.spans`."""
         # One copy of all, because to find in it takes a fifth of what a search in `data` takes.
         text = data.tobytes()
         start_off = 0
@@ -92,6 +98,78 @@ class Lines:
                 payload_end_off -= 1
             yield start_off, payload_end_off, newline
             start_off = newline
+
+    def end_open(self, held: memoryview, max_frame_bytes: int) -> OpenEnd:
+        r"""Return all of it: a last line needs no end. A "\r" at its end is part of it.
+
+        Raises:
+            FrameTooLarge: it is longer than `max_frame_bytes`.
+        """
+        if len(held) > max_frame_bytes:  # its last byte was no half of a line end
+            raise FrameTooLarge(
+                f"the last line has {len(held)} bytes; max_frame_bytes is {max_frame_bytes}"
+            )
+        return OpenEnd(0, len(held), b"\n")
+
+    def overhead_bytes(self, max_frame_bytes: int) -> int:
+        r"""Return the length of "\r\n"."""
+        return 2
+
+    def encode_into(
+        self, replies: bytearray, payload: bytes | memoryview, tail: bytes | memoryview
+    ) -> None:
+        """Append payload and line end; see `Grammar.encode_into`.
+
+        Raises:
+            ProcessorError: the payload contains a newline.
+        """
+        if _LF in payload:
+            raise self.forbidden(payload)
+        replies += payload
+        replies += tail
+
+    def forbidden(self, payload: bytes | memoryview) -> ProcessorError:
+        """Return the error about a reply that would be taken for two lines."""
+        line = bytes(payload)
+        off = line.find(b"\n")
+        return ProcessorError(
+            f"a reply to one line contains a line end, at byte {off} of {len(line)}: "
+            f"{line[max(0, off - 20) : off + 20]!r}; it would be taken for two replies, and shift "
+            "all later ones; answer with the payload alone, its line end is added"
+        )
+
+    def answer_many(
+        self, method: Any, data: memoryview, runs: Sequence[Run], max_frame_bytes: int
+    ) -> tuple[object, int, int]:
+        """Call `process_lines(lines)`; the number is how many. See `Grammar.answer_many`."""
+        lines = data.tobytes().count(b"\n")  # before the processor changes them
+        replies = method(data)
+        # The scan looks at each line where they are not much shorter than they may be.
+        looks = min(lines, 2 * data.nbytes // max_frame_bytes)
+        return replies, 1 + lines // _LINES_PER_CALL + looks, lines
+
+    def check_many(self, replies: bytes | memoryview, number: int) -> None:
+        """Check that replies to `number` lines are no more lines.
+
+        Raises:
+            ProcessorError: they are.
+        """
+        count = bytes(replies).count(b"\n")
+        if count > number:
+            raise ProcessorError(
+                f"process_lines answered {number} lines with {count}; the replies would be taken "
+                "for those to other lines; answer each with one at most"
+            )
+
+    def has_payload(self, data: memoryview, runs: Sequence[Run], payload: bytes) -> bool:
+        """Search all of `data` for the payload first; see `Grammar.has_payload`."""
+        text = data.tobytes()
+        if payload not in text:  # cheap, and nearly always the end of it
+            return False
+        found = text.split(b"\n")
+        del found[-1]  # what follows the last line's end: nothing
+        # A "\r" that ends a payload cannot be in the line end, too.
+        return payload + b"\r" in found or (payload in found and not payload.endswith(b"\r"))
 
 
 def newline_off(data: memoryview, start_off: int) -> int:

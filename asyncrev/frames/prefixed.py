@@ -1,12 +1,20 @@
 """Frames of a big-endian payload length and the payload."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from asyncrev.errors import FrameTooLarge, ProcessorError
-from asyncrev.frames.grammar import UNBOUNDED_STEPS, Run, Scan
+from asyncrev.errors import FrameTooLarge, IncompleteFrame, ProcessorError
+from asyncrev.frames.grammar import (
+    CALLS_PER_RUN,
+    UNBOUNDED_STEPS,
+    Grammar,
+    OpenEnd,
+    Run,
+    Scan,
+)
 
-__all__ = ["Prefixed", "prefixed_spans"]
+__all__ = ["Prefixed"]
 
 # After this many equal lengths in a row, the prefix that lies a run ahead is looked at; if it is
 # the same again, the frames ahead are compared at once. One frame takes 110 ns alone; in 64 KiB
@@ -18,15 +26,16 @@ _WINDOW_FRAMES = 64
 _WINDOW_MOST_FRAMES = 1024
 
 
-class Prefixed:
+class Prefixed(Grammar):
     """Frames of a big-endian payload length and the payload.
 
     Attributes:
-        name: what users call it.
         prefix_bytes: length of the length, 4 or 8.
     """
 
     __slots__ = ("_unpack_from", "name", "prefix_bytes")
+
+    method_name = "process_prefixed"
 
     def __init__(self, name: str, prefix_bytes: int) -> None:
         self.name = name
@@ -36,10 +45,9 @@ class Prefixed:
     def scan(
         self, data: memoryview, max_frame_bytes: int, most_steps: int = UNBOUNDED_STEPS
     ) -> Scan:
-        """Find the whole frames at the front of `data`. Thread: any.
+        """Find the whole frames at the front of `data`; see `Grammar.scan`.
 
-        It takes at most `most_steps` steps of about 0.1 us, each of which finds one frame or many,
-        and so at most as many runs.
+        A step takes about 0.1 us, and finds one frame or many. The error is FrameTooLarge.
         """
         unpack_from, prefix_bytes = self._unpack_from, self.prefix_bytes
         data_bytes = len(data)
@@ -89,10 +97,7 @@ class Prefixed:
     def missing(
         self, held: memoryview, chunk: memoryview, max_frame_bytes: int
     ) -> tuple[int, bool]:
-        """Return how many bytes of `chunk` belong to the frame begun, and whether they end it.
-
-        Thread: any. `held`: the beginning of one frame, at least a byte, not whole. `chunk`:
-        what comes next, at least a byte.
+        """Return how much of `chunk` belongs to the frame begun; see `Grammar.missing`.
 
         Raises:
             FrameTooLarge: the prefix is known, and announces more than `max_frame_bytes`.
@@ -113,8 +118,42 @@ class Prefixed:
             return wanted_bytes, True
         return chunk_bytes, False
 
+    def spans(self, data: memoryview, runs: Sequence[Run]) -> Iterator[tuple[int, int, int]]:
+        """Yield payloads and ends of all frames of `runs`; see `Grammar.spans`."""
+        prefix_bytes = self.prefix_bytes
+        for start_off, payload_bytes, frames in runs:
+            step_bytes = prefix_bytes + payload_bytes
+            for off in range(start_off, start_off + frames * step_bytes, step_bytes):
+                end_off = off + payload_bytes
+                yield off, end_off, end_off
+
+    def end_open(self, held: memoryview, max_frame_bytes: int) -> OpenEnd:
+        """Refuse it: a frame has as many bytes as were announced.
+
+        Raises:
+            IncompleteFrame: always.
+        """
+        expected_bytes = self.expected_bytes(held)
+        of = "of its length prefix" if expected_bytes is None else f"of {expected_bytes}"
+        raise IncompleteFrame(f"the input ended within a frame: {len(held)} bytes {of} had come")
+
+    def overhead_bytes(self, max_frame_bytes: int) -> int:
+        """Return the length of the prefix."""
+        return self.prefix_bytes
+
+    def encode_into(
+        self, replies: bytearray, payload: bytes | memoryview, tail: bytes | memoryview
+    ) -> None:
+        """Append prefix and payload; see `Grammar.encode_into`.
+
+        Raises:
+            ProcessorError: the length does not fit the prefix.
+        """
+        replies += self.wrap(len(payload))
+        replies += payload
+
     def wrap(self, payload_bytes: int) -> bytes:
-        """Return the prefix of a reply of `payload_bytes`.
+        """Return the prefix of a payload of `payload_bytes`.
 
         Raises:
             ProcessorError: the length does not fit the prefix.
@@ -127,8 +166,16 @@ class Prefixed:
                 f"{256**self.prefix_bytes - 1} bytes long"
             ) from None
 
-    def check_open(self, held: memoryview, max_frame_bytes: int) -> None:
-        """Do nothing: `scan` and `missing` have looked at the prefix of an unfinished frame."""
+    def answer_many(
+        self, method: Any, data: memoryview, runs: Sequence[Run], max_frame_bytes: int
+    ) -> tuple[object, int, int]:
+        """Call `process_prefixed(frames, runs, prefix_bytes)`; see `Grammar.answer_many`."""
+        return method(data, runs, self.prefix_bytes), CALLS_PER_RUN * len(runs), 0
+
+    def has_payload(self, data: memoryview, runs: Sequence[Run], payload: bytes) -> bool:
+        """Look at frames of the same length only; see `Grammar.has_payload`."""
+        as_long = [run for run in runs if run.payload_bytes == len(payload)]
+        return any(data[start:end] == payload for start, end, _ in self.spans(data, as_long))
 
     def expected_bytes(self, held: memoryview) -> int | None:
         """Return the length of the frame that `held` begins, or None before its prefix is whole."""
@@ -136,18 +183,6 @@ class Prefixed:
             return None
         (payload_bytes,) = self._unpack_from(held)
         return self.prefix_bytes + int(payload_bytes)
-
-
-def prefixed_spans(runs: Iterable[Run], prefix_bytes: int) -> Iterator[tuple[int, int, int]]:
-    """Yield where each frame's payload begins, its payload ends, and it ends itself.
-
-    Thread: any. What `Lines.spans` is for lines.
-    """
-    for start_off, payload_bytes, frames in runs:
-        step_bytes = prefix_bytes + payload_bytes
-        for off in range(start_off, start_off + frames * step_bytes, step_bytes):
-            end_off = off + payload_bytes
-            yield off, end_off, end_off
 
 
 def _equal_frames(data: memoryview, off: int, stride: int, prefix: bytes) -> int:

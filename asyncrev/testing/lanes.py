@@ -9,7 +9,7 @@ import collections
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from asyncrev.frames.registry import Framing
+from asyncrev.frames.grammar import Grammar
 from asyncrev.lane import Lane
 from asyncrev.limits import Limits
 from asyncrev.pool import Block, Pool
@@ -17,7 +17,6 @@ from asyncrev.processors import Processor, make_processor
 from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind
 
 __all__ = [
-    "HOOKS",
     "OTHER",
     "PLAIN",
     "FedLane",
@@ -27,8 +26,6 @@ __all__ = [
     "shown",
     "shown_chunks",
 ]
-
-HOOKS = ("process_lines", "process_prefixed")
 
 _GUARD_BYTES = 16
 _SHOWN_BYTES = 120
@@ -77,10 +74,11 @@ class Outcome(NamedTuple):
 
 
 class _Watched:
-    """A processor, with an eye on what it returns; `hooks` says whether it shows its hooks."""
+    """A processor whose replies are checked; its method `many` is hidden unless `hooks`."""
 
-    def __init__(self, processor: Processor, hooks: bool) -> None:
+    def __init__(self, processor: Processor, many: str, hooks: bool) -> None:
         self._processor = processor
+        self._many = many
         self._hooks = hooks
 
     def process(self, chunk: memoryview) -> Any:
@@ -90,7 +88,7 @@ class _Watched:
         return _acceptable("eof", self._processor.eof())
 
     def __getattr__(self, name: str) -> Any:
-        if name not in HOOKS:
+        if name != self._many:
             return getattr(self._processor, name)
         if not self._hooks:
             raise AttributeError(name)
@@ -132,7 +130,7 @@ class FedLane:
     def __init__(
         self,
         factory: Callable[[], Processor],
-        framing: Framing | None,
+        framing: Grammar | None,
         world: World = PLAIN,
         *,
         hooks: bool = True,
@@ -142,9 +140,10 @@ class FedLane:
         self._pool = _VoidingPool(self, Limits().pool_bytes)
         self._pool.filler = world.filler
         sink: Any = None
+        many = "" if framing is None else framing.method_name
         self._lane = Lane(
             sink,
-            lambda: _Watched(make_processor(factory), hooks),
+            lambda: _Watched(make_processor(factory), many, hooks),
             views_allowed=world.views_allowed,
             framing=framing,
             max_frame_bytes=Limits().max_frame_bytes,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from asyncrev.errors import FrameTooLarge, ProcessorError, SettingsError
 from asyncrev.frames import prefixed as framing_module
-from asyncrev.frames.grammar import Run, Scan
+from asyncrev.frames.grammar import Grammar, Run, Scan
 from asyncrev.frames.lines import Lines, newline_off
-from asyncrev.frames.prefixed import Prefixed, prefixed_spans
-from asyncrev.frames.registry import FRAMINGS, Framing, as_framing
+from asyncrev.frames.prefixed import Prefixed
+from asyncrev.frames.registry import FRAMINGS, as_framing
 from tests import strategies
 
 LINE = Lines()
@@ -61,7 +61,7 @@ def read_lines(data: bytes, most: int) -> tuple[list[bytes], bytes, bool]:
     return payloads, left, len(left.removesuffix(b"\r")) > most
 
 
-def read(framing: Framing, data: bytes, most: int) -> tuple[list[bytes], bytes, bool]:
+def read(framing: Grammar, data: bytes, most: int) -> tuple[list[bytes], bytes, bool]:
     """Return what there is in the frames of any grammar."""
     if isinstance(framing, Lines):
         return read_lines(data, most)
@@ -71,7 +71,7 @@ def read(framing: Framing, data: bytes, most: int) -> tuple[list[bytes], bytes, 
 # What the code under test says of the same bytes.
 
 
-def scanned(framing: Framing, data: bytes, most: int) -> tuple[list[bytes], bytes, bool]:
+def scanned(framing: Grammar, data: bytes, most: int) -> tuple[list[bytes], bytes, bool]:
     """Return what one scan finds, in the words of the readers above."""
     scan = framing.scan(memoryview(data), most)
     whole = data[: scan.consumed_bytes]
@@ -99,7 +99,7 @@ def scanned(framing: Framing, data: bytes, most: int) -> tuple[list[bytes], byte
 
 
 def put_together(
-    framing: Framing, chunks: Iterable[bytes], most: int
+    framing: Grammar, chunks: Iterable[bytes], most: int
 ) -> tuple[list[bytes], bytes, bool]:
     """Return what comes of chunks, as one who holds the unfinished frame gets it."""
     payloads, held = [], b""
@@ -135,7 +135,7 @@ def wrapped(framing: Prefixed, lengths: Iterable[int], fill: bytes = b"payload!"
     return b"".join(frames)
 
 
-def trail(framing: Framing) -> list[bytes]:
+def trail(framing: Grammar) -> list[bytes]:
     """Return what may follow whole frames: nothing, beginnings, and what is too large."""
     if isinstance(framing, Lines):
         return [
@@ -458,7 +458,7 @@ def test_long_lines_are_measured_across_looks(lengths: list[int]) -> None:
         assert scanned(LINE, data, most) == read_lines(data, most)
 
 
-def traced_peak_bytes(framing: Framing, data: memoryview, most: int) -> int:
+def traced_peak_bytes(framing: Grammar, data: memoryview, most: int) -> int:
     """Return how much one scan allocates at most at a time."""
     tracemalloc.start()
     try:
@@ -519,13 +519,13 @@ def test_framing_of_another_name_is_refused_with_those_that_are() -> None:
 def test_prefixed_spans_tell_every_frame_of_every_run(framing: Prefixed) -> None:
     """In order, empty ones too; the payloads and prefixes between them are all there is."""
     payloads = [b"ab", b"cd", b"", b"", b"", b"efg"]
-    data = b"".join(framing.wrap(len(payload)) + payload for payload in payloads)
+    data = b"".join(map(framing.encode, payloads))
     runs = framing.scan(memoryview(data), 10).runs
-    spans = list(prefixed_spans(runs, framing.prefix_bytes))
+    spans = list(framing.spans(memoryview(data), runs))
     assert [data[start:end] for start, end, _ in spans] == payloads
     starts = [start - framing.prefix_bytes for start, _, _ in spans]
     assert [0, *(next_off for _, _, next_off in spans)] == [*starts, len(data)]
-    assert list(prefixed_spans([], framing.prefix_bytes)) == []
+    assert list(framing.spans(memoryview(b""), [])) == []
 
 
 @pytest.mark.parametrize(("name", "prefix_bytes"), [("len32", 4), ("len64", 8)])
