@@ -13,7 +13,7 @@ brings the rest again. See `frame_answers` for what counts as a call.
 
 from typing import Any
 
-from asyncrev.errors import RemoteError
+from asyncrev.errors import LocalError, RemoteError
 from asyncrev.frame_answers import FrameAnswers, Pieces
 from asyncrev.frames.grammar import CALLS_PER_RUN, UNBOUNDED_STEPS, Grammar
 from asyncrev.pool import Block, Pool
@@ -175,6 +175,11 @@ class Framer:
         scan = self._grammar.scan(frame, self._max_frame_bytes)
         if scan.error is not None:
             raise scan.error
+        if scan.consumed_bytes != total_bytes:
+            raise LocalError(
+                f"grammar {self._grammar.name}: missing() calls a frame of {total_bytes} bytes "
+                f"whole, but scan() finds {scan.consumed_bytes} bytes of whole frames in it"
+            )
         reply: Pieces = []
         self._answers.work(frame, scan.runs, reply, UNBOUNDED_STEPS, UNBOUNDED_BYTES)
         self._leave_block(block, reply[0] if reply else b"", pieces)
@@ -226,7 +231,10 @@ class Framer:
         scan = self._grammar.scan(front, self._max_frame_bytes, most_steps)
         if front is not chunk and not (scan.consumed_bytes or scan.stopped or scan.error):
             # The first frame is longer than that. It is taken alone, or carried.
-            front = self._first_frame(chunk, front)
+            missing_bytes, whole = self._grammar.missing(
+                front, chunk[front.nbytes :], self._max_frame_bytes
+            )
+            front = chunk[: front.nbytes + missing_bytes] if whole else chunk
             scan = self._grammar.scan(front, self._max_frame_bytes, 1)
         whole_bytes = scan.consumed_bytes
         if whole_bytes:
@@ -241,14 +249,6 @@ class Framer:
             self._carry(chunk)
             return chunk[chunk.nbytes :]
         return chunk
-
-    def _first_frame(self, chunk: memoryview, beginning: memoryview) -> memoryview:
-        """Return the first frame of `chunk`, which is longer than `beginning`; or all of it."""
-        known_bytes = beginning.nbytes
-        missing_bytes, whole = self._grammar.missing(
-            beginning, chunk[known_bytes:], self._max_frame_bytes
-        )
-        return chunk[: known_bytes + missing_bytes] if whole else chunk
 
     # -- replies and errors ------------------------------------------------------------------------
 
