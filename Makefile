@@ -36,7 +36,7 @@ help:
 	@echo "make ecosystem    other people's programs on our loop (docs/compatibility.md)"
 	@echo "make prove        the models of docs/models, all interleavings (needs spin and gcc)"
 	@echo "make mutants      seeded bugs, each of which the tests must find (ARGS='--only TEXT')"
-	@echo "make mutmut       mutation testing of ring, bridge and framing, half an hour (docs/proof.md)"
+	@echo "make mutmut       mutation testing of ring, bridge and frames, half an hour (docs/proof.md)"
 	@echo "make docs         these pages as a site, build/docs/index.html; warnings are errors"
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
 	@echo "make bench-full   all of them, for half an hour; renews docs/benchmarks.md and its plots"

@@ -15,7 +15,7 @@ from typing import Any, Self
 from asyncrev.buffers import byte_view
 from asyncrev.errors import BridgeStopped, LocalError, SettingsError
 from asyncrev.framed_work import make_work
-from asyncrev.framing import Framing
+from asyncrev.frames.grammar import Grammar
 from asyncrev.inline import InlineWork
 from asyncrev.lane import Lane
 from asyncrev.life import Life
@@ -136,7 +136,7 @@ class Bridge:
         factory: ProcessorFactory,
         *,
         views_allowed: bool,
-        framing: Framing | None = None,
+        framing: Grammar | None = None,
         max_frame_bytes: int | None = None,
         max_reply_bytes: int | None = None,
     ) -> Lane:

@@ -5,7 +5,7 @@ I20  in one batch of the worker a framed lane costs a share of calls, SHARE_CALL
 """
 
 from asyncrev.framer import Framer
-from asyncrev.framing import Framing
+from asyncrev.frames.grammar import Grammar
 from asyncrev.lane_work import UNBOUNDED_CALLS, UNBOUNDED_SHARE, LaneWork, Share
 from asyncrev.pool import Pool
 from asyncrev.processors import ProcessorFactory, Reply, make_processor
@@ -24,7 +24,7 @@ class FramedWork(LaneWork):
     def __init__(
         self,
         factory: ProcessorFactory,
-        framing: Framing,
+        framing: Grammar,
         *,
         views_allowed: bool,
         max_frame_bytes: int,
@@ -131,7 +131,7 @@ def make_work(
     factory: ProcessorFactory,
     *,
     views_allowed: bool,
-    framing: Framing | None = None,
+    framing: Grammar | None = None,
     max_frame_bytes: int = 0,
     max_reply_bytes: int = 0,
     window_bytes: int = UNBOUNDED_BYTES,

@@ -6,40 +6,21 @@ chunk brings what that frame lacks; once whole, it is worked on in its block. A 
 of that block is lent to the loop (see `Pool.lend`).
 
 How much of a chunk is worked on at once is bounded by calls and by bytes of replies: the caller
-brings the rest again. A call of the processor with one frame counts as a call. Of what a method for
-many frames gets, a run counts as two, and eight lines as one, because they cost about as much.
+brings the rest again. See `frame_answers` for what counts as a call.
 
   I17  a lane holds at most one block that is not lent, and none between frames
 """
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
-from asyncrev.errors import FrameTooLarge, IncompleteFrame, ProcessorError, RemoteError
-from asyncrev.framing import (
-    UNBOUNDED_STEPS,
-    Framing,
-    Lines,
-    Run,
-    newline_off,
-    prefixed_spans,
-)
+from asyncrev.errors import LocalError, RemoteError
+from asyncrev.frame_answers import FrameAnswers, Pieces
+from asyncrev.frames.grammar import CALLS_PER_RUN, UNBOUNDED_STEPS, Grammar
 from asyncrev.pool import Block, Pool
-from asyncrev.processors import Processor, Reply, as_reply, check_reply
+from asyncrev.processors import Processor, Reply
 from asyncrev.reply_window import UNBOUNDED_BYTES
 
 __all__ = ["Framer"]
-
-Pieces = list[bytes | memoryview]
-
-# A method for many frames gets so many bytes of them at once: of lines always, because empty lines
-# are an object each for a moment; of others while their replies are longer. Where no `replies_fit`
-# promises that they are not, it begins with less: all together may have `max_reply_bytes`.
-_AT_ONCE_BYTES = 16 * 1024
-_FIRST_AT_ONCE_BYTES = 256
-_LINES_PER_CALL = 8
-_LF = 0x0A  # a number, because `bytes in bytes` takes 0.5 us longer
-_CALLS_PER_RUN = 2  # frames of 0 and 1 bytes in turn: 1 us each; 4 and 5 equal ones in turn: 4 us
 
 
 class Framer:
@@ -59,14 +40,10 @@ class Framer:
     """
 
     __slots__ = (
-        "_at_once_bytes",
+        "_answers",
         "_block",
-        "_framing",
-        "_hook",
-        "_keeps_line_ends",
+        "_grammar",
         "_max_frame_bytes",
-        "_max_reply_bytes",
-        "_most_at_once_bytes",
         "_pool",
         "_processor",
         "_see_chunk",
@@ -81,7 +58,7 @@ class Framer:
 
     def __init__(
         self,
-        framing: Framing,
+        framing: Grammar,
         processor: Processor,
         pool: Pool,
         *,
@@ -89,22 +66,15 @@ class Framer:
         max_reply_bytes: int = 0,
         views_allowed: bool,
     ) -> None:
-        self._framing = framing
-        self._max_reply_bytes = max_reply_bytes or UNBOUNDED_BYTES
+        """Own `processor`. `views_allowed`: replies may be views of chunks and lent blocks."""
+        self._grammar = framing
         self._processor = processor
         self._pool = pool
         self._max_frame_bytes = max_frame_bytes
         self._views_allowed = views_allowed
-        name = "process_lines" if isinstance(framing, Lines) else "process_prefixed"
-        self._hook: Any = getattr(processor, name, None)
-        self._most_at_once_bytes = _AT_ONCE_BYTES if isinstance(framing, Lines) else UNBOUNDED_BYTES
-        if self._hook is None:
-            self._at_once_bytes = UNBOUNDED_BYTES
-        elif getattr(processor, "replies_fit", False):
-            self._at_once_bytes = self._most_at_once_bytes
-        else:
-            self._at_once_bytes = _FIRST_AT_ONCE_BYTES
-        self._keeps_line_ends = bool(getattr(processor, "keeps_line_ends", False))
+        self._answers = FrameAnswers(
+            framing, processor, max_frame_bytes=max_frame_bytes, max_reply_bytes=max_reply_bytes
+        )
         self._see_chunk: Any = getattr(processor, "see_chunk", None)
         self._block: Block | None = None
         self.carry_bytes = 0
@@ -140,41 +110,43 @@ class Framer:
         """
         pieces: Pieces = []
         chunk_bytes = chunk.nbytes
-        self.calls = self.answered_bytes = 0
+        answers = self._answers
+        answers.calls = answers.answered_bytes = 0
         try:
             if self._block is not None:
                 chunk = self._finish_carried(chunk, pieces)
             summed = 0
-            while chunk and self.calls < most_calls:
+            while chunk and answers.calls < most_calls:
                 while summed < len(pieces):  # each once: there may be as many as calls
                     most_reply_bytes -= len(pieces[summed])
                     summed += 1
                 if most_reply_bytes <= 0:
                     break
                 chunk = self._work_on_front(
-                    chunk, pieces, most_calls - self.calls, most_reply_bytes
+                    chunk, pieces, most_calls - answers.calls, most_reply_bytes
                 )
         except BaseException as error:
             self._fail(error)
         self.used_bytes = chunk_bytes - chunk.nbytes
+        self.calls, self.answered_bytes = answers.calls, answers.answered_bytes
         return self._assemble(pieces)
 
     def eof(self) -> Reply | None:
-        """Return the reply to an unfinished last line, and the processor's last word as a frame.
+        """Return the reply to an unfinished last frame, and the processor's last word as a frame.
 
-        Sets `error` to IncompleteFrame if the input ended within a frame with a length prefix.
+        Sets `error` to IncompleteFrame if the grammar has no unfinished last frames.
         """
         pieces: Pieces = []
-        self.calls = self.answered_bytes = 0
+        answers = self._answers
+        answers.calls = answers.answered_bytes = 0
         try:
-            unended = self._block is not None and self._end_carried(self._block, pieces)
-            last = bytearray()
-            self._add_frame(last, self._processor.eof(), 0, b"\n")
+            separator = b"" if self._block is None else self._end_carried(self._block, pieces)
+            last = answers.last_word()
             if last:
-                # The reply to a line without an end needs one now.
-                pieces.append(b"\n" + last if unended else bytes(last))
+                pieces.append(separator + last)
         except BaseException as error:
             self._fail(error)
+        self.calls, self.answered_bytes = answers.calls, answers.answered_bytes
         return self._assemble(pieces)
 
     def close(self) -> None:
@@ -191,45 +163,34 @@ class Framer:
         assert self._block is not None
         held_bytes = self.carry_bytes
         held = self._block.view[:held_bytes]
-        missing_bytes, whole = self._framing.missing(held, chunk, self._max_frame_bytes)
+        missing_bytes, whole = self._grammar.missing(held, chunk, self._max_frame_bytes)
         total_bytes = held_bytes + missing_bytes
         block = self._block = self._pool.grow(self._block, held_bytes, total_bytes)
         block.view[held_bytes:total_bytes] = chunk[:missing_bytes]
         self.carry_bytes = total_bytes
         frame = block.view[:total_bytes]
         if not whole:
-            self._framing.check_open(frame, self._max_frame_bytes)
+            self._grammar.check_open(frame, self._max_frame_bytes)
             return chunk[missing_bytes:]
-        scan = self._framing.scan(frame, self._max_frame_bytes)
+        scan = self._grammar.scan(frame, self._max_frame_bytes)
         if scan.error is not None:
             raise scan.error
+        if scan.consumed_bytes != total_bytes:
+            raise LocalError(
+                f"grammar {self._grammar.name}: missing() calls a frame of {total_bytes} bytes "
+                f"whole, but scan() finds {scan.consumed_bytes} bytes of whole frames in it"
+            )
         reply: Pieces = []
-        self._work(frame, scan.runs, reply, UNBOUNDED_STEPS, UNBOUNDED_BYTES)
+        self._answers.work(frame, scan.runs, reply, UNBOUNDED_STEPS, UNBOUNDED_BYTES)
         self._leave_block(block, reply[0] if reply else b"", pieces)
         return chunk[missing_bytes:]
 
-    def _end_carried(self, block: Block, pieces: Pieces) -> bool:
-        """Answer the last line, which has no end; return whether there was a reply."""
+    def _end_carried(self, block: Block, pieces: Pieces) -> bytes:
+        """Answer the last frame, which has no end; return what separates a frame behind it."""
         held = block.view[: self.carry_bytes]
-        if not isinstance(self._framing, Lines):
-            expected_bytes = self._framing.expected_bytes(held)
-            of = "of its length prefix" if expected_bytes is None else f"of {expected_bytes}"
-            raise IncompleteFrame(
-                f"the input ended within a frame: {self.carry_bytes} bytes {of} had come"
-            )
-        if self.carry_bytes > self._max_frame_bytes:  # its last byte was no half of a line end
-            raise FrameTooLarge(
-                f"the last line has {self.carry_bytes} bytes; "
-                f"max_frame_bytes is {self._max_frame_bytes}"
-            )
-        reply = as_reply(self._processor.process(held), block.storage, views_allowed=True)
-        if reply is not None:
-            check_reply(len(reply), held.nbytes, self._max_reply_bytes)
-            if _LF in bytes(reply):
-                raise _two_lines(reply)
-        self.answered_bytes += held.nbytes
+        reply, separator = self._answers.answer_open(held, block.storage)
         self._leave_block(block, reply or b"", pieces)
-        return reply is not None
+        return separator if reply is not None else b""
 
     def _leave_block(self, block: Block, reply: bytes | memoryview, pieces: Pieces) -> None:
         """Take the reply to the frame in `block`, and let go of the block."""
@@ -244,7 +205,7 @@ class Framer:
 
     def _carry(self, beginning: memoryview) -> None:
         """Carry the beginning of a frame."""
-        self._framing.check_open(beginning, self._max_frame_bytes)
+        self._grammar.check_open(beginning, self._max_frame_bytes)
         block = self._block = self._pool.lease(beginning.nbytes)
         block.view[: beginning.nbytes] = beginning
         self.carry_bytes = beginning.nbytes
@@ -262,21 +223,23 @@ class Framer:
         self, chunk: memoryview, pieces: Pieces, most_calls: int, most_reply_bytes: int
     ) -> memoryview:
         """Work on whole frames at the front of `chunk`, or carry it; return the rest of it."""
+        answers = self._answers
         front = chunk
-        if chunk.nbytes > self._at_once_bytes:
-            front = chunk[: self._at_once_bytes]
-        most_steps = most_calls if self._hook is None else 1 + most_calls // _CALLS_PER_RUN
-        scan = self._framing.scan(front, self._max_frame_bytes, most_steps)
+        if chunk.nbytes > answers.at_once_bytes:
+            front = chunk[: answers.at_once_bytes]
+        most_steps = 1 + most_calls // CALLS_PER_RUN if answers.takes_many else most_calls
+        scan = self._grammar.scan(front, self._max_frame_bytes, most_steps)
         if front is not chunk and not (scan.consumed_bytes or scan.stopped or scan.error):
             # The first frame is longer than that. It is taken alone, or carried.
-            front = chunk
-            if isinstance(self._framing, Lines):
-                front = chunk[: newline_off(chunk, self._at_once_bytes) + 1]
-            scan = self._framing.scan(front, self._max_frame_bytes, 1)
+            missing_bytes, whole = self._grammar.missing(
+                front, chunk[front.nbytes :], self._max_frame_bytes
+            )
+            front = chunk[: front.nbytes + missing_bytes] if whole else chunk
+            scan = self._grammar.scan(front, self._max_frame_bytes, 1)
         whole_bytes = scan.consumed_bytes
         if whole_bytes:
             frames = front if whole_bytes == front.nbytes else front[:whole_bytes]
-            done_bytes = self._work(frames, scan.runs, pieces, most_calls, most_reply_bytes)
+            done_bytes = answers.work(frames, scan.runs, pieces, most_calls, most_reply_bytes)
             chunk = chunk[done_bytes:]
             if done_bytes < whole_bytes or scan.stopped or front.nbytes < done_bytes + chunk.nbytes:
                 return chunk  # what follows is looked at the next time
@@ -287,110 +250,7 @@ class Framer:
             return chunk[chunk.nbytes :]
         return chunk
 
-    def _work(
-        self,
-        frames: memoryview,
-        runs: Sequence[Run],
-        pieces: Pieces,
-        most_calls: int,
-        most_reply_bytes: int,
-    ) -> int:
-        """Answer whole frames as far as allowed; return how many bytes of them were answered.
-
-        It adds at most one piece, bytes or a view of the frames' memory.
-        """
-        framing, hook = self._framing, self._hook
-        if hook is None:
-            spans = (
-                framing.spans(frames)
-                if isinstance(framing, Lines)
-                else prefixed_spans(runs, framing.prefix_bytes)
-            )
-            return self._work_one_by_one(frames, spans, pieces, most_calls, most_reply_bytes)
-        if isinstance(framing, Lines):
-            lines = frames.tobytes().count(b"\n")  # before the processor changes them
-            replies = hook(frames)
-            self.calls += 1 + lines // _LINES_PER_CALL
-            # The scan looks at each line where they are not much shorter than they may be.
-            self.calls += min(lines, 2 * frames.nbytes // self._max_frame_bytes)
-        else:
-            replies = hook(frames, runs, framing.prefix_bytes)
-            self.calls += _CALLS_PER_RUN * len(runs)
-        if type(replies) is not bytes:
-            replies = as_reply(replies, frames.obj, views_allowed=True)
-        reply_bytes = len(replies) if replies else 0
-        if reply_bytes > frames.nbytes:
-            check_reply(reply_bytes, frames.nbytes, self._max_reply_bytes)
-            fitting_bytes = 1 + frames.nbytes * _AT_ONCE_BYTES // reply_bytes
-        else:
-            fitting_bytes = self._most_at_once_bytes
-        self._at_once_bytes = min(fitting_bytes, 2 * self._at_once_bytes)
-        if replies:
-            if isinstance(framing, Lines) and not self._keeps_line_ends:
-                _check_lines(replies, lines)
-            pieces.append(replies)
-        self.answered_bytes += frames.nbytes
-        return frames.nbytes
-
-    def _work_one_by_one(
-        self,
-        frames: memoryview,
-        spans: Iterable[tuple[int, int, int]],
-        pieces: Pieces,
-        most_calls: int,
-        most_reply_bytes: int,
-    ) -> int:
-        process, is_lines = self._processor.process, isinstance(self._framing, Lines)
-        # One buffer, because an object for each piece of 256 KiB of empty lines takes 100 MiB.
-        replies = bytearray()
-        # Frames in [kept_off, done_off) were answered where they lie, with their own bytes.
-        kept_off = done_off = calls = 0
-        try:
-            for start_off, end_off, next_off in spans:
-                payload = frames[start_off:end_off]
-                calls += 1
-                reply = process(payload)
-                if reply is payload:
-                    if is_lines and _LF in bytes(payload):
-                        raise _two_lines(payload)
-                else:
-                    replies += frames[kept_off:done_off]
-                    kept_off = next_off
-                    self._add_frame(replies, reply, end_off - start_off, frames[end_off:next_off])
-                done_off = next_off
-                if calls >= most_calls or len(replies) >= most_reply_bytes:
-                    break
-        finally:  # also those before a frame that failed
-            self.calls += calls
-            self.answered_bytes += done_off
-            answered_in_place = frames[kept_off:done_off]
-            if kept_off:
-                replies += answered_in_place
-                if replies:
-                    pieces.append(bytes(replies))
-            elif done_off:
-                pieces.append(answered_in_place)
-        return done_off
-
-    # -- replies -----------------------------------------------------------------------------------
-
-    def _add_frame(
-        self, replies: bytearray, reply: object, payload_bytes: int, line_end: bytes | memoryview
-    ) -> None:
-        """Add `reply`, to a payload of `payload_bytes`, as a frame; None is none."""
-        payload = as_reply(reply, None, views_allowed=False)
-        if payload is None:
-            return
-        if len(payload) > self._max_reply_bytes:
-            check_reply(len(payload), payload_bytes, self._max_reply_bytes)
-        if isinstance(self._framing, Lines):
-            if _LF in payload:
-                raise _two_lines(payload)
-            replies += payload
-            replies += line_end
-        else:
-            replies += self._framing.wrap(len(payload))
-            replies += payload
+    # -- replies and errors ------------------------------------------------------------------------
 
     def _assemble(self, pieces: Pieces) -> Reply | None:
         if not pieces:
@@ -406,23 +266,3 @@ class Framer:
             error.__traceback__ = None
         self.error = error
         self._drop_block()
-
-
-def _two_lines(reply: bytes | memoryview) -> ProcessorError:
-    line = bytes(reply)
-    off = line.find(b"\n")
-    return ProcessorError(
-        f"a reply to one line contains a line end, at byte {off} of {len(line)}: "
-        f"{line[max(0, off - 20) : off + 20]!r}; it would be taken for two replies, and shift all "
-        "later ones; answer with the payload alone, its line end is added"
-    )
-
-
-def _check_lines(replies: bytes | memoryview, most: int) -> None:
-    """Raise ProcessorError if `replies` are more lines than the `most` that came."""
-    count = bytes(replies).count(b"\n")
-    if count > most:
-        raise ProcessorError(
-            f"process_lines answered {most} lines with {count}; the replies would be taken for "
-            "those to other lines; answer each with one at most"
-        )

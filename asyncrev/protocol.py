@@ -26,7 +26,8 @@ from asyncrev.errors import (
     WorkerDied,
     WriteStalled,
 )
-from asyncrev.framing import as_framing
+from asyncrev.frames.grammar import Grammar
+from asyncrev.frames.registry import as_framing
 from asyncrev.lane import Lane
 from asyncrev.limits import Limits
 from asyncrev.lingering import Lingering
@@ -73,7 +74,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         bridge: Bridge,
         processor: Any = Reverse,
         *,
-        framing: str = "raw",
+        framing: str | Grammar = "raw",
         limits: Limits | None = None,
     ) -> None:
         """Prepare a connection on `bridge`.
@@ -83,16 +84,18 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             processor: a class or factory of processors, or a function from bytes to bytes.
             framing: what the processor gets at a time: "raw", a chunk as the network cut it;
                 "line", a line without its end; "len32" or "len64", the payload behind a big-endian
-                length of 4 or 8 bytes. Replies are framed in the same way.
+                length of 4 or 8 bytes; or a `Grammar` of your own. Replies are framed in the same
+                way.
             limits: water marks, longest frame and timeouts of this connection, by default the
                 bridge's; the quotas are the bridge's in any case.
 
         Raises:
-            SettingsError: `processor` cannot be used as one, or there is no such framing.
+            SettingsError: `processor` cannot be used as one, there is no such framing, or there is
+                no room for its longest frame.
         """
         self._bridge = bridge
         self._factory = as_factory(processor)
-        self._framing = as_framing(framing)
+        self._framing = as_framing(framing, bridge.limits)
         self._limits = limits if limits is not None else bridge.limits
         may_run_inline = self._framing is None and getattr(processor, "may_run_inline", False)
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0

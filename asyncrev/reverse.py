@@ -6,7 +6,8 @@ it, so that a program which does other work never loads NumPy.
 
 from collections.abc import Callable, Sequence
 
-from asyncrev.framing import Run, newline_off
+from asyncrev.frames.grammar import Run
+from asyncrev.frames.lines import newline_off
 
 __all__ = ["NUMPY_FROM_BYTES", "Reverse"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from asyncrev.framing import Run
+from asyncrev.frames.grammar import Run
 
 __all__ = ["SCRATCH_BYTES", "reverse_in_place", "reverse_run"]
 

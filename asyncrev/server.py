@@ -15,7 +15,8 @@ from asyncrev.cleanup import attempt
 from asyncrev.endpoints import describe
 from asyncrev.errors import AsyncrevError, LocalError, WorkerDied
 from asyncrev.first_look import FirstLook
-from asyncrev.framing import as_framing
+from asyncrev.frames.grammar import Grammar
+from asyncrev.frames.registry import as_framing
 from asyncrev.handshake import NO_LOOP_TIMEOUT_S, HandshakeDeadline
 from asyncrev.limits import Limits
 from asyncrev.listener import FullNotice
@@ -44,7 +45,7 @@ class Server:
         self,
         processor: Any = Reverse,
         *,
-        framing: str = "raw",
+        framing: str | Grammar = "raw",
         limits: Limits | None = None,
         bridge: Bridge | None = None,
         threads: int = 1,
@@ -54,7 +55,7 @@ class Server:
 
         Args:
             processor: a class or factory of processors, or a function from bytes to bytes.
-            framing: "raw", "line", "len32" or "len64"; see `BridgeProtocol`.
+            framing: "raw", "line", "len32", "len64" or a `Grammar`; see `BridgeProtocol`.
             limits: see `Limits`; the default is the bridge's, or all defaults.
             bridge: a running bridge to share. Without it the server has its own.
             threads: how many bridges of its own it has, each with a worker thread; connections
@@ -73,7 +74,7 @@ class Server:
         self.limits = limits
         self._factory = as_factory(processor)
         self._framing = framing
-        self._framed = as_framing(framing) is not None
+        self._framed = as_framing(framing, limits) is not None
         self._replies_fit = bool(getattr(processor, "replies_fit", False))
         if self._framed and bridge is not None:
             bridge.check_frame_limit(limits.max_frame_bytes)
@@ -442,7 +443,7 @@ class _Connection(BridgeProtocol):
         bridge: Bridge,
         processor: Any,
         *,
-        framing: str,
+        framing: str | Grammar,
         limits: Limits,
         handshake: HandshakeDeadline | None = None,
     ) -> None:
@@ -474,7 +475,7 @@ async def serve(
     uds_mode: int = DEFAULT_MODE,
     sock: socket.socket | None = None,
     processor: Any = Reverse,
-    framing: str = "raw",
+    framing: str | Grammar = "raw",
     limits: Limits | None = None,
     bridge: Bridge | None = None,
     threads: int = 1,

@@ -13,7 +13,7 @@ import pyperf
 from asyncrev.budget import Budget
 from asyncrev.framed_work import make_work
 from asyncrev.framer import Framer
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.lane import Lane
 from asyncrev.limits import Limits
 from asyncrev.pool import Pool

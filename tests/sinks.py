@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev import Bridge
-from asyncrev.framing import as_framing
+from asyncrev.frames.grammar import Grammar
+from asyncrev.frames.registry import as_framing
 from asyncrev.lane import Lane
 from asyncrev.processors import Reply
 from tests.support import until
@@ -34,7 +35,7 @@ class RecordingSink:
         *,
         fail_in: str = "",
         views_allowed: bool = False,
-        framing: str = "raw",
+        framing: str | Grammar = "raw",
     ) -> None:
         self.bridge = bridge
         self.fail_in = fail_in

@@ -22,7 +22,7 @@ from asyncrev.command.option import (
 )
 from asyncrev.command.option_types import BYTES, FILE_MODE, NOT_NEGATIVE_BYTES, SECONDS
 from asyncrev.command.units import format_bytes, format_seconds
-from asyncrev.framing import FRAMINGS
+from asyncrev.frames.registry import FRAMINGS
 from asyncrev.limits import MOST_C_INT, Limits
 
 __all__ = ["OPTIONS", "option_named"]

@@ -21,6 +21,7 @@ from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps
 from asyncrev.command.tee_file import close_tee, open_tee
 from asyncrev.endpoints import inherited
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
+from asyncrev.frames.registry import as_framing
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server import Server
 
@@ -231,10 +232,16 @@ def _tapped(
         tee = Tee(tee_fd, settings.tee, threading.Lock() if settings.threads > 1 else None)
         chunk_taps.append(lambda: tee)
     word = settings.stop_word
-    if settings.framing != "raw":
-        stop = None if word is None else StopFrame(word, request_stop)
-        if word is not None and settings.framing == "line" and b"\n" in word:
-            raise SettingsError("the stop word has a line end, so no line can be equal to it")
+    grammar = as_framing(settings.framing)
+    if grammar is not None:
+        stop = None
+        if word is not None:
+            stop = StopFrame(word, request_stop, grammar)
+            if grammar.forbidden_byte is not None and grammar.forbidden_byte in word:
+                raise SettingsError(
+                    f"the stop word has {grammar.forbidden_name}, so no {grammar.name} can be "
+                    "equal to it"
+                )
         return with_frame_taps(settings.factory, [make() for make in chunk_taps], stop)
     if word is not None:
         StopWord(word, request_stop)  # raises for a bad word now, not at the first client

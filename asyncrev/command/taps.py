@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncrev.errors import SettingsError
-from asyncrev.framing import Run, prefixed_spans
+from asyncrev.frames.grammar import Grammar, Run
 from asyncrev.processors import Buffer, Processor, ProcessorFactory, make_processor
 
 __all__ = ["StopFrame", "StopWord", "Tap", "Tee", "with_frame_taps", "with_taps"]
@@ -86,32 +86,21 @@ class StopWord:
 class StopFrame:
     """Calls back when one frame of a connection is equal to a word."""
 
-    def __init__(self, word: bytes, on_word: Callable[[], None]) -> None:
+    def __init__(self, word: bytes, on_word: Callable[[], None], grammar: Grammar) -> None:
         """Look for `word`, which may be empty; `on_word` is called on the worker's thread."""
         self._word = word
         self._on_word = on_word
+        self._grammar = grammar
 
     def __call__(self, payload: memoryview) -> None:
         """Look at the payload of one frame. Thread: worker."""
         if payload == self._word:
             self._on_word()
 
-    def see_lines(self, lines: memoryview) -> None:
-        """Look at whole lines, their ends included. Thread: worker."""
-        word = self._word
-        text = lines.tobytes()
-        if word in text:  # cheap, and nearly always the end of it
-            found = text.split(b"\n")
-            del found[-1]  # what follows the last line's end: nothing
-            # A "\r" that ends a word cannot be in the line end, too.
-            if word + b"\r" in found or (word in found and not word.endswith(b"\r")):
-                self._on_word()
-
-    def see_prefixed(self, frames: memoryview, runs: Sequence[Run], prefix_bytes: int) -> None:
-        """Look at whole frames, their prefixes included. Thread: worker."""
-        as_long = [run for run in runs if run.payload_bytes == len(self._word)]
-        for start_off, end_off, _ in prefixed_spans(as_long, prefix_bytes):
-            self(frames[start_off:end_off])
+    def see_frames(self, frames: memoryview, runs: Sequence[Run]) -> None:
+        """Look at whole frames, and call back once at most; see `Grammar.spans`. Thread: worker."""
+        if self._grammar.has_payload(frames, runs, self._word):
+            self._on_word()
 
 
 class _Tapped:
@@ -159,21 +148,19 @@ class _TappedFactory:
 
 
 class _TappedFrames:
-    """A processor of frames: some taps see its connection's chunks first, one its frames."""
+    """A processor of frames: some taps see its connection's chunks first, one its frames.
 
-    __slots__ = ("_chunk_taps", "_inner", "_stop", "close", "process_lines", "process_prefixed")
+    All else, its method for many frames at once and what it promises, is that of the processor.
+    """
+
+    __slots__ = ("_chunk_taps", "_inner", "_stop", "close", "see_frames")
 
     def __init__(self, inner: Processor, chunk_taps: Sequence[Tap], stop: StopFrame | None) -> None:
         self._inner = inner
         self._chunk_taps = chunk_taps
         self._stop = stop
         self.close = getattr(inner, "close", _nothing)
-        # A framer looks for these two, and does without.
-        self.process_lines: Any = getattr(inner, "process_lines", None)
-        self.process_prefixed: Any = getattr(inner, "process_prefixed", None)
-        if stop is not None:
-            self.process_lines = self.process_lines and self._see_lines
-            self.process_prefixed = self.process_prefixed and self._see_prefixed
+        self.see_frames = None if stop is None else stop.see_frames
 
     def see_chunk(self, chunk: memoryview) -> None:
         for tap in self._chunk_taps:
@@ -187,21 +174,8 @@ class _TappedFrames:
     def eof(self) -> Buffer | None:
         return self._inner.eof()
 
-    def _see_lines(self, lines: memoryview) -> Buffer | None:
-        assert self._stop is not None
-        self._stop.see_lines(lines)
-        inner: Any = self._inner
-        reply: Buffer | None = inner.process_lines(lines)
-        return reply
-
-    def _see_prefixed(
-        self, frames: memoryview, runs: Sequence[Run], prefix_bytes: int
-    ) -> Buffer | None:
-        assert self._stop is not None
-        self._stop.see_prefixed(frames, runs, prefix_bytes)
-        inner: Any = self._inner
-        reply: Buffer | None = inner.process_prefixed(frames, runs, prefix_bytes)
-        return reply
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 def with_frame_taps(

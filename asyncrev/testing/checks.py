@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from asyncrev.errors import RemoteError
-from asyncrev.framing import Framing, Lines, as_framing
+from asyncrev.frames.grammar import Grammar
+from asyncrev.frames.registry import as_framing
 from asyncrev.processors import as_factory, make_processor
 from asyncrev.testing.lanes import (
-    HOOKS,
     OTHER,
     PLAIN,
     FedLane,
@@ -20,7 +20,7 @@ from asyncrev.testing.lanes import (
     shown,
     shown_chunks,
 )
-from asyncrev.testing.strategies import chunkings, frame_borders, wire_frame
+from asyncrev.testing.strategies import chunkings, frame_borders, sendable
 from asyncrev.testing.strategies import payloads as framed_payloads
 
 # isort: split
@@ -56,7 +56,7 @@ def check_processor(
     factory: Any,
     *,
     data: st.SearchStrategy[bytes] | None = None,
-    framing: str = "raw",
+    framing: str | Grammar = "raw",
     cut_matters: bool = False,
     reference: Callable[[bytes], bytes] | None = None,
     raises: type[Exception] | tuple[type[Exception], ...] = (),
@@ -72,7 +72,7 @@ def check_processor(
     Args:
         factory: a class or factory of processors, or a function from bytes to bytes.
         data: what to send; by default anything, with framing any whole frames.
-        framing: "raw", "line", "len32" or "len64"; see `BridgeProtocol`.
+        framing: "raw", "line", "len32", "len64" or a `Grammar`; see `BridgeProtocol`.
         cut_matters: the replies depend on how the network cut the bytes, as those of `Reverse` do
             on raw chunks. Then different cuts are not compared.
         reference: says what must come of all input, as it is sent (with framing, frames), with the
@@ -92,8 +92,8 @@ def check_processor(
     make, grammar = as_factory(factory), as_framing(framing)
     inputs = data if data is not None else _inputs(framing)
     borders = frame_borders(framing) if grammar is not None else ()
-    hook = HOOKS[0 if isinstance(grammar, Lines) else 1]
-    hooked = hasattr(make_processor(make), hook)
+    hook = "" if grammar is None else grammar.method_name
+    hooked = bool(hook) and hasattr(make_processor(make), hook)
     runs_inline = grammar is None and getattr(factory, "may_run_inline", False)
 
     def run(chunks: Sequence[bytes], world: World = PLAIN, hooks: bool = True) -> Outcome:
@@ -123,7 +123,7 @@ def check_processor(
                     _check_reference(reference, outcome._replace(last=b""), chunks)
                 else:
                     _check_reference(reference, outcome, [sent])
-            if grammar is not None and hooked:
+            if hooked:
                 singly = run(chunks, hooks=False)
                 _check_like(outcome, singly, "by process()", f"{hook}() answers otherwise")
             if runs_inline and outcome.error is None:
@@ -174,7 +174,7 @@ def _check_like(got: Outcome, wanted: Outcome, how: str, rule: str) -> None:
 
 def _check_interleaved(
     make: Any,
-    grammar: Framing | None,
+    grammar: Grammar | None,
     inputs: tuple[list[bytes], list[bytes]],
     alone: tuple[Outcome, Outcome],
 ) -> None:
@@ -220,7 +220,7 @@ def _check_inline(make: Any, chunks: list[bytes], outcome: Outcome) -> None:
 
 
 def check_framing(
-    framing: str,
+    framing: str | Grammar,
     *,
     encode: Callable[[bytes], bytes],
     decode: Callable[[], Decoder],
@@ -230,7 +230,7 @@ def check_framing(
     """Look for payloads and cuts that a client's codec and our framing do not agree on.
 
     Args:
-        framing: "line", "len32" or "len64".
+        framing: "line", "len32", "len64" or a `Grammar`.
         encode: returns a payload as the frame that the client sends. Our framing must give just
             that payload to a processor, whatever it is sent with and however that is cut.
         decode: makes a `Decoder`, one a connection. From our framed replies, however cut, it must
@@ -245,6 +245,7 @@ def check_framing(
     __tracebackhide__ = True
     borders = frame_borders(framing)
     grammar = as_framing(framing)
+    name = framing if grammar is None else grammar.name
     lists = st.lists(payloads if payloads is not None else framed_payloads(framing), max_size=8)
 
     def encoded(payload: bytes) -> bytes:
@@ -261,7 +262,7 @@ def check_framing(
         if got != wanted or link.error is not None:
             error = "" if link.error is None else f", then {link.error!r}"
             raise Violation(
-                f"what encode() made is not what {framing} framing reads\n"
+                f"what encode() made is not what {name} framing reads\n"
                 f"  came: {got}{error}\n  should have come: {wanted}\n"
                 f"  chunks: {shown_chunks(chunks)}"
             )
@@ -273,7 +274,7 @@ def check_framing(
             decoded += map(bytes, _called("feed", decoder.feed, piece))
         if decoded != wanted:
             raise Violation(
-                f"the decoder does not read replies of {framing} framing\n"
+                f"the decoder does not read replies of {name} framing\n"
                 f"  came: {decoded}\n  should have come: {wanted}\n"
                 f"  received pieces: {shown_chunks(pieces)}"
             )
@@ -303,17 +304,16 @@ def _called(name: str, function: Callable[..., Any], *args: Any) -> Any:
         raise Violation(f"{name}({shown}) raised {error!r}") from error
 
 
-def _inputs(framing: str) -> st.SearchStrategy[bytes]:
+def _inputs(framing: str | Grammar) -> st.SearchStrategy[bytes]:
     """Anything, some of it text, some of it large; with framing, whole frames."""
     texts = st.text(st.characters(codec="ascii"), max_size=200).map(str.encode)
-    if framing == "raw":
+    grammar = as_framing(framing)
+    if grammar is None:
         return st.one_of(st.binary(max_size=200), texts, _large(st.binary(max_size=9)))
-    if framing == "line":
-        texts = texts.map(lambda text: text.replace(b"\n", b"").rstrip(b"\r"))
-    short = framed_payloads(framing)
-    one = st.one_of(short, texts, _large(framed_payloads(framing, 9)))
-    ends = st.sampled_from((b"\n", b"\r\n"))
-    wire = st.builds(lambda payload, end: wire_frame(framing, payload, end), one, ends)
+    short = framed_payloads(grammar)
+    large = _large(framed_payloads(grammar, 9))
+    one = st.one_of(short, sendable(grammar, texts), sendable(grammar, large))
+    wire = st.builds(grammar.encode, one, st.sampled_from(grammar.tails))
     return st.lists(wire, max_size=12).map(b"".join)
 
 

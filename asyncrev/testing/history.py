@@ -16,7 +16,8 @@ import collections
 from collections.abc import Callable
 
 from asyncrev.errors import LocalError
-from asyncrev.framing import FRAMINGS, Prefixed
+from asyncrev.frames.grammar import Grammar
+from asyncrev.frames.registry import FRAMINGS, as_framing
 from asyncrev.testing.streams import ALPHABET, RECORD_BYTES, Stream, records_in
 
 __all__ = ["FrameHistory", "History", "HistoryError", "Stream"]
@@ -268,20 +269,21 @@ class FrameHistory(History):
         answered_frames: how many frames were answered in full.
     """
 
-    def __init__(self, connection_id: int, transform: Transform, framing: str) -> None:
+    def __init__(self, connection_id: int, transform: Transform, framing: str | Grammar) -> None:
         """Begin with nothing sent.
 
         `transform`: from a payload to that of its reply, which may have any length; None for no
-        reply. `framing`: "line", "len32" or "len64".
+        reply. `framing`: "line", "len32", "len64" or a `Grammar`.
 
         Raises:
             LocalError: `connection_id` is out of range, or there is no such framing.
         """
         super().__init__(connection_id, transform)
-        if framing not in FRAMINGS:
+        grammar = as_framing(framing)
+        if grammar is None:
             raise LocalError(f"framing is {framing!r}; it must be one of {', '.join(FRAMINGS)}")
         self.answered_frames = 0
-        self._framing = FRAMINGS[framing]
+        self._grammar = grammar
         self._frames: collections.deque[tuple[int, int]] = collections.deque()  # offset, length
         self._reply: bytes | None = None  # to the oldest frame
         self._reply_off = 0
@@ -302,7 +304,7 @@ class FrameHistory(History):
         data = self.stream.bytes_at(offset, nbytes)
         self.sent_bytes += -(-nbytes // RECORD_BYTES) * RECORD_BYTES
         self._frames.append((offset, nbytes))
-        return self._framed(data)
+        return self._grammar.encode(data)
 
     def give_back(self, nbytes: int) -> None:
         """Refuse: a frame that was begun has to be sent whole, or the connection ends.
@@ -312,11 +314,6 @@ class FrameHistory(History):
         """
         raise LocalError(f"{nbytes} bytes of a frame were given back; send the rest of it instead")
 
-    def _framed(self, payload: bytes) -> bytes:
-        if isinstance(self._framing, Prefixed):
-            return self._framing.wrap(len(payload)) + payload
-        return payload + b"\n"
-
     def _expected(self, nbytes: int) -> bytes:
         while self._reply is None and self._frames:
             payload = self._transform(self.stream.bytes_at(*self._frames[0]))
@@ -324,7 +321,7 @@ class FrameHistory(History):
                 self._frames.popleft()
                 self.answered_frames += 1
             else:
-                self._reply = self._framed(payload)
+                self._reply = self._grammar.encode(payload)
         return (self._reply or b"")[self._reply_off : self._reply_off + nbytes]
 
     def _accept(self, nbytes: int) -> None:
@@ -345,10 +342,16 @@ class FrameHistory(History):
     def _located(self, position: int, connection_id: int, offset: int, wrong: bytes) -> int | None:
         """Return the record's own offset, because where in a reply it lies cannot be known."""
         rest_bytes = len(self._expected(len(wrong)))
-        in_payload = self._reply_off >= getattr(self._framing, "prefix_bytes", 0)
+        in_payload = self._reply_off >= self._payload_off()
         if rest_bytes and in_payload and position >= rest_bytes:
             return None  # the frame is as long as the one that had to come, and does not have it
         return offset
+
+    def _payload_off(self) -> int:
+        """Return where in the oldest frame's reply its payload begins."""
+        reply = memoryview(self._reply or b"")
+        runs = self._grammar.scan(reply, len(reply)).runs
+        return next((start for start, _, _ in self._grammar.spans(reply, runs)), 0)
 
     def _gap_end(self, offset: int) -> int:
         """Return the end of the oldest frame: of a later one, any record may have come first."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from asyncrev.framed_work import make_work
-from asyncrev.framing import Framing
+from asyncrev.frames.grammar import Grammar
 from asyncrev.inline import InlineWork
 from asyncrev.limits import Limits
 from asyncrev.pool import Block, Pool
@@ -18,7 +18,6 @@ from asyncrev.processors import Processor, make_processor
 from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind
 
 __all__ = [
-    "HOOKS",
     "OTHER",
     "PLAIN",
     "FedLane",
@@ -29,7 +28,6 @@ __all__ = [
     "shown_chunks",
 ]
 
-HOOKS = ("process_lines", "process_prefixed")
 
 _GUARD_BYTES = 16
 _SHOWN_BYTES = 120
@@ -78,9 +76,10 @@ class Outcome(NamedTuple):
 
 
 class _Watched:
-    """A processor, with an eye on what it returns; `hooks` says whether it shows its hooks."""
+    """A processor whose replies are checked; its method `many` is hidden unless `hooks`."""
 
-    def __init__(self, processor: Processor, hooks: bool) -> None:
+    def __init__(self, processor: Processor, many: str, hooks: bool) -> None:
+        self._many = many
         self._processor = processor
         self._hooks = hooks
 
@@ -91,7 +90,7 @@ class _Watched:
         return _acceptable("eof", self._processor.eof())
 
     def __getattr__(self, name: str) -> Any:
-        if name not in HOOKS:
+        if name != self._many:
             return getattr(self._processor, name)
         if not self._hooks:
             raise AttributeError(name)
@@ -133,7 +132,7 @@ class FedLane:
     def __init__(
         self,
         factory: Callable[[], Processor],
-        framing: Framing | None,
+        framing: Grammar | None,
         world: World = PLAIN,
         *,
         hooks: bool = True,
@@ -142,8 +141,9 @@ class FedLane:
         self._world = world
         self._pool = _VoidingPool(self, Limits().pool_bytes)
         self._pool.filler = world.filler
+        many = "" if framing is None else framing.method_name
         self._lane_work = make_work(
-            lambda: _Watched(make_processor(factory), hooks),
+            lambda: _Watched(make_processor(factory), many, hooks),
             views_allowed=world.views_allowed,
             framing=framing,
             max_frame_bytes=Limits().max_frame_bytes,

@@ -7,7 +7,7 @@ sends, half-closes and reads.
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 try:
     from hypothesis import strategies as st
@@ -16,8 +16,9 @@ except ImportError as error:
         "asyncrev.testing.strategies and .checks need Hypothesis: pip install 'asyncrev[testing]'"
     ) from error
 
-from asyncrev.errors import SettingsError
-from asyncrev.framing import Lines, as_framing, prefixed_spans
+from asyncrev.errors import ProcessorError, SettingsError
+from asyncrev.frames.grammar import Grammar
+from asyncrev.frames.registry import as_framing
 from asyncrev.testing.peers import (
     Close,
     HalfClose,
@@ -200,9 +201,13 @@ class Frame(NamedTuple):
 
 
 # What could be taken for a line end or a length prefix by code that looks in the wrong place.
-_LINE_TRAPS = (b"", b"a\rb", b"\r\rx", b"\x00", b"\xff" * 9, b"0123456789")
-_PREFIX_TRAPS = (
-    *_LINE_TRAPS,
+_TRAPS = (
+    b"",
+    b"a\rb",
+    b"\r\rx",
+    b"\x00",
+    b"\xff" * 9,
+    b"0123456789",
     b"\r",
     b"\n",
     b"\r\n",
@@ -213,8 +218,8 @@ _PREFIX_TRAPS = (
 )
 
 
-def payloads(framing: str, most_bytes: int = 40) -> st.SearchStrategy[bytes]:
-    r"""Payloads that can be sent with `framing`: "line", "len32" or "len64".
+def payloads(framing: str | Grammar, most_bytes: int = 40) -> st.SearchStrategy[bytes]:
+    r"""Payloads that can be sent with `framing`: "line", "len32", "len64" or a `Grammar`.
 
     Among them are empty ones, equally long ones, and such that hold what looks like a line end or
     a prefix. A line has no "\n", and no "\r" as its last byte, which would belong to its end.
@@ -222,69 +227,82 @@ def payloads(framing: str, most_bytes: int = 40) -> st.SearchStrategy[bytes]:
     Raises:
         SettingsError: there is no such framing, or it is "raw", which has no payloads.
     """
-    lines = _framing(framing) is not None and framing == "line"
-    anything = st.binary(max_size=most_bytes)
-    if lines:
-        anything = anything.map(lambda drawn: drawn.replace(b"\n", b"\r").rstrip(b"\r"))
-    traps = [trap for trap in (_LINE_TRAPS if lines else _PREFIX_TRAPS) if len(trap) <= most_bytes]
+    grammar = _grammar(framing)
+    anything = sendable(grammar, st.binary(max_size=most_bytes))
+    traps = [trap for trap in _TRAPS if len(trap) <= most_bytes and _arrives(grammar, trap)]
     equal = st.integers(0, most_bytes).map(lambda nbytes: b"a" * nbytes)
     return st.one_of(anything, st.sampled_from(traps), equal)
 
 
+def sendable(grammar: Grammar, drawn: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """What of `drawn` can be sent as one frame; without the byte that no payload may contain."""
+    if grammar.forbidden_byte is not None:
+        forbidden = bytes([grammar.forbidden_byte])
+        drawn = drawn.map(lambda payload: payload.replace(forbidden, b""))
+    return drawn.filter(lambda payload: _arrives(grammar, payload))
+
+
+def _arrives(grammar: Grammar, payload: bytes) -> bool:
+    """Return whether `payload`, sent as a frame, is what comes out of it."""
+    try:
+        frame = memoryview(grammar.encode(payload))
+    except ProcessorError:
+        return False
+    runs = grammar.scan(frame, len(payload)).runs
+    return [frame[start:end] for start, end, _ in grammar.spans(frame, runs)] == [payload]
+
+
 def frames(
-    framing: str,
+    framing: str | Grammar,
     most_bytes: int = 40,
     *,
     most_frames: int = 12,
-    line_ends: Sequence[bytes] = (b"\n", b"\r\n"),
+    line_ends: Sequence[bytes] | None = None,
 ) -> st.SearchStrategy[list[Frame]]:
-    """Lists of frames with `payloads`; the stream is `b"".join(frame.wire for frame in drawn)`.
+    r"""Lists of frames with `payloads`; the stream is `b"".join(frame.wire for frame in drawn)`.
+
+    `line_ends`: which of the grammar's `tails` to use, by default all: for "line" they are "\n" and
+    "\r\n".
 
     Raises:
         SettingsError: as `payloads`.
     """
-    ends = st.sampled_from(line_ends) if framing == "line" else st.just(b"")
+    grammar = _grammar(framing)
     one = st.builds(
-        lambda payload, end: Frame(payload, wire_frame(framing, payload, end)),
-        payloads(framing, most_bytes),
-        ends,
+        lambda payload, end: Frame(payload, grammar.encode(payload, end)),
+        payloads(grammar, most_bytes),
+        st.sampled_from(grammar.tails if line_ends is None else line_ends),
     )
     return st.lists(one, max_size=most_frames)
 
 
-def wire_frame(framing: str, payload: bytes, line_end: bytes = b"\n") -> bytes:
+def wire_frame(framing: str | Grammar, payload: bytes, line_end: bytes | None = None) -> bytes:
     r"""Return `payload` as one frame, as a client sends it; `line_end` is for "line" only.
 
     Raises:
         SettingsError: as `payloads`.
     """
-    grammar = _framing(framing)
-    if isinstance(grammar, Lines):
-        return payload + line_end
-    return bytes(grammar.wrap(len(payload)) + payload)
+    return _grammar(framing).encode(payload, line_end)
 
 
-def frame_borders(framing: str) -> Callable[[bytes], list[int]]:
+def frame_borders(framing: str | Grammar) -> Callable[[bytes], list[int]]:
     """Return a function that tells where the frames of a stream, and their payloads, begin and end.
 
     Raises:
         SettingsError: as `payloads`.
     """
-    return functools.partial(_borders, _framing(framing))
+    return functools.partial(_borders, _grammar(framing))
 
 
-def _borders(grammar: Any, data: bytes) -> list[int]:
+def _borders(grammar: Grammar, data: bytes) -> list[int]:
     view = memoryview(data)
-    if isinstance(grammar, Lines):
-        spans = list(grammar.spans(view))
-    else:
-        runs = grammar.scan(view, _UNBOUNDED_BYTES).runs
-        spans = list(prefixed_spans(runs, grammar.prefix_bytes))
+    scan = grammar.scan(view, _UNBOUNDED_BYTES)
+    spans = grammar.spans(view[: scan.consumed_bytes], scan.runs)
     return sorted({off for span in spans for off in span})
 
 
-def _framing(name: str) -> Any:
-    grammar = as_framing(name)
+def _grammar(framing: str | Grammar) -> Grammar:
+    grammar = as_framing(framing)
     if grammar is None:
         raise SettingsError("framing is 'raw', which has no frames; it must be line, len32, len64")
     return grammar

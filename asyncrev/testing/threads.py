@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
 from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.reverse import Reverse
@@ -41,7 +42,7 @@ class ServerThread:
         self,
         processor: Any = Reverse,
         *,
-        framing: str = "raw",
+        framing: str | Grammar = "raw",
         limits: Limits | None = None,
         threads: int = 1,
         ssl: ssl_module.SSLContext | None = None,
@@ -53,7 +54,7 @@ class ServerThread:
 
         Args:
             processor: as for `Server`; likewise `framing`, `limits`, `threads` and `ssl`.
-            framing: "raw", "line", "len32" or "len64".
+            framing: "raw", "line", "len32", "len64" or a `Grammar`.
             limits: see `Limits`.
             threads: how many workers.
             ssl: serve TLS with this context.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from asyncrev.command.taps import StopFrame, StopWord, Tee, with_frame_taps, with_taps
 from asyncrev.errors import ProcessorError, SettingsError
-from asyncrev.framing import Prefixed
+from asyncrev.frames.lines import Lines
+from asyncrev.frames.prefixed import Prefixed
 from asyncrev.processors import make_processor
 from asyncrev.reverse import Reverse
 from tests import strategies
@@ -211,12 +212,13 @@ def test_taps_do_not_hide_that_a_factory_makes_no_processors() -> None:
 # -- StopFrame -----------------------------------------------------------------------------------
 
 STOPS = {"len32": Prefixed("len32", 4), "len64": Prefixed("len64", 8)}
+LINE = Lines()
 
 
 def prefixed(name: str, payloads: list[bytes]) -> tuple[memoryview, list[Any]]:
     """Return whole frames as a chunk, and their runs."""
     framing = STOPS[name]
-    frames = view(b"".join(framing.wrap(len(payload)) + payload for payload in payloads))
+    frames = view(b"".join(map(framing.encode, payloads)))
     scan = framing.scan(frames, 1000)
     assert scan.consumed_bytes == len(frames)
     return frames, scan.runs
@@ -229,7 +231,7 @@ def prefixed(name: str, payloads: list[bytes]) -> tuple[memoryview, list[Any]]:
 def test_stop_frame_is_a_frame_equal_to_the_word(payload: bytes, found: bool) -> None:
     """Not one that has the word in it."""
     calls: list[int] = []
-    StopFrame(b"exit", lambda: calls.append(1))(view(payload))
+    StopFrame(b"exit", lambda: calls.append(1), LINE)(view(payload))
     assert bool(calls) is found
 
 
@@ -251,32 +253,33 @@ def test_stop_frame_is_a_frame_equal_to_the_word(payload: bytes, found: bool) ->
 def test_stop_frame_among_lines_is_a_line_without_its_end(lines: bytes, found: bool) -> None:
     """Told at most once for a chunk, wherever in it the line stands."""
     calls: list[int] = []
-    StopFrame(b"exit", lambda: calls.append(1)).see_lines(view(lines))
+    StopFrame(b"exit", lambda: calls.append(1), LINE).see_frames(view(lines), [])
     assert len(calls) == found
 
 
 def test_stop_frame_with_a_return_at_its_end_is_not_found_in_a_line_end() -> None:
     """The "\\r" before "\\n" is no part of the line, so one that ends in it has two."""
     calls: list[int] = []
-    stop = StopFrame(b"exit\r", lambda: calls.append(1))
-    stop.see_lines(view(b"exit\r\n"))
-    stop.see_lines(view(b"exit\n"))
+    stop = StopFrame(b"exit\r", lambda: calls.append(1), LINE)
+    stop.see_frames(view(b"exit\r\n"), [])
+    stop.see_frames(view(b"exit\n"), [])
     assert not calls
-    stop.see_lines(view(b"exit\r\r\n"))
+    stop.see_frames(view(b"exit\r\r\n"), [])
     assert len(calls) == 1
 
 
 def test_stop_frame_that_is_empty_is_an_empty_frame() -> None:
     """An empty line is one; what follows the last line's end is none."""
     calls: list[int] = []
-    stop = StopFrame(b"", lambda: calls.append(1))
-    stop.see_lines(view(b"a\nb\r\n"))
-    stop.see_prefixed(*prefixed("len32", [b"a", b"bc"]), 4)
+    lines = StopFrame(b"", lambda: calls.append(1), LINE)
+    prefixes = StopFrame(b"", lambda: calls.append(1), STOPS["len32"])
+    lines.see_frames(view(b"a\nb\r\n"), [])
+    prefixes.see_frames(*prefixed("len32", [b"a", b"bc"]))
     assert not calls
-    stop.see_lines(view(b"a\n\n"))
-    stop.see_lines(view(b"\r\n"))
-    stop.see_prefixed(*prefixed("len32", [b"a", b""]), 4)
-    stop(view(b""))
+    lines.see_frames(view(b"a\n\n"), [])
+    lines.see_frames(view(b"\r\n"), [])
+    prefixes.see_frames(*prefixed("len32", [b"a", b""]))
+    lines(view(b""))
     assert len(calls) == 4
 
 
@@ -291,18 +294,17 @@ def test_stop_frame_agrees_with_a_plain_search(
     """Oracle: `in` on the list of frames, for both kinds of framing and for one by one."""
     calls: list[str] = []
     for payload in payloads:
-        StopFrame(word, lambda: calls.append("one"))(view(payload))
+        StopFrame(word, lambda: calls.append("one"), LINE)(view(payload))
+    assert calls.count("one") == payloads.count(word)
     for name, framing in STOPS.items():
-        frames, runs = prefixed(name, payloads)
-        stop = StopFrame(word, lambda name=name: calls.append(name))
-        stop.see_prefixed(frames, runs, framing.prefix_bytes)
+        stop = StopFrame(word, lambda name=name: calls.append(name), framing)
+        stop.see_frames(*prefixed(name, payloads))
+        assert calls.count(name) == (word in payloads)
     if crlf or b"\r" not in b"".join(payloads):
         end = b"\r\n" if crlf else b"\n"
         lines = view(b"".join(payload + end for payload in payloads))
-        StopFrame(word, lambda: calls.append("line")).see_lines(lines)
-        assert ("line" in calls) == (word in payloads)
-    for name in ("one", *STOPS):
-        assert calls.count(name) == payloads.count(word)
+        StopFrame(word, lambda: calls.append("line"), LINE).see_frames(lines, [])
+        assert calls.count("line") == (word in payloads)
 
 
 # -- with_frame_taps -----------------------------------------------------------------------------
@@ -335,37 +337,39 @@ def test_frame_taps_see_chunks_as_they_came() -> None:
     processor: Any = make_processor(with_frame_taps(Reverse, taps, None))
     processor.see_chunk(view(b"\0\0\0\2a"))
     assert seen == [("a", b"\0\0\0\2a"), ("b", b"\0\0\0\2a")]
-    # Without a stop frame nothing stands before the hooks of the processor itself.
+    assert processor.see_frames is None
+    # The hooks are those of the processor itself, and so is what it promises.
+    assert processor.keeps_line_ends
     assert processor.process_lines(view(b"ab\ncd\r\n")) == b"ba\ndc\r\n"
     assert bytes(processor.process(view(b"abc"))) == b"cba"
     assert len(seen) == 2
 
 
 def test_frame_taps_stop_sees_frames_before_the_processor_changes_them() -> None:
-    """One by one, whole lines and whole frames; the replies are the processor's."""
+    """One by one, and many at once; the replies are the processor's."""
     calls: list[int] = []
-    stop = StopFrame(b"exit", lambda: calls.append(1))
+    stop = StopFrame(b"exit", lambda: calls.append(1), STOPS["len64"])
     processor: Any = make_processor(with_frame_taps(Reverse, [], stop))
     processor.see_chunk(view(b"no chunk tap"))
     assert bytes(processor.process(view(b"exit"))) == b"tixe"
-    assert bytes(processor.process_lines(view(b"a\nexit\n"))) == b"a\ntixe\n"
-    frames, runs = prefixed("len64", [b"exit"])
-    assert bytes(processor.process_prefixed(frames, runs, 8))[8:] == b"tixe"
-    assert len(calls) == 3
     assert bytes(processor.process(view(b"tixe"))) == b"exit"
-    assert len(calls) == 3
+    assert len(calls) == 1
+    frames, runs = prefixed("len64", [b"exit"])
+    processor.see_frames(frames, runs)
+    assert bytes(processor.process_prefixed(frames, runs, 8))[8:] == b"tixe"
+    assert len(calls) == 2
     assert processor.eof() is None
     processor.close()  # one that has no hook
 
 
 def test_frame_taps_do_not_lend_hooks_to_a_processor_that_has_none() -> None:
     """A framer looks for them, and gives such a processor its frames one by one."""
-    stop = StopFrame(b"exit", lambda: None)
+    stop = StopFrame(b"exit", lambda: None, LINE)
     for given_stop in (None, stop):
         taps = [lambda chunk: None]
         processor: Any = make_processor(with_frame_taps(OneByOne, taps, given_stop))
-        assert processor.process_lines is None
-        assert processor.process_prefixed is None
+        assert not hasattr(processor, "process_lines")
+        assert not hasattr(processor, "process_prefixed")
         assert processor.process(view(b"abc")) == b"ABC"
         assert processor.eof() == b"bye"
 

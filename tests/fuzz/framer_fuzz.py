@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.framer_fuzz --inputs 100000 --seed 1
 
-The invariant it defends: whatever a peer sends, the replies are those of `tests.frames.expected`,
+The invariant it defends: whatever a peer sends, the replies are those of `tests.framed.expected`,
 an error is one that the documentation names, and all blocks come back (I17).
 
 An input's first bytes choose the settings, the rest is what the peer sends:
@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.frames import NAMES, PREFIX_BYTES, PROCESSORS, Bench, expected
+from tests.framed import NAMES, PREFIX_BYTES, PROCESSORS, Bench, expected
 
 CORPUS = Path(__file__).parent / "corpus"
 HEADER_BYTES = 4

@@ -323,14 +323,14 @@ lane: Lane = entry.owner
     ),
     Bug(
         "prefixes are read little-endian",
-        "framing",
+        "frames/prefixed",
         '{4: ">I", 8: ">Q"}',
         '{4: "<I", 8: "<Q"}',
-        (_UNIT + "framing.py::test_prefix_is_read_and_written_unsigned_and_big_endian",),
+        ("tests/frames/test_prefixed.py::test_prefix_is_read_and_written_unsigned_and_big_endian",),
     ),
     Bug(
         "a length is waited for before it is held against the limit",
-        "framing",
+        "frames/prefixed",
         """\
                 if payload_bytes > max_frame_bytes:
                     error = _announced(payload_bytes, max_frame_bytes)
@@ -345,14 +345,14 @@ lane: Lane = entry.owner
                     error = _announced(payload_bytes, max_frame_bytes)
                     break
 """,
-        (_UNIT + "framing.py",),
+        ("tests/frames/test_prefixed.py",),
     ),
     Bug(
         'a "\\r\\n" that is cut between two chunks leaves its "\\r"',
-        "framing",
+        "frames/lines",
         "_first_line(chunk, held[-1])",
         "_first_line(chunk, 0)",
-        (_UNIT + "framing.py::test_frames_cut_anywhere_are_found_the_same",),
+        ("tests/frames/test_grammar.py::test_frames_cut_anywhere_are_found_the_same",),
     ),
     Bug(
         "both threads slice views of one buffer, which a build without a GIL miscounts",

@@ -14,7 +14,7 @@ from typing import Any
 
 from asyncrev import Bridge, Channel, Limits, channel
 from asyncrev.errors import BridgeStopped, ChannelClosed, WorkerDied
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.lane import Lane
 from asyncrev.loop_face import LoopFace
 from asyncrev.ring import DATA

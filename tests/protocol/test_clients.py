@@ -12,7 +12,7 @@ import pytest
 from asyncrev import Bridge, BridgeProtocol
 from asyncrev.errors import LocalError
 from asyncrev.states import LinkState
-from tests.frames import Inverting, framed
+from tests.framed import Inverting, framed
 from tests.protocol.links import (
     SMALL,
     Swapcase,

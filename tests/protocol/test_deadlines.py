@@ -14,7 +14,7 @@ import asyncrev
 from asyncrev import Limits, Server
 from asyncrev.deadlines import Deadlines
 from asyncrev.descriptors import unacknowledged_bytes
-from tests.frames import Inverting, framed
+from tests.framed import Inverting, framed
 from tests.protocol.links import gated_swapcase, in_thread, letters, tcp_only
 from tests.support import DEADLINE_S, receive_all, receive_exactly, until
 

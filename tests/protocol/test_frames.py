@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from asyncrev import Limits, Reverse, Server
 from asyncrev.statistics import PoolStatistics
-from tests.frames import (
+from tests.framed import (
     NAMES,
     PREFIX_BYTES,
     PROCESSORS,

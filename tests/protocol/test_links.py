@@ -15,7 +15,7 @@ import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Reverse
 from asyncrev.endpoints import inherited
 from asyncrev.states import LinkState
-from tests.frames import Inverting, framed
+from tests.framed import Inverting, framed
 from tests.protocol.links import (
     SMALL,
     Served,

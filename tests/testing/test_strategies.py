@@ -22,7 +22,7 @@ from asyncrev.testing.strategies import (
     wire_frame,
     write_schedules,
 )
-from tests.frames import PREFIX_BYTES, expected
+from tests.framed import PREFIX_BYTES, expected
 
 FRAMINGS = ["line", "len32", "len64"]
 DATA = bytes(range(40))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from asyncrev import Bridge, BridgeProtocol, EpollEventLoop, Limits, Reverse
 from asyncrev.testing.strategies import chunkings, frame_borders, frames, write_schedules
 from asyncrev.testing.transports import Schedule, ScriptedTransport
-from tests import frames as frame_tests
+from tests import framed as frame_tests
 from tests.support import until
 from tests.wires import Buffered, Plain, receive, wire
 

@@ -11,7 +11,7 @@ from asyncrev.admission import Admission
 from asyncrev.errors import LocalError
 from asyncrev.flow_control import FIRST_READ_BYTES
 from asyncrev.framed_work import make_work
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.lane import Lane
 from asyncrev.lane_work import SHARE_CALLS
 from asyncrev.limits import LEAST_READ_BYTES

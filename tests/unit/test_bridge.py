@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from asyncrev import Bridge, BridgeProtocol, EpollEventLoop, Limits, delivery
 from asyncrev import sweep as sweep_module
 from asyncrev.errors import BridgeStopped, FrameTooLarge, ProcessorError, SettingsError
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.processors import as_factory
 from asyncrev.reverse import Reverse
 from tests import strategies

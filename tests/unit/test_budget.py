@@ -12,7 +12,7 @@ from asyncrev.admission import Admission
 from asyncrev.budget import Budget
 from asyncrev.framed_work import make_work
 from asyncrev.framer import Framer
-from asyncrev.framing import FRAMINGS
+from asyncrev.frames.registry import FRAMINGS
 from asyncrev.lane import Lane
 from asyncrev.limits import FRAME_OVERHEAD_BYTES, LEAST_BLOCK_BYTES, LEAST_READ_BYTES, class_bytes
 from asyncrev.pool import Pool

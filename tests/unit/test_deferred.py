@@ -18,7 +18,7 @@ from asyncrev.errors import BridgeStopped, ProcessorError
 from asyncrev.lane_work import SHARE_CALLS
 from asyncrev.processors import Reply
 from asyncrev.reply_window import ReplyWindow
-from tests.frames import NAMES, framed
+from tests.framed import NAMES, framed
 from tests.sinks import RecordingSink
 from tests.support import until
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from asyncrev import Reverse
 from asyncrev.errors import FrameTooLarge, IncompleteFrame, ProcessorError
 from asyncrev.framer import Framer
-from asyncrev.framing import Prefixed
+from asyncrev.frames.prefixed import Prefixed
 from asyncrev.limits import LEAST_BLOCK_BYTES
-from tests.frames import (
+from tests.framed import (
     NAMES,
     PREFIX_BYTES,
     PROCESSORS,

@@ -11,7 +11,7 @@ import pytest
 from asyncrev.errors import FrameTooLarge, ProcessorError
 from asyncrev.framed_work import make_work
 from asyncrev.framer import Framer
-from asyncrev.framing import as_framing
+from asyncrev.frames.registry import as_framing
 from asyncrev.inline import InlineWork
 from asyncrev.pool import Pool
 from asyncrev.reverse import Reverse

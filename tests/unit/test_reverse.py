@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncrev.framing import FRAMINGS, Prefixed, Run
+from asyncrev.frames.grammar import Run
+from asyncrev.frames.prefixed import Prefixed
+from asyncrev.frames.registry import FRAMINGS
 from asyncrev.reverse import NUMPY_FROM_BYTES, Reverse
 from asyncrev.reverse_kernel import reverse_in_place
 

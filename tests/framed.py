@@ -10,7 +10,8 @@ from typing import Any
 
 from asyncrev.errors import FrameTooLarge, IncompleteFrame
 from asyncrev.framer import Framer
-from asyncrev.framing import FRAMINGS
+from asyncrev.frames.grammar import Grammar
+from asyncrev.frames.registry import as_framing
 from asyncrev.pool import Pool, class_bytes
 from asyncrev.processors import FunctionProcessor, Reply
 from asyncrev.reverse import Reverse
@@ -342,13 +343,15 @@ class Bench:
 
     def __init__(
         self,
-        name: str,
+        name: str | Grammar,
         processor: Any,
         *,
         max_frame_bytes: int = 1 << 20,
         views_allowed: bool = True,
         lag: int = 0,
     ) -> None:
+        grammar = as_framing(name)
+        assert grammar is not None
         self.name = name
         self.views_allowed = views_allowed
         self.lag = lag
@@ -357,7 +360,7 @@ class Bench:
         self.released_seq = 0
         self.pool = Pool(self, 1 << 20)
         self.framer = Framer(
-            FRAMINGS[name],
+            grammar,
             processor,
             self.pool,
             max_frame_bytes=max_frame_bytes,
