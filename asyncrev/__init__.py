@@ -8,16 +8,16 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # for type checkers it is true; `typing` would be most of the import's time
 if TYPE_CHECKING:
-    from asyncrev.bridge import Bridge
-    from asyncrev.channel import Channel
+    from asyncrev.bridge.bridge import Bridge
     from asyncrev.errors import AsyncrevError
     from asyncrev.limits import Limits
     from asyncrev.loop.eventloop import EpollEventLoop, run
     from asyncrev.processors import Processor
     from asyncrev.protocol import BridgeProtocol
-    from asyncrev.reverse import Reverse
+    from asyncrev.ring.channel import Channel
     from asyncrev.server import Server, serve
     from asyncrev.version import __version__
+    from asyncrev.work.reverse import Reverse
 
 __all__ = [
     "AsyncrevError",
@@ -36,13 +36,13 @@ __all__ = [
 
 _MODULE_OF = {
     "AsyncrevError": "errors",
-    "Bridge": "bridge",
+    "Bridge": "bridge.bridge",
     "BridgeProtocol": "protocol",
-    "Channel": "channel",
+    "Channel": "ring.channel",
     "EpollEventLoop": "loop.eventloop",
     "Limits": "limits",
     "Processor": "processors",
-    "Reverse": "reverse",
+    "Reverse": "work.reverse",
     "Server": "server",
     "__version__": "version",
     "run": "loop.eventloop",

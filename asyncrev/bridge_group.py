@@ -7,7 +7,7 @@ connection stays on the bridge that it was opened on, which was one with the few
 import asyncio
 import os
 
-from asyncrev.bridge import Bridge
+from asyncrev.bridge.bridge import Bridge
 from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
 

@@ -3,8 +3,8 @@
 import asyncio
 import socket
 
+from asyncrev.bridge.running_time import RunningTimer
 from asyncrev.descriptors import has_input
-from asyncrev.running_time import RunningTimer
 
 __all__ = ["NO_LOOP_TIMEOUT_S", "HandshakeDeadline"]
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from asyncrev.running_time import RunningTimer
+from asyncrev.bridge.running_time import RunningTimer
 
 __all__ = ["Lingering"]
 

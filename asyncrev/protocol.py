@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from asyncrev.bridge import Bridge
+from asyncrev.bridge.bridge import Bridge
+from asyncrev.bridge.lane import Lane
 from asyncrev.deadlines import Deadlines
 from asyncrev.descriptors import (
     input_has_ended,
@@ -28,13 +29,12 @@ from asyncrev.errors import (
 )
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.lane import Lane
 from asyncrev.limits import Limits
 from asyncrev.lingering import Lingering
 from asyncrev.log_text import name_of_peer
 from asyncrev.processors import Reply, as_factory
-from asyncrev.reverse import Reverse
 from asyncrev.states import LINK_TRANSITIONS, LinkEvent, LinkState, advance
+from asyncrev.work.reverse import Reverse
 
 __all__ = ["BridgeProtocol"]
 

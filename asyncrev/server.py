@@ -9,7 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from asyncrev.bridge import Bridge
+from asyncrev.bridge.bridge import Bridge
+from asyncrev.bridge.running_time import running_timeout
 from asyncrev.bridge_group import BridgeGroup
 from asyncrev.cleanup import attempt
 from asyncrev.endpoints import describe
@@ -24,11 +25,10 @@ from asyncrev.listeners import Listeners
 from asyncrev.log_text import name_of_peer
 from asyncrev.processors import as_factory
 from asyncrev.protocol import BridgeProtocol
-from asyncrev.reverse import Reverse
-from asyncrev.running_time import running_timeout
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
 from asyncrev.unix_path import DEFAULT_MODE
+from asyncrev.work.reverse import Reverse
 
 __all__ = ["Server", "serve"]
 

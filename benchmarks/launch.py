@@ -10,17 +10,17 @@ import sys
 from typing import Any
 
 from asyncrev.command import cli, serving
-from asyncrev.ring import Entry
+from asyncrev.ring.ring import Entry
+from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.server import Server
-from asyncrev.thread_face import ThreadFace
 from benchmarks.lag import LagProbe, tell
 
 batch_sizes: collections.Counter[int] = collections.Counter()
-_take = ThreadFace.take
+_take = ThreadSide.take
 
 
-def _counting_take(face: ThreadFace, timeout_s: float | None = None) -> list[Entry]:
-    batch = _take(face, timeout_s)
+def _counting_take(side: ThreadSide, timeout_s: float | None = None) -> list[Entry]:
+    batch = _take(side, timeout_s)
     batch_sizes[len(batch)] += 1
     return batch
 
@@ -57,6 +57,6 @@ class TellingServer(Server):
 
 if __name__ == "__main__":
     serving.Server = TellingServer  # type: ignore[misc]
-    ThreadFace.take = _counting_take  # type: ignore[method-assign]
+    ThreadSide.take = _counting_take  # type: ignore[method-assign]
     sys.argv[0] = "asyncrev"
     cli.main()

@@ -10,17 +10,17 @@ from collections.abc import Callable
 
 import pyperf
 
-from asyncrev.budget import Budget
-from asyncrev.framed_work import make_work
-from asyncrev.framer import Framer
+from asyncrev.bridge.budget import Budget
+from asyncrev.bridge.lane import Lane
 from asyncrev.frames.registry import as_framing
-from asyncrev.lane import Lane
 from asyncrev.limits import Limits
-from asyncrev.pool import Pool
-from asyncrev.reverse import Reverse
-from asyncrev.reverse_kernel import reverse_in_place
-from asyncrev.ring import DATA, Ring
-from asyncrev.wakeups import DrainSignal, Parker
+from asyncrev.ring.ring import DATA, Ring
+from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.work.block_pool import Pool
+from asyncrev.work.framed_work import make_work
+from asyncrev.work.framer import Framer
+from asyncrev.work.reverse import Reverse
+from asyncrev.work.reverse_kernel import reverse_in_place
 
 SLOT_BYTES = 64 * 1024
 PAYLOAD_BYTES = 60

@@ -6,10 +6,10 @@ import threading
 
 import asyncrev
 from asyncrev.errors import ChannelClosed
-from asyncrev.thread_face import ThreadFace
+from asyncrev.ring.thread_side import ThreadSide
 
 
-def digest(side: ThreadFace) -> None:
+def digest(side: ThreadSide) -> None:
     """Answer every buffer with its SHA-256, until the other side is closed. Runs on a thread."""
     with side:  # closes it, also if something is raised here; ChannelClosed is the regular end
         while True:

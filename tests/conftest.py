@@ -16,8 +16,8 @@ import hypothesis
 import pytest
 
 from asyncrev import EpollEventLoop
-from asyncrev.raw_work import RawWork
 from asyncrev.testing.leaks import LeakCheck
+from asyncrev.work.raw_work import RawWork
 from tests.protocol.links import tls_contexts
 from tests.support import DEADLINE_S
 

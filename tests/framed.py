@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev.errors import FrameTooLarge, IncompleteFrame
-from asyncrev.framer import Framer
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.pool import Pool, class_bytes
 from asyncrev.processors import FunctionProcessor, Reply
-from asyncrev.reverse import Reverse
+from asyncrev.work.block_pool import Pool, class_bytes
+from asyncrev.work.framer import Framer
+from asyncrev.work.reverse import Reverse
 
 PREFIX_BYTES = {"len32": 4, "len64": 8}
 NAMES = ("line", *PREFIX_BYTES)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev import Bridge
+from asyncrev.bridge.lane import Lane
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.lane import Lane
 from asyncrev.processors import Reply
 from tests.support import until
 

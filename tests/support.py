@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from asyncrev.ring import DATA, Kind, Ring
+from asyncrev.ring.ring import DATA, Kind, Ring
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,8 +15,8 @@ from asyncrev.command.tls import tls_context
 from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory
-from asyncrev.reverse import Reverse
 from asyncrev.unix_path import DEFAULT_MODE
+from asyncrev.work.reverse import Reverse
 
 __all__ = ["ServeSettings", "settings_of"]
 

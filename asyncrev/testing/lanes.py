@@ -9,13 +9,13 @@ import collections
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from asyncrev.framed_work import make_work
+from asyncrev.bridge.inline import InlineWork
 from asyncrev.frames.grammar import Grammar
-from asyncrev.inline import InlineWork
 from asyncrev.limits import Limits
-from asyncrev.pool import Block, Pool
 from asyncrev.processors import Processor, make_processor
-from asyncrev.ring import CLOSE, DATA, EOF, Entry, Kind
+from asyncrev.ring.ring import CLOSE, DATA, EOF, Entry, Kind
+from asyncrev.work.block_pool import Block, Pool
+from asyncrev.work.framed_work import make_work
 
 __all__ = [
     "OTHER",

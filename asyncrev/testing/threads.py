@@ -12,9 +12,9 @@ from typing import Any, Self, TypeVar
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
 from asyncrev.loop.eventloop import EpollEventLoop
-from asyncrev.reverse import Reverse
 from asyncrev.server import Server
 from asyncrev.statistics import ServerStatistics
+from asyncrev.work.reverse import Reverse
 
 __all__ = ["ServerThread"]
 

@@ -51,8 +51,8 @@ if __name__ == "__main__":
     port, loop_name, *kernel = sys.argv[1:]
     protocol = InLoop
     if kernel == ["numpy"]:
-        from asyncrev.reverse import NUMPY_FROM_BYTES
-        from asyncrev.reverse_kernel import reverse_in_place
+        from asyncrev.work.reverse import NUMPY_FROM_BYTES
+        from asyncrev.work.reverse_kernel import reverse_in_place
 
         protocol = InLoopNumpy
 

@@ -10,7 +10,7 @@ import pytest
 
 from asyncrev.command.loading import load
 from asyncrev.errors import SettingsError
-from asyncrev.reverse import Reverse
+from asyncrev.work.reverse import Reverse
 from tests.support import ROOT, run_asyncrev
 
 WORK = "class Work:\n    @staticmethod\n    def shout(data): return data.upper()\n"
@@ -52,7 +52,7 @@ def test_current_directory_is_searched_last(here: Path) -> None:
 def test_current_directory_is_not_searched_for_asyncrevs_own(here: Path) -> None:
     """The default processor brings no directory into the search path."""
     assert load("asyncrev:Reverse") is Reverse
-    assert load("asyncrev.reverse:Reverse") is Reverse
+    assert load("asyncrev.work.reverse:Reverse") is Reverse
     assert str(here) not in sys.path
 
 

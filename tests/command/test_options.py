@@ -11,7 +11,7 @@ from asyncrev.command.options import OPTIONS
 from asyncrev.command.settings import ServeSettings
 from asyncrev.limits import Limits
 from asyncrev.loop.eventloop import EpollEventLoop
-from asyncrev.reverse import Reverse
+from asyncrev.work.reverse import Reverse
 from tests.command_line import invoke
 from tests.support import ROOT
 

@@ -14,7 +14,7 @@ from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.frames.lines import Lines
 from asyncrev.frames.prefixed import Prefixed
 from asyncrev.processors import make_processor
-from asyncrev.reverse import Reverse
+from asyncrev.work.reverse import Reverse
 from tests import strategies
 
 

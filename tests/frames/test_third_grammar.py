@@ -11,13 +11,13 @@ import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Limits, Server
 from asyncrev.command.taps import StopFrame, with_frame_taps
 from asyncrev.errors import FrameTooLarge, IncompleteFrame, LocalError, RemoteError, SettingsError
-from asyncrev.framer import Framer
 from asyncrev.frames.grammar import Run, Scan
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import make_processor
 from asyncrev.testing import ServerThread, check_framing, check_processor
 from asyncrev.testing.history import FrameHistory
 from asyncrev.testing.strategies import frame_borders, frames, payloads, wire_frame
+from asyncrev.work.framer import Framer
 from tests import strategies
 from tests.framed import Bench, Inverting, Longer, Moody, Raising
 from tests.netstring import MalformedNetstring, Netstring

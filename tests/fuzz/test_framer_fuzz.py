@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncrev.framer import Framer
+from asyncrev.work.framer import Framer
 from tests.fuzz import framer_fuzz
 from tests.support import ROOT
 

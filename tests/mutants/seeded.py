@@ -30,7 +30,7 @@ _LOOP = "tests/loop/test_"
 BUGS = (
     Bug(
         "the worker looks for work, then parks",
-        "wakeups",
+        "ring.wakeups",
         """\
         with self._lock:
             if has_work():  # ORDER: under the lock that `unpark` takes after its caller's store.
@@ -43,11 +43,11 @@ BUGS = (
         with self._lock:
             self._parked = True
 """,
-        (_PIPES, _UNIT + "wakeups.py::test_unpark_between_look_and_sleep_is_not_lost"),
+        (_PIPES, "tests/ring/test_wakeups.py::test_unpark_between_look_and_sleep_is_not_lost"),
     ),
     Bug(
         "the loop drains, then clears the flag",
-        "loop_face",
+        "ring.loop_side",
         """\
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         self.drains += 1
@@ -61,7 +61,7 @@ BUGS = (
     ),
     Bug(
         "the loop with hooks looks for results, then clears the flag",
-        "loop_face",
+        "ring.loop_side",
         """\
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         ring = self._ring
@@ -77,30 +77,30 @@ BUGS = (
     ),
     Bug(
         "every result asks for a drain of its own",
-        "wakeups",
+        "ring.wakeups",
         """\
             if self.awaited:
                 return False
 """,
         "",
-        (_PIPES, _UNIT + "wakeups.py::test_request_asks_once_until_cleared"),
+        (_PIPES, "tests/ring/test_wakeups.py::test_request_asks_once_until_cleared"),
     ),
     Bug(
         "the worker hands an entry back, then works on it",
-        "worker",
+        "work.worker",
         """\
                 work.do(entry, storage, pool, share)
-                face.finish()
+                side.finish()
 """,
         """\
-                face.finish()
+                side.finish()
                 work.do(entry, storage, pool, share)
 """,
         (_PIPES,),
     ),
     Bug(
         "the worker reads the cursor, then whether the input is closed",
-        "thread_face",
+        "ring.thread_side",
         """\
         closed = self.input_is_closed = ring.input_closed
         published_seq = ring.published_seq
@@ -109,11 +109,11 @@ BUGS = (
         published_seq = ring.published_seq
         closed = self.input_is_closed = ring.input_closed
 """,
-        (_UNIT + "thread_face.py::test_publish_and_close_at_every_look_loses_nothing",),
+        ("tests/ring/test_thread_side.py::test_publish_and_close_at_every_look_loses_nothing",),
     ),
     Bug(
         "an entry is released, then its result is copied",
-        "delivery",
+        "bridge.delivery",
         """\
                     if entry.result:
                         excess_bytes = sink.on_reply(entry.result)
@@ -125,29 +125,31 @@ BUGS = (
                     if result:
                         excess_bytes = sink.on_reply(result)
 """,
-        (_UNIT + "bridge.py::test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken",),
+        (
+            "tests/bridge/test_bridge.py::test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken",
+        ),
     ),
     Bug(
         "a lent block is used again before its entry is released",
-        "pool",
+        "work.block_pool",
         "lent[0].lent_seq < released_seq",
         "lent[0].lent_seq <= released_seq",
-        (_BRIDGES, _UNIT + "pool.py::TestPoolAgainstAnOracle"),
+        (_BRIDGES, "tests/work/test_block_pool.py::TestPoolAgainstAnOracle"),
     ),
     Bug(
         "results go to who is at the place of their owner now, as with descriptors",
-        "delivery",
+        "bridge.delivery",
         "lane: Lane = entry.owner\n",
         """\
 lane: Lane = entry.owner
                 if lane.sink is None:
                     lane = next((each for each in self._lanes if each.sink), lane)
 """,
-        (_UNIT + "bridge.py::test_results_are_given_to_owners_never_to_places",),
+        ("tests/bridge/test_bridge.py::test_results_are_given_to_owners_never_to_places",),
     ),
     Bug(
         "the end of input overtakes data",
-        "admission",
+        "bridge.admission",
         """\
             if lane.spill:
                 if len(lane.spill) > len(slot):
@@ -156,60 +158,65 @@ lane: Lane = entry.owner
             if lane.spill and not lane.eof_waits:
                 if len(lane.spill) > len(slot):
 """,
-        (_BRIDGES, _UNIT + "admission.py::test_end_and_close_go_behind_the_spill"),
+        (_BRIDGES, "tests/bridge/test_admission.py::test_end_and_close_go_behind_the_spill"),
     ),
     Bug(
         "what spills later goes in before what spilled earlier",
-        "admission",
+        "bridge.admission",
         "        lane.spill += source[:nbytes]\n",
         "        lane.spill[:0] = source[:nbytes]\n",
-        (_UNIT + "admission.py::test_any_schedule_keeps_every_lanes_bytes_in_order",),
+        ("tests/bridge/test_admission.py::test_any_schedule_keeps_every_lanes_bytes_in_order",),
     ),
     Bug(
         "credit is never given back",
-        "admission",
+        "bridge.admission",
         """\
         elif not lane.waits_for_credit or lane.waits_for_slot:
             return False
         return self._may_read(lane)
 """,
         "        return False\n",
-        (_UNIT + "admission.py::test_publish_over_the_entry_quota_stops_until_half_is_back",),
+        (
+            "tests/bridge/test_admission.py::test_publish_over_the_entry_quota_stops_until_half_is_back",
+        ),
     ),
     Bug(
         "who waits for a slot is served last come, first served",
-        "admission",
+        "bridge.admission",
         "            self._waiters.append(lane)\n",
         "            self._waiters.appendleft(lane)\n",
-        (_UNIT + "admission.py::test_lanes_without_a_slot_wait_in_turn",),
+        ("tests/bridge/test_admission.py::test_lanes_without_a_slot_wait_in_turn",),
     ),
     Bug(
         "who waits for room is overtaken",
-        "budget",
+        "bridge.budget",
         "if self._waiters and self._waiters[0] is not lane:",
         "if False:",
-        (_UNIT + "budget.py",),
+        ("tests/bridge/test_budget.py",),
     ),
     Bug(
         "a drain takes all there is",
-        "delivery",
+        "bridge.delivery",
         "ring.results(DRAIN_ENTRIES)",
         "ring.results(1 << 30)",
-        (_UNIT + "bridge.py::test_drain_takes_a_bounded_number_of_entries",),
+        ("tests/bridge/test_bridge.py::test_drain_takes_a_bounded_number_of_entries",),
     ),
     Bug(
         "a lane that was given up is still told",
-        "bridge",
+        "bridge.bridge",
         """\
         lane.sink = None
         lane.abandon()
 """,
         "        lane.abandon()\n",
-        (_BRIDGES, _UNIT + "bridge.py::test_closed_lane_is_called_no_more_and_others_are"),
+        (
+            _BRIDGES,
+            "tests/bridge/test_bridge.py::test_closed_lane_is_called_no_more_and_others_are",
+        ),
     ),
     Bug(
         "an error is swallowed",
-        "delivery",
+        "bridge.delivery",
         """\
                     if entry.error is not None:
                         self._end_without_reply(lane, entry)
@@ -219,18 +226,18 @@ lane: Lane = entry.owner
                     if entry.error is not None:
                         continue
 """,
-        (_UNIT + "bridge.py::test_processor_error_ends_its_lane_only",),
+        ("tests/bridge/test_bridge.py::test_processor_error_ends_its_lane_only",),
     ),
     Bug(
         "nobody notices that the worker died",
-        "worker",
+        "work.worker",
         "error, event = raised, WorkerEvent.FAIL",
         "event = WorkerEvent.FAIL",
-        (_UNIT + "bridge_ends.py::test_worker_death_is_reported_once_and_told_to_every_sink",),
+        ("tests/bridge/test_ends.py::test_worker_death_is_reported_once_and_told_to_every_sink",),
     ),
     Bug(
         "a cancelled submission stays open",
-        "bridge",
+        "bridge.bridge",
         """\
         finally:
             self.close_lane(lane)
@@ -247,7 +254,9 @@ lane: Lane = entry.owner
         "protocol",
         'getattr(transport, "keeps_no_views", False)',
         "True",
-        (_UNIT + "bridge.py::test_protocol_takes_views_only_for_a_transport_that_keeps_none",),
+        (
+            "tests/bridge/test_bridge.py::test_protocol_takes_views_only_for_a_transport_that_keeps_none",
+        ),
     ),
     Bug(
         "the rest of a short write is forgotten",
@@ -292,18 +301,20 @@ lane: Lane = entry.owner
     ),
     Bug(
         "a deadline counts time in which the loop did not run",
-        "running_time",
+        "bridge.running_time",
         "            self.now_s += min(passed_s, planned_s)\n",
         "            self.now_s += passed_s\n",
-        (_UNIT + "running_time.py::test_clock_counts_no_more_than_planned_and_no_less_than_half",),
+        (
+            "tests/bridge/test_running_time.py::test_clock_counts_no_more_than_planned_and_no_less_than_half",
+        ),
     ),
     Bug(
         "a loop that only ever stalls has endless deadlines",
-        "running_time",
+        "bridge.running_time",
         " and self.now_s - self._excused_at_s >= planned_s:",
         ":",
         (
-            _UNIT
+            "tests/bridge/test_"
             + "running_time.py::test_clock_counts_every_second_interval_of_a_loop_that_only_stalls",
         ),
     ),
@@ -356,10 +367,12 @@ lane: Lane = entry.owner
     ),
     Bug(
         "both threads slice views of one buffer, which a build without a GIL miscounts",
-        "ring",
+        "ring.ring",
         "[self._worker_view(start, slot_bytes) for start in starts]",
         "self.free_slots.copy()",
-        (_UNIT + "ring.py::test_two_threads_never_slice_what_counts_its_slices_in_one_place",),
+        (
+            "tests/ring/test_ring.py::test_two_threads_never_slice_what_counts_its_slices_in_one_place",
+        ),
     ),
     Bug(
         "a slow reader that lives on what kernels hold is cut as a stall",

@@ -12,14 +12,15 @@ from collections.abc import Callable, Coroutine, Hashable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from asyncrev import Bridge, Channel, Limits, channel
+from asyncrev import Bridge, Channel, Limits
+from asyncrev.bridge.lane import Lane
 from asyncrev.errors import BridgeStopped, ChannelClosed, WorkerDied
 from asyncrev.frames.registry import as_framing
-from asyncrev.lane import Lane
-from asyncrev.loop_face import LoopFace
-from asyncrev.ring import DATA
-from asyncrev.thread_face import ThreadFace
-from asyncrev.worker import Worker
+from asyncrev.ring import channel
+from asyncrev.ring.loop_side import LoopSide
+from asyncrev.ring.ring import DATA
+from asyncrev.ring.thread_side import ThreadSide
+from asyncrev.work.worker import Worker
 from tests.proof.scheduler import Run
 from tests.proof.stepped import LOOP, WORKER, HookedLoop, Scenario, SteppedLoop
 
@@ -77,7 +78,7 @@ def judge(run: Run, got: list[bytes], wanted: list[bytes], *, whole: bool) -> No
         run.forbid("LOST", f"only {got} came, of {wanted}")
 
 
-# -- the ring and its faces ------------------------------------------------------------------------
+# -- the ring and its sides ------------------------------------------------------------------------
 
 
 class Job:
@@ -96,7 +97,7 @@ class Job:
 
 
 def pipe(nchunks: int, nentries: int, *, hooked: bool, most: int = 64, apart: bool) -> Scenario:
-    """The real ring, faces, wake-ups and worker; chunks come one a turn (`apart`) or all at once.
+    """The real ring, sides, wake-ups and worker; chunks come one a turn (`apart`) or all at once.
 
     A drain takes at most `most` entries; the next chunks are published as soon as there is room.
     """
@@ -105,7 +106,7 @@ def pipe(nchunks: int, nentries: int, *, hooked: bool, most: int = 64, apart: bo
 
     async def main(run: Run, loop: SteppedLoop) -> Hashable:
         ring, parker = channel.Ring(nentries, 2), channel.Parker()
-        face = LoopFace(ring, parker)
+        side = LoopSide(ring, parker)
         job, got = Job(run, chunks), []
         left = iter(chunks)
         room, ended = asyncio.Event(), asyncio.Event()
@@ -124,26 +125,26 @@ def pipe(nchunks: int, nentries: int, *, hooked: bool, most: int = 64, apart: bo
                 raise error
 
         pool: Any = SimpleNamespace(reclaim=lambda: None)
-        thread_face = ThreadFace(ring, parker, face.signal)
-        worker = Worker(thread_face, None, pool, on_end, name=WORKER)
+        thread_side = ThreadSide(ring, parker, side.signal)
+        worker = Worker(thread_side, None, pool, on_end, name=WORKER)
         worker.start()
-        face.bind(loop, on_results)
+        side.bind(loop, on_results)
         for chunk in left:
             while (slot := ring.try_claim()) is None:
                 room.clear()
                 await room.wait()
             slot[:] = chunk
             ring.publish(job, DATA, slot, 2)
-            if not face.flush_is_due:
-                face.flush_soon()
+            if not side.flush_is_due:
+                side.flush_soon()
             if apart:
                 await asyncio.sleep(0)
         while len(got) < nchunks:
             room.clear()
             await room.wait()
-        face.close()
+        side.close()
         await ended.wait()
-        face.unbind()
+        side.unbind()
         judge(run, got, wanted, whole=True)
         return len(got)
 

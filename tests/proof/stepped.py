@@ -1,6 +1,6 @@
 """What the real code waits on and shares, made so that a `Run` decides the order.
 
-`explore_real` puts these in the place of what `wakeups`, `loop_face`, `bridge`, `channel` and
+`explore_real` puts these in the place of what `wakeups`, `loop_side`, `bridge`, `channel` and
 `worker` get from the system and from each other; nothing else of asyncrev is changed. Points are
 the cursors, the flags, every lock, the worker's sleep, and the loop's queue and sleep. What must be
 touched under a lock, or by one thread only, is no point: that it is so is checked instead.
@@ -13,11 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from asyncrev.lane_work import LaneWork
 from asyncrev.loop.eventloop import EpollEventLoop
-from asyncrev.raw_work import RawWork
-from asyncrev.ring import Entry, Ring
-from asyncrev.wakeups import DrainSignal, Parker
+from asyncrev.ring.ring import Entry, Ring
+from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.work.lane_work import LaneWork
+from asyncrev.work.raw_work import RawWork
 from tests.proof.scheduler import Aborted, Explored, Run, explore
 
 __all__ = ["LOOP", "WORKER", "HookedLoop", "Scenario", "SteppedLoop", "explore_real"]
@@ -379,24 +379,24 @@ class _Epoll:
 _now = SimpleNamespace(run=None, timeouts=0)
 
 _STAND_INS: dict[str, Any] = {
-    "wakeups.threading": SimpleNamespace(Lock=lambda: SteppedLock(_now.run)),
-    "wakeups.os": SimpleNamespace(
+    "ring.wakeups.threading": SimpleNamespace(Lock=lambda: SteppedLock(_now.run)),
+    "ring.wakeups.os": SimpleNamespace(
         eventfd=lambda *_: SteppedEdge(_now.run, WORKER, _now.timeouts),
         EFD_CLOEXEC=0,
         eventfd_write=lambda edge, _: edge.write(),
     ),
-    "wakeups.select": SimpleNamespace(epoll=_Epoll, EPOLLIN=1, EPOLLET=0),
-    "worker.threading": SimpleNamespace(
+    "ring.wakeups.select": SimpleNamespace(epoll=_Epoll, EPOLLIN=1, EPOLLET=0),
+    "work.worker.threading": SimpleNamespace(
         Thread=lambda target, name, daemon: SteppedThread(_now.run, target, name),
         current_thread=lambda: None,
     ),
-    "ring.Entry": OwnedEntry,
-    "loop_face.DrainSignal": SteppedSignal,
-    "framed_work.RawWork": SteppedWork,
-    "parts.Ring": SteppedRing,
-    "parts.Parker": SteppedParker,
-    "channel.Ring": SteppedRing,
-    "channel.Parker": SteppedParker,
+    "ring.ring.Entry": OwnedEntry,
+    "ring.loop_side.DrainSignal": SteppedSignal,
+    "work.framed_work.RawWork": SteppedWork,
+    "bridge.parts.Ring": SteppedRing,
+    "bridge.parts.Parker": SteppedParker,
+    "ring.channel.Ring": SteppedRing,
+    "ring.channel.Parker": SteppedParker,
 }
 
 Scenario = Callable[[Run], Callable[[], Hashable]]

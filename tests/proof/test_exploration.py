@@ -49,7 +49,7 @@ SUBMISSIONS = {
 @hooked
 @pytest.mark.parametrize("name", PIPES)
 def test_pipe_in_every_order(name: str, hooked: bool) -> None:
-    """Ring, faces, wake-ups and worker."""
+    """Ring, sides, wake-ups and worker."""
     settings, preemptions, _ = PIPES[name]
     found = explore_real(pipe(hooked=hooked, **settings), preemptions=preemptions)
     assert found.outcomes == {settings["nchunks"]: found.runs}

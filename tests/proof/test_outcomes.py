@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from asyncrev.admission import Admission
-from asyncrev.bridge import Bridge
-from asyncrev.channel import AwaitableFace
-from asyncrev.delivery import Delivery
-from asyncrev.lane import Lane
-from asyncrev.pool import Pool
-from asyncrev.ring import Ring
-from asyncrev.thread_face import ThreadFace
-from asyncrev.wakeups import DrainSignal, Parker
-from asyncrev.worker import Worker
+from asyncrev.bridge.admission import Admission
+from asyncrev.bridge.bridge import Bridge
+from asyncrev.bridge.delivery import Delivery
+from asyncrev.bridge.lane import Lane
+from asyncrev.ring.channel import AwaitableSide
+from asyncrev.ring.ring import Ring
+from asyncrev.ring.thread_side import ThreadSide
+from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.work.block_pool import Pool
+from asyncrev.work.worker import Worker
 from tests.proof.scenarios import bridge, channel_of, limits_of, pipe
 from tests.proof.scheduler import Forbidden
 from tests.proof.stepped import Scenario, explore_real
@@ -63,8 +63,8 @@ def results_that_are_published(ring: Ring, most: int) -> list[Any]:
 def finish_first(worker: Worker) -> None:
     """`Worker._work` that hands each entry back before it works on it."""
     while True:
-        for entry in worker._face.take(None):
-            worker._face.finish()
+        for entry in worker._side.take(None):
+            worker._side.finish()
             entry.owner.work(entry, worker._storage, worker._pool)
 
 
@@ -73,12 +73,12 @@ def mark_two(ring: Ring) -> None:
     ring.processed_seq += 2
 
 
-def take_backwards(face: ThreadFace, timeout_s: float | None = None) -> list[Any]:
-    """`ThreadFace.take` that gives the newest first."""
-    return _take(face, timeout_s)[::-1]
+def take_backwards(side: ThreadSide, timeout_s: float | None = None) -> list[Any]:
+    """`ThreadSide.take` that gives the newest first."""
+    return _take(side, timeout_s)[::-1]
 
 
-_take = ThreadFace.take
+_take = ThreadSide.take
 
 
 def release_one_more(ring: Ring, nentries: int) -> None:
@@ -143,14 +143,14 @@ def reclaim_early(pool: Pool) -> None:
         pool._keep(block)
 
 
-async def get_and_wait(face: AwaitableFace) -> bytes:
-    """`AwaitableFace.get` that can be cancelled after it has taken the buffer."""
-    answer = await _get(face)
+async def get_and_wait(side: AwaitableSide) -> bytes:
+    """`AwaitableSide.get` that can be cancelled after it has taken the buffer."""
+    answer = await _get(side)
     await asyncio.sleep(0)
     return answer
 
 
-_get = AwaitableFace.get
+_get = AwaitableSide.get
 
 # What is forbidden, in what scenario, by what that takes the place of a method.
 BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
@@ -161,13 +161,13 @@ BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("REUSED", PIPE, Worker, "_work", finish_first, 1),
     ("DOUBLED", LINES, Pool, "reclaim", reclaim_early, 2),
     ("CURSORS", ONE, Ring, "mark_processed", mark_two, 1),
-    ("REORDERED", PIPE, ThreadFace, "take", take_backwards, 1),
+    ("REORDERED", PIPE, ThreadSide, "take", take_backwards, 1),
     ("UNDELIVERED", ONE_A_DRAIN, Ring, "release", release_one_more, 1),
     ("DOUBLED", BRIDGE, Delivery, "drain", drain_keeping_one, 0),
     ("CROSSED", BRIDGE, Delivery, "drain", drain_to_the_first, 0),
     ("EARLY_END", SPILLS, Admission, "_feed", feed_eof_first, 1),
     ("AFTER_END", CLOSED, Bridge, "close_lane", close_and_keep_the_sink, 1),
-    ("LOST", CHANNEL, AwaitableFace, "get", get_and_wait, 1),
+    ("LOST", CHANNEL, AwaitableSide, "get", get_and_wait, 1),
 ]
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from asyncrev import Limits
 from asyncrev.errors import SettingsError, WorkerDied
-from asyncrev.raw_work import RawWork
 from asyncrev.testing.peers import HalfClose, Send, play
 from asyncrev.testing.threads import ServerThread
+from asyncrev.work.raw_work import RawWork
 from tests.conftest import LOOPS
 from tests.support import ask, end_of, receive_all, send_until_stuck, wait_until
 

@@ -13,10 +13,10 @@ from asyncrev import Bridge, Limits, Server
 from asyncrev.bridge_group import BridgeGroup, most_threads
 from asyncrev.errors import SettingsError, WorkerDied, WorkerHung
 from asyncrev.statistics import total
+from tests.bridge.test_bridge import Held
 from tests.protocol.links import SMALL, connect, in_thread, letters
 from tests.sinks import RecordingSink
 from tests.support import DEADLINE_S, receive_exactly, until
-from tests.unit.test_bridge import Held
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])

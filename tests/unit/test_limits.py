@@ -16,7 +16,7 @@ from asyncrev.limits import (
     SMALL_SLOT_GAP_BYTES,
     Limits,
 )
-from asyncrev.ring import Ring
+from asyncrev.ring.ring import Ring
 
 FROM_ONE = [
     "slots",

@@ -22,7 +22,7 @@ from asyncrev.processors import (
     as_reply,
     make_processor,
 )
-from asyncrev.reverse import Reverse
+from asyncrev.work.reverse import Reverse
 
 
 class Whole:

@@ -411,7 +411,7 @@ async def test_worker_that_dies_closes_the_server_and_serve_forever_raises(
         raise broken
 
     with monkeypatch.context() as patch, connect(server) as client:
-        patch.setattr("asyncrev.raw_work.RawWork.do", work)
+        patch.setattr("asyncrev.work.raw_work.RawWork.do", work)
         client.sendall(b"x")
         with pytest.raises(WorkerDied) as caught:
             await forever

@@ -1,0 +1,207 @@
+"""Delivery: gives results to their lanes' sinks, in order, a bounded number at a time.
+
+  I11  a drain takes at most DRAIN_ENTRIES entries, then lets the loop turn
+
+A sink that raises, be it SystemExit, loses no other lane a reply: it is reported, and told that it
+failed.
+"""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+from asyncrev.bridge.admission import Admission
+from asyncrev.bridge.lane import Lane
+from asyncrev.bridge.lanes import Lanes
+from asyncrev.errors import RemoteError
+from asyncrev.ring.ring import CLOSE, DATA, EOF, Entry, Ring
+
+__all__ = ["DRAIN_ENTRIES", "Delivery"]
+
+logger = logging.getLogger("asyncrev")
+
+# 64 sends take about 0.5 ms, so other callbacks of the loop wait no longer for a full ring.
+DRAIN_ENTRIES = 64
+
+
+class Delivery:
+    """The draining half of a bridge. All methods: the loop's thread.
+
+    Attributes:
+        loop: whose exception handler hears of defects; set before anything is delivered.
+    """
+
+    __slots__ = (
+        "_admission",
+        "_drained",
+        "_lanes",
+        "_ring",
+        "entries_in_use_high",
+        "loop",
+        "processor_errors",
+    )
+
+    def __init__(self, ring: Ring, admission: Admission, lanes: Lanes) -> None:
+        self._ring = ring
+        self._admission = admission
+        self._lanes = lanes
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.entries_in_use_high = 0
+        self.processor_errors = 0
+        self._drained: asyncio.Event | None = None  # set at every drain, once somebody waited
+
+    def drain(self) -> bool:
+        """Deliver what is processed, as far as I11 allows; return whether something was left."""
+        ring, admission = self._ring, self._admission
+        in_use = ring.published_seq - ring.released_seq
+        self.entries_in_use_high = max(self.entries_in_use_high, in_use)
+        entries = ring.results(DRAIN_ENTRIES)
+        entry_returned, reply_delivered = admission.entry_returned, admission.reply_delivered
+        returned = 0
+        try:
+            for entry in entries:
+                returned += 1
+                lane: Lane = entry.owner
+                entry_returned(lane, entry)
+                sink = lane.sink
+                if sink is None or lane.abandoned:
+                    reply_delivered(lane, entry.nbytes)
+                    self._end_without_reply(lane, entry)
+                    continue
+                excess_bytes = None
+                try:
+                    if entry.result:
+                        excess_bytes = sink.on_reply(entry.result)
+                    credit = reply_delivered(lane, entry.nbytes, excess_bytes)
+                    if entry.surplus_bytes:
+                        # Not before: the sink may have found out that its peer takes no more.
+                        self._deliver_surplus(lane, entry)
+                    if entry.error is not None:
+                        self._end_without_reply(lane, entry)
+                        continue
+                    if entry.kind is not DATA and self._has_ended(lane, entry):
+                        if not lane.abandoned:  # by its own `on_reply`; so the next
+                            sink.on_end()
+                        continue
+                    if credit and not lane.abandoned:
+                        sink.on_credit()
+                    if lane.in_flight_bytes and not lane.in_flight_entries:
+                        admission.resume(lane)  # what it has in flight is deferred
+                except BaseException as raised:
+                    # One sink's defect must not cost the others their replies.
+                    self._deliver_surplus(lane, entry)
+                    self._give_up(lane, raised)
+        finally:
+            ring.release(returned)  # also when an interrupt ends this: no reply goes twice
+        if admission.waiting_lanes:
+            self.serve_waiters()
+        if self._drained is not None:
+            self._drained.set()
+        return ring.processed_seq != ring.released_seq
+
+    def drain_all(self) -> None:
+        """Deliver everything that is processed, however much it is."""
+        while self.drain():
+            pass
+
+    async def wait_answered(self) -> None:
+        """Wait until the worker has nothing left that it may do. Any number may wait."""
+        if self._drained is None:
+            self._drained = asyncio.Event()
+        while self._lanes.any_being_answered():
+            self._drained.clear()
+            await self._drained.wait()
+
+    def serve_waiters(self) -> None:
+        """Give free slots and room to the lanes that wait, and tell those that may read on."""
+        for lane in self._admission.serve_waiters():
+            self.give_credit(lane)
+
+    def give_credit(self, lane: Lane) -> None:
+        """Tell `lane`'s sink, if it still has one, that it may publish again."""
+        if lane.sink is not None and not lane.abandoned:
+            self.tell(lane, lane.sink.on_credit)
+
+    def look(self, lane: Lane, now_s: float) -> None:
+        """Have `lane`'s sink look at its deadlines."""
+        if lane.sink is not None:
+            self.tell(lane, lane.sink.on_sweep, now_s)
+
+    def tell(self, lane: Lane, method: Callable[..., object], *args: object) -> None:
+        """Call a method of `lane`'s sink."""
+        try:
+            method(*args)
+        except BaseException as raised:
+            self._give_up(lane, raised)
+
+    def fail(self, lane: Lane, error: BaseException) -> None:
+        """Tell `lane`'s sink of an error that ends it: no reply, end or credit follows."""
+        self.note_failure(lane, error)
+        if lane.sink is not None:
+            self.tell(lane, lane.sink.on_error, error)
+        elif not isinstance(error, RemoteError):
+            self.report("a processor failed after its connection had gone", error)
+
+    def note_failure(self, lane: Lane, error: BaseException) -> None:
+        """Count `error`, which ends `lane`; no reply, end or credit follows."""
+        self.processor_errors += not isinstance(error, RemoteError)
+        lane.abandon()
+
+    def report(self, message: str, error: BaseException) -> None:
+        """Have the loop's exception handler hear of `error`; what the handler raises is logged."""
+        assert self.loop is not None
+        try:
+            self.loop.call_exception_handler({"message": message, "exception": error})
+        except BaseException:
+            logger.exception("the loop's exception handler failed on: %s: %r", message, error)
+
+    def pass_on_interrupt(self, error: BaseException) -> None:
+        """Have the loop raise `error` in its next iteration if it may be the user's Ctrl-C.
+
+        It may be where no handler of SIGINT is installed but Python's own, which raises
+        KeyboardInterrupt in whatever the main thread runs; `asyncio.run` installs another.
+        """
+        if (
+            isinstance(error, KeyboardInterrupt)
+            and threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            assert self.loop is not None
+            self.loop.call_soon(_raise, error)
+
+    def _has_ended(self, lane: Lane, entry: Entry) -> bool:
+        """Return whether `entry` is the last one of `lane`; else have it go on to its end."""
+        if entry.ended:
+            lane.ending = False
+            return True
+        lane.ending = lane.ending or entry.kind is EOF
+        self._admission.resume(lane)
+        return False
+
+    def _deliver_surplus(self, lane: Lane, entry: Entry) -> None:
+        lane.work.window.deliver(entry.surplus_bytes)
+        entry.surplus_bytes = 0
+        entry.result = None  # now, or many such replies would be here twice
+
+    def _end_without_reply(self, lane: Lane, entry: Entry) -> None:
+        if entry.surplus_bytes:
+            self._deliver_surplus(lane, entry)
+        if entry.kind is CLOSE:
+            self._lanes.discard(lane)
+        if entry.error is not None:
+            self.fail(lane, entry.error)
+
+    def _give_up(self, lane: Lane, raised: BaseException) -> None:
+        """Report what `lane`'s sink raised, and tell it that nothing more comes: it lost a call."""
+        self.report("a sink of the bridge raised", raised)
+        self.pass_on_interrupt(raised)
+        if lane.sink is not None and not lane.abandoned:
+            lane.abandon()
+            self.tell(lane, lane.sink.on_error, raised)
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

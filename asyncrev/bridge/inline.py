@@ -1,0 +1,31 @@
+"""Work on small chunks in the loop, for processors that allow it. Thread: loop."""
+
+from asyncrev.processors import Processor, as_reply, check_reply, make_processor
+from asyncrev.work.lane_work import LaneWork
+
+__all__ = ["InlineWork"]
+
+
+class InlineWork:
+    """A second processor of a raw lane, which the loop calls. All methods: the loop's thread."""
+
+    __slots__ = ("_max_reply_bytes", "_processor", "_views_allowed")
+
+    def __init__(self, work: LaneWork) -> None:
+        """Make the processor. Raises what that raises."""
+        self._processor: Processor = make_processor(work.factory)
+        self._views_allowed = work.views_allowed
+        self._max_reply_bytes = work.max_reply_bytes
+
+    def answer(self, chunk: memoryview, storage: object) -> bytes | memoryview | None:
+        """Return the reply to `chunk` at once; nothing of the lane may be in flight.
+
+        A view in the reply is of `storage`, and valid until the slot of `chunk` is claimed again.
+        Raises what the processor raises.
+        """
+        result = self._processor.process(chunk)
+        if type(result) is not bytes:
+            result = as_reply(result, storage, views_allowed=self._views_allowed)
+        if result is not None and len(result) > chunk.nbytes:
+            check_reply(len(result), chunk.nbytes, self._max_reply_bytes)
+        return result

@@ -1,0 +1,117 @@
+"""A lane: one connection's ordered way through the ring, as the loop sees it.
+
+The lane is the owner object in the ring's entries. A descriptor would not do: the kernel gives
+it to the next client while entries of the old one are still on their way.
+"""
+
+from asyncrev.bridge.flow_control import FIRST_READ_BYTES, SMALL_READS
+from asyncrev.bridge.inline import InlineWork
+from asyncrev.bridge.sink import Sink
+from asyncrev.work.lane_work import LaneWork
+
+__all__ = ["Lane"]
+
+
+class Lane:
+    """The loop's record of one lane. Every field: writer and reader are the loop, but for `work`.
+
+    Attributes:
+        work: the worker's part. Written here, never again; of its fields the loop writes
+            `abandoned` (by `abandon`), and `window` as its methods say.
+        sink: who gets the replies, until the lane is closed.
+        is_framed: whether its input is framed. Written here, never again.
+        abandoned: whether nobody wants replies any more.
+        in_flight_entries: entries in the ring that have not been returned.
+        in_flight_bytes: input whose reply has not been delivered; deferred input, too.
+        waits_for_credit: whether it may not publish until its sink gets `on_credit`.
+        small_reads: the last reads running that a small slot would have held.
+        spill: input received when the ring had no slot; goes in before anything else.
+        eof_waits, resume_waits, close_waits: control entries that wait behind the spill.
+        waits_for_slot: whether it is in the queue of those that wait for a slot.
+        ending: whether the end of input came back before it was processed.
+        inline: what works on small chunks in the loop, once it is made.
+        look_at_s: when the sweep must look next, if nothing is published before.
+        carry_bytes: of a framed lane, like all that follow: the length of its unfinished frame, as
+            of the last entry that came back.
+        frame_seq: which unfinished frame that is; see `Framer`.
+        excess_bytes: unsent replies above the high water.
+        reserved_bytes: what it has reserved of the pool; see `Budget`.
+        read_bytes: the most of one read; a small slot is less.
+        waits_for_room: whether it is in the queue of those that wait for room in the pool.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "carry_bytes",
+        "close_waits",
+        "ending",
+        "eof_waits",
+        "excess_bytes",
+        "frame_seq",
+        "in_flight_bytes",
+        "in_flight_entries",
+        "inline",
+        "is_framed",
+        "look_at_s",
+        "read_bytes",
+        "reserved_bytes",
+        "resume_waits",
+        "sink",
+        "small_reads",
+        "spill",
+        "waits_for_credit",
+        "waits_for_room",
+        "waits_for_slot",
+        "work",
+    )
+
+    def __init__(self, sink: Sink, work: LaneWork, *, is_framed: bool) -> None:
+        self.work = work
+        self.sink: Sink | None = sink
+        self.is_framed = is_framed
+        self.abandoned = False
+        self.in_flight_entries = 0
+        self.in_flight_bytes = 0
+        self.waits_for_credit = False
+        self.small_reads = SMALL_READS
+        self.spill = bytearray()
+        self.eof_waits = False
+        self.resume_waits = False
+        self.close_waits = False
+        self.waits_for_slot = False
+        self.ending = False
+        self.inline: InlineWork | None = None
+        self.look_at_s = 0.0
+        self.carry_bytes = 0
+        self.frame_seq = 0
+        self.excess_bytes = 0
+        self.reserved_bytes = 0
+        self.read_bytes = FIRST_READ_BYTES
+        self.waits_for_room = False
+
+    def abandon(self) -> None:
+        """Note that nobody wants replies any more; the worker sees it late, and works in vain."""
+        self.abandoned = True
+        self.work.abandoned = True
+
+    @property
+    def held_bytes(self) -> int:
+        """How much input of a framed lane is here: carried, in flight, or spilled."""
+        return self.carry_bytes + self.in_flight_bytes + len(self.spill)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether replies to what was published are still to come."""
+        if self.in_flight_entries or self.spill:
+            return True
+        return not self.abandoned and (self.in_flight_bytes > 0 or self.ending)
+
+    @property
+    def is_being_answered(self) -> bool:
+        """Whether the worker has, or will have, work of this lane without its peer.
+
+        Not if all that is left is deferred, and the peer does not take its replies.
+        """
+        if self.in_flight_entries or self.waits_for_slot:
+            return True
+        return self.is_owed and not (self.abandoned or self.work.window.is_stalled)

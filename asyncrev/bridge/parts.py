@@ -1,0 +1,105 @@
+"""What a bridge is made of, made and put together in one place."""
+
+import dataclasses
+from collections.abc import Callable
+
+from asyncrev.bridge.admission import Admission
+from asyncrev.bridge.delivery import Delivery
+from asyncrev.bridge.lanes import Lanes
+from asyncrev.bridge.sweep import Sweep
+from asyncrev.limits import Limits
+from asyncrev.ring.loop_side import LoopSide
+from asyncrev.ring.ring import Ring
+from asyncrev.ring.thread_side import ThreadSide
+from asyncrev.ring.wakeups import Parker
+from asyncrev.statistics import BridgeStatistics, PoolStatistics
+from asyncrev.work.block_pool import Pool
+from asyncrev.work.worker import Worker
+
+__all__ = ["Parts", "counters_of", "make_parts"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parts:
+    """The objects behind a bridge, for its own modules, its tests and tools; no stable interface.
+
+    Attributes:
+        ring: both threads, as its methods say.
+        parker: the worker's sleep.
+        side: the loop's side of the ring.
+        pool: the worker's.
+        worker: the thread.
+        lanes: the loop's, as all that follow.
+        admission: who may publish when.
+        delivery: what happens to results.
+        sweep: the look at deadlines.
+    """
+
+    ring: Ring
+    parker: Parker
+    side: LoopSide
+    pool: Pool
+    worker: Worker
+    lanes: Lanes
+    admission: Admission
+    delivery: Delivery
+    sweep: Sweep
+
+
+def make_parts(
+    limits: Limits, name: str, on_worker_end: Callable[[BaseException | None], None]
+) -> Parts:
+    """Make what a bridge needs; `on_worker_end` is called last on the worker, named `name`."""
+    ring = Ring(limits.slots, limits.slot_bytes, limits.entries)
+    parker = Parker()
+    side = LoopSide(ring, parker)
+    pool = Pool(ring, limits.pool_bytes)
+    thread_side = ThreadSide(ring, parker, side.signal)
+    lanes = Lanes()
+    admission = Admission(ring, side, limits)
+    delivery = Delivery(ring, admission, lanes)
+    return Parts(
+        ring=ring,
+        parker=parker,
+        side=side,
+        pool=pool,
+        worker=Worker(thread_side, ring.storage, pool, on_worker_end, name=name),
+        lanes=lanes,
+        admission=admission,
+        delivery=delivery,
+        sweep=Sweep(lanes, delivery.look, limits.shortest_deadline_s),
+    )
+
+
+def counters_of(parts: Parts, inlined: int) -> BridgeStatistics:
+    """Return the counters as they are now. Thread: any; other than on the loop, not exact."""
+    ring, worker, pool, budget = parts.ring, parts.worker, parts.pool, parts.admission.budget
+    return BridgeStatistics(
+        published=ring.published_seq,
+        processed=ring.processed_seq,
+        released=ring.released_seq,
+        entries_in_use_high=parts.delivery.entries_in_use_high,
+        lanes=len(parts.lanes),
+        waiting_lanes=parts.admission.waiting_lanes,
+        pool=PoolStatistics(
+            in_use_bytes=pool.in_use_bytes,
+            in_use_high_bytes=pool.in_use_high_bytes,
+            kept_bytes=pool.kept_bytes,
+            allocations=pool.allocations,
+            leases=pool.leases,
+            reclaimed=pool.reclaimed,
+            reserved_bytes=budget.reserved_bytes,
+            reserved_high_bytes=budget.reserved_high_bytes,
+            refused=budget.refusals,
+            waiting_lanes=budget.waiting_lanes,
+        ),
+        spills=parts.admission.spills,
+        worker_batches=worker.batches,
+        worker_largest_batch=worker.largest_batch,
+        worker_wakes=parts.parker.unparks,
+        loop_drains=parts.side.drains,
+        loop_wakes=parts.side.signal.requests,
+        backstop_wakes=parts.parker.backstop_wakes,
+        processor_errors=parts.delivery.processor_errors,
+        inlined=inlined,
+    )

@@ -1,0 +1,154 @@
+"""The loop's side of the ring: never blocks, wakes the worker once a turn, drains in batches."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from asyncrev.errors import LocalError
+from asyncrev.ring.ring import Ring
+from asyncrev.ring.wakeups import DrainSignal, Parker
+
+__all__ = ["LoopSide"]
+
+
+class LoopSide:
+    """Flushes what was published, and drains results. All methods: the loop's thread, unless said.
+
+    Made anywhere, bound to a loop later. On a loop with turn hooks (ours) it flushes and drains
+    at the end of every turn, and the worker wakes the loop only when that sleeps. Elsewhere one
+    `call_soon` flushes all that a turn publishes, one `call_soon_threadsafe` asks for a drain.
+    """
+
+    __slots__ = (
+        "_flushed_seq",
+        "_loop",
+        "_on_results",
+        "_parker",
+        "_ring",
+        "_wake_loop",
+        "drains",
+        "flush_is_due",
+        "signal",
+    )
+
+    def __init__(self, ring: Ring, parker: Parker) -> None:
+        self._ring = ring
+        self._parker = parker
+        self.signal = DrainSignal(self._post_drain)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake_loop: Callable[[], object] | None = None
+        self._on_results: Callable[[], bool] = _nobody
+        self._flushed_seq = 0
+        # Whether a flush will come anyway: with turn hooks always, so this stays True.
+        self.flush_is_due = True
+        self.drains = 0
+
+    def bind(self, loop: asyncio.AbstractEventLoop, on_results: Callable[[], bool]) -> None:
+        """Use `loop` from now on, and call `on_results` there when there are results.
+
+        It returns whether it left some that it wants to take in the next turn; the loop does not
+        wait for that turn. It is called, too, when the worker's side has been closed.
+
+        Raises:
+            LocalError: it is bound already.
+        """
+        if self._loop is not None:
+            raise LocalError("this side is bound to a loop already; make another for another loop")
+        self._on_results = on_results
+        self._loop = loop
+        hooked: Any = loop
+        if hasattr(loop, "add_turn_hook"):
+            hooked.add_turn_hook(self)
+            self._wake_loop = hooked.wake
+        else:
+            self.flush_is_due = False
+            self._wake_loop = self._call_drain_soon
+        # Both threads may have used the ring before; the drain clears what they asked in vain.
+        loop.call_soon(self._flush_and_drain)
+
+    def unbind(self) -> None:
+        """Let go of the loop; nothing is called there any more."""
+        hooked: Any = self._loop
+        if hasattr(hooked, "remove_turn_hook"):
+            hooked.remove_turn_hook(self)
+        self._wake_loop = None  # so that the worker's side may be used after the loop is closed
+        self.flush_is_due = True
+        self._on_results = _nobody
+
+    def flush_soon(self) -> None:
+        """Flush in the next turn. Call it after a publish while `flush_is_due` is False."""
+        if not self.flush_is_due:
+            self.flush_is_due = True
+            assert self._loop is not None
+            self._loop.call_soon(self._flush_due)
+
+    def flush(self) -> None:
+        """Wake the worker if it sleeps and something was published since the last flush."""
+        published_seq = self._ring.published_seq
+        if published_seq != self._flushed_seq:
+            self._flushed_seq = published_seq
+            self._parker.unpark()  # ORDER: after the cursor (I5).
+
+    def close(self) -> None:
+        """Say that nothing will be published any more, and wake the worker."""
+        self._ring.close_input()
+        self._parker.unpark()
+
+    # -- turn hooks (`EpollEventLoop.add_turn_hook`) -------------------------------------------
+
+    def before_poll(self) -> bool:
+        """Flush and drain at the end of a turn; return whether the next must come at once."""
+        # First, and while a drain still counts as coming: a worker on this core runs at once, and
+        # what it has finished when we go on is drained here, without being woken for it.
+        self.flush()
+        self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
+        ring = self._ring
+        if ring.processed_seq != ring.released_seq or ring.output_closed:
+            self.drains += 1
+            more = self._on_results()
+            self.flush()  # a drain may publish what had waited for a slot
+            return more
+        return False
+
+    def after_poll(self) -> None:
+        """Say that the loop is awake: it will drain at the end of this turn."""
+        self.signal.hold()
+
+    # -- without turn hooks --------------------------------------------------------------------
+
+    def _flush_due(self) -> None:
+        self.flush_is_due = False
+        self.flush()
+
+    def _flush_and_drain(self) -> None:
+        self.flush()
+        self._drain()
+
+    def _post_drain(self) -> None:
+        # Thread: worker.
+        wake_loop, loop = self._wake_loop, self._loop
+        if wake_loop is None or loop is None:
+            return  # `bind` drains for us
+        try:
+            wake_loop()
+        except (RuntimeError, OSError, AttributeError):  # a closed selector loop has no selector
+            if not loop.is_closed():
+                raise
+            raise LocalError("the event loop was closed before the ring's other side") from None
+
+    def _call_drain_soon(self) -> None:
+        # Thread: worker.
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
+        self.drains += 1
+        if self._on_results():  # what bounds a drain (I11) leaves the rest to the next turn
+            assert self._loop is not None
+            self._loop.call_soon(self._drain)
+
+
+def _nobody() -> bool:
+    """Stand in for a consumer before there is one, and after."""
+    return False

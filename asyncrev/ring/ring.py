@@ -1,0 +1,306 @@
+"""The ring: pre-allocated entries and slots, and three cursors that only grow.
+
+Theory of operation. An entry has a small slot of its own; a slot is lent to it when it is
+published and comes back when it is released. An entry is handed on three times: the loop
+fills a slot and publishes it, the worker processes it, the loop takes its result and releases
+it. Who may touch an entry and its slot follows from where its sequence number lies:
+
+  I1  released_seq <= processed_seq <= published_seq <= released_seq + entries
+  I2  entries in [processed_seq, published_seq) belong to the worker, all others to the loop
+  I3  published_seq and released_seq are written by the loop only, processed_seq by the worker only
+  I4  input_closed and output_closed go from False to True once, and never back
+
+The ring is bookkeeping: it waits for nobody and knows neither threads nor sockets. Waking is
+the business of `wakeups`, the two sides are in `loop_side` and `thread_side`. Others read the
+cursors and the two flags, which costs a tenth of a call; what changes the ring, or finds an entry,
+is a method.
+
+ORDER: an entry is written before the cursor that hands it on. The GIL keeps that order; so does
+a free-threaded build, where the store of a slot attribute releases and its load acquires
+(CPython, Python/structmember.c). That is enough to hand an entry on, but not to decide whether
+the other thread sleeps: that needs a store before a load, hence the locks in `wakeups`.
+
+  I19 each thread has a view of each slot, and slices no view that the other may slice meanwhile
+
+I19 is for free-threaded builds: slices are counted in what their view was made of, and that count
+loses steps when two threads slice at once, until the memory counts as released
+(github.com/python/cpython/issues/155606).
+"""
+
+import enum
+import mmap
+from typing import Any
+
+from asyncrev.errors import LocalError, SettingsError
+from asyncrev.limits import SMALL_SLOT_BYTES, SMALL_SLOT_GAP_BYTES
+
+__all__ = ["CLOSE", "DATA", "EOF", "RESUME", "Entry", "Kind", "Ring"]
+
+
+class Kind(enum.Enum):
+    """What an entry carries. Control travels with the data, so their order is never in doubt."""
+
+    DATA = "data"
+    EOF = "eof"  # no more input from this owner; its processor may add a last reply
+    RESUME = "resume"  # the owner's turn to have more of its deferred input processed
+    CLOSE = "close"  # the owner is gone; the worker drops what it keeps for it
+
+
+# Reading a member off its class takes 70 ns on CPython 3.11 (the metaclass's __getattr__).
+DATA, EOF, RESUME, CLOSE = Kind.DATA, Kind.EOF, Kind.RESUME, Kind.CLOSE
+
+
+class Entry:
+    """What is said about one chunk on its way, and a small slot for it.
+
+    Attributes:
+        small_slot: memory of its own, for chunks that are not large: writable, contiguous,
+            format "B". The loop's view of it.
+        slot: the slot that holds the chunk, `small_slot` or a lent one. The loop's view of it.
+        view: the worker's view of it, likewise writable. Valid from `publish` to `release`.
+        owner: whose bytes these are. An object, never a descriptor, which may be reused.
+        kind: data or control.
+        nbytes: how much of `view` was filled. Of a lane, the worker makes of it how much of the
+            lane's input it has processed: less if it deferred some, and of a RESUME what came of
+            that.
+        result: the reply: None for none, or memory that stays as it is until the entry is
+            released: bytes, a view of this slot, or several such pieces. Written by the worker.
+        error: why there is no (further) reply. Written by the worker.
+        carry_bytes: what the worker keeps of an unfinished frame of this owner, after this entry.
+            Written by the worker.
+        frame_seq: which unfinished frame of this owner that is. Written by the worker.
+        calls: how many calls of a processor this entry took. Written by the worker, with framing.
+        surplus_bytes: how much longer the reply is than what it answers. Written by the worker if
+            it is; the loop sets it to 0 again.
+        ended: of EOF and RESUME, whether the processor's `eof` has been called. Written by the
+            worker.
+    """
+
+    __slots__ = (
+        "calls",
+        "carry_bytes",
+        "ended",
+        "error",
+        "frame_seq",
+        "kind",
+        "nbytes",
+        "owner",
+        "result",
+        "slot",
+        "small_slot",
+        "small_view",
+        "surplus_bytes",
+        "view",
+    )
+
+    def __init__(self, small_slot: memoryview, small_view: memoryview | None = None) -> None:
+        """Make an entry; of two views of its small slot, or of one, for use by one thread."""
+        self.small_slot = self.slot = small_slot
+        self.small_view = self.view = small_slot if small_view is None else small_view
+        self.owner: Any = None
+        self.kind = DATA
+        self.nbytes = 0
+        self.result: bytes | memoryview | tuple[bytes | memoryview, ...] | None = None
+        self.error: BaseException | None = None
+        self.carry_bytes = 0
+        self.frame_seq = 0
+        self.calls = 0
+        self.surplus_bytes = 0
+        self.ended = False
+
+
+class Ring:
+    """Slots, entries and cursors. Which thread may call what is said at each method."""
+
+    __slots__ = (
+        "entries",
+        "free_entries",
+        "free_slots",
+        "free_views",
+        "input_closed",
+        "nentries",
+        "output_closed",
+        "processed_seq",
+        "published_seq",
+        "released_seq",
+        "slot_bytes",
+        "slots",
+        "small_slot_bytes",
+        "storage",
+    )
+
+    def __init__(
+        self,
+        slots: int,
+        slot_bytes: int,
+        entries: int | None = None,
+        small_slot_bytes: int = SMALL_SLOT_BYTES,
+    ) -> None:
+        """Allocate everything that the ring will ever use.
+
+        Args:
+            slots: how many large chunks may be on their way.
+            slot_bytes: length of a slot.
+            entries: how many chunks may be on their way, by default as many as `slots`.
+            small_slot_bytes: length of the small slot of each, at most `slot_bytes`.
+
+        Raises:
+            SettingsError: `slots` or `slot_bytes` is below 1, or `entries` is below `slots`.
+        """
+        if slots < 1 or slot_bytes < 1:
+            raise SettingsError(
+                f"a ring of {slots} slots of {slot_bytes} bytes cannot be; both must be >= 1"
+            )
+        self.nentries = slots if entries is None else entries
+        if self.nentries < slots:
+            raise SettingsError(f"a ring of {entries} entries cannot use {slots} slots")
+        self.slots = slots
+        self.slot_bytes = slot_bytes
+        self.small_slot_bytes = min(small_slot_bytes, slot_bytes)
+        # An anonymous mapping, because its pages become resident when they are first written: a
+        # server of small messages never pays for the slots. Private, or a process that is forked
+        # off would write into the same slots.
+        stride_bytes = self.small_slot_bytes + SMALL_SLOT_GAP_BYTES
+        small_bytes = self.nentries * stride_bytes
+        self.storage = mmap.mmap(
+            -1, slots * slot_bytes + small_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        )
+        view = memoryview(self.storage)
+        small_starts = range(0, small_bytes, stride_bytes)
+        starts = range(small_bytes, small_bytes + slots * slot_bytes, slot_bytes)
+        # Slots and entries that were freed last are used first: their memory is still in the
+        # cache. Worth 14 % with 64 KiB messages against a cycle (docs/decisions/0003-slots.md).
+        self.free_slots = [view[start : start + slot_bytes] for start in starts]
+        self.free_views = [self._worker_view(start, slot_bytes) for start in starts]  # of the same
+        self.free_entries = [
+            Entry(
+                view[start : start + self.small_slot_bytes],
+                self._worker_view(start, self.small_slot_bytes),
+            )
+            for start in small_starts
+        ]
+        # The entry of each sequence number in [released_seq, published_seq). Writer: loop; readers:
+        # both.
+        self.entries = self.free_entries.copy()
+        self.published_seq = 0  # writer: loop; reader: worker
+        self.processed_seq = 0  # writer: worker; reader: loop
+        self.released_seq = 0  # writer: loop; reader: worker (I18)
+        self.input_closed = False  # writer: whoever stops first; readers: both
+        self.output_closed = False  # writers: worker, the loop when it leaves a channel
+
+    def _worker_view(self, start: int, nbytes: int) -> memoryview:
+        # Not a slice of another slot's view: the loop slices replies, which are slices of this one.
+        return memoryview(self.storage)[start : start + nbytes]
+
+    def try_claim(self, *, small: bool = False) -> memoryview | None:
+        """Return where a chunk can go, a slot or a small slot; None when none is free.
+
+        None, too, once the input is closed. Thread: loop. Valid until `publish`; claiming again
+        before that returns the same one.
+        """
+        if not self.free_entries or self.input_closed:
+            return None
+        if small:
+            return self.free_entries[-1].small_slot
+        return self.free_slots[-1] if self.free_slots else None
+
+    def publish(self, owner: object, kind: Kind, slot: memoryview, nbytes: int) -> None:
+        """Hand the first `nbytes` of `slot`, the one claimed last, to the worker.
+
+        Thread: loop.
+
+        Raises:
+            LocalError: `slot` cannot be claimed, or `nbytes` is more than it has.
+        """
+        if not 0 <= nbytes <= len(slot):
+            raise LocalError(f"publish of {nbytes} bytes; the slot has {len(slot)}")
+        free_entries = self.free_entries
+        if not free_entries:
+            raise LocalError(f"publish on a full ring: all {self.nentries} entries are in use")
+        entry = free_entries[-1]
+        if slot is entry.small_slot:
+            entry.view = entry.small_view
+        else:
+            if not self.free_slots or slot is not self.free_slots[-1]:
+                raise LocalError("publish of memory that is not the slot that was claimed last")
+            self.free_slots.pop()
+            entry.view = self.free_views.pop()
+        free_entries.pop()
+        entry.slot = slot
+        entry.owner = owner
+        entry.kind = kind
+        entry.nbytes = nbytes
+        seq = self.published_seq
+        self.entries[seq % self.nentries] = entry
+        # ORDER: after the entry, its place and the slot's bytes; this store shows them (I2, I3).
+        self.published_seq = seq + 1
+
+    def entries_between(self, first_seq: int, end_seq: int) -> list[Entry]:
+        """Return the entries of the half-open range, at most one cycle long, oldest first.
+
+        Thread: the one that owns the range (I2).
+        """
+        if first_seq == end_seq:
+            return []
+        first_off, end_off = first_seq % self.nentries, end_seq % self.nentries
+        if first_off < end_off:
+            return self.entries[first_off:end_off]
+        return self.entries[first_off:] + self.entries[:end_off]
+
+    def entry(self, seq: int) -> Entry:
+        """Return the entry of a sequence number in [released_seq, published_seq).
+
+        Thread: the one that owns it (I2).
+        """
+        return self.entries[seq % self.nentries]
+
+    def results(self, most: int) -> list[Entry]:
+        """Return up to `most` processed entries, oldest first.
+
+        Thread: loop. Valid until `release`.
+        """
+        first_seq = self.released_seq
+        return self.entries_between(first_seq, min(self.processed_seq, first_seq + most))
+
+    def mark_processed(self) -> None:
+        """Hand the oldest unprocessed entry, with its result, back to the loop.
+
+        Thread: worker.
+
+        Raises:
+            LocalError: no entry is waiting for the worker.
+        """
+        seq = self.processed_seq
+        if seq >= self.published_seq:
+            raise LocalError(f"nothing to process: all {seq} published entries are done")
+        # ORDER: after the entry's result and error; this store shows them (I2, I3).
+        self.processed_seq = seq + 1
+
+    def release(self, nentries: int) -> None:
+        """Make the slots of the oldest `nentries` processed entries claimable again.
+
+        Thread: loop. Views of these slots are void from here on.
+
+        Raises:
+            LocalError: fewer entries than that are processed; gives both numbers.
+        """
+        seq = self.released_seq
+        ready = self.processed_seq - seq
+        if not 0 <= nentries <= ready:
+            raise LocalError(f"release of {nentries} entries; {ready} are processed")
+        for entry in self.entries_between(seq, seq + nentries):
+            entry.owner = entry.result = entry.error = None
+            if entry.slot is not entry.small_slot:
+                self.free_slots.append(entry.slot)
+                self.free_views.append(entry.view)
+            self.free_entries.append(entry)
+        # ORDER: after the results are dropped; this store gives lent blocks back (I18).
+        self.released_seq = seq + nentries
+
+    def close_input(self) -> None:
+        """Say that nothing will be published any more (I4). Thread: whoever stops first."""
+        self.input_closed = True
+
+    def close_output(self) -> None:
+        """Say that no result will come any more (I4). Thread: worker, or the loop at the end."""
+        self.output_closed = True

@@ -1,0 +1,154 @@
+"""The worker's part of a framed lane: a framer finds the frames in its chunks.
+
+I20  in one batch of the worker a framed lane costs a share of calls, SHARE_CALLS, and what a
+     single step exceeds it by; input that would cost more is deferred
+"""
+
+from asyncrev.frames.grammar import Grammar
+from asyncrev.processors import ProcessorFactory, Reply, make_processor
+from asyncrev.ring.ring import DATA, EOF, Entry
+from asyncrev.work.block_pool import Pool
+from asyncrev.work.framer import Framer
+from asyncrev.work.lane_work import UNBOUNDED_CALLS, UNBOUNDED_SHARE, LaneWork, Share
+from asyncrev.work.raw_work import RawWork
+from asyncrev.work.reply_window import UNBOUNDED_BYTES
+
+__all__ = ["FramedWork", "make_work"]
+
+
+class FramedWork(LaneWork):
+    """Gives frames to a processor, as far as share and window allow. Thread: worker."""
+
+    __slots__ = ("_calls_left", "_framing", "_max_frame_bytes", "_share")
+
+    def __init__(
+        self,
+        factory: ProcessorFactory,
+        framing: Grammar,
+        *,
+        views_allowed: bool,
+        max_frame_bytes: int,
+        max_reply_bytes: int = 0,
+        window_bytes: int = UNBOUNDED_BYTES,
+    ) -> None:
+        """See `LaneWork`; a payload has at most `max_frame_bytes`. Thread: any."""
+        super().__init__(
+            factory,
+            views_allowed=views_allowed,
+            max_reply_bytes=max_reply_bytes,
+            window_bytes=window_bytes,
+        )
+        self._framing = framing
+        self._max_frame_bytes = max_frame_bytes
+        self._share = UNBOUNDED_SHARE  # the last one in which this lane was worked on
+        self._calls_left = UNBOUNDED_CALLS  # of that share
+
+    def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
+        framer = self._framer(pool)
+        if share is not self._share:
+            self._share = share
+            self._calls_left = share.most_calls
+        framer.calls = framer.answered_bytes = 0
+        entry.ended = False
+        result = self._frame_entry(entry, framer)
+        entry.result = result
+        entry.carry_bytes = framer.carry_bytes
+        entry.frame_seq = framer.frame_seq
+        entry.calls = framer.calls
+        self._calls_left -= framer.calls
+        if result:
+            reply_bytes = sum(map(len, result)) if type(result) is tuple else len(result)
+            if reply_bytes > framer.answered_bytes:
+                self._note_surplus(entry, reply_bytes - framer.answered_bytes)
+        if framer.error is not None:
+            self.broken = True
+            self.deferred = None
+            # Its traceback names the framer: to stay there too would keep both until a collection.
+            entry.error, framer.error = framer.error, None
+
+    def _frame_entry(self, entry: Entry, framer: Framer) -> Reply | None:
+        """Return the reply to what `entry` asks for, or to what of it may be done now."""
+        deferred = self.deferred
+        if entry.kind is DATA:
+            chunk = entry.view[: entry.nbytes]
+            framer.see(chunk)
+            if framer.error is not None:
+                return None
+            if deferred is None and self._calls_left > 0 and not self.window.is_full():
+                result = self._frame(entry, framer, chunk)
+                if entry.nbytes < chunk.nbytes and framer.error is None:
+                    self._defer(entry, chunk[entry.nbytes :])
+                return result
+            entry.nbytes = 0
+            self._defer(entry, chunk)
+            return self._frame_deferred(entry, framer)
+        if deferred is not None and deferred.nbytes:
+            if entry.kind is not EOF:
+                return self._frame_deferred(entry, framer)
+            deferred.ends = True
+        elif entry.kind is EOF or (deferred is not None and deferred.ends):
+            entry.ended = True
+            self.deferred = None
+            return framer.eof()
+        return None
+
+    def _frame(self, entry: Entry, framer: Framer, chunk: memoryview) -> Reply | None:
+        """Return the reply to what of `chunk` share and window allow; `entry.nbytes` were used."""
+        room_bytes = chunk.nbytes + self.window.room_bytes()
+        result = framer.process(chunk, self._calls_left, room_bytes)
+        entry.nbytes = framer.used_bytes
+        return result
+
+    def _frame_deferred(self, entry: Entry, framer: Framer) -> Reply | None:
+        """Answer what share and window allow of the oldest deferred piece.
+
+        Also when more input comes: a RESUME waits until none is in the ring, maybe for ever.
+        """
+        deferred = self.deferred
+        if deferred is None or self._calls_left <= 0 or self.window.is_full():
+            return None
+        result = self._frame(entry, framer, deferred.head())
+        deferred.consume(entry.nbytes)
+        if not (deferred.nbytes or deferred.ends):
+            self.deferred = None
+        return result
+
+    def _framer(self, pool: Pool) -> Framer:
+        if self.processor is None:
+            self.processor = Framer(
+                self._framing,
+                make_processor(self.factory),
+                pool,
+                max_frame_bytes=self._max_frame_bytes,
+                max_reply_bytes=self.max_reply_bytes,
+                views_allowed=self.views_allowed,
+            )
+        assert isinstance(self.processor, Framer)
+        return self.processor
+
+
+def make_work(
+    factory: ProcessorFactory,
+    *,
+    views_allowed: bool,
+    framing: Grammar | None = None,
+    max_frame_bytes: int = 0,
+    max_reply_bytes: int = 0,
+    window_bytes: int = UNBOUNDED_BYTES,
+) -> LaneWork:
+    """Return the work of a lane: a `FramedWork` with `framing`, else a `RawWork`. Thread: any."""
+    if framing is None:
+        return RawWork(
+            factory,
+            views_allowed=views_allowed,
+            max_reply_bytes=max_reply_bytes,
+            window_bytes=window_bytes,
+        )
+    return FramedWork(
+        factory,
+        framing,
+        views_allowed=views_allowed,
+        max_frame_bytes=max_frame_bytes,
+        max_reply_bytes=max_reply_bytes,
+        window_bytes=window_bytes,
+    )

@@ -1,0 +1,268 @@
+"""The framer: one connection's frames, from chunks as the network cut them to replies.
+
+Theory of operation. Whole frames are worked on where they lie, all of a chunk in one go. What is
+left at the end of a chunk, the beginning of a frame, is carried in a block of the pool. The next
+chunk brings what that frame lacks; once whole, it is worked on in its block. A reply that is a view
+of that block is lent to the loop (see `Pool.lend`).
+
+How much of a chunk is worked on at once is bounded by calls and by bytes of replies: the caller
+brings the rest again. See `frame_answers` for what counts as a call.
+
+  I17  a lane holds at most one block that is not lent, and none between frames
+"""
+
+from typing import Any
+
+from asyncrev.errors import LocalError, RemoteError
+from asyncrev.frames.grammar import CALLS_PER_RUN, UNBOUNDED_STEPS, Grammar
+from asyncrev.processors import Processor, Reply
+from asyncrev.work.block_pool import Block, Pool
+from asyncrev.work.frame_answers import FrameAnswers, Pieces
+from asyncrev.work.reply_window import UNBOUNDED_BYTES
+
+__all__ = ["Framer"]
+
+
+class Framer:
+    """Cuts input into frames, has a processor answer them, and frames its replies.
+
+    It is a processor of chunks itself, with two differences: its replies need no check, and what
+    goes wrong is in `error`, because the frames before it have been answered. All methods:
+    the worker's thread.
+
+    Attributes:
+        error: why no further input can be taken.
+        carry_bytes: what of an unfinished frame is kept.
+        frame_seq: how many frames have been carried, the unfinished one included.
+        calls: how many calls the last `process` cost.
+        used_bytes: how much of its chunk the last `process` has used.
+        answered_bytes: length of the frames that it answered, parts that came earlier included.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_block",
+        "_grammar",
+        "_max_frame_bytes",
+        "_pool",
+        "_processor",
+        "_see_chunk",
+        "_views_allowed",
+        "answered_bytes",
+        "calls",
+        "carry_bytes",
+        "error",
+        "frame_seq",
+        "used_bytes",
+    )
+
+    def __init__(
+        self,
+        framing: Grammar,
+        processor: Processor,
+        pool: Pool,
+        *,
+        max_frame_bytes: int,
+        max_reply_bytes: int = 0,
+        views_allowed: bool,
+    ) -> None:
+        """Own `processor`. `views_allowed`: replies may be views of chunks and lent blocks."""
+        self._grammar = framing
+        self._processor = processor
+        self._pool = pool
+        self._max_frame_bytes = max_frame_bytes
+        self._views_allowed = views_allowed
+        self._answers = FrameAnswers(
+            framing, processor, max_frame_bytes=max_frame_bytes, max_reply_bytes=max_reply_bytes
+        )
+        self._see_chunk: Any = getattr(processor, "see_chunk", None)
+        self._block: Block | None = None
+        self.carry_bytes = 0
+        self.frame_seq = 0
+        self.calls = 0
+        self.used_bytes = 0
+        self.answered_bytes = 0
+        self.error: BaseException | None = None
+
+    def see(self, chunk: memoryview) -> None:
+        """Show a chunk, as it came and before any of it is worked on, to a processor that taps.
+
+        Sets `error` to what its `see_chunk` raises.
+        """
+        if self._see_chunk is not None:
+            try:
+                self._see_chunk(chunk)
+            except BaseException as error:
+                self._fail(error)
+
+    def process(
+        self,
+        chunk: memoryview,
+        most_calls: int = UNBOUNDED_STEPS,
+        most_reply_bytes: int = UNBOUNDED_BYTES,
+    ) -> Reply | None:
+        """Return the replies to the frames that `chunk` completes, framed, or None.
+
+        It stops after about `most_calls` calls, or with the reply that reaches `most_reply_bytes`;
+        then `used_bytes` is less than `chunk` has, and the caller must bring the rest before
+        anything else. `chunk`: writable, contiguous, format "B". A view in the reply is of it or
+        of a lent block.
+        """
+        pieces: Pieces = []
+        chunk_bytes = chunk.nbytes
+        answers = self._answers
+        answers.calls = answers.answered_bytes = 0
+        try:
+            if self._block is not None:
+                chunk = self._finish_carried(chunk, pieces)
+            summed = 0
+            while chunk and answers.calls < most_calls:
+                while summed < len(pieces):  # each once: there may be as many as calls
+                    most_reply_bytes -= len(pieces[summed])
+                    summed += 1
+                if most_reply_bytes <= 0:
+                    break
+                chunk = self._work_on_front(
+                    chunk, pieces, most_calls - answers.calls, most_reply_bytes
+                )
+        except BaseException as error:
+            self._fail(error)
+        self.used_bytes = chunk_bytes - chunk.nbytes
+        self.calls, self.answered_bytes = answers.calls, answers.answered_bytes
+        return self._assemble(pieces)
+
+    def eof(self) -> Reply | None:
+        """Return the reply to an unfinished last frame, and the processor's last word as a frame.
+
+        Sets `error` to IncompleteFrame if the grammar has no unfinished last frames.
+        """
+        pieces: Pieces = []
+        answers = self._answers
+        answers.calls = answers.answered_bytes = 0
+        try:
+            separator = b"" if self._block is None else self._end_carried(self._block, pieces)
+            last = answers.last_word()
+            if last:
+                pieces.append(separator + last)
+        except BaseException as error:
+            self._fail(error)
+        self.calls, self.answered_bytes = answers.calls, answers.answered_bytes
+        return self._assemble(pieces)
+
+    def close(self) -> None:
+        """Give back what is carried, and close the processor."""
+        self._drop_block()
+        close = getattr(self._processor, "close", None)
+        if close is not None:
+            close()
+
+    # -- the frame that is carried ---------------------------------------------------------------
+
+    def _finish_carried(self, chunk: memoryview, pieces: Pieces) -> memoryview:
+        """Give the carried frame what `chunk` has of it; return the rest of `chunk`."""
+        assert self._block is not None
+        held_bytes = self.carry_bytes
+        held = self._block.view[:held_bytes]
+        missing_bytes, whole = self._grammar.missing(held, chunk, self._max_frame_bytes)
+        total_bytes = held_bytes + missing_bytes
+        block = self._block = self._pool.grow(self._block, held_bytes, total_bytes)
+        block.view[held_bytes:total_bytes] = chunk[:missing_bytes]
+        self.carry_bytes = total_bytes
+        frame = block.view[:total_bytes]
+        if not whole:
+            self._grammar.check_open(frame, self._max_frame_bytes)
+            return chunk[missing_bytes:]
+        scan = self._grammar.scan(frame, self._max_frame_bytes)
+        if scan.error is not None:
+            raise scan.error
+        if scan.consumed_bytes != total_bytes:
+            raise LocalError(
+                f"grammar {self._grammar.name}: missing() calls a frame of {total_bytes} bytes "
+                f"whole, but scan() finds {scan.consumed_bytes} bytes of whole frames in it"
+            )
+        reply: Pieces = []
+        self._answers.work(frame, scan.runs, reply, UNBOUNDED_STEPS, UNBOUNDED_BYTES)
+        self._leave_block(block, reply[0] if reply else b"", pieces)
+        return chunk[missing_bytes:]
+
+    def _end_carried(self, block: Block, pieces: Pieces) -> bytes:
+        """Answer the last frame, which has no end; return what separates a frame behind it."""
+        held = block.view[: self.carry_bytes]
+        reply, separator = self._answers.answer_open(held, block.storage)
+        self._leave_block(block, reply or b"", pieces)
+        return separator if reply is not None else b""
+
+    def _leave_block(self, block: Block, reply: bytes | memoryview, pieces: Pieces) -> None:
+        """Take the reply to the frame in `block`, and let go of the block."""
+        self._block, self.carry_bytes = None, 0
+        if type(reply) is memoryview and reply.obj is block.storage and self._views_allowed:
+            self._pool.lend(block)
+        else:
+            reply = bytes(reply)
+            self._pool.give_back(block)
+        if reply:
+            pieces.append(reply)
+
+    def _carry(self, beginning: memoryview) -> None:
+        """Carry the beginning of a frame."""
+        self._grammar.check_open(beginning, self._max_frame_bytes)
+        block = self._block = self._pool.lease(beginning.nbytes)
+        block.view[: beginning.nbytes] = beginning
+        self.carry_bytes = beginning.nbytes
+        self.frame_seq += 1
+
+    def _drop_block(self) -> None:
+        block, self._block = self._block, None
+        self.carry_bytes = 0
+        if block is not None:
+            self._pool.give_back(block)
+
+    # -- whole frames ------------------------------------------------------------------------------
+
+    def _work_on_front(
+        self, chunk: memoryview, pieces: Pieces, most_calls: int, most_reply_bytes: int
+    ) -> memoryview:
+        """Work on whole frames at the front of `chunk`, or carry it; return the rest of it."""
+        answers = self._answers
+        front = chunk
+        if chunk.nbytes > answers.at_once_bytes:
+            front = chunk[: answers.at_once_bytes]
+        most_steps = 1 + most_calls // CALLS_PER_RUN if answers.takes_many else most_calls
+        scan = self._grammar.scan(front, self._max_frame_bytes, most_steps)
+        if front is not chunk and not (scan.consumed_bytes or scan.stopped or scan.error):
+            # The first frame is longer than that. It is taken alone, or carried.
+            missing_bytes, whole = self._grammar.missing(
+                front, chunk[front.nbytes :], self._max_frame_bytes
+            )
+            front = chunk[: front.nbytes + missing_bytes] if whole else chunk
+            scan = self._grammar.scan(front, self._max_frame_bytes, 1)
+        whole_bytes = scan.consumed_bytes
+        if whole_bytes:
+            frames = front if whole_bytes == front.nbytes else front[:whole_bytes]
+            done_bytes = answers.work(frames, scan.runs, pieces, most_calls, most_reply_bytes)
+            chunk = chunk[done_bytes:]
+            if done_bytes < whole_bytes or scan.stopped or front.nbytes < done_bytes + chunk.nbytes:
+                return chunk  # what follows is looked at the next time
+        if scan.error is not None:
+            raise scan.error
+        if chunk and not scan.stopped:
+            self._carry(chunk)
+            return chunk[chunk.nbytes :]
+        return chunk
+
+    # -- replies and errors ------------------------------------------------------------------------
+
+    def _assemble(self, pieces: Pieces) -> Reply | None:
+        if not pieces:
+            return None
+        if not self._views_allowed:
+            return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else tuple(pieces)
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, RemoteError):
+            # Its traceback tells nothing, but would keep the worker's frames, and with them the
+            # bridge and its ring, for as long as somebody keeps the error: a log record does.
+            error.__traceback__ = None
+        self.error = error
+        self._drop_block()

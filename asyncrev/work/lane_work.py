@@ -1,0 +1,125 @@
+"""What the worker does for one lane: its processor, its deferred input, its reply window.
+
+A `LaneWork` is the worker's part of a lane; the loop's part is `lane.Lane`. The two kinds, for raw
+chunks and for frames, are in `raw_work` and `framed_work`.
+"""
+
+from asyncrev.limits import SMALL_SLOT_BYTES
+from asyncrev.processors import ProcessorFactory
+from asyncrev.ring.ring import CLOSE, Entry
+from asyncrev.work.block_pool import Pool
+from asyncrev.work.deferred import DeferredInput
+from asyncrev.work.reply_window import UNBOUNDED_BYTES, ReplyWindow
+
+__all__ = ["SHARE_CALLS", "UNBOUNDED_SHARE", "LaneWork", "Share"]
+
+# About a millisecond of a light function, or of frames of 0 and 1 bytes in turn.
+SHARE_CALLS = 1024
+
+UNBOUNDED_CALLS = 1 << 62
+
+
+class Share:
+    """What each framed lane may cost in one batch of the worker, in calls. Thread: worker."""
+
+    __slots__ = ("most_calls",)
+
+    def __init__(self, most_calls: int = UNBOUNDED_CALLS) -> None:
+        self.most_calls = most_calls
+
+
+UNBOUNDED_SHARE = Share()
+
+
+class LaneWork:
+    """The worker's part of a lane. Thread: worker, except where a field says otherwise.
+
+    Attributes:
+        factory: makes the processor, at the first entry. Like the next two written before the first
+            publish and never again.
+        views_allowed: whether a reply may be a view of the slot, or of a block.
+        max_reply_bytes: the longest reply to one chunk or frame, if it is longer than that.
+        window: how much longer than their input replies may be; its fields name their writers.
+        abandoned: whether nobody wants replies any more. Writer: loop; seen late, it costs some
+            work in vain.
+        processor: what works on the input, once it is made.
+        broken: whether it has failed; later input is dropped.
+        deferred: input that is kept for later, if there is any.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "broken",
+        "deferred",
+        "factory",
+        "max_reply_bytes",
+        "processor",
+        "views_allowed",
+        "window",
+    )
+
+    def __init__(
+        self,
+        factory: ProcessorFactory,
+        *,
+        views_allowed: bool,
+        max_reply_bytes: int = 0,
+        window_bytes: int = UNBOUNDED_BYTES,
+    ) -> None:
+        """Prepare a lane's work; `max_reply_bytes` of 0 is no bound. Thread: any."""
+        self.factory = factory
+        self.views_allowed = views_allowed
+        self.max_reply_bytes = max_reply_bytes or UNBOUNDED_BYTES
+        self.window = ReplyWindow(window_bytes)
+        self.abandoned = False
+        self.processor: object = None
+        self.broken = False
+        self.deferred: DeferredInput | None = None
+
+    def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
+        """Do what `entry`, which is this lane's, asks for; leave result or error in it.
+
+        A framed lane may leave both: the replies to the frames before the one that failed. A lane
+        whose `share` is used up, or whose reply window is full, defers its input. A reply that
+        is a view of `storage`, the ring's memory, stays one where views are allowed.
+
+        Raises nothing: what a processor raises, SystemExit included, ends its connection and not
+        the worker.
+        """
+        try:
+            if entry.kind is CLOSE:
+                self.close_processor()
+            elif self.broken or self.abandoned:
+                entry.carry_bytes = 0
+                self.deferred = None
+            else:
+                self._do(entry, storage, pool, share)
+        except BaseException as error:
+            self._fail(entry, error)
+
+    def close_processor(self) -> None:
+        """Drop the processor, and call its `close` if it has one."""
+        processor, self.processor = self.processor, None
+        self.deferred = None
+        close = getattr(processor, "close", None)
+        if close is not None:
+            close()
+
+    def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
+        raise NotImplementedError
+
+    def _fail(self, entry: Entry, error: BaseException) -> None:
+        self.broken = True
+        self.deferred = None
+        entry.carry_bytes = 0  # entries are used again: what stands there is another lane's
+        entry.error = error
+
+    def _note_surplus(self, entry: Entry, surplus_bytes: int) -> None:
+        entry.surplus_bytes = surplus_bytes
+        self.window.produce(surplus_bytes)
+
+    def _defer(self, entry: Entry, chunk: memoryview) -> None:
+        """Keep a copy of `chunk`, a view of the entry's slot, behind what is deferred."""
+        if self.deferred is None:
+            self.deferred = DeferredInput(min(len(entry.view), SMALL_SLOT_BYTES))
+        self.deferred.add(chunk)

@@ -1,0 +1,118 @@
+"""The worker's part of a raw lane: each chunk, as the network split it, is one call."""
+
+from asyncrev.processors import (
+    Processor,
+    ProcessorFactory,
+    as_reply,
+    check_reply,
+    make_processor,
+)
+from asyncrev.ring.ring import DATA, EOF, Entry
+from asyncrev.work.block_pool import Pool
+from asyncrev.work.lane_work import UNBOUNDED_SHARE, LaneWork, Share
+from asyncrev.work.reply_window import UNBOUNDED_BYTES
+
+__all__ = ["RawWork"]
+
+
+class RawWork(LaneWork):
+    """Gives chunks to a processor. Thread: worker."""
+
+    __slots__ = ("_is_plain",)
+
+    def __init__(
+        self,
+        factory: ProcessorFactory,
+        *,
+        views_allowed: bool,
+        max_reply_bytes: int = 0,
+        window_bytes: int = UNBOUNDED_BYTES,
+    ) -> None:
+        """See `LaneWork`."""
+        super().__init__(
+            factory,
+            views_allowed=views_allowed,
+            max_reply_bytes=max_reply_bytes,
+            window_bytes=window_bytes,
+        )
+        self._is_plain = False  # whether it has a processor, and need not defer anything
+
+    def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
+        """See `LaneWork.do`."""
+        if not self._is_plain or entry.kind is not DATA or self.abandoned:
+            super().do(entry, storage, pool, share)
+            return
+        nbytes = entry.nbytes
+        try:
+            result = self.processor.process(entry.view[:nbytes])  # type: ignore[attr-defined]
+            if type(result) is bytes and len(result) <= nbytes:
+                entry.result = result  # nearly always
+            else:
+                self._answer(entry, result, storage)
+        except BaseException as error:
+            self._fail(entry, error)
+
+    def close_processor(self) -> None:
+        """See `LaneWork.close_processor`."""
+        self._is_plain = False
+        super().close_processor()
+
+    def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
+        if self.processor is None:
+            self.processor = make_processor(self.factory)
+        processor: Processor = self.processor  # type: ignore[assignment]
+        deferred = self.deferred
+        if entry.kind is DATA:
+            chunk = entry.view[: entry.nbytes]
+            if deferred or self.window.is_full():
+                entry.nbytes = 0
+                self._defer(entry, chunk)
+                self._work_on_deferred(entry, processor)
+            else:
+                self._answer(entry, processor.process(chunk), storage)
+        elif deferred and entry.kind is EOF:
+            deferred.ends = True
+            entry.ended = False
+        elif deferred and deferred.nbytes:
+            entry.ended = False
+            self._work_on_deferred(entry, processor)
+        elif entry.kind is EOF or (deferred and deferred.ends):
+            entry.ended = True
+            self.deferred = None
+            self._answer(entry, processor.eof(), storage)
+        else:
+            entry.ended = False
+            self.deferred = None
+        self._is_plain = self.deferred is None and not self.window.is_full()
+
+    def _fail(self, entry: Entry, error: BaseException) -> None:
+        self._is_plain = False
+        super()._fail(entry, error)
+
+    def _answer(self, entry: Entry, result: object, storage: object) -> None:
+        """Leave what the processor returned in `entry`, of which `entry.nbytes` are answered."""
+        if type(result) is not bytes:
+            result = as_reply(result, storage, views_allowed=self.views_allowed)
+            if result is None:
+                return
+        reply_bytes = len(result)
+        if reply_bytes > entry.nbytes:
+            check_reply(reply_bytes, entry.nbytes, self.max_reply_bytes)
+            self._note_surplus(entry, reply_bytes - entry.nbytes)
+            self._is_plain = False  # the window may be full
+        entry.result = result
+
+    def _work_on_deferred(self, entry: Entry, processor: Processor) -> None:
+        """Answer the oldest deferred chunk, if the window allows.
+
+        Also when more input comes: a RESUME waits until none is in the ring, maybe for ever.
+        """
+        deferred = self.deferred
+        if deferred is None or self.window.is_full():
+            return
+        chunk = deferred.head()
+        entry.nbytes = chunk.nbytes
+        self._answer(entry, processor.process(chunk), chunk.obj)
+        deferred.consume(chunk.nbytes)
+        if not (deferred.nbytes or deferred.ends):
+            self.deferred = None

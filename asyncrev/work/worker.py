@@ -1,0 +1,110 @@
+"""The worker: one dedicated, named thread that does the work of every lane, in order."""
+
+import threading
+from collections.abc import Callable
+
+from asyncrev.errors import ChannelClosed, LocalError
+from asyncrev.ring.thread_side import BACKSTOP_S, ThreadSide
+from asyncrev.states import WORKER_TRANSITIONS, WorkerEvent, WorkerState, advance
+from asyncrev.work.block_pool import Pool
+from asyncrev.work.lane_work import SHARE_CALLS, LaneWork, Share
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Takes batches from a ring until its input is closed, then ends.
+
+    A processor cannot end it (`LaneWork.do` raises nothing). What ends it before its time is a
+    defect of asyncrev or a closed loop, and is reported to `on_end`.
+    """
+
+    def __init__(
+        self,
+        side: ThreadSide,
+        storage: object,
+        pool: Pool,
+        on_end: Callable[[BaseException | None], None],
+        *,
+        name: str,
+    ) -> None:
+        """Prepare a worker on `side`. `on_end` is called last, on the worker's thread."""
+        self._side = side
+        self._storage = storage
+        self._pool = pool
+        self._on_end = on_end
+        # daemon: a bridge that its user forgot to stop must not keep the interpreter alive.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        # Writer: the starter until it starts, then the worker; readers: any.
+        self.state = WorkerState.NEW
+        self.batches = 0  # writer: worker; readers: any
+        self.entries = 0  # writer: worker; readers: any
+        self.largest_batch = 0  # writer: worker; readers: any
+
+    @property
+    def name(self) -> str:
+        """The thread's name, as debuggers and `ps -L` show it."""
+        return self._thread.name
+
+    def start(self) -> None:
+        """Start the thread. Thread: loop.
+
+        Raises:
+            LocalError: it was started before.
+            RuntimeError: the system gives no thread; it can be started again.
+        """
+        self.state = advance(WORKER_TRANSITIONS, self.state, WorkerEvent.START)
+        try:
+            self._thread.start()
+        except BaseException:
+            self.state = WorkerState.NEW
+            raise
+
+    def is_alive(self) -> bool:
+        """Return whether the thread runs. Thread: any."""
+        return self._thread.is_alive()
+
+    def is_this_thread(self) -> bool:
+        """Return whether the caller runs on the worker. Thread: any."""
+        return threading.current_thread() is self._thread
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread's end; return whether it came. Thread: any but the worker.
+
+        Raises:
+            LocalError: the worker was never started.
+        """
+        if self.state is WorkerState.NEW:
+            raise LocalError("join of a worker that was never started")
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._work()
+        except ChannelClosed:
+            event = WorkerEvent.END
+        except BaseException as raised:
+            error, event = raised, WorkerEvent.FAIL
+        self.state = advance(WORKER_TRANSITIONS, self.state, event)
+        self._on_end(error)
+
+    def _work(self) -> None:
+        side, storage, pool = self._side, self._storage, self._pool
+        while True:
+            batch = side.take(BACKSTOP_S)
+            pool.reclaim()  # at each batch, hence at least once a cycle of the ring; and when idle
+            if not batch:
+                continue
+            self.batches += 1
+            self.entries += len(batch)
+            self.largest_batch = max(self.largest_batch, len(batch))
+            # A lane with more than its share is deferred, unless nobody could resume it any more.
+            share = Share() if side.input_is_closed else Share(SHARE_CALLS)
+            for entry in batch:
+                work: LaneWork = entry.owner.work
+                work.do(entry, storage, pool, share)
+                side.finish()
+            # Nothing of a connection may stay alive because its worker has nothing to do.
+            del batch, entry, work

@@ -1,0 +1,269 @@
+"""reverse: the kernel against the obvious way, at every length around its edges."""
+
+import io
+import os
+import tracemalloc
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncrev.frames.grammar import Run
+from asyncrev.frames.prefixed import Prefixed
+from asyncrev.frames.registry import FRAMINGS
+from asyncrev.work.reverse import NUMPY_FROM_BYTES, Reverse
+from asyncrev.work.reverse_kernel import reverse_in_place
+
+EDGES = [*range(1, 35), *range(NUMPY_FROM_BYTES - 9, NUMPY_FROM_BYTES + 10), 65535, 65536, 65537]
+
+
+def pattern(nbytes: int) -> bytes:
+    """Return bytes in which no neighbourhood repeats soon."""
+    return bytes((i * 7 + i // 251) % 256 for i in range(nbytes))
+
+
+@pytest.mark.parametrize("nbytes", EDGES)
+def test_reverse_in_place_at_the_edges_of_words(nbytes: int) -> None:
+    """All but a multiple of eight bytes goes a way of its own."""
+    memory = bytearray(pattern(nbytes))
+    reverse_in_place(memoryview(memory))
+    assert memory == pattern(nbytes)[::-1]
+
+
+@given(st.binary(max_size=300), st.integers(0, 9), st.integers(0, 9))
+def test_reverse_in_place_touches_nothing_around(data: bytes, before: int, after: int) -> None:
+    """The view may start anywhere, aligned or not."""
+    memory = bytearray(b"<" * before + data + b">" * after)
+    reverse_in_place(memoryview(memory)[before : before + len(data)])
+    assert memory == b"<" * before + data[::-1] + b">" * after
+
+
+@pytest.mark.parametrize("nbytes", [1, NUMPY_FROM_BYTES - 1, NUMPY_FROM_BYTES, 100_000])
+def test_process_returns_the_chunk_reversed(nbytes: int) -> None:
+    """Small ones come as new bytes, large ones as the chunk itself."""
+    memory = bytearray(pattern(nbytes))
+    chunk = memoryview(memory)
+    reply = Reverse().process(chunk)
+    assert bytes(reply) == pattern(nbytes)[::-1]
+    assert (reply is chunk) == (nbytes >= NUMPY_FROM_BYTES)
+
+
+def test_eof_adds_nothing() -> None:
+    """Every chunk was answered when it came."""
+    assert Reverse().eof() is None
+
+
+# Many frames in one call. The oracles reverse with a loop of swaps, or line after line.
+
+
+def swapped(data: bytes) -> bytes:
+    """Return `data` reversed, by exchanging its ends."""
+    memory = bytearray(data)
+    for off in range(len(memory) // 2):
+        memory[off], memory[-1 - off] = memory[-1 - off], memory[off]
+    return bytes(memory)
+
+
+def lines_reversed(data: bytes) -> bytes:
+    """Return each line's payload reversed; the ends stay."""
+    lines = []
+    for line in io.BytesIO(data):
+        payload = line[:-2] if line.endswith(b"\r\n") else line[:-1]
+        lines.append(swapped(payload) + line[len(payload) :])
+    return b"".join(lines)
+
+
+def of_length(nbytes: int) -> bytes:
+    """Return a payload for a line: a pattern without newlines, but with carriage returns."""
+    return pattern(nbytes).replace(b"\n", b"\r")
+
+
+def check_lines(data: bytes) -> bytes | memoryview:
+    """Compare `process_lines` with the oracle; memory around the lines must stay."""
+    memory = bytearray(b"<<<" + data + b">>>")
+    view = memoryview(memory)[3:-3]
+    reply = Reverse().process_lines(view)
+    assert reply == lines_reversed(data)
+    assert reply is view or type(reply) is bytes
+    assert (memory[:3], memory[-3:]) == (b"<<<", b">>>")
+    return reply
+
+
+@given(st.lists(st.sampled_from([b"", b"a", b"bc", b"\r", b"\rd", b"e\r", b"\n", b"\r\n"])))
+def test_process_lines_of_short_lines_returns_new_bytes(parts: list[bytes]) -> None:
+    r"""Any ends, alone or mixed, and "\r" anywhere."""
+    assert type(check_lines(b"".join(parts) + b"\n")) is bytes
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("nbytes", [0, 1, 7, 64, 65, 1000, 2047, 2048, 4000, 4094])
+def test_process_lines_of_many_equal_lines_returns_new_bytes(nbytes: int, end: bytes) -> None:
+    """Together they are large enough for NumPy, and small enough for one copy."""
+    assert type(check_lines((of_length(nbytes) + end) * (60_000 // (nbytes + 2)))) is bytes
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 64, 2048, *range(4093, 4100), 8192, 9001]),
+            st.sampled_from([b"\n", b"\r\n"]),
+        ),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_process_lines_of_short_and_long_lines_agrees_with_the_oracle(
+    lines: list[tuple[int, bytes]],
+) -> None:
+    """Long ones are reversed where they lie, between short ones that are copied."""
+    check_lines(b"".join(of_length(nbytes) + end for nbytes, end in lines))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\nx\r\n"])
+@pytest.mark.parametrize("nbytes", [0, 63, 1000, 4090])
+def test_process_lines_of_much_is_done_piece_by_piece_in_place(nbytes: int, end: bytes) -> None:
+    """More than the scratch, so the view itself comes back."""
+    assert type(check_lines((of_length(nbytes) + end) * (200_000 // (nbytes + 1)))) is memoryview
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("nbytes", [4097, 65536, 65537, 131072, 300_001])
+def test_process_lines_with_a_long_line_returns_the_view_itself(nbytes: int, end: bytes) -> None:
+    """Wherever the long line stands; a line that is whole is never moved."""
+    short = b"short\nlines" + end
+    for before, after in ((b"", b""), (short, b""), (b"", short), (short * 900, short * 900)):
+        assert type(check_lines(before + of_length(nbytes) + end + after)) is memoryview
+
+
+def wrapped(lengths: list[int], prefix_bytes: int) -> tuple[bytearray, list[Run], bytes]:
+    """Return frames, where they lie, and what they are with each payload reversed."""
+    frames, reversed_frames = bytearray(b"<<<"), bytearray(b"<<<")
+    runs: list[Run] = []
+    for number, length in enumerate(lengths):
+        prefix = length.to_bytes(prefix_bytes, "big")
+        payload = pattern(length + number)[number:]
+        if runs and runs[-1].payload_bytes == length:
+            runs[-1] = runs[-1]._replace(frames=runs[-1].frames + 1)
+        else:
+            runs.append(Run(len(frames) - 3 + prefix_bytes, length, 1))
+        frames += prefix + payload
+        reversed_frames += prefix + swapped(payload)
+    return frames + b">>>", runs, bytes(reversed_frames + b">>>")
+
+
+def check_prefixed(lengths: list[int], prefix_bytes: int) -> None:
+    """Compare `process_prefixed` with the oracle; prefixes and what is around must stay."""
+    memory, runs, expected = wrapped(lengths, prefix_bytes)
+    view = memoryview(memory)[3:-3]
+    assert Reverse().process_prefixed(view, runs, prefix_bytes) is view
+    assert memory == expected
+
+
+@pytest.mark.parametrize("prefix_bytes", [4, 8])
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 64, 65])
+@pytest.mark.parametrize("nbytes", [*range(10), 15, 16, 17, 63, 64, 65, 255, 256, 257, 1023])
+def test_process_prefixed_of_equal_frames_agrees_with_the_oracle(
+    nbytes: int, frames: int, prefix_bytes: int
+) -> None:
+    """Odd and even, few and many: alone, as rows of bytes, and as rows of words."""
+    check_prefixed([nbytes] * frames, prefix_bytes)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 5])
+@pytest.mark.parametrize("nbytes", [4095, 4096, 4097, 16383, 16385, 65535, 65536, 65537, 131_073])
+def test_process_prefixed_of_large_frames_agrees_with_the_oracle(nbytes: int, frames: int) -> None:
+    """Rows by the scratch; what is longer than the scratch, each by itself."""
+    check_prefixed([nbytes] * frames, 4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    lengths=st.lists(
+        st.tuples(st.sampled_from([0, 1, 2, 9, 64, 1000, 4096]), st.sampled_from([1, 3, 4, 70])),
+        max_size=5,
+    ),
+    prefix_bytes=st.sampled_from([4, 8]),
+)
+def test_process_prefixed_of_mixed_runs_agrees_with_the_oracle(
+    lengths: list[tuple[int, int]], prefix_bytes: int
+) -> None:
+    """One run after another, each its own way, and no payload is written over another."""
+    check_prefixed([length for length, frames in lengths for _ in range(frames)], prefix_bytes)
+
+
+def test_process_prefixed_takes_the_runs_of_a_scan() -> None:
+    """What framing finds is what is reversed; what it did not consume stays."""
+    framing = FRAMINGS["len32"]
+    assert isinstance(framing, Prefixed)
+    memory, _, expected = wrapped([5] * 30 + [7] + [0] * 5 + [300] * 9, 4)
+    data = memoryview(memory)[3:]
+    scan = framing.scan(data, 1000)
+    assert data[scan.consumed_bytes :] == b">>>"
+    Reverse().process_prefixed(data[: scan.consumed_bytes], scan.runs, 4)
+    assert memory == expected
+
+
+# The scratch.
+
+
+@pytest.mark.parametrize(
+    "nbytes",
+    [
+        *range(256 * 1024 - 1, 256 * 1024 + 18),
+        *range(320 * 1024 - 9, 320 * 1024 + 10),
+        2**20 - 3,
+        2**20,
+    ],
+)
+def test_reverse_in_place_from_both_ends_agrees_with_a_slice(nbytes: int) -> None:
+    """Whatever is left in the middle, at an odd address too."""
+    data = os.urandom(nbytes)
+    memory = bytearray(b"<" + data + b">")
+    reverse_in_place(memoryview(memory)[1:-1])
+    assert memory == b"<" + data[::-1] + b">"
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "most_bytes"),
+    [
+        (64 * 1024, 64 * 1024),
+        (256 * 1024, 256 * 1024),
+        (256 * 1024 + 1, 64 * 1024),
+        (2**20, 64 * 1024),
+        (2**22 + 5, 64 * 1024),
+    ],
+)
+def test_reverse_in_place_takes_no_more_scratch_than_it_says(nbytes: int, most_bytes: int) -> None:
+    """NumPy tells its allocations to tracemalloc."""
+    chunk = memoryview(bytearray(nbytes))
+    reverse_in_place(chunk)  # what NumPy allocates once
+    assert most_bytes <= traced_peak_bytes(lambda: reverse_in_place(chunk)) < most_bytes + 4000
+
+
+def test_process_prefixed_takes_no_more_scratch_than_one_frame_does() -> None:
+    """However many equal frames there are, and however large."""
+    for nbytes, frames in ((2, 100_000), (64, 16_000), (1000, 1000), (50_000, 20), (300_000, 5)):
+        view, runs = memoryview(bytearray((4 + nbytes) * frames)), [Run(4, nbytes, frames)]
+        peak_bytes = traced_peak_bytes(partial(Reverse().process_prefixed, view, runs, 4))
+        assert 0 < peak_bytes < 80_000
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"a\r\n\n"])
+def test_process_lines_of_tiny_lines_makes_few_objects_at_a_time(end: bytes) -> None:
+    """However much there is: an object for each of a million lines would be a lot."""
+    view = memoryview(bytearray((b"abc" + end) * 300_000))
+    assert traced_peak_bytes(partial(Reverse().process_lines, view)) < 4_000_000
+
+
+def traced_peak_bytes(work: Callable[[], object]) -> int:
+    """Return how much `work` allocates at most at a time."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        work()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
