@@ -58,6 +58,7 @@ class Scan(NamedTuple):
         runs: those frames, in order; empty if the grammar has no use for runs, as lines have none.
         error: why what follows them cannot become a frame; None when it can.
         stopped: whether the scan stopped because of `most_steps`, so more whole frames may follow.
+            It never does before the first frame.
     """
 
     consumed_bytes: int

@@ -245,7 +245,13 @@ class Framer:
                 return chunk  # what follows is looked at the next time
         if scan.error is not None:
             raise scan.error
-        if chunk and not scan.stopped:
+        if scan.stopped:
+            # Whoever calls again would get the same answer, for ever.
+            raise LocalError(
+                f"{type(self._grammar).__name__}.scan stopped before its first frame, with "
+                f"most_steps={most_steps}; it must take at least one step"
+            )
+        if chunk:
             self._carry(chunk)
             return chunk[chunk.nbytes :]
         return chunk

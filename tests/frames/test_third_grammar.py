@@ -391,3 +391,16 @@ def test_history_and_server_thread_take_the_grammar() -> None:
             history.received(sock.recv(1 << 16))
     history.finish(complete=True)
     assert history.answered_frames == 3
+
+
+def test_grammar_whose_scan_stops_before_a_frame_is_refused() -> None:
+    """The worker would ask it for ever."""
+
+    class Stuck(Netstring):
+        def scan(self, data: memoryview, max_frame_bytes: int, most_steps: int = 1) -> Scan:
+            return Scan(0, [], None, stopped=True)
+
+    tested = bench(Upper())
+    tested.framer = Framer(Stuck(), Upper(), tested.pool, max_frame_bytes=100, views_allowed=True)
+    assert tested.feed(b"5:hello,") == b""
+    assert type(tested.error) is LocalError
