@@ -7,8 +7,9 @@ from typing import Any
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.lane import Lane
-from asyncrev.deadlines import Deadlines
-from asyncrev.descriptors import (
+from asyncrev.connection.deadlines import Deadlines
+from asyncrev.connection.lingering import Lingering
+from asyncrev.connection.socket_probe import (
     input_has_ended,
     peer_has_gone,
     reset_on_close,
@@ -30,7 +31,6 @@ from asyncrev.errors import (
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
-from asyncrev.lingering import Lingering
 from asyncrev.log_text import name_of_peer
 from asyncrev.processors import Reply, as_factory
 from asyncrev.states import LINK_TRANSITIONS, LinkEvent, LinkState, advance
