@@ -289,7 +289,7 @@ lane: Lane = entry.owner
     Bug(
         "a socket is closed with unread input, which resets it",
         "connection.protocol",
-        "        if self._peer_ended or not transport.can_write_eof():\n",
+        "        if self._input.state is InputState.PEER_ENDED or not transport.can_write_eof():\n",
         "        if True:\n",
         ("tests/protocol/test_drain.py",),
     ),

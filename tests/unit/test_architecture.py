@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from asyncrev.connection.reading import PAUSE_REASONS
 from asyncrev.states import TABLES
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -170,6 +171,18 @@ def test_protocol_knows_no_particular_loop_or_transport() -> None:
     assert [name for name in reaches("connection.protocol") if name.split(".")[0] == "loop"] == []
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("connection")])
+def test_connection_imports_neither_loop_nor_server_nor_command(module: str) -> None:
+    """One socket knows nothing of who accepted it, or of who runs the program."""
+    above = {"loop", "server", "listener", "listeners", "command", "testing"}
+    assert {name for name in reaches(module) if name.split(".")[0] in above} == set()
+
+
+def test_connection_package_is_pure() -> None:
+    """Its `__init__` imports nothing."""
+    assert imports("connection") == (set(), set())
+
+
 def test_loop_imports_no_other_package() -> None:
     """Its modules import each other and modules of the root; the package itself nothing."""
     inside = [name for name in MODULES if name.split(".")[0] == "loop"]
@@ -211,6 +224,12 @@ def test_design_shows_the_state_tables(name: str) -> None:
     rows = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| ([A-Z_]+) \|", section[1], re.MULTILINE)
     table = [(was.name, event.name, then.name) for (was, event), then in TABLES[name].items()]
     assert rows == table
+
+
+def test_design_shows_the_reasons_for_a_pause() -> None:
+    """The page has exactly the flags of the code, and what takes each back."""
+    rows = re.findall(r"^\| ([A-Z_]+) \| (\d+) \| [^|]* \| ([^|]*) \|$", DESIGN, re.MULTILINE)
+    assert rows == [(name, str(flag), end) for name, (flag, end) in PAUSE_REASONS.items()]
 
 
 def invariants() -> list[tuple[str, list[str], list[str]]]:
