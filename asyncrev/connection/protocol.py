@@ -33,6 +33,7 @@ from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
 from asyncrev.log_text import name_of_peer
+from asyncrev.loop_errors import report_to_loop
 from asyncrev.processors import Reply, as_factory
 from asyncrev.states import LINK_TRANSITIONS, InputState, LinkEvent, LinkState, advance
 from asyncrev.work.reverse import Reverse
@@ -243,17 +244,13 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 self._note_fault(error)
         else:
             self.cut_reason = "processor error"
-            try:
-                asyncio.get_running_loop().call_exception_handler(
-                    {
-                        "message": "a processor failed; its connection is closed",
-                        "exception": error,
-                        "transport": self._transport,
-                        "protocol": self,
-                    }
-                )
-            except BaseException:  # of a handler that the program has set
-                logger.exception("the loop's exception handler failed on: %r", error)
+            report_to_loop(
+                asyncio.get_running_loop(),
+                "a processor failed; its connection is closed",
+                error,
+                transport=self._transport,
+                protocol=self,
+            )
         self._finish()
 
     def on_credit(self) -> None:
