@@ -9,11 +9,11 @@ from importlib import import_module
 TYPE_CHECKING = False  # for type checkers it is true; `typing` would be most of the import's time
 if TYPE_CHECKING:
     from asyncrev.bridge.bridge import Bridge
+    from asyncrev.connection.protocol import BridgeProtocol
     from asyncrev.errors import AsyncrevError
     from asyncrev.limits import Limits
     from asyncrev.loop.eventloop import EpollEventLoop, run
     from asyncrev.processors import Processor
-    from asyncrev.protocol import BridgeProtocol
     from asyncrev.ring.channel import Channel
     from asyncrev.server import Server, serve
     from asyncrev.version import __version__
@@ -37,7 +37,7 @@ __all__ = [
 _MODULE_OF = {
     "AsyncrevError": "errors",
     "Bridge": "bridge.bridge",
-    "BridgeProtocol": "protocol",
+    "BridgeProtocol": "connection.protocol",
     "Channel": "ring.channel",
     "EpollEventLoop": "loop.eventloop",
     "Limits": "limits",

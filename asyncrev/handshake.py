@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 from asyncrev.bridge.running_time import RunningTimer
-from asyncrev.descriptors import has_input
+from asyncrev.connection.socket_probe import has_input
 
 __all__ = ["NO_LOOP_TIMEOUT_S", "HandshakeDeadline"]
 

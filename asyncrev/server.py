@@ -13,9 +13,10 @@ from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.running_time import running_timeout
 from asyncrev.bridge_group import BridgeGroup
 from asyncrev.cleanup import attempt
+from asyncrev.connection.first_look import FirstLook
+from asyncrev.connection.protocol import BridgeProtocol
 from asyncrev.endpoints import describe
 from asyncrev.errors import AsyncrevError, LocalError, WorkerDied
-from asyncrev.first_look import FirstLook
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.handshake import NO_LOOP_TIMEOUT_S, HandshakeDeadline
@@ -24,7 +25,6 @@ from asyncrev.listener import FullNotice
 from asyncrev.listeners import Listeners
 from asyncrev.log_text import name_of_peer
 from asyncrev.processors import as_factory
-from asyncrev.protocol import BridgeProtocol
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
 from asyncrev.unix_path import DEFAULT_MODE

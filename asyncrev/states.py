@@ -11,11 +11,14 @@ from typing import TypeVar
 from asyncrev.errors import LocalError
 
 __all__ = [
+    "INPUT_TRANSITIONS",
     "LINK_TRANSITIONS",
     "SERVER_TRANSITIONS",
     "TABLES",
     "TRANSPORT_TRANSITIONS",
     "WORKER_TRANSITIONS",
+    "InputEvent",
+    "InputState",
     "LinkEvent",
     "LinkState",
     "ServerEvent",
@@ -87,6 +90,33 @@ LINK_TRANSITIONS: Mapping[tuple[LinkState, LinkEvent], LinkState] = {
 }
 
 
+class InputState(enum.Enum):
+    """Whether more of a connection's input is processed, and who ended it."""
+
+    OPEN = "open"
+    DRAINING = "draining"  # what had arrived when the graceful shutdown began is still read
+    ENDED = "ended"  # by this side: what the peer still sends is not processed
+    PEER_ENDED = "ended by the peer"  # nothing more can come
+
+
+class InputEvent(enum.Enum):
+    """What changes the state of a connection's input."""
+
+    DRAIN = "graceful shutdown began"
+    END = "this side processes no more input"
+    PEER_END = "the peer's end of stream was received"
+
+
+INPUT_TRANSITIONS: Mapping[tuple[InputState, InputEvent], InputState] = {
+    (InputState.OPEN, InputEvent.DRAIN): InputState.DRAINING,
+    (InputState.OPEN, InputEvent.END): InputState.ENDED,
+    (InputState.OPEN, InputEvent.PEER_END): InputState.PEER_ENDED,
+    (InputState.DRAINING, InputEvent.END): InputState.ENDED,
+    (InputState.DRAINING, InputEvent.PEER_END): InputState.PEER_ENDED,
+    (InputState.ENDED, InputEvent.PEER_END): InputState.PEER_ENDED,
+}
+
+
 class ServerState(enum.Enum):
     """Where a server is in its life."""
 
@@ -140,6 +170,7 @@ TRANSPORT_TRANSITIONS: Mapping[tuple[TransportState, TransportEvent], TransportS
 TABLES = {
     "worker": WORKER_TRANSITIONS,
     "link": LINK_TRANSITIONS,
+    "input": INPUT_TRANSITIONS,
     "server": SERVER_TRANSITIONS,
     "transport": TRANSPORT_TRANSITIONS,
 }

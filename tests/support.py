@@ -310,3 +310,11 @@ def end_of(sock: socket.socket) -> str:
     except ConnectionResetError:
         return "RST"
     return "FIN"
+
+
+def is_paused(connection: Any) -> bool:
+    """Return whether reading of a `BridgeProtocol` is paused.
+
+    Tests ask here and nowhere else; the reasons are `connection.reading.Reading.pauses`.
+    """
+    return bool(connection._reading.pauses)

@@ -7,7 +7,6 @@ failed.
 """
 
 import asyncio
-import logging
 import signal
 import threading
 from collections.abc import Callable
@@ -17,11 +16,10 @@ from asyncrev.bridge.admission import Admission
 from asyncrev.bridge.lane import Lane
 from asyncrev.bridge.lanes import Lanes
 from asyncrev.errors import RemoteError
+from asyncrev.loop_errors import report_to_loop
 from asyncrev.ring.ring import CLOSE, DATA, EOF, Entry, Ring
 
 __all__ = ["DRAIN_ENTRIES", "Delivery"]
-
-logger = logging.getLogger("asyncrev")
 
 # 64 sends take about 0.5 ms, so other callbacks of the loop wait no longer for a full ring.
 DRAIN_ENTRIES = 64
@@ -153,10 +151,7 @@ class Delivery:
     def report(self, message: str, error: BaseException) -> None:
         """Have the loop's exception handler hear of `error`; what the handler raises is logged."""
         assert self.loop is not None
-        try:
-            self.loop.call_exception_handler({"message": message, "exception": error})
-        except BaseException:
-            logger.exception("the loop's exception handler failed on: %s: %r", message, error)
+        report_to_loop(self.loop, message, error)
 
     def pass_on_interrupt(self, error: BaseException) -> None:
         """Have the loop raise `error` in its next iteration if it may be the user's Ctrl-C.

@@ -26,6 +26,7 @@ _BRIDGES = _EXPLORATION + "test_bridge_in_every_order"
 _COMMAND = "tests/command/test_"
 _UNIT = "tests/unit/test_"
 _LOOP = "tests/loop/test_"
+_CONNECTION = "tests/connection/test_"
 
 BUGS = (
     Bug(
@@ -251,7 +252,7 @@ lane: Lane = entry.owner
     ),
     Bug(
         "other transports get views, which they keep",
-        "protocol",
+        "connection.protocol",
         'getattr(transport, "keeps_no_views", False)',
         "True",
         (
@@ -287,17 +288,17 @@ lane: Lane = entry.owner
     ),
     Bug(
         "a socket is closed with unread input, which resets it",
-        "protocol",
-        "        if self._peer_ended or not transport.can_write_eof():\n",
+        "connection.protocol",
+        "        if self._input.state is InputState.PEER_ENDED or not transport.can_write_eof():\n",
         "        if True:\n",
         ("tests/protocol/test_drain.py",),
     ),
     Bug(
         "a frame's deadline starts anew with each byte",
-        "deadlines",
+        "connection.deadlines",
         "self._frame.for_s(now_s, frame_seq)",
         "self._frame.for_s(now_s, (frame_seq, received_bytes))",
-        (_UNIT + "deadlines.py::test_frame_passes_at_its_time_whatever_arrives_meanwhile",),
+        (_CONNECTION + "deadlines.py::test_frame_passes_at_its_time_whatever_arrives_meanwhile",),
     ),
     Bug(
         "a deadline counts time in which the loop did not run",
@@ -320,17 +321,20 @@ lane: Lane = entry.owner
     ),
     Bug(
         "a peer is cut as idle while its bytes lie in the kernel",
-        "deadlines",
+        "connection.deadlines",
         "        if any(held_input()) and self._put_off(opaque=opaque):\n            return None\n",
         "",
-        (_UNIT + "deadlines.py::test_quiet_deadline_does_not_pass_while_the_kernel_holds_input",),
+        (
+            _CONNECTION
+            + "deadlines.py::test_quiet_deadline_does_not_pass_while_the_kernel_holds_input",
+        ),
     ),
     Bug(
         "bytes that come in time with the sweeps keep a late frame open",
-        "deadlines",
+        "connection.deadlines",
         "if self._late_bytes is None or come_bytes < self._late_bytes:",
         "if True:",
-        (_UNIT + "deadlines.py::test_frame_of_a_dribbler_ends_with_what_had_come_by_then",),
+        (_CONNECTION + "deadlines.py::test_frame_of_a_dribbler_ends_with_what_had_come_by_then",),
     ),
     Bug(
         "prefixes are read little-endian",
@@ -376,7 +380,7 @@ lane: Lane = entry.owner
     ),
     Bug(
         "a slow reader that lives on what kernels hold is cut as a stall",
-        "protocol",
+        "connection.protocol",
         "            unsent_bytes += unacknowledged_bytes(self._transport)\n",
         "            pass\n",
         (

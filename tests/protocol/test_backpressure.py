@@ -22,7 +22,7 @@ from tests.protocol.links import (
     resets,
     served,
 )
-from tests.support import receive_all, receive_exactly, until
+from tests.support import is_paused, receive_all, receive_exactly, until
 
 on_all = pytest.mark.asyncio
 BUFFER_BYTES = 32 * 1024
@@ -48,7 +48,7 @@ async def test_slow_reader_stops_the_reading_and_loses_no_byte(link: str) -> Non
         client = server.connect(BUFFER_BYTES)
         sending = asyncio.create_task(in_thread(send, client))
         receiving = asyncio.create_task(in_thread(receive, client))
-        await until(lambda: server.links and server.links[0]._pauses, "reading has paused")
+        await until(lambda: server.links and is_paused(server.links[0]), "reading has paused")
         link = server.links[0]
         seen = -1
 
@@ -56,7 +56,7 @@ async def test_slow_reader_stops_the_reading_and_loses_no_byte(link: str) -> Non
             nonlocal seen
             before, seen = seen, link.received_bytes
             stats = server.bridge.statistics()
-            return before == seen and stats.published == stats.released and bool(link._pauses)
+            return before == seen and stats.published == stats.released and is_paused(link)
 
         await until(settled, "nothing moves any more")
         kernel_bytes = 4 * BUFFER_BYTES  # doubled by the kernel: the replies' way, both ends
@@ -78,7 +78,7 @@ async def test_quota_of_a_connection_holds_while_the_worker_is_slow() -> None:
     async with served(gated) as server:
         client = server.connect()
         sending = asyncio.create_task(in_thread(client.sendall, letters(50_000)))
-        await until(lambda: server.links and server.links[0]._pauses, "reading has paused")
+        await until(lambda: server.links and is_paused(server.links[0]), "reading has paused")
         link = server.links[0]
         assert link.received_bytes <= SMALL.in_flight_bytes + SMALL.slot_bytes
         gate.set()
@@ -135,7 +135,7 @@ async def test_sweep_finds_a_peer_that_was_reset_while_reading_is_paused() -> No
     async with served(gated) as server:
         client = server.connect()
         await in_thread(client.sendall, letters(20_000))
-        await until(lambda: server.links and server.links[0]._pauses, "reading has paused")
+        await until(lambda: server.links and is_paused(server.links[0]), "reading has paused")
         reset(client)
         link = server.links[0]
 
@@ -163,7 +163,7 @@ async def test_reset_in_every_state_is_nobodys_traceback(state: str) -> None:
             await until(lambda: link.received_bytes, "it came")
         elif state == "paused":
             await in_thread(client.sendall, letters(20_000))
-            await until(lambda: link._pauses, "reading has paused")
+            await until(lambda: is_paused(link), "reading has paused")
         elif state == "half-closed":
             client.sendall(b"abc")
             client.shutdown(socket.SHUT_WR)

@@ -12,8 +12,8 @@ import pytest
 
 import asyncrev
 from asyncrev import Limits, Server
-from asyncrev.deadlines import Deadlines
-from asyncrev.descriptors import unacknowledged_bytes
+from asyncrev.connection.deadlines import Deadlines
+from asyncrev.connection.socket_probe import unacknowledged_bytes
 from tests.framed import Inverting, framed
 from tests.protocol.links import gated_swapcase, in_thread, letters, tcp_only
 from tests.support import DEADLINE_S, receive_all, receive_exactly, until

@@ -43,7 +43,7 @@ from tests.protocol.links import (
     tcp_only,
 )
 from tests.strategies import QUICK, cut, frame_lists
-from tests.support import receive_all, receive_exactly, until
+from tests.support import is_paused, receive_all, receive_exactly, until
 
 pytestmark = half_closes  # over TLS: `test_links`
 on_all = pytest.mark.asyncio
@@ -338,7 +338,7 @@ async def stopped(server: Server, client: socket.socket, data: bytes) -> "asynci
     sending = asyncio.create_task(in_thread(client.sendall, data))
     link = await link_of(server, client)
     await until(lambda: pool(server).waiting_lanes == before + 1, "it waits for room")
-    assert link._pauses
+    assert is_paused(link)
     assert link.received_bytes <= SMALL.carry_bytes
     return sending
 

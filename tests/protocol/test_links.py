@@ -32,7 +32,7 @@ from tests.protocol.links import (
     tcp_only,
     tls_contexts,
 )
-from tests.support import DEADLINE_S, ask, receive_all, until
+from tests.support import DEADLINE_S, ask, is_paused, receive_all, until
 
 on_all = pytest.mark.asyncio
 
@@ -193,7 +193,7 @@ def test_input_that_aiofastnet_holds_during_a_pause_is_not_lost(base: str, ends:
     async def main() -> None:
         async with served(gated, link="tls") as server:
             talking = asyncio.create_task(in_thread(talk, connect_to(server.address)))
-            await until(lambda: server.links and server.links[0]._pauses, "it has paused")
+            await until(lambda: server.links and is_paused(server.links[0]), "it has paused")
             assert type(server.links[0]._transport).__module__.startswith("aiofastnet")
             gate.set()
             await talking

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from asyncrev.connection.reading import PAUSE_REASONS
 from asyncrev.states import TABLES
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -98,7 +99,7 @@ PACKAGES: dict[str, set[str]] = {
     "testing": {"server", "connection", "bridge", "work", "ring", "frames", "loop"},
 }
 AT_THE_DOOR = {"__init__", "__main__"}  # public names, and `python -m asyncrev`
-AT_THE_DOOR |= {"protocol", "lingering", "server", "bridge_group", "handshake"}  # not moved yet
+AT_THE_DOOR |= {"server", "bridge_group", "handshake"}  # not moved yet
 
 
 def package_of(module: str) -> str:
@@ -167,7 +168,19 @@ def test_ring_is_changed_by_its_methods_only(module: str) -> None:
 
 def test_protocol_knows_no_particular_loop_or_transport() -> None:
     """BridgeProtocol must work on any."""
-    assert [name for name in reaches("protocol") if name.split(".")[0] == "loop"] == []
+    assert [name for name in reaches("connection.protocol") if name.split(".")[0] == "loop"] == []
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("connection")])
+def test_connection_imports_neither_loop_nor_server_nor_command(module: str) -> None:
+    """One socket knows nothing of who accepted it, or of who runs the program."""
+    above = {"loop", "server", "listener", "listeners", "command", "testing"}
+    assert {name for name in reaches(module) if name.split(".")[0] in above} == set()
+
+
+def test_connection_package_is_pure() -> None:
+    """Its `__init__` imports nothing."""
+    assert imports("connection") == (set(), set())
 
 
 def test_loop_imports_no_other_package() -> None:
@@ -211,6 +224,12 @@ def test_design_shows_the_state_tables(name: str) -> None:
     rows = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| ([A-Z_]+) \|", section[1], re.MULTILINE)
     table = [(was.name, event.name, then.name) for (was, event), then in TABLES[name].items()]
     assert rows == table
+
+
+def test_design_shows_the_reasons_for_a_pause() -> None:
+    """The page has exactly the flags of the code, and what takes each back."""
+    rows = re.findall(r"^\| ([A-Z_]+) \| (\d+) \| [^|]* \| ([^|]*) \|$", DESIGN, re.MULTILINE)
+    assert rows == [(name, str(flag), end) for name, (flag, end) in PAUSE_REASONS.items()]
 
 
 def invariants() -> list[tuple[str, list[str], list[str]]]:

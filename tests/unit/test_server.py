@@ -16,7 +16,7 @@ from asyncrev.endpoints import open_tcp
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
 from asyncrev.states import ServerState
 from tests.protocol.links import SMALL, Swapcase, connect, in_thread, letters
-from tests.support import receive_all, receive_exactly, reset, until, wait_arrived
+from tests.support import is_paused, receive_all, receive_exactly, reset, until, wait_arrived
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -206,7 +206,7 @@ async def test_drain_over_tls_answers_what_the_tls_layer_holds(contexts: Any) ->
     server = await asyncrev.serve("127.0.0.1", 0, processor=Gated, ssl=contexts[0], limits=SMALL)
     talking = asyncio.create_task(in_thread(talk, server))
     await until(sent.is_set, "it was sent")
-    await until(lambda: any(c._pauses for c in server._connections), "reading has paused")
+    await until(lambda: any(is_paused(c) for c in server._connections), "reading has paused")
     draining = asyncio.create_task(server.drain())
     await until(lambda: server.state is ServerState.DRAINING, "it drains")
     gate.set()

@@ -8,11 +8,14 @@ import pytest
 
 from asyncrev.errors import LocalError
 from asyncrev.states import (
+    INPUT_TRANSITIONS,
     LINK_TRANSITIONS,
     SERVER_TRANSITIONS,
     TABLES,
     TRANSPORT_TRANSITIONS,
     WORKER_TRANSITIONS,
+    InputEvent,
+    InputState,
     LinkEvent,
     LinkState,
     ServerEvent,
@@ -27,6 +30,7 @@ from asyncrev.states import (
 MACHINES: list[tuple[Mapping[Any, Any], type[enum.Enum], type[enum.Enum], set[Any]]] = [
     (WORKER_TRANSITIONS, WorkerState, WorkerEvent, {WorkerState.ENDED, WorkerState.DEAD}),
     (LINK_TRANSITIONS, LinkState, LinkEvent, {LinkState.LOST}),
+    (INPUT_TRANSITIONS, InputState, InputEvent, {InputState.PEER_ENDED}),
     (SERVER_TRANSITIONS, ServerState, ServerEvent, {ServerState.CLOSED}),
     (TRANSPORT_TRANSITIONS, TransportState, TransportEvent, {TransportState.CLOSED}),
 ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrev import Limits
-from asyncrev.deadlines import MOST_OPAQUE_LOOKS, Deadlines, Unchanged
+from asyncrev.connection.deadlines import MOST_OPAQUE_LOOKS, Deadlines, Unchanged
 from asyncrev.errors import DeadlinePassed, FirstByteLate, FrameLate, IdleTooLong, WriteStalled
 
 INF = float("inf")

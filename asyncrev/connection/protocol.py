@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.lane import Lane
-from asyncrev.deadlines import Deadlines
-from asyncrev.descriptors import (
+from asyncrev.connection.deadlines import Deadlines
+from asyncrev.connection.input_drain import InputDrain
+from asyncrev.connection.lingering import Lingering
+from asyncrev.connection.reading import INPUT_ENDED, NO_CREDIT, WRITE_BUFFER_FULL, Reading
+from asyncrev.connection.socket_probe import (
     input_has_ended,
     peer_has_gone,
     reset_on_close,
@@ -30,30 +32,18 @@ from asyncrev.errors import (
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
-from asyncrev.lingering import Lingering
 from asyncrev.log_text import name_of_peer
+from asyncrev.loop_errors import report_to_loop
 from asyncrev.processors import Reply, as_factory
-from asyncrev.states import LINK_TRANSITIONS, LinkEvent, LinkState, advance
+from asyncrev.states import LINK_TRANSITIONS, InputState, LinkEvent, LinkState, advance
 from asyncrev.work.reverse import Reverse
 
 __all__ = ["BridgeProtocol"]
 
 logger = logging.getLogger("asyncrev")
 
-# Why reading is paused; it resumes when none of them is left.
-_NO_CREDIT = 1  # the bridge wants no more of this connection for now (I8, I9)
-_BACKLOG = 2  # the peer takes its replies too slowly
-_INPUT_ENDED = 4
-
-# What a TLS layer may hold of input: asyncio and uvloop stop reading at 256 KiB, after a read of
-# 256 KiB at most (asyncio.constants.FLOW_CONTROL_HIGH_WATER_SSL_READ, SSLProtocol.max_size).
-_TLS_HELD_BYTES = 512 * 1024
-_TLS_QUIET_TURNS = 3  # it hands the next part on one turn after a resume or a full buffer
-
-# aiofastnet 1.2.0: after a pause its TLS transport looks at its socket only, so what it had read
-# before stays with it until more comes, and is lost if the end comes instead. This method, which
-# it calls itself after a handshake, hands on what it has.
-_TLS_HAND_ON = "_retry_ssl_read"
+# A global, because in CPython 3.11 a member of an enum is looked up by a Python call.
+_DRAINING = InputState.DRAINING
 
 
 class BridgeProtocol(asyncio.BufferedProtocol):
@@ -101,13 +91,10 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
         self._state = LinkState.NEW
         self._transport: Any = None
-        self._is_tls = False
-        self._hand_on_held: Callable[[], None] | None = None
         self._lane: Lane | None = None
-        self._pauses = 0
-        self._peer_ended = False
+        self._reading = Reading()
+        self._input = InputDrain(self._reading)
         self._deadlines = Deadlines(self._limits)
-        self._drain_left_bytes: int | None = None  # None: not draining
         self.received_bytes = 0
         self.replied_bytes = 0
         self.cut_reason: str | None = None
@@ -121,6 +108,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         before, self._state = self._state, advance(LINK_TRANSITIONS, self._state, event)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: %s, %s -> %s", self._peer(), event.value, before, self._state)
+        if self._state is not LinkState.OPEN:
+            self._input.end()
 
     def _peer(self) -> str:
         return name_of_peer(self._transport.get_extra_info("peername") if self._transport else None)
@@ -130,8 +119,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open a lane; a bridge that does not run closes the connection, with a log line."""
         self._transport = transport
-        self._is_tls = transport.get_extra_info("sslcontext") is not None
-        self._hand_on_held = getattr(transport, _TLS_HAND_ON, None)
+        self._reading.attach(transport)
         self._move(LinkEvent.MADE)
         limits = self._limits
         self._transport.set_write_buffer_limits(
@@ -171,14 +159,14 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         assert lane is not None
         self.received_bytes += nbytes
         if nbytes < self._inline_below_bytes and not (
-            lane.in_flight_bytes or self._pauses or lane.abandoned
+            lane.in_flight_bytes or self._reading.pauses or lane.abandoned
         ):
             self._answer_inline(lane, nbytes)
         elif not self._bridge.publish(lane, nbytes):
-            self._pause(_NO_CREDIT)
-        if self._drain_left_bytes is not None:
-            self._drain_left_bytes -= nbytes
-            self._end_input_if_drained()
+            self._reading.pause(NO_CREDIT)
+        if self._input.state is _DRAINING:
+            self._input.left_bytes -= nbytes
+            self._input.look(self._end_input)
 
     def _answer_inline(self, lane: Lane, nbytes: int) -> None:
         try:
@@ -191,25 +179,25 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """Have what came before answered, then close: half-close works, except over TLS."""
-        self._peer_ended = True
+        self._input.end_by_peer()
         self._end_input()
         # TLS as asyncio does it has no half-close (github.com/python/cpython/issues/82918).
-        return not self._is_tls
+        return not self._reading.is_tls
 
     def pause_writing(self) -> None:
         """Read no more, and make few more replies, while the peer does not take its replies."""
-        self._pause(_BACKLOG)
+        self._reading.pause(WRITE_BUFFER_FULL)
         if self._lane is not None:
             self._bridge.set_stalled(self._lane, True)
 
     def resume_writing(self) -> None:
         """Read again, now that the peer has taken enough."""
-        self._resume(_BACKLOG)
+        self._reading.resume(WRITE_BUFFER_FULL)
         if self._lane is not None:
             self._bridge.set_stalled(self._lane, False)
             if self._framing is not None:
                 self._bridge.set_excess(self._lane, 0)
-        self._end_input_if_drained()
+        self._input.look(self._end_input)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Give the lane up."""
@@ -229,7 +217,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         else:
             self.replied_bytes += len(reply)
             transport.write(reply)
-        if self._pauses & _BACKLOG:
+        if self._reading.pauses & WRITE_BUFFER_FULL:
             unsent_bytes: int = transport.get_write_buffer_size()
             return max(0, unsent_bytes - self._limits.high_water_bytes)
         return None
@@ -252,27 +240,23 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self.cut_reason = "bridge ended"
         elif isinstance(error, RemoteError):
             # When it was a drain that ended the input, an unfinished frame is nobody's fault.
-            if self._peer_ended or not isinstance(error, IncompleteFrame):
+            if self._input.state is InputState.PEER_ENDED or not isinstance(error, IncompleteFrame):
                 self._note_fault(error)
         else:
             self.cut_reason = "processor error"
-            try:
-                asyncio.get_running_loop().call_exception_handler(
-                    {
-                        "message": "a processor failed; its connection is closed",
-                        "exception": error,
-                        "transport": self._transport,
-                        "protocol": self,
-                    }
-                )
-            except BaseException:  # of a handler that the program has set
-                logger.exception("the loop's exception handler failed on: %r", error)
+            report_to_loop(
+                asyncio.get_running_loop(),
+                "a processor failed; its connection is closed",
+                error,
+                transport=self._transport,
+                protocol=self,
+            )
         self._finish()
 
     def on_credit(self) -> None:
         """Read again: the bridge has room for this connection."""
-        self._resume(_NO_CREDIT)
-        self._end_input_if_drained()
+        self._reading.resume(NO_CREDIT)
+        self._input.look(self._end_input)
 
     def on_sweep(self, now_s: float) -> None:
         """End a connection whose peer is too slow, or has gone unnoticed."""
@@ -291,18 +275,18 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             busy=lane.is_owed or self._state is not LinkState.OPEN,
             frame_seq=lane.frame_seq if lane.carry_bytes else None,
             on_way_bytes=lane.in_flight_bytes + len(lane.spill),
-            paused=bool(self._pauses),
+            paused=bool(self._reading.pauses),
             held_input=self._held_input,
-            opaque=self._is_tls,
+            opaque=self._reading.is_tls,
         )
         if error is not None:
             self._end_late(error)
-        elif self._pauses and peer_has_gone(self._transport):
+        elif self._reading.pauses and peer_has_gone(self._transport):
             self.cut("peer gone while paused", None)
-        elif self._drain_left_bytes is None and not self._pauses:
-            lane.look_at_s = self._deadlines.quiet_until_s
+        elif self._reading.pauses or self._input.state is _DRAINING:
+            self._input.look(self._end_input)
         else:
-            self._end_input_if_drained()
+            lane.look_at_s = self._deadlines.quiet_until_s
 
     def _held_input(self) -> tuple[int, bool]:
         return unread_bytes(self._transport), input_has_ended(self._transport)
@@ -355,43 +339,14 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
         What the kernel holds at this moment is read and answered; what comes later is not.
         """
-        if self._drain_left_bytes is None:
-            if self._lane is not None:
-                self._lane.look_at_s = 0.0
-            self._drain_left_bytes = unread_bytes(self._transport)
-            if self._is_tls:
-                self._drain_left_bytes += _TLS_HELD_BYTES
-            self._end_input_if_drained()
-
-    def _end_input_if_drained(self) -> None:
-        if self._drain_left_bytes is None or self._state is not LinkState.OPEN:
-            return
-        if self._drain_left_bytes <= 0:
-            self._end_input()
-        elif self._is_tls:
-            self._end_input_if_quiet(self.received_bytes, _TLS_QUIET_TURNS)
-        elif unread_bytes(self._transport) == 0:
-            self._end_input()
-
-    def _end_input_if_quiet(self, received_bytes: int, turns: int) -> None:
-        # Nobody tells what TLS holds, but while reading is not paused it hands on all of it.
-        if (
-            self._state is not LinkState.OPEN
-            or self._pauses
-            or self.received_bytes != received_bytes
-            or unread_bytes(self._transport)
-        ):
-            return  # what comes next, a credit or the sweep looks again
-        if turns:
-            loop = asyncio.get_running_loop()
-            loop.call_soon(self._end_input_if_quiet, received_bytes, turns - 1)
-        else:
-            self._end_input()
+        if self._lane is not None:
+            self._lane.look_at_s = 0.0
+        self._input.start(self._end_input)
 
     def _end_input(self) -> None:
         if self._state is LinkState.OPEN:
             self._move(LinkEvent.INPUT_ENDED)
-            self._pause(_INPUT_ENDED)
+            self._reading.pause(INPUT_ENDED)
             assert self._lane is not None
             self._bridge.publish_eof(self._lane)
 
@@ -406,10 +361,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             # Once more would do nothing, but a TLS transport of asyncio's raises from then on at
             # `get_write_buffer_size`: it gives up its protocol (asyncio.sslproto, 3.11 to 3.13).
             return
-        if self._peer_ended or not transport.can_write_eof():
-            if self._hand_on_held is not None:
-                # aiofastnet closes TLS only once it has read the peer's answer; no input comes.
-                transport.resume_reading()
+        if self._input.state is InputState.PEER_ENDED or not transport.can_write_eof():
+            self._reading.resume_for_close()
             transport.close()
             return
         try:
@@ -419,26 +372,3 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             return
         transport.set_protocol(Lingering(self, transport, self._limits.linger_timeout_s))
         transport.resume_reading()
-
-    # -- reading -------------------------------------------------------------------------------
-
-    def _pause(self, reason: int) -> None:
-        if not self._pauses:
-            self._transport.pause_reading()
-        self._pauses |= reason
-
-    def _resume(self, reason: int) -> None:
-        was, self._pauses = self._pauses, self._pauses & ~reason
-        if not was or self._pauses:
-            return
-        if self._hand_on_held is None:
-            self._transport.resume_reading()
-        else:
-            # Not from here, because input would come while the bridge is giving credit.
-            asyncio.get_running_loop().call_soon(self._resume_with_held)
-
-    def _resume_with_held(self) -> None:
-        if not (self._pauses or self._transport.is_closing()):
-            assert self._hand_on_held is not None
-            self._transport.resume_reading()
-            self._hand_on_held()  # before its next look at the socket, which may show an end
