@@ -1,4 +1,5 @@
-/* What becomes of chunks and ends (asyncrev/ring/ring.py, admission.py, delivery.py, lane.py, pool.py).
+/* What becomes of chunks and ends (in asyncrev: ring/ring.py, bridge/admission.py, bridge/delivery.py, bridge/lane.py,
+   work/block_pool.py).
 
    LANES lanes of one bridge receive N chunks each, whenever they like, into a ring of ENTRIES; what
    finds no room spills and waits. Then comes the end of input, behind all of it. A lane may be given

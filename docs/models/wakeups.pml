@@ -1,4 +1,4 @@
-/* How loop and worker wake each other (asyncrev/ring/wakeups.py, loop_face.py, thread_face.py, ring.py).
+/* How loop and worker wake each other (in asyncrev/ring: wakeups.py, loop_side.py, thread_side.py, ring.py).
 
    Every step that other threads can tell apart is a statement of its own; what happens under a
    lock is atomic. A load that is not under the lock may pass a store before it, as processors do:
