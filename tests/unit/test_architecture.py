@@ -171,18 +171,6 @@ def test_protocol_knows_no_particular_loop_or_transport() -> None:
     assert [name for name in reaches("connection.protocol") if name.split(".")[0] == "loop"] == []
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("connection")])
-def test_connection_imports_neither_loop_nor_server_nor_command(module: str) -> None:
-    """One socket knows nothing of who accepted it, or of who runs the program."""
-    above = {"loop", "server", "listener", "listeners", "command", "testing"}
-    assert {name for name in reaches(module) if name.split(".")[0] in above} == set()
-
-
-def test_connection_package_is_pure() -> None:
-    """Its `__init__` imports nothing."""
-    assert imports("connection") == (set(), set())
-
-
 def test_loop_imports_no_other_package() -> None:
     """Its modules import each other and modules of the root; the package itself nothing."""
     inside = [name for name in MODULES if name.split(".")[0] == "loop"]
