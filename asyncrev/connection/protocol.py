@@ -7,22 +7,19 @@ from typing import Any
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.lane import Lane
 from asyncrev.connection.deadlines import Deadlines
+from asyncrev.connection.ends import end_stream, log_cut, log_fault, report_processor_error
 from asyncrev.connection.input_drain import InputDrain
-from asyncrev.connection.lingering import Lingering
 from asyncrev.connection.reading import INPUT_ENDED, NO_CREDIT, WRITE_BUFFER_FULL, Reading
 from asyncrev.connection.socket_probe import (
-    input_has_ended,
+    held_input,
     peer_has_gone,
     reset_on_close,
-    unacknowledged_bytes,
-    unread_bytes,
+    unsent_bytes,
 )
 from asyncrev.errors import (
     AsyncrevError,
     BridgeStopped,
     DeadlinePassed,
-    FirstByteLate,
-    IdleTooLong,
     IncompleteFrame,
     LocalError,
     RemoteError,
@@ -33,7 +30,6 @@ from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
 from asyncrev.log_text import name_of_peer
-from asyncrev.loop_errors import report_to_loop
 from asyncrev.processors import Reply, as_factory
 from asyncrev.states import LINK_TRANSITIONS, InputState, LinkEvent, LinkState, advance
 from asyncrev.work.reverse import Reverse
@@ -50,7 +46,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     """One connection on a bridge: its input is processed in order, the replies go back.
 
     Works on asyncio's, uvloop's, aiofastnet's and our loop, over TCP, UNIX sockets and TLS, as
-    server or as client. Use one instance a connection:
+    server or as client. Use one instance per connection:
     `loop.create_server(lambda: BridgeProtocol(bridge), host, port)`. All methods: loop's thread.
 
     Attributes:
@@ -131,8 +127,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 self._factory,
                 views_allowed=getattr(transport, "keeps_no_views", False),
                 framing=self._framing,
-                max_frame_bytes=self._limits.max_frame_bytes,
-                max_reply_bytes=self._limits.max_reply_bytes,
+                max_frame_bytes=limits.max_frame_bytes,
+                max_reply_bytes=limits.max_reply_bytes,
             )
         except LocalError as error:
             logger.error("%s: connection refused: %s", self._peer(), error)
@@ -218,8 +214,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self.replied_bytes += len(reply)
             transport.write(reply)
         if self._reading.pauses & WRITE_BUFFER_FULL:
-            unsent_bytes: int = transport.get_write_buffer_size()
-            return max(0, unsent_bytes - self._limits.high_water_bytes)
+            buffered_bytes: int = transport.get_write_buffer_size()
+            return max(0, buffered_bytes - self._limits.high_water_bytes)
         return None
 
     def on_end(self) -> None:
@@ -244,13 +240,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 self._note_fault(error)
         else:
             self.cut_reason = "processor error"
-            report_to_loop(
-                asyncio.get_running_loop(),
-                "a processor failed; its connection is closed",
-                error,
-                transport=self._transport,
-                protocol=self,
-            )
+            report_processor_error(error, self._transport, self)
         self._finish()
 
     def on_credit(self) -> None:
@@ -263,20 +253,16 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         lane = self._lane
         if lane is None:
             return
-        unsent_bytes = self._transport.get_write_buffer_size()
-        if unsent_bytes:
-            # Our kernel takes replies in large pieces; a slow reader takes them all the time.
-            unsent_bytes += unacknowledged_bytes(self._transport)
         error = self._deadlines.passed(
             now_s,
             received_bytes=self.received_bytes,
             written_bytes=self.replied_bytes,
-            unsent_bytes=unsent_bytes,
+            unsent_bytes=unsent_bytes(self._transport),
             busy=lane.is_owed or self._state is not LinkState.OPEN,
             frame_seq=lane.frame_seq if lane.carry_bytes else None,
             on_way_bytes=lane.in_flight_bytes + len(lane.spill),
             paused=bool(self._reading.pauses),
-            held_input=self._held_input,
+            held_input=lambda: held_input(self._transport),
             opaque=self._reading.is_tls,
         )
         if error is not None:
@@ -287,9 +273,6 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self._input.look(self._end_input)
         else:
             lane.look_at_s = self._deadlines.quiet_until_s
-
-    def _held_input(self) -> tuple[int, bool]:
-        return unread_bytes(self._transport), input_has_ended(self._transport)
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -305,8 +288,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             reset_on_close(self._transport)
         if self.cut_reason is None:
             self.cut_reason = reason
-            told = error if error is not None else reason
-            logger.warning("%s: cut: %s", self._peer(), told, extra={"reason": f"cut: {reason}"})
+            log_cut(self._peer(), reason, error)
         self._transport.abort()
 
     def _end_late(self, error: DeadlinePassed) -> None:
@@ -329,10 +311,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     def _note_fault(self, error: RemoteError) -> None:
         self.cut_reason = error.reason
-        # Clients that keep a connection for later do so every day.
-        level = logging.INFO if isinstance(error, (FirstByteLate, IdleTooLong)) else logging.WARNING
-        extra = {"reason": f"closed: {error.reason}"}
-        logger.log(level, "%s: closed: %s", self._peer(), error, extra=extra)
+        log_fault(self._peer(), error)
 
     def drain(self) -> None:
         """Answer what has arrived by now, then end: the peer sees an orderly end of stream.
@@ -351,24 +330,10 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self._bridge.publish_eof(self._lane)
 
     def _finish(self) -> None:
-        """Send what is written, then an end of stream; late input runs into nothing.
-
-        A socket that is closed with unread input answers it with a reset, which takes the last
-        replies from the peer (RFC 1122, 4.2.2.13), so a peer that may still send is lingered for.
-        """
-        transport = self._transport
-        if transport.is_closing():
-            # Once more would do nothing, but a TLS transport of asyncio's raises from then on at
-            # `get_write_buffer_size`: it gives up its protocol (asyncio.sslproto, 3.11 to 3.13).
-            return
-        if self._input.state is InputState.PEER_ENDED or not transport.can_write_eof():
-            self._reading.resume_for_close()
-            transport.close()
-            return
-        try:
-            transport.write_eof()
-        except OSError:  # reset meanwhile; asyncio's transport lets the error of shutdown(2) out
-            transport.abort()
-            return
-        transport.set_protocol(Lingering(self, transport, self._limits.linger_timeout_s))
-        transport.resume_reading()
+        """Send what is written, then an end of stream."""
+        end_stream(
+            self,
+            self._reading,
+            peer_ended=self._input.state is InputState.PEER_ENDED,
+            linger_timeout_s=self._limits.linger_timeout_s,
+        )

@@ -14,11 +14,13 @@ from typing import Any
 
 __all__ = [
     "has_input",
+    "held_input",
     "input_has_ended",
     "peer_has_gone",
     "reset_on_close",
     "unacknowledged_bytes",
     "unread_bytes",
+    "unsent_bytes",
 ]
 
 _RDHUP: int = getattr(select, "POLLRDHUP", 0)  # Linux only
@@ -37,6 +39,16 @@ def unacknowledged_bytes(transport: Any) -> int:
     return _held_bytes(transport, termios.TIOCOUTQ)
 
 
+def unsent_bytes(transport: Any) -> int:
+    """Return how many written bytes the peer's side has not taken. Thread: loop.
+
+    The operating system is asked only if it has not taken everything itself: it takes replies in
+    large pieces, while a slow reader takes them all the time.
+    """
+    buffered_bytes: int = transport.get_write_buffer_size()
+    return buffered_bytes + unacknowledged_bytes(transport) if buffered_bytes else 0
+
+
 def has_input(sock: socket.socket) -> bool:
     """Return whether reading `sock` would tell something: bytes, an end, an error. Thread: loop."""
     if sock.fileno() < 0:
@@ -52,6 +64,11 @@ def input_has_ended(transport: Any) -> bool:
     Whether or not it was read. Thread: loop.
     """
     return bool(_events(transport, _RDHUP) & (_RDHUP | select.POLLHUP | select.POLLERR))
+
+
+def held_input(transport: Any) -> tuple[int, bool]:
+    """Return `unread_bytes` and `input_has_ended`. Thread: loop."""
+    return unread_bytes(transport), input_has_ended(transport)
 
 
 def peer_has_gone(transport: Any) -> bool:

@@ -288,9 +288,9 @@ lane: Lane = entry.owner
     ),
     Bug(
         "a socket is closed with unread input, which resets it",
-        "connection.protocol",
-        "        if self._input.state is InputState.PEER_ENDED or not transport.can_write_eof():\n",
-        "        if True:\n",
+        "connection.ends",
+        "    if peer_ended or not transport.can_write_eof():\n",
+        "    if True:\n",
         ("tests/protocol/test_drain.py",),
     ),
     Bug(
@@ -380,9 +380,9 @@ lane: Lane = entry.owner
     ),
     Bug(
         "a slow reader that lives on what kernels hold is cut as a stall",
-        "connection.protocol",
-        "            unsent_bytes += unacknowledged_bytes(self._transport)\n",
-        "            pass\n",
+        "connection.socket_probe",
+        " + unacknowledged_bytes(transport) if buffered_bytes else 0",
+        "",
         (
             "tests/protocol/test_deadlines.py::"
             "test_write_stall_is_not_seen_in_who_takes_what_the_kernel_holds",

@@ -1,0 +1,79 @@
+"""How a connection ends: what the log says of it, and what its transport does last.
+
+All functions: the loop's thread.
+"""
+
+import asyncio
+import logging
+
+from asyncrev.connection.lingering import Lingering
+from asyncrev.connection.reading import Reading
+from asyncrev.errors import AsyncrevError, FirstByteLate, IdleTooLong, RemoteError
+from asyncrev.loop_errors import report_to_loop
+
+__all__ = ["end_stream", "log_cut", "log_fault", "report_processor_error"]
+
+logger = logging.getLogger("asyncrev")
+
+
+def log_cut(peer: str, reason: str, error: AsyncrevError | None) -> None:
+    """Log that this side ended the connection to `peer` at once; `error` says more of `reason`."""
+    text = error if error is not None else reason
+    logger.warning("%s: cut: %s", peer, text, extra={"reason": f"cut: {reason}"})
+
+
+def log_fault(peer: str, error: RemoteError) -> None:
+    """Log that the connection to `peer` is closed because of what the peer did, or did not do."""
+    # Clients that keep a connection for later do so every day.
+    level = logging.INFO if isinstance(error, (FirstByteLate, IdleTooLong)) else logging.WARNING
+    logger.log(level, "%s: closed: %s", peer, error, extra={"reason": f"closed: {error.reason}"})
+
+
+def report_processor_error(
+    error: BaseException, transport: asyncio.BaseTransport, protocol: asyncio.BaseProtocol
+) -> None:
+    """Have the running loop's exception handler get what the processor of a connection raised."""
+    report_to_loop(
+        asyncio.get_running_loop(),
+        "a processor failed; its connection is closed",
+        error,
+        transport=transport,
+        protocol=protocol,
+    )
+
+
+def end_stream(
+    protocol: asyncio.BaseProtocol,
+    reading: Reading,
+    *,
+    peer_ended: bool,
+    linger_timeout_s: float,
+) -> None:
+    """Send what is written, then an end of stream; late input is dropped. Idempotent.
+
+    A socket that is closed with unread input answers it with a reset, which takes the last
+    replies from the peer (RFC 1122, 4.2.2.13), so a peer that may still send is lingered for.
+
+    Args:
+        protocol: of the connection; its `connection_lost` is called at the end, whatever protocol
+            the transport has until then.
+        reading: has the transport.
+        peer_ended: whether the peer's end of stream was received, so that it sends no more.
+        linger_timeout_s: how long to wait for the peer's end of stream.
+    """
+    transport = reading.transport
+    if transport.is_closing():
+        # Once more would do nothing, but a TLS transport of asyncio's raises from then on at
+        # `get_write_buffer_size`: it gives up its protocol (asyncio.sslproto, 3.11 to 3.13).
+        return
+    if peer_ended or not transport.can_write_eof():
+        reading.resume_for_close()
+        transport.close()
+        return
+    try:
+        transport.write_eof()
+    except OSError:  # reset meanwhile; asyncio's transport lets the error of shutdown(2) out
+        transport.abort()
+        return
+    transport.set_protocol(Lingering(protocol, transport, linger_timeout_s))
+    transport.resume_reading()
