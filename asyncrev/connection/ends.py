@@ -8,10 +8,18 @@ import logging
 
 from asyncrev.connection.lingering import Lingering
 from asyncrev.connection.reading import Reading
-from asyncrev.errors import AsyncrevError, FirstByteLate, IdleTooLong, RemoteError
+from asyncrev.errors import (
+    AsyncrevError,
+    BridgeStopped,
+    FirstByteLate,
+    IdleTooLong,
+    IncompleteFrame,
+    RemoteError,
+    WorkerDied,
+)
 from asyncrev.loop_errors import report_to_loop
 
-__all__ = ["end_stream", "log_cut", "log_fault", "report_processor_error"]
+__all__ = ["cut_reason_of", "end_stream", "log_cut", "log_fault", "report_error"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -22,24 +30,49 @@ def log_cut(peer: str, reason: str, error: AsyncrevError | None) -> None:
     logger.warning("%s: cut: %s", peer, text, extra={"reason": f"cut: {reason}"})
 
 
+def cut_reason_of(error: BaseException, *, peer_ended: bool) -> str | None:
+    """Return why a connection is closed that `error` ended, for statistics; None: nobody's fault.
+
+    Args:
+        error: what the bridge says, or what the processor raised.
+        peer_ended: whether it was the peer who ended the input. When a drain did, an unfinished
+            frame is nobody's fault.
+    """
+    if isinstance(error, (BridgeStopped, WorkerDied)):
+        return "bridge ended"
+    if isinstance(error, RemoteError):
+        return error.reason if peer_ended or not isinstance(error, IncompleteFrame) else None
+    return "processor error"
+
+
+def report_error(
+    error: BaseException,
+    peer: str,
+    transport: asyncio.BaseTransport,
+    protocol: asyncio.BaseProtocol,
+) -> None:
+    """Report what ended the connection to `peer`: a line in the log, or the loop's handler.
+
+    A peer's fault is logged. What a processor raised is reported to the running loop's exception
+    handler. The bridge itself reports its worker's death, once for all connections.
+    """
+    if isinstance(error, RemoteError):
+        log_fault(peer, error)
+    elif not isinstance(error, (BridgeStopped, WorkerDied)):
+        report_to_loop(
+            asyncio.get_running_loop(),
+            "a processor failed; its connection is closed",
+            error,
+            transport=transport,
+            protocol=protocol,
+        )
+
+
 def log_fault(peer: str, error: RemoteError) -> None:
     """Log that the connection to `peer` is closed because of what the peer did, or did not do."""
     # Clients that keep a connection for later do so every day.
     level = logging.INFO if isinstance(error, (FirstByteLate, IdleTooLong)) else logging.WARNING
     logger.log(level, "%s: closed: %s", peer, error, extra={"reason": f"closed: {error.reason}"})
-
-
-def report_processor_error(
-    error: BaseException, transport: asyncio.BaseTransport, protocol: asyncio.BaseProtocol
-) -> None:
-    """Have the running loop's exception handler get what the processor of a connection raised."""
-    report_to_loop(
-        asyncio.get_running_loop(),
-        "a processor failed; its connection is closed",
-        error,
-        transport=transport,
-        protocol=protocol,
-    )
 
 
 def end_stream(

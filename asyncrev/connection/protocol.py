@@ -7,7 +7,7 @@ from typing import Any
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.lane import Lane
 from asyncrev.connection.deadlines import Deadlines
-from asyncrev.connection.ends import end_stream, log_cut, log_fault, report_processor_error
+from asyncrev.connection.ends import cut_reason_of, end_stream, log_cut, log_fault, report_error
 from asyncrev.connection.input_drain import InputDrain
 from asyncrev.connection.reading import INPUT_ENDED, NO_CREDIT, WRITE_BUFFER_FULL, Reading
 from asyncrev.connection.socket_probe import (
@@ -16,16 +16,7 @@ from asyncrev.connection.socket_probe import (
     reset_on_close,
     unsent_bytes,
 )
-from asyncrev.errors import (
-    AsyncrevError,
-    BridgeStopped,
-    DeadlinePassed,
-    IncompleteFrame,
-    LocalError,
-    RemoteError,
-    WorkerDied,
-    WriteStalled,
-)
+from asyncrev.errors import AsyncrevError, DeadlinePassed, LocalError, WriteStalled
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
@@ -232,15 +223,11 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         if self._state not in (LinkState.OPEN, LinkState.ANSWERING):
             return
         self._move(LinkEvent.FAILED)
-        if isinstance(error, (BridgeStopped, WorkerDied)):
-            self.cut_reason = "bridge ended"
-        elif isinstance(error, RemoteError):
-            # When it was a drain that ended the input, an unfinished frame is nobody's fault.
-            if self._input.state is InputState.PEER_ENDED or not isinstance(error, IncompleteFrame):
-                self._note_fault(error)
-        else:
-            self.cut_reason = "processor error"
-            report_processor_error(error, self._transport, self)
+        peer_ended = self._input.state is InputState.PEER_ENDED
+        reason = cut_reason_of(error, peer_ended=peer_ended)
+        if reason is not None:
+            self.cut_reason = reason
+            report_error(error, self._peer(), self._transport, self)
         self._finish()
 
     def on_credit(self) -> None:
@@ -297,7 +284,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self.cut(error.reason, error)
         elif self._state is LinkState.OPEN:
             self._move(LinkEvent.FAILED)
-            self._note_fault(error)
+            self.cut_reason = error.reason
+            log_fault(self._peer(), error)
             if not self._transport.get_write_buffer_size() and self._transport.can_write_eof():
                 self._give_lane_up()  # now, because others may wait for what it holds
             elif self._lane is not None:
@@ -308,10 +296,6 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         lane, self._lane = self._lane, None
         if lane is not None:
             self._bridge.close_lane(lane)
-
-    def _note_fault(self, error: RemoteError) -> None:
-        self.cut_reason = error.reason
-        log_fault(self._peer(), error)
 
     def drain(self) -> None:
         """Answer what has arrived by now, then end: the peer sees an orderly end of stream.
