@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asyncrev.processors import Processor
     from asyncrev.protocol import BridgeProtocol
     from asyncrev.reverse import Reverse
-    from asyncrev.server import Server, serve
+    from asyncrev.server.server import Server, serve
     from asyncrev.version import __version__
 
 __all__ = [
@@ -43,10 +43,10 @@ _MODULE_OF = {
     "Limits": "limits",
     "Processor": "processors",
     "Reverse": "reverse",
-    "Server": "server",
+    "Server": "server.server",
     "__version__": "version",
     "run": "loop.eventloop",
-    "serve": "server",
+    "serve": "server.server",
 }
 
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these

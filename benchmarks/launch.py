@@ -11,7 +11,7 @@ from typing import Any
 
 from asyncrev.command import cli, serving
 from asyncrev.ring import Entry
-from asyncrev.server import Server
+from asyncrev.server.server import Server
 from asyncrev.thread_face import ThreadFace
 from benchmarks.lag import LagProbe, tell
 

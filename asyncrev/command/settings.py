@@ -16,7 +16,7 @@ from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.reverse import Reverse
-from asyncrev.unix_path import DEFAULT_MODE
+from asyncrev.server.unix_path import DEFAULT_MODE
 
 __all__ = ["ServeSettings", "settings_of"]
 

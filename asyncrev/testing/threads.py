@@ -13,7 +13,7 @@ from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
 from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.reverse import Reverse
-from asyncrev.server import Server
+from asyncrev.server.server import Server
 from asyncrev.statistics import ServerStatistics
 
 __all__ = ["ServerThread"]

@@ -12,8 +12,8 @@ import pytest
 
 import asyncrev
 from asyncrev import Bridge, Server
-from asyncrev.endpoints import open_tcp
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
+from asyncrev.server.listen_sockets import open_tcp
 from asyncrev.states import ServerState
 from tests.protocol.links import SMALL, Swapcase, connect, in_thread, letters
 from tests.support import receive_all, receive_exactly, reset, until, wait_arrived
@@ -110,7 +110,7 @@ async def test_close_while_it_starts_leaves_nothing_listening(
         await closed.wait()
         return opened
 
-    monkeypatch.setattr("asyncrev.listeners.open_tcp", open_late)
+    monkeypatch.setattr("asyncrev.server.listeners.open_tcp", open_late)
     server = Server(limits=SMALL)
     starting = asyncio.create_task(server.start("127.0.0.1", 0))
     await opening.wait()
@@ -572,7 +572,7 @@ async def test_step_of_the_end_that_raises_is_logged_and_skips_no_other(
         await until(lambda: server.statistics().connections, "it is connected")
         (connection,) = server._connections
         if step == "listener":
-            monkeypatch.setattr("asyncrev.listener.Listener.close", refuse)
+            monkeypatch.setattr("asyncrev.server.listener.Listener.close", refuse)
             await server.close()
         elif step == "drain":
             connection.drain = refuse  # type: ignore[method-assign]
@@ -603,7 +603,7 @@ async def test_start_that_fails_at_its_last_step_leaves_no_thread(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     """As when the loop can watch no more descriptors (epoll_ctl(2), ENOSPC)."""
-    monkeypatch.setattr("asyncrev.listener.Listener.resume", refuse)
+    monkeypatch.setattr("asyncrev.server.listener.Listener.resume", refuse)
     server = Server(limits=SMALL)
     with pytest.raises(PermissionError):
         await server.start(uds=str(tmp_path / "socket"))

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from asyncrev import listener as listener_module
-from asyncrev.listener import ACCEPTS_PER_TURN, FullNotice, Listener
+from asyncrev.server import listener as listener_module
+from asyncrev.server.listener import ACCEPTS_PER_TURN, FullNotice, Listener
 from tests.support import until
 from tests.wires import turns
 

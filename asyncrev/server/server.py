@@ -10,25 +10,25 @@ from types import TracebackType
 from typing import Any, Self
 
 from asyncrev.bridge import Bridge
-from asyncrev.bridge_group import BridgeGroup
 from asyncrev.cleanup import attempt
-from asyncrev.endpoints import describe
 from asyncrev.errors import AsyncrevError, LocalError, WorkerDied
 from asyncrev.first_look import FirstLook
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.handshake import NO_LOOP_TIMEOUT_S, HandshakeDeadline
 from asyncrev.limits import Limits
-from asyncrev.listener import FullNotice
-from asyncrev.listeners import Listeners
 from asyncrev.log_text import name_of_peer
 from asyncrev.processors import as_factory
 from asyncrev.protocol import BridgeProtocol
 from asyncrev.reverse import Reverse
 from asyncrev.running_time import running_timeout
+from asyncrev.server.bridge_group import BridgeGroup
+from asyncrev.server.handshake import NO_LOOP_TIMEOUT_S, HandshakeDeadline
+from asyncrev.server.listen_sockets import describe
+from asyncrev.server.listener import FullNotice
+from asyncrev.server.listeners import Listeners
+from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
-from asyncrev.unix_path import DEFAULT_MODE
 
 __all__ = ["Server", "serve"]
 
