@@ -108,7 +108,7 @@ async def served(
         try:
             yield server
         finally:
-            for connection in list(server._connections):
+            for connection in server.connections:
                 connection.cut("end of the test", None)
         await pool_is_empty(server)
 
@@ -125,7 +125,7 @@ async def pool_is_empty(server: Server) -> None:
         stats = server.bridge.statistics()
         if not (stats.lanes or stats.pool.in_use_bytes or stats.pool.reserved_bytes):
             return True
-        if not server._connections:
+        if not server.connections:
             # An idle worker takes lent blocks back some seconds later; this makes it look now.
             bridge = server.bridge
             bridge.close_lane(bridge.open(Nobody(), Reverse, views_allowed=False))  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ async def link_of(server: Server, client: socket.socket) -> Any:
     """Return the server's side of `client`."""
 
     def find() -> Any:
-        for connection in server._connections:
+        for connection in server.connections:
             peer = connection._transport.get_extra_info("peername")
             if peer == client.getsockname():
                 return connection
@@ -462,7 +462,7 @@ async def test_announced_length_is_judged_by_the_limit(name: str) -> None:
                     await in_thread(client.sendall, letters(announced))
                     reply = await in_thread(receive_exactly, client, prefix_bytes + announced)
                     assert reply == prefix + letters(announced)[::-1]
-        await until(lambda: not server._connections, "all are lost")
+        await until(lambda: not server.connections, "all are lost")
         assert server.statistics().cut == {"frame too large": 3}
 
 

@@ -114,7 +114,7 @@ async def test_processor_that_fails_inline_ends_its_connection_only(
             client.sendall(word)
             assert await in_thread(receive_all, client) == b""
             assert await in_thread(ask, other, b"abc") == b"cba"
-        await until(lambda: not server._connections, "both are lost")
+        await until(lambda: not server.connections, "both are lost")
         assert server.statistics().cut == {"processor error": 1}
         assert server.bridge.statistics().processor_errors == 1
     assert [type(context["exception"]) for context in loop_errors] == [

@@ -174,13 +174,13 @@ async def test_end_during_a_handshake_waits_for_no_stalled_peer(
     async with Bridge(SMALL) as bridge:
         server = await asyncrev.serve("127.0.0.1", 0, ssl=contexts[0], bridge=bridge)
         with connect(server):
-            await until(lambda: server._arriving, "it is shaking hands")
+            await until(lambda: server.connections.arriving, "it is shaking hands")
             if drains:
                 assert not await server.drain(0.01)
                 assert server.statistics().cut == {"drain deadline": 1}
             else:
                 await server.close()
-            assert not server._arriving
+            assert not server.connections.arriving
 
 
 @on_all
@@ -206,7 +206,7 @@ async def test_drain_over_tls_answers_what_the_tls_layer_holds(contexts: Any) ->
     server = await asyncrev.serve("127.0.0.1", 0, processor=Gated, ssl=contexts[0], limits=SMALL)
     talking = asyncio.create_task(in_thread(talk, server))
     await until(sent.is_set, "it was sent")
-    await until(lambda: any(c._pauses for c in server._connections), "reading has paused")
+    await until(lambda: any(c._pauses for c in server.connections), "reading has paused")
     draining = asyncio.create_task(server.drain())
     await until(lambda: server.state is ServerState.DRAINING, "it drains")
     gate.set()
@@ -232,7 +232,8 @@ async def test_handshake_that_takes_too_long_is_cut_and_counted(contexts: Any) -
             await until(lambda: server.statistics().cut, "it is cut")
             assert server.statistics().cut == {"TLS handshake deadline": 1}
             assert await in_thread(receive_all, silent) == b""
-        server.limits = SMALL  # for a handshake in the time that a busy machine may need
+        # For a handshake in the time that a busy machine may need.
+        server._arrivals.timeout_s = SMALL.tls_handshake_timeout_s
         assert await in_thread(talk, server) == b"terces"
         assert server.statistics().cut == {"TLS handshake deadline": 1}
 
@@ -468,7 +469,7 @@ async def test_transport_has_the_connection_itself_after_its_first_input() -> No
     async with server:
         with connect(server) as client:
             await until(lambda: server.statistics().connections, "it is connected")
-            (connection,) = server._connections
+            (connection,) = server.connections
             assert connection._transport.get_protocol() is not connection
             client.sendall(b"abc")
             assert await in_thread(receive_exactly, client, 3) == b"cba"
@@ -570,7 +571,7 @@ async def test_step_of_the_end_that_raises_is_logged_and_skips_no_other(
     server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
     with connect(server) as client:
         await until(lambda: server.statistics().connections, "it is connected")
-        (connection,) = server._connections
+        (connection,) = server.connections
         if step == "listener":
             monkeypatch.setattr("asyncrev.server.listener.Listener.close", refuse)
             await server.close()
@@ -639,10 +640,10 @@ async def test_connection_that_gets_through_after_the_close_is_cut() -> None:
     server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
     with connect(server):
         await until(lambda: server.statistics().connections, "it is connected")
-        (connection,) = server._connections
+        (connection,) = server.connections
         await server.close()
-        server._opened(connection)
+        server.connections.add(connection)
         assert connection.cut_reason == "server closed"
-        server._gone(connection)
-        server._gone(connection)
+        server.connections.remove(connection)
+        server.connections.remove(connection)
         assert server.statistics().cut == {"server closed": 2}
