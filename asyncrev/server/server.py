@@ -236,11 +236,6 @@ class Server:
         return self._group.bridges
 
     @property
-    def bridge(self) -> Bridge:
-        """The first of `bridges`."""
-        return self._group.bridges[0]
-
-    @property
     def addresses(self) -> list[Any]:
         """What it listens on, as `socket.getsockname` tells it, so the real port for port 0."""
         return self._listeners.addresses

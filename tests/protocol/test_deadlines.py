@@ -285,7 +285,7 @@ async def stalled(server: Server, client: socket.socket) -> Any:
     seen: list[Any] = []
 
     def settled() -> bool:
-        stats = server.bridge.statistics()
+        stats = server.bridges[0].statistics()
         seen.append((link.received_bytes, link._transport.get_write_buffer_size()))
         return len(seen) > 20 and len(set(seen[-20:])) == 1 and stats.published == stats.released
 

@@ -122,12 +122,12 @@ async def pool_is_empty(server: Server) -> None:
     """Wait until no block is in use and nothing reserved, by whomever."""
 
     def is_empty() -> bool:
-        stats = server.bridge.statistics()
+        stats = server.bridges[0].statistics()
         if not (stats.lanes or stats.pool.in_use_bytes or stats.pool.reserved_bytes):
             return True
         if not server.connections:
             # An idle worker takes lent blocks back some seconds later; this makes it look now.
-            bridge = server.bridge
+            bridge = server.bridges[0]
             bridge.close_lane(bridge.open(Nobody(), Reverse, views_allowed=False))  # type: ignore[arg-type]
         return False
 
@@ -386,7 +386,7 @@ async def test_room_of_who_is_cut_goes_to_who_waits(name: str, how: str) -> None
         client = connect(server)
         sending = await stopped(server, client, frame)
         if how == "frame deadline":
-            server.bridge.parts.sweep.stop()  # time is virtual here
+            server.bridges[0].parts.sweep.stop()  # time is virtual here
             link.on_sweep(1_000_000.0)
             link.on_sweep(1_001_000.0)
             assert await in_thread(receive_all, hog) == b""

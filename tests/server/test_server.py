@@ -73,7 +73,7 @@ async def test_start_on_a_used_port_raises_and_leaves_nothing() -> None:
         with pytest.raises(OSError, match="in use"):
             await server.start("127.0.0.1", other.getsockname()[1])
     assert server.state is ServerState.CLOSED
-    assert not server.bridge.is_running
+    assert not server.bridges[0].is_running
     await server.serve_forever()
     await server.close()
     assert await server.drain()
@@ -89,7 +89,7 @@ async def test_start_that_fails_late_closes_what_it_has_opened(
     def fail() -> None:
         raise RuntimeError("can't start new thread")
 
-    server.bridge.start = fail  # type: ignore[method-assign]
+    server.bridges[0].start = fail  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="new thread"):
         await server.start(uds=str(tmp_path / "socket"))
     assert not os.listdir(tmp_path)
@@ -510,7 +510,7 @@ async def test_watched_connection_that_sends_nothing_ends_like_any_other(end: st
             await until(lambda: not server.statistics().connections, "it has gone")
             expected = {"deadline": {"first byte deadline": 1}, "close": {"server closed": 1}}
             assert server.statistics().cut == expected.get(end, {})
-            await until(lambda: not server.bridge.open_lanes, "its lane has gone, too")
+            await until(lambda: not server.bridges[0].open_lanes, "its lane has gone, too")
     assert not seen
 
 
@@ -527,7 +527,7 @@ async def assert_all_is_closed(server: Server, client: socket.socket) -> None:
         assert await in_thread(receive_all, client) == b""
     except ConnectionResetError:
         pass
-    assert not server.bridge.is_running
+    assert not server.bridges[0].is_running
     assert not server.addresses
     assert server.state is ServerState.CLOSED
     await server.serve_forever()
@@ -608,7 +608,7 @@ async def test_start_that_fails_at_its_last_step_leaves_no_thread(
     server = Server(limits=SMALL)
     with pytest.raises(PermissionError):
         await server.start(uds=str(tmp_path / "socket"))
-    assert not server.bridge.is_running
+    assert not server.bridges[0].is_running
     assert not os.listdir(tmp_path)
     assert server.state is ServerState.CLOSED
     await server.serve_forever()
