@@ -21,6 +21,7 @@ from asyncrev.server.bridge_group import BridgeGroup
 from asyncrev.server.connections import Connections, ServerConnection
 from asyncrev.server.listen_sockets import describe
 from asyncrev.server.listeners import Listeners
+from asyncrev.server.memory_bound import MemoryBound
 from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
@@ -73,11 +74,16 @@ class Server:
         self.limits = limits
         self._factory = as_factory(processor)
         self._framing = framing
-        self._framed = as_framing(framing, limits) is not None
-        self._replies_fit = bool(getattr(processor, "replies_fit", False))
-        if self._framed and bridge is not None:
+        framed = as_framing(framing, limits) is not None
+        if framed and bridge is not None:
             bridge.check_frame_limit(limits.max_frame_bytes)
         self._group = BridgeGroup(limits, threads=threads, shared=bridge)
+        self._memory = MemoryBound(
+            limits,
+            bridges=len(self.bridges),
+            framed=framed,
+            replies_fit=bool(getattr(processor, "replies_fit", False)),
+        )
         self._state = ServerState.NEW
         self.connections = Connections(limits.max_connections, self._heed_limit)
         self._arrivals = Arrivals(
@@ -252,30 +258,17 @@ class Server:
         With a processor whose replies may be longer than what they answer, and no
         `max_reply_bytes`, it does not count what they are longer.
         """
-        limits = self.limits
-        more = len(self.bridges) - 1
-        if self._framed:
-            fitting_bytes = limits.framed_memory_bound_bytes + more * limits.framed_bridge_bytes
-        else:
-            fitting_bytes = limits.memory_bound_bytes + more * limits.bridge_bytes
-        # Two more: a reply that is copied to a write buffer, and one buffer that is moved.
-        return fitting_bytes + (limits.max_connections + 2) * self._amplified_bytes
+        return self._memory.total_bytes
 
     @property
     def connection_bytes(self) -> int:
         """The most that one of them makes this process hold; a term of `memory_bound_bytes`."""
-        limits = self.limits
-        fitting_bytes = limits.framed_connection_bytes if self._framed else limits.connection_bytes
-        return fitting_bytes + self._amplified_bytes
+        return self._memory.connection_bytes
 
     @property
     def replies_are_bounded(self) -> bool:
         """Whether `memory_bound_bytes` holds for replies, too: else `max_reply_bytes` is 0."""
-        return self._replies_fit or self.limits.max_reply_bytes > 0
-
-    @property
-    def _amplified_bytes(self) -> int:
-        return 0 if self._replies_fit else self.limits.amplified_bytes
+        return self._memory.replies_are_bounded
 
     def watch_first_input(self, look: Callable[[memoryview], bool]) -> None:
         """Have `look` see what each connection begins with, until it returns False.

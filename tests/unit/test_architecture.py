@@ -133,6 +133,14 @@ def test_loop_imports_no_other_package() -> None:
     assert imports("loop") == (set(), set())
 
 
+def test_server_imports_connections_and_below_only() -> None:
+    """No particular loop, and nobody who uses a server."""
+    inside = [name for name in MODULES if name.split(".")[0] == "server"]
+    outside = {name.split(".")[0] for module in inside for name in reaches(module)}
+    assert outside & {"loop", "command", "testing"} == set()
+    assert imports("server") == (set(), set())
+
+
 @pytest.mark.parametrize(
     ("package", "users"),
     [
