@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from asyncrev.processors import Processor
     from asyncrev.protocol import BridgeProtocol
     from asyncrev.reverse import Reverse
-    from asyncrev.server.server import Server, serve
+    from asyncrev.server.serve import serve
+    from asyncrev.server.server import Server
     from asyncrev.version import __version__
 
 __all__ = [
@@ -46,7 +47,7 @@ _MODULE_OF = {
     "Server": "server.server",
     "__version__": "version",
     "run": "loop.eventloop",
-    "serve": "server.server",
+    "serve": "server.serve",
 }
 
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these

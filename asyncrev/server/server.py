@@ -26,7 +26,7 @@ from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -327,28 +327,3 @@ class Server:
 
     def _move(self, event: ServerEvent) -> None:
         self._state = advance(SERVER_TRANSITIONS, self._state, event)
-
-
-async def serve(
-    host: str | None = "127.0.0.1",
-    port: int = 9090,
-    *,
-    uds: str | None = None,
-    uds_mode: int = DEFAULT_MODE,
-    sock: socket.socket | None = None,
-    processor: Any = Reverse,
-    framing: str | Grammar = "raw",
-    limits: Limits | None = None,
-    bridge: Bridge | None = None,
-    threads: int = 1,
-    ssl: ssl_module.SSLContext | None = None,
-) -> Server:
-    """Return a server that listens: `async with await asyncrev.serve(...) as server`.
-
-    See `Server` and `Server.start` for the arguments and for what is raised.
-    """
-    server = Server(
-        processor, framing=framing, limits=limits, bridge=bridge, threads=threads, ssl=ssl
-    )
-    await server.start(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
-    return server
