@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from asyncrev.loop.eventloop import EpollEventLoop, run
     from asyncrev.processors import Processor
     from asyncrev.ring.channel import Channel
-    from asyncrev.server import Server, serve
+    from asyncrev.server.serve import serve
+    from asyncrev.server.server import Server
     from asyncrev.version import __version__
     from asyncrev.work.reverse import Reverse
 
@@ -43,10 +44,10 @@ _MODULE_OF = {
     "Limits": "limits",
     "Processor": "processors",
     "Reverse": "work.reverse",
-    "Server": "server",
+    "Server": "server.server",
     "__version__": "version",
     "run": "loop.eventloop",
-    "serve": "server",
+    "serve": "server.serve",
 }
 
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these

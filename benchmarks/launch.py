@@ -12,7 +12,7 @@ from typing import Any
 from asyncrev.command import cli, serving
 from asyncrev.ring.ring import Entry
 from asyncrev.ring.thread_side import ThreadSide
-from asyncrev.server import Server
+from asyncrev.server.server import Server
 from benchmarks.lag import LagProbe, tell
 
 batch_sizes: collections.Counter[int] = collections.Counter()

@@ -19,11 +19,11 @@ from asyncrev.command.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, na
 from asyncrev.command.start_line import start_line
 from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
 from asyncrev.command.tee_file import close_tee, open_tee
-from asyncrev.endpoints import inherited
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import ProcessorFactory
-from asyncrev.server import Server
+from asyncrev.server.listen_sockets import inherited
+from asyncrev.server.server import Server
 
 __all__ = ["serve_until_signal"]
 

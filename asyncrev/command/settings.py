@@ -15,7 +15,7 @@ from asyncrev.command.tls import tls_context
 from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory
-from asyncrev.unix_path import DEFAULT_MODE
+from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.work.reverse import Reverse
 
 __all__ = ["ServeSettings", "settings_of"]

@@ -6,8 +6,8 @@ from typing import Any
 from asyncrev.command.option import Said
 from asyncrev.command.options import OPTIONS
 from asyncrev.command.settings import ServeSettings
-from asyncrev.endpoints import describe
-from asyncrev.server import Server
+from asyncrev.server.listen_sockets import describe
+from asyncrev.server.server import Server
 from asyncrev.version import __version__
 
 __all__ = ["start_line"]

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
 from asyncrev.loop.eventloop import EpollEventLoop
-from asyncrev.server import Server
+from asyncrev.server.server import Server
 from asyncrev.statistics import ServerStatistics
 from asyncrev.work.reverse import Reverse
 

@@ -319,7 +319,7 @@ def test_stop_while_a_name_is_resolved_does_not_wait_for_it(
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("asyncrev.listeners.open_tcp", resolve_for_ever)
+    monkeypatch.setattr("asyncrev.server.listeners.open_tcp", resolve_for_ever)
     assert serve_until_signal(options()) == 0
     assert "INFO stopped before it listened" in capfd.readouterr().err
 

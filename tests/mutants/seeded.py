@@ -27,6 +27,7 @@ _COMMAND = "tests/command/test_"
 _UNIT = "tests/unit/test_"
 _LOOP = "tests/loop/test_"
 _CONNECTION = "tests/connection/test_"
+_SERVER = "tests/server/test_"
 
 BUGS = (
     Bug(
@@ -397,7 +398,7 @@ lane: Lane = entry.owner
     ),
     Bug(
         "two servers look at a UNIX path at once",
-        "unix_path",
+        "server.unix_path",
         """\
             await _lock(fd, directory, timeout_s)
             yield
@@ -405,11 +406,11 @@ lane: Lane = entry.owner
         """\
             yield
 """,
-        (_UNIT + "unix_path.py::test_of_servers_that_start_at_once_on_a_dead_path_one_owns_it",),
+        (_SERVER + "unix_path.py::test_of_servers_that_start_at_once_on_a_dead_path_one_owns_it",),
     ),
     Bug(
         "a UNIX socket has its mode after its bind",
-        "unix_path",
+        "server.unix_path",
         """\
         os.fchmod(sock.fileno(), self._mode)
         sock.bind(self.path)
@@ -417,14 +418,17 @@ lane: Lane = entry.owner
         """\
         sock.bind(self.path)
 """,
-        (_UNIT + "unix_path.py::test_file_has_the_mode_asked_for_whatever_the_umask",),
+        (_SERVER + "unix_path.py::test_file_has_the_mode_asked_for_whatever_the_umask",),
     ),
     Bug(
         "a UNIX path that may not be removed ends the close",
-        "listeners",
+        "server.listeners",
         "except (LocalError, OSError) as error:",
         "except LocalError as error:",
-        (_UNIT + "server.py::test_path_that_may_not_be_removed_is_logged_and_the_rest_is_closed",),
+        (
+            _SERVER
+            + "server.py::test_path_that_may_not_be_removed_is_logged_and_the_rest_is_closed",
+        ),
     ),
     Bug(
         "a tee follows a link that was planted meanwhile",

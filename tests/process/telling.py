@@ -17,7 +17,7 @@ from typing import Any
 
 from asyncrev.command import cli
 from asyncrev.command import serving as serving_module
-from asyncrev.server import Server
+from asyncrev.server.server import Server
 from tests.process.processors import HERE
 from tests.support import DEADLINE_S, ServerProcess, serving
 

@@ -68,7 +68,7 @@ def connect(server: Server) -> socket.socket:
 
 async def only_link(server: Server) -> Any:
     """Return the server's side of its only connection."""
-    return await until(lambda: next(iter(server._connections), None), "it is served")
+    return await until(lambda: next(iter(server.connections), None), "it is served")
 
 
 async def answered(server: Server, client: socket.socket, data: bytes) -> None:
@@ -93,7 +93,7 @@ async def arrived(server: Server, client: socket.socket, data: bytes) -> Any:
 
 async def gone(server: Server, reason: str) -> None:
     """Wait until no connection is left; the one that was must be counted."""
-    await until(lambda: not server._connections, "it is lost")
+    await until(lambda: not server.connections, "it is lost")
     assert server.statistics().cut == {reason: 1}
 
 
@@ -285,7 +285,7 @@ async def stalled(server: Server, client: socket.socket) -> Any:
     seen: list[Any] = []
 
     def settled() -> bool:
-        stats = server.bridge.statistics()
+        stats = server.bridges[0].statistics()
         seen.append((link.received_bytes, link._transport.get_write_buffer_size()))
         return len(seen) > 20 and len(set(seen[-20:])) == 1 and stats.published == stats.released
 
@@ -434,9 +434,11 @@ async def test_tls_handshake_deadline_ends_who_does_not_begin_it_in_real_time(
         clients = []
         for number in range(16):
             clients.append(connect(server))
-            await until(lambda number=number: server._accepted == number + 1, "it is accepted")
+            await until(
+                lambda number=number: server.connections.accepted == number + 1, "it is accepted"
+            )
         for client in clients:
             assert await in_thread(receive_all, client) == b""
             client.close()
-        await until(lambda: not server._arriving, "all have gone")
+        await until(lambda: not server.connections.arriving, "all have gone")
         assert server.statistics().cut == {"TLS handshake deadline": 16}

@@ -88,10 +88,10 @@ async def test_exit_out_of_a_processor_ends_its_connection_only(
                     client.shutdown(socket.SHUT_WR)
                 ends = await in_thread(receive_all, client)
                 assert ends == (b"." if where == "close" else b"")
-            await until(lambda: len(server._connections) == 1, "it has gone")
+            await until(lambda: len(server.connections) == 1, "it has gone")
             await until(lambda: loop_errors, "it is reported")
             assert await in_thread(ask, other, b"def") == b"DEF"
-            assert server.bridge.is_running
+            assert server.bridges[0].is_running
             Second.where = ""
             made[0].where = ""
         assert await server.drain()

@@ -108,7 +108,7 @@ async def served(
         try:
             yield server
         finally:
-            for connection in list(server._connections):
+            for connection in server.connections:
                 connection.cut("end of the test", None)
         await pool_is_empty(server)
 
@@ -122,12 +122,12 @@ async def pool_is_empty(server: Server) -> None:
     """Wait until no block is in use and nothing reserved, by whomever."""
 
     def is_empty() -> bool:
-        stats = server.bridge.statistics()
+        stats = server.bridges[0].statistics()
         if not (stats.lanes or stats.pool.in_use_bytes or stats.pool.reserved_bytes):
             return True
-        if not server._connections:
+        if not server.connections:
             # An idle worker takes lent blocks back some seconds later; this makes it look now.
-            bridge = server.bridge
+            bridge = server.bridges[0]
             bridge.close_lane(bridge.open(Nobody(), Reverse, views_allowed=False))  # type: ignore[arg-type]
         return False
 
@@ -138,7 +138,7 @@ async def link_of(server: Server, client: socket.socket) -> Any:
     """Return the server's side of `client`."""
 
     def find() -> Any:
-        for connection in server._connections:
+        for connection in server.connections:
             peer = connection._transport.get_extra_info("peername")
             if peer == client.getsockname():
                 return connection
@@ -386,7 +386,7 @@ async def test_room_of_who_is_cut_goes_to_who_waits(name: str, how: str) -> None
         client = connect(server)
         sending = await stopped(server, client, frame)
         if how == "frame deadline":
-            server.bridge.parts.sweep.stop()  # time is virtual here
+            server.bridges[0].parts.sweep.stop()  # time is virtual here
             link.on_sweep(1_000_000.0)
             link.on_sweep(1_001_000.0)
             assert await in_thread(receive_all, hog) == b""
@@ -462,7 +462,7 @@ async def test_announced_length_is_judged_by_the_limit(name: str) -> None:
                     await in_thread(client.sendall, letters(announced))
                     reply = await in_thread(receive_exactly, client, prefix_bytes + announced)
                     assert reply == prefix + letters(announced)[::-1]
-        await until(lambda: not server._connections, "all are lost")
+        await until(lambda: not server.connections, "all are lost")
         assert server.statistics().cut == {"frame too large": 3}
 
 

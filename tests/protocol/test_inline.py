@@ -31,13 +31,13 @@ async def test_small_chunks_are_answered_without_the_worker() -> None:
         with connect(server) as client:
             for _ in range(3):
                 assert await in_thread(ask, client, b"abc") == b"cba"
-            found = server.bridge.statistics()
+            found = server.bridges[0].statistics()
             assert (found.inlined, found.published) == (3, 0)
             long = bytes(range(100))
             assert await in_thread(ask, client, long) == long[::-1]
-            await until(lambda: server.bridge.statistics().released == 1, "it has come back")
+            await until(lambda: server.bridges[0].statistics().released == 1, "it has come back")
             assert await in_thread(ask, client, b"xyz") == b"zyx"
-            found = server.bridge.statistics()
+            found = server.bridges[0].statistics()
             assert (found.inlined, found.published) == (4, 1)
             if LINK != "tls":
                 client.shutdown(socket.SHUT_WR)
@@ -63,13 +63,13 @@ async def test_small_chunk_behind_one_that_is_in_flight_waits_for_it() -> None:
     async with served(Held) as server:
         with connect(server) as client, connect(server) as other:
             client.sendall(b"a" * 100)
-            await until(lambda: server.bridge.statistics().published == 1, "it is in flight")
+            await until(lambda: server.bridges[0].statistics().published == 1, "it is in flight")
             client.sendall(b"xyz")
-            await until(lambda: server.bridge.statistics().published == 2, "so is the next one")
+            await until(lambda: server.bridges[0].statistics().published == 2, "so is the next one")
             assert await in_thread(ask, other, b"abc") == b"cba"  # it has nothing in flight
             Held.go.set()
             assert await in_thread(receive_exactly, client, 103) == b"a" * 100 + b"zyx"
-            assert server.bridge.statistics().inlined == 1
+            assert server.bridges[0].statistics().inlined == 1
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_nothing_runs_inline_that_must_not(processor: Any, settings: dict[
         with connect(server) as client:
             reply = await in_thread(ask, client, b"abc\n")
             assert sorted(reply) == sorted(b"abc\n")
-        assert server.bridge.statistics().inlined == 0
+        assert server.bridges[0].statistics().inlined == 0
 
 
 class Failing(Reverse):
@@ -114,9 +114,9 @@ async def test_processor_that_fails_inline_ends_its_connection_only(
             client.sendall(word)
             assert await in_thread(receive_all, client) == b""
             assert await in_thread(ask, other, b"abc") == b"cba"
-        await until(lambda: not server._connections, "both are lost")
+        await until(lambda: not server.connections, "both are lost")
         assert server.statistics().cut == {"processor error": 1}
-        assert server.bridge.statistics().processor_errors == 1
+        assert server.bridges[0].statistics().processor_errors == 1
     assert [type(context["exception"]) for context in loop_errors] == [
         ValueError if word == b"fail" else SystemExit
     ]

@@ -13,7 +13,7 @@ import pytest
 
 import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Reverse
-from asyncrev.endpoints import inherited
+from asyncrev.server.listen_sockets import inherited
 from asyncrev.states import LinkState
 from tests.framed import Inverting, framed
 from tests.protocol.links import (

@@ -70,7 +70,7 @@ async def block_the_loop(turn_s: float | None) -> None:
             await until(lambda: _all_answered(server), "half of them are answered")
             for sock in quiet[: PEERS // 2]:
                 assert receive_exactly(sock, 1) == b"a"
-            lanes = server.bridge.parts.lanes
+            lanes = server.bridges[0].parts.lanes
             await until(lambda: all(lane.look_at_s for lane in lanes), "a sweep has seen them")
             await in_thread(talk, Blocker(turn_s=turn_s), quiet, late)
             await until(lambda: not server.statistics().connections, "all have gone")

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from asyncrev.handshake import HandshakeDeadline
+from asyncrev.server.handshake import HandshakeDeadline
 
 pytestmark = pytest.mark.asyncio
 

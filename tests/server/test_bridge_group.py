@@ -10,8 +10,8 @@ import pytest
 
 import asyncrev
 from asyncrev import Bridge, Limits, Server
-from asyncrev.bridge_group import BridgeGroup, most_threads
 from asyncrev.errors import SettingsError, WorkerDied, WorkerHung
+from asyncrev.server.bridge_group import BridgeGroup, most_threads
 from asyncrev.statistics import total
 from tests.bridge.test_bridge import Held
 from tests.protocol.links import SMALL, connect, in_thread, letters

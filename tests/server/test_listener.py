@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncrev import listener as listener_module
-from asyncrev.listener import ACCEPTS_PER_TURN, FullNotice, Listener
+from asyncrev.server.listener import ACCEPTS_PER_TURN, Listener
 from tests.support import until
 from tests.wires import turns
 
@@ -236,44 +235,3 @@ async def test_close_during_a_shortage_forgets_the_retry(bench: Bench) -> None:
     listener.close()
     await asyncio.sleep(0)
     assert listener._retry is None
-
-
-# -- the limit of connections ------------------------------------------------------------------
-
-
-@on_all
-async def test_limit_is_told_when_it_is_reached_and_when_it_is_left(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Not at each connection that ends and lets another in; the last line is what is true."""
-    monkeypatch.setattr(listener_module, "NOTICE_AFTER_S", 0.01)
-    caplog.set_level(logging.INFO, "asyncrev")
-    notice = FullNotice(7)
-    notice.see(False)
-    for _ in range(3):
-        notice.see(True)
-        notice.see(False)
-    notice.see(True)
-    await until(lambda: notice._look_again is None, "it has looked again")
-    reached = (
-        "WARNING",
-        "max_connections, which is 7, is reached; further connections wait in the accept queue "
-        "until one ends",
-    )
-    assert told(caplog) == [reached]
-    notice.see(False)
-    await until(lambda: len(told(caplog)) == 2, "that it was left is told")
-    assert told(caplog)[1] == (
-        "INFO",
-        "below max_connections, which is 7, again; connections are accepted",
-    )
-    notice.see(True)
-    assert told(caplog)[2:] == [reached]
-    notice.see(False)
-    notice.close()
-    notice.close()
-    assert notice._look_again is None
-
-
-def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, record.getMessage()) for record in caplog.records]

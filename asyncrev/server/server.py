@@ -1,7 +1,6 @@
-"""The server: listeners, a set of connections of its own, limits, drain, statistics."""
+"""The server: its states, start, drain and close. It owns the parts that do the rest."""
 
 import asyncio
-import collections
 import logging
 import socket
 import ssl as ssl_module
@@ -11,26 +10,23 @@ from typing import Any, Self
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.running_time import running_timeout
-from asyncrev.bridge_group import BridgeGroup
-from asyncrev.cleanup import attempt
-from asyncrev.connection.first_look import FirstLook
-from asyncrev.connection.protocol import BridgeProtocol
-from asyncrev.endpoints import describe
 from asyncrev.errors import AsyncrevError, LocalError, WorkerDied
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.handshake import NO_LOOP_TIMEOUT_S, HandshakeDeadline
 from asyncrev.limits import Limits
-from asyncrev.listener import FullNotice
-from asyncrev.listeners import Listeners
-from asyncrev.log_text import name_of_peer
 from asyncrev.processors import as_factory
+from asyncrev.server.arrivals import Arrivals
+from asyncrev.server.bridge_group import BridgeGroup
+from asyncrev.server.connections import Connections, ServerConnection
+from asyncrev.server.listen_sockets import describe
+from asyncrev.server.listeners import Listeners
+from asyncrev.server.memory_bound import MemoryBound
+from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
-from asyncrev.unix_path import DEFAULT_MODE
 from asyncrev.work.reverse import Reverse
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -39,6 +35,10 @@ class Server:
     """Serves connections on a bridge, on any loop. All methods: the loop's thread.
 
     It installs no signal handlers: that is the program's business.
+
+    Attributes:
+        limits: those that it was made with.
+        connections: the registry of its connections: how many, how many are arriving, their bytes.
     """
 
     def __init__(
@@ -74,29 +74,30 @@ class Server:
         self.limits = limits
         self._factory = as_factory(processor)
         self._framing = framing
-        self._framed = as_framing(framing, limits) is not None
-        self._replies_fit = bool(getattr(processor, "replies_fit", False))
-        if self._framed and bridge is not None:
+        framed = as_framing(framing, limits) is not None
+        if framed and bridge is not None:
             bridge.check_frame_limit(limits.max_frame_bytes)
         self._group = BridgeGroup(limits, threads=threads, shared=bridge)
-        self._ssl = ssl
-        self._state = ServerState.NEW
-        self._listeners = Listeners(
-            self._accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
+        self._memory = MemoryBound(
+            limits,
+            bridges=len(self.bridges),
+            framed=framed,
+            replies_fit=bool(getattr(processor, "replies_fit", False)),
         )
-        self._connections: set[_Connection] = set()
-        self._arriving: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()  # set whenever a connection has gone
+        self._state = ServerState.NEW
+        self.connections = Connections(limits.max_connections, self._heed_limit)
+        self._arrivals = Arrivals(
+            self.connections,
+            self._make_connection,
+            ssl=ssl,
+            timeout_s=limits.tls_handshake_timeout_s,
+        )
+        self._listeners = Listeners(
+            self._arrivals.accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
+        )
         self._closed = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._full_notice = FullNotice(limits.max_connections)
-        self._look: Callable[[memoryview], bool] | None = None  # at connections' first input
         self._drain_cut_short = False
-        self._accepted = 0
-        self._connections_high = 0
-        self._received_bytes = 0  # of connections that have gone; likewise the next
-        self._replied_bytes = 0
-        self._cut: collections.Counter[str] = collections.Counter()
 
     # -- life --------------------------------------------------------------------------------
 
@@ -188,20 +189,16 @@ class Server:
         self._move(ServerEvent.DRAIN)
         if timeout_s is None:
             timeout_s = self.limits.drain_timeout_s
-        logger.info("draining %d connections, at most %g s", len(self._connections), timeout_s)
+        logger.info("draining %d connections, at most %g s", len(self.connections), timeout_s)
         await self._listeners.close(accept_queued=True)
         try:
             async with running_timeout(timeout_s):
-                while self._arriving:
-                    await asyncio.wait(self._arriving)
-                for connection in list(self._connections):
-                    if not attempt("drain a connection", connection.drain):
-                        self._cut_connection(connection, "drain failed")
-                await self._wait_empty()
+                await self._arrivals.wait()
+                self.connections.drain_all()
+                await self.connections.wait_empty()
         except TimeoutError:
-            self._cut["drain deadline"] += len(self._arriving)  # handshakes not done
-            for connection in list(self._connections):
-                self._cut_connection(connection, "drain deadline")
+            self.connections.count_aborted("drain deadline", self.connections.arriving)
+            self.connections.abort_all("drain deadline")
         await self.close()
         return not self._drain_cut_short
 
@@ -216,19 +213,16 @@ class Server:
         if self._state is ServerState.CLOSED:
             await self._closed.wait()
             return
-        if self._state is ServerState.DRAINING and (self._connections or self._arriving):
+        if self._state is ServerState.DRAINING and not self.connections.is_idle:
             self._drain_cut_short = True
         self._move(ServerEvent.CLOSE)
         try:
-            self._full_notice.close()
+            self.connections.close()
             await self._listeners.close()
-            for task in self._arriving:
-                task.cancel()
-            for connection in list(self._connections):
-                self._cut_connection(connection, "server closed")
-            if self._arriving:
-                await asyncio.wait(self._arriving)
-            await self._wait_empty()
+            self._arrivals.cancel()
+            self.connections.abort_all("server closed")
+            await self._arrivals.wait()
+            await self.connections.wait_empty()
             if self._watcher is not None and self._watcher is not asyncio.current_task():
                 self._watcher.cancel()
             await self._group.close(timeout_s=1.0)
@@ -248,11 +242,6 @@ class Server:
         return self._group.bridges
 
     @property
-    def bridge(self) -> Bridge:
-        """The first of `bridges`."""
-        return self._group.bridges[0]
-
-    @property
     def addresses(self) -> list[Any]:
         """What it listens on, as `socket.getsockname` tells it, so the real port for port 0."""
         return self._listeners.addresses
@@ -269,30 +258,17 @@ class Server:
         With a processor whose replies may be longer than what they answer, and no
         `max_reply_bytes`, it does not count what they are longer.
         """
-        limits = self.limits
-        more = len(self.bridges) - 1
-        if self._framed:
-            fitting_bytes = limits.framed_memory_bound_bytes + more * limits.framed_bridge_bytes
-        else:
-            fitting_bytes = limits.memory_bound_bytes + more * limits.bridge_bytes
-        # Two more: a reply that is copied to a write buffer, and one buffer that is moved.
-        return fitting_bytes + (limits.max_connections + 2) * self._amplified_bytes
+        return self._memory.total_bytes
 
     @property
     def connection_bytes(self) -> int:
         """The most that one of them makes this process hold; a term of `memory_bound_bytes`."""
-        limits = self.limits
-        fitting_bytes = limits.framed_connection_bytes if self._framed else limits.connection_bytes
-        return fitting_bytes + self._amplified_bytes
+        return self._memory.connection_bytes
 
     @property
     def replies_are_bounded(self) -> bool:
         """Whether `memory_bound_bytes` holds for replies, too: else `max_reply_bytes` is 0."""
-        return self._replies_fit or self.limits.max_reply_bytes > 0
-
-    @property
-    def _amplified_bytes(self) -> int:
-        return 0 if self._replies_fit else self.limits.amplified_bytes
+        return self._memory.replies_are_bounded
 
     def watch_first_input(self, look: Callable[[memoryview], bool]) -> None:
         """Have `look` see what each connection begins with, until it returns False.
@@ -300,130 +276,49 @@ class Server:
         It gets what was received first, valid until it returns, and must not raise. Later input
         costs no more by it. Connections that were made before are not watched.
         """
-        self._look = look
+        self._arrivals.watch_first_input(look)
 
     def __repr__(self) -> str:
         where = ", ".join(describe(address) for address in self.addresses)
-        return f"<Server {self._state.value} {where} connections={len(self._connections)}>"
+        return f"<Server {self._state.value} {where} connections={len(self.connections)}>"
 
     def statistics(self) -> ServerStatistics:
         """Return what was counted so far."""
+        connections = self.connections
         bridges = tuple(bridge.statistics() for bridge in self.bridges)
         return ServerStatistics(
-            connections=len(self._connections),
-            connections_high=self._connections_high,
-            accepted=self._accepted,
+            connections=len(connections),
+            connections_high=connections.high,
+            accepted=connections.accepted,
             accept_errors=self._listeners.errors,
             accepting=self._listeners.accepting,
-            received_bytes=self._received_bytes
-            + sum(connection.received_bytes for connection in self._connections),
-            replied_bytes=self._replied_bytes
-            + sum(connection.replied_bytes for connection in self._connections),
-            cut=dict(self._cut),
+            received_bytes=connections.received_bytes,
+            replied_bytes=connections.replied_bytes,
+            cut=connections.aborted,
             memory_bound_bytes=self.memory_bound_bytes,
             bridge=total(bridges),
             bridges=bridges,
         )
 
-    # -- connections -------------------------------------------------------------------------
+    # -- what the parts call -----------------------------------------------------------------
 
-    def _accept(self, sock: socket.socket, address: Any) -> None:
-        self._accepted += 1
-        task = asyncio.create_task(self._adopt(sock, address))
-        self._arriving.add(task)
-        task.add_done_callback(self._arrived)
-        self._heed_limit()
-
-    async def _adopt(self, sock: socket.socket, address: Any) -> None:
-        deadline: HandshakeDeadline | None = None
-        if self._ssl is not None:
-            deadline = HandshakeDeadline(sock, self.limits.tls_handshake_timeout_s)
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._make_protocol(deadline),
-                sock,
-                ssl=self._ssl,
-                ssl_handshake_timeout=NO_LOOP_TIMEOUT_S if deadline is not None else None,
-            )
-        except (OSError, asyncio.CancelledError) as error:
-            # The peer has gone, or failed its handshake (ssl.SSLError is an OSError).
-            late = deadline is not None and deadline.has_passed
-            if late:
-                self._cut["TLS handshake deadline"] += 1
-            # As text: an error in a log record that somebody keeps would keep the whole bridge.
-            why = str(error) or "the peer closed the connection"
-            if isinstance(error, asyncio.CancelledError):
-                why = str(deadline) if late else "the server was closed"
-            logger.info(
-                "%s: %s: %s",
-                name_of_peer(address),
-                "closed on its arrival" if self._ssl is None else "TLS handshake failed",
-                why,
-            )
-            sock.close()
-            if isinstance(error, asyncio.CancelledError) and not late:
-                raise
-        finally:
-            if deadline is not None:
-                deadline.cancel()
-
-    def _make_protocol(self, handshake: HandshakeDeadline | None) -> asyncio.BaseProtocol:
-        connection = _Connection(
-            self,
+    def _make_connection(self, on_made: Callable[[], None] | None) -> ServerConnection:
+        return ServerConnection(
+            self.connections,
             self._group.choose(),
             self._factory,
             framing=self._framing,
             limits=self.limits,
-            handshake=handshake,
+            on_made=on_made,
         )
-        if self._look is None:
-            return connection
-        return FirstLook(connection, connection.claimed, self._see_first_input)
-
-    def _arrived(self, task: asyncio.Task[None]) -> None:
-        self._arriving.discard(task)
-        self._heed_limit()
-
-    def _opened(self, connection: "_Connection") -> None:
-        self._connections.add(connection)
-        self._connections_high = max(self._connections_high, len(self._connections))
-        if self._state is ServerState.CLOSED:
-            connection.cut("server closed", None)
-
-    def _see_first_input(self, first: memoryview) -> None:
-        if self._look is not None and not self._look(first):
-            self._look = None
-
-    def _gone(self, connection: "_Connection") -> None:
-        if connection not in self._connections:
-            return
-        self._connections.discard(connection)
-        self._received_bytes += connection.received_bytes
-        self._replied_bytes += connection.replied_bytes
-        if connection.cut_reason is not None:
-            self._cut[connection.cut_reason] += 1
-        self._changed.set()
-        self._heed_limit()
 
     def _heed_limit(self) -> None:
         if self._state is not ServerState.SERVING:
             return
-        full = len(self._connections) + len(self._arriving) >= self.limits.max_connections
-        self._full_notice.see(full)
-        if full:
+        if self.connections.check_limit():
             self._listeners.pause()
         else:
             self._listeners.resume()
-
-    def _cut_connection(self, connection: "_Connection", reason: str) -> None:
-        """Cut it; one whose transport fails at that is forgotten, so that nobody waits for it."""
-        if not attempt("cut a connection", lambda: connection.cut(reason, None)):
-            self._gone(connection)
-
-    async def _wait_empty(self) -> None:
-        while self._connections:
-            self._changed.clear()
-            await self._changed.wait()
 
     async def _watch_bridge(self) -> None:
         await self._group.wait_ended()
@@ -432,61 +327,3 @@ class Server:
 
     def _move(self, event: ServerEvent) -> None:
         self._state = advance(SERVER_TRANSITIONS, self._state, event)
-
-
-class _Connection(BridgeProtocol):
-    """A BridgeProtocol that its server knows of."""
-
-    def __init__(
-        self,
-        server: Server,
-        bridge: Bridge,
-        processor: Any,
-        *,
-        framing: str | Grammar,
-        limits: Limits,
-        handshake: HandshakeDeadline | None = None,
-    ) -> None:
-        super().__init__(bridge, processor, framing=framing, limits=limits)
-        self._server = server
-        self._handshake = handshake
-
-    def claimed(self, nbytes: int) -> memoryview:
-        """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
-        return self._bridge.claimed(nbytes)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._handshake is not None:
-            self._handshake.cancel()  # now: `Server._adopt` hears of it a turn later
-            self._handshake = None
-        super().connection_made(transport)
-        self._server._opened(self)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error)
-        self._server._gone(self)
-
-
-async def serve(
-    host: str | None = "127.0.0.1",
-    port: int = 9090,
-    *,
-    uds: str | None = None,
-    uds_mode: int = DEFAULT_MODE,
-    sock: socket.socket | None = None,
-    processor: Any = Reverse,
-    framing: str | Grammar = "raw",
-    limits: Limits | None = None,
-    bridge: Bridge | None = None,
-    threads: int = 1,
-    ssl: ssl_module.SSLContext | None = None,
-) -> Server:
-    """Return a server that listens: `async with await asyncrev.serve(...) as server`.
-
-    See `Server` and `Server.start` for the arguments and for what is raised.
-    """
-    server = Server(
-        processor, framing=framing, limits=limits, bridge=bridge, threads=threads, ssl=ssl
-    )
-    await server.start(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
-    return server

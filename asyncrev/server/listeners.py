@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev.cleanup import attempt
-from asyncrev.endpoints import open_tcp
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.listener import Listener
-from asyncrev.unix_path import UnixPath
+from asyncrev.server.listen_sockets import open_tcp
+from asyncrev.server.listener import Listener
+from asyncrev.server.unix_path import UnixPath
 
 __all__ = ["Listeners"]
 

@@ -12,8 +12,8 @@ import pytest
 
 import asyncrev
 from asyncrev import Bridge, Server
-from asyncrev.endpoints import open_tcp
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
+from asyncrev.server.listen_sockets import open_tcp
 from asyncrev.states import ServerState
 from tests.protocol.links import SMALL, Swapcase, connect, in_thread, letters
 from tests.support import is_paused, receive_all, receive_exactly, reset, until, wait_arrived
@@ -73,7 +73,7 @@ async def test_start_on_a_used_port_raises_and_leaves_nothing() -> None:
         with pytest.raises(OSError, match="in use"):
             await server.start("127.0.0.1", other.getsockname()[1])
     assert server.state is ServerState.CLOSED
-    assert not server.bridge.is_running
+    assert not server.bridges[0].is_running
     await server.serve_forever()
     await server.close()
     assert await server.drain()
@@ -89,7 +89,7 @@ async def test_start_that_fails_late_closes_what_it_has_opened(
     def fail() -> None:
         raise RuntimeError("can't start new thread")
 
-    server.bridge.start = fail  # type: ignore[method-assign]
+    server.bridges[0].start = fail  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="new thread"):
         await server.start(uds=str(tmp_path / "socket"))
     assert not os.listdir(tmp_path)
@@ -110,7 +110,7 @@ async def test_close_while_it_starts_leaves_nothing_listening(
         await closed.wait()
         return opened
 
-    monkeypatch.setattr("asyncrev.listeners.open_tcp", open_late)
+    monkeypatch.setattr("asyncrev.server.listeners.open_tcp", open_late)
     server = Server(limits=SMALL)
     starting = asyncio.create_task(server.start("127.0.0.1", 0))
     await opening.wait()
@@ -174,13 +174,13 @@ async def test_end_during_a_handshake_waits_for_no_stalled_peer(
     async with Bridge(SMALL) as bridge:
         server = await asyncrev.serve("127.0.0.1", 0, ssl=contexts[0], bridge=bridge)
         with connect(server):
-            await until(lambda: server._arriving, "it is shaking hands")
+            await until(lambda: server.connections.arriving, "it is shaking hands")
             if drains:
                 assert not await server.drain(0.01)
                 assert server.statistics().cut == {"drain deadline": 1}
             else:
                 await server.close()
-            assert not server._arriving
+            assert not server.connections.arriving
 
 
 @on_all
@@ -206,7 +206,7 @@ async def test_drain_over_tls_answers_what_the_tls_layer_holds(contexts: Any) ->
     server = await asyncrev.serve("127.0.0.1", 0, processor=Gated, ssl=contexts[0], limits=SMALL)
     talking = asyncio.create_task(in_thread(talk, server))
     await until(sent.is_set, "it was sent")
-    await until(lambda: any(is_paused(c) for c in server._connections), "reading has paused")
+    await until(lambda: any(is_paused(c) for c in server.connections), "reading has paused")
     draining = asyncio.create_task(server.drain())
     await until(lambda: server.state is ServerState.DRAINING, "it drains")
     gate.set()
@@ -232,7 +232,8 @@ async def test_handshake_that_takes_too_long_is_cut_and_counted(contexts: Any) -
             await until(lambda: server.statistics().cut, "it is cut")
             assert server.statistics().cut == {"TLS handshake deadline": 1}
             assert await in_thread(receive_all, silent) == b""
-        server.limits = SMALL  # for a handshake in the time that a busy machine may need
+        # For a handshake in the time that a busy machine may need.
+        server._arrivals.timeout_s = SMALL.tls_handshake_timeout_s
         assert await in_thread(talk, server) == b"terces"
         assert server.statistics().cut == {"TLS handshake deadline": 1}
 
@@ -468,7 +469,7 @@ async def test_transport_has_the_connection_itself_after_its_first_input() -> No
     async with server:
         with connect(server) as client:
             await until(lambda: server.statistics().connections, "it is connected")
-            (connection,) = server._connections
+            (connection,) = server.connections
             assert connection._transport.get_protocol() is not connection
             client.sendall(b"abc")
             assert await in_thread(receive_exactly, client, 3) == b"cba"
@@ -509,7 +510,7 @@ async def test_watched_connection_that_sends_nothing_ends_like_any_other(end: st
             await until(lambda: not server.statistics().connections, "it has gone")
             expected = {"deadline": {"first byte deadline": 1}, "close": {"server closed": 1}}
             assert server.statistics().cut == expected.get(end, {})
-            await until(lambda: not server.bridge.open_lanes, "its lane has gone, too")
+            await until(lambda: not server.bridges[0].open_lanes, "its lane has gone, too")
     assert not seen
 
 
@@ -526,7 +527,7 @@ async def assert_all_is_closed(server: Server, client: socket.socket) -> None:
         assert await in_thread(receive_all, client) == b""
     except ConnectionResetError:
         pass
-    assert not server.bridge.is_running
+    assert not server.bridges[0].is_running
     assert not server.addresses
     assert server.state is ServerState.CLOSED
     await server.serve_forever()
@@ -570,9 +571,9 @@ async def test_step_of_the_end_that_raises_is_logged_and_skips_no_other(
     server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
     with connect(server) as client:
         await until(lambda: server.statistics().connections, "it is connected")
-        (connection,) = server._connections
+        (connection,) = server.connections
         if step == "listener":
-            monkeypatch.setattr("asyncrev.listener.Listener.close", refuse)
+            monkeypatch.setattr("asyncrev.server.listener.Listener.close", refuse)
             await server.close()
         elif step == "drain":
             connection.drain = refuse  # type: ignore[method-assign]
@@ -603,11 +604,11 @@ async def test_start_that_fails_at_its_last_step_leaves_no_thread(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     """As when the loop can watch no more descriptors (epoll_ctl(2), ENOSPC)."""
-    monkeypatch.setattr("asyncrev.listener.Listener.resume", refuse)
+    monkeypatch.setattr("asyncrev.server.listener.Listener.resume", refuse)
     server = Server(limits=SMALL)
     with pytest.raises(PermissionError):
         await server.start(uds=str(tmp_path / "socket"))
-    assert not server.bridge.is_running
+    assert not server.bridges[0].is_running
     assert not os.listdir(tmp_path)
     assert server.state is ServerState.CLOSED
     await server.serve_forever()
@@ -639,10 +640,10 @@ async def test_connection_that_gets_through_after_the_close_is_cut() -> None:
     server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
     with connect(server):
         await until(lambda: server.statistics().connections, "it is connected")
-        (connection,) = server._connections
+        (connection,) = server.connections
         await server.close()
-        server._opened(connection)
+        server.connections.add(connection)
         assert connection.cut_reason == "server closed"
-        server._gone(connection)
-        server._gone(connection)
+        server.connections.remove(connection)
+        server.connections.remove(connection)
         assert server.statistics().cut == {"server closed": 2}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asyncrev.listeners import Listeners
+from asyncrev.server.listeners import Listeners
 from tests.support import until
 
 on_all = pytest.mark.asyncio
@@ -94,7 +94,7 @@ async def test_lock_that_somebody_keeps_leaves_the_path_with_a_warning(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is not removed without the lock: it might be another server's by then."""
-    monkeypatch.setattr("asyncrev.unix_path.REMOVE_LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("asyncrev.server.unix_path.REMOVE_LOCK_TIMEOUT_S", 0.05)
     bench = Bench()
     await bench.open(uds=str(tmp_path / "socket"))
     fd = os.open(tmp_path, os.O_RDONLY)

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from asyncrev import EpollEventLoop, unix_path
+from asyncrev import EpollEventLoop
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.unix_path import MOST_PATH_BYTES, UnixPath
+from asyncrev.server import unix_path
+from asyncrev.server.unix_path import MOST_PATH_BYTES, UnixPath
 from tests.support import until, wait_until
 
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])

@@ -1,4 +1,4 @@
-"""endpoints: TCP addresses as asked."""
+"""listen_sockets: TCP addresses as asked."""
 
 import asyncio
 import errno
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from asyncrev.endpoints import describe, open_tcp
 from asyncrev.errors import SettingsError
+from asyncrev.server.listen_sockets import describe, open_tcp
 from tests.support import DEADLINE_S, until
 
 

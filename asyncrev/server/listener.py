@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["FullNotice", "Listener"]
+__all__ = ["Listener"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -29,52 +29,6 @@ _PEER_ERRORS = frozenset(
         errno.EOPNOTSUPP,
     }
 )
-
-
-# A server at its limit is over and under it with every connection that ends.
-NOTICE_AFTER_S = 1.0
-
-
-class FullNotice:
-    """Logs when the limit of connections is reached, and, up to a second late, when it is left.
-
-    So there is one such pair of lines in a second at most, and the last line is true. Thread: loop.
-    """
-
-    def __init__(self, max_connections: int) -> None:
-        self._max_connections = max_connections
-        self._full = False
-        self._told = False
-        self._look_again: asyncio.TimerHandle | None = None
-
-    def see(self, full: bool) -> None:
-        """Take note whether the limit is reached."""
-        if full and not self._told:
-            self._told = True
-            logger.warning(
-                "max_connections, which is %d, is reached; further connections wait in the "
-                "accept queue until one ends",
-                self._max_connections,
-            )
-        elif not full and self._full and self._look_again is None:
-            loop = asyncio.get_running_loop()
-            self._look_again = loop.call_later(NOTICE_AFTER_S, self._look)
-        self._full = full
-
-    def close(self) -> None:
-        """Look no more."""
-        if self._look_again is not None:
-            self._look_again.cancel()
-            self._look_again = None
-
-    def _look(self) -> None:
-        self._look_again = None
-        if not self._full:
-            self._told = False
-            logger.info(
-                "below max_connections, which is %d, again; connections are accepted",
-                self._max_connections,
-            )
 
 
 class Listener:

@@ -1,0 +1,228 @@
+"""The registry of a server's connections: which there are, how many there may be, what they did."""
+
+import asyncio
+import collections
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from asyncrev.bridge.bridge import Bridge
+from asyncrev.cleanup import attempt
+from asyncrev.connection.protocol import BridgeProtocol
+from asyncrev.frames.grammar import Grammar
+from asyncrev.limits import Limits
+
+__all__ = ["Connections", "FullNotice", "ServerConnection"]
+
+logger = logging.getLogger("asyncrev")
+
+# A server at its limit is over and under it with every connection that ends.
+NOTICE_AFTER_S = 1.0
+
+
+class Connections:
+    """The connections of one server. All methods: the loop's thread.
+
+    Iterating visits the open connections; the set may change meanwhile. `len` is their number.
+
+    Attributes (written here only):
+        accepted: how many sockets were accepted so far.
+        arriving: how many of these are on their way to a connection; `Arrivals` reports them.
+        high: the most connections that were open at once.
+    """
+
+    def __init__(self, max_connections: int, on_change: Callable[[], None]) -> None:
+        """Prepare an empty registry.
+
+        Args:
+            max_connections: the most that may be open or arriving. See `check_limit`.
+            on_change: called when that number has changed.
+        """
+        self._max_connections = max_connections
+        self._on_change = on_change
+        self._notice = FullNotice(max_connections)
+        self._open: set[ServerConnection] = set()
+        self._removed = asyncio.Event()
+        self._closed = False
+        self._removed_received_bytes = 0  # of connections that were removed
+        self._removed_replied_bytes = 0
+        self._aborted: collections.Counter[str] = collections.Counter()
+        self.accepted = 0
+        self.arriving = 0
+        self.high = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> "Iterator[ServerConnection]":
+        return iter(list(self._open))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no connection is open or arriving."""
+        return not (self._open or self.arriving)
+
+    @property
+    def received_bytes(self) -> int:
+        """What all connections so far have received."""
+        return self._removed_received_bytes + sum(one.received_bytes for one in self._open)
+
+    @property
+    def replied_bytes(self) -> int:
+        """What all connections so far have replied."""
+        return self._removed_replied_bytes + sum(one.replied_bytes for one in self._open)
+
+    @property
+    def aborted(self) -> dict[str, int]:
+        """How many this side has aborted so far, by reason."""
+        return dict(self._aborted)
+
+    # -- the way of a connection -------------------------------------------------------------
+
+    def begin_arrival(self) -> None:
+        """Count an accepted socket."""
+        self.accepted += 1
+        self.arriving += 1
+        self._on_change()
+
+    def end_arrival(self) -> None:
+        """Count off an accepted socket: it is a connection now (see `add`), or was closed."""
+        self.arriving -= 1
+        self._on_change()
+
+    def add(self, connection: "ServerConnection") -> None:
+        """Register a connection that was made; after `close` it is aborted at once."""
+        self._open.add(connection)
+        self.high = max(self.high, len(self._open))
+        if self._closed:
+            connection.cut("server closed", None)
+
+    def remove(self, connection: "ServerConnection") -> None:
+        """Forget a connection and keep what it has counted. Idempotent."""
+        if connection not in self._open:
+            return
+        self._open.discard(connection)
+        self._removed_received_bytes += connection.received_bytes
+        self._removed_replied_bytes += connection.replied_bytes
+        if connection.cut_reason is not None:
+            self.count_aborted(connection.cut_reason)
+        self._removed.set()
+        self._on_change()
+
+    def count_aborted(self, reason: str, number: int = 1) -> None:
+        """Count what was aborted; for sockets that did not become connections."""
+        if number:
+            self._aborted[reason] += number
+
+    def check_limit(self) -> bool:
+        """Return whether `max_connections` is reached, and log changes of that."""
+        full = len(self._open) + self.arriving >= self._max_connections
+        self._notice.see(full)
+        return full
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def drain_all(self) -> None:
+        """Have each answer what has arrived, then close. A connection that fails is aborted."""
+        for connection in self:
+            if not attempt("drain a connection", connection.drain):
+                self._abort(connection, "drain failed")
+
+    def abort_all(self, reason: str) -> None:
+        """Abort each connection; `reason` as in `ServerStatistics.cut`."""
+        for connection in self:
+            self._abort(connection, reason)
+
+    async def wait_empty(self) -> None:
+        """Wait until no connection is open."""
+        while self._open:
+            self._removed.clear()
+            await self._removed.wait()
+
+    def close(self) -> None:
+        """Abort connections that are made from now on, and log no more of the limit. Idempotent."""
+        self._closed = True
+        self._notice.close()
+
+    def _abort(self, connection: "ServerConnection", reason: str) -> None:
+        # One whose transport fails at that is forgotten, so that nobody waits for it.
+        if not attempt("cut a connection", lambda: connection.cut(reason, None)):
+            self.remove(connection)
+
+
+class ServerConnection(BridgeProtocol):
+    """A `BridgeProtocol` that registers itself while it is open."""
+
+    def __init__(
+        self,
+        registry: Connections,
+        bridge: Bridge,
+        processor: Any,
+        *,
+        framing: str | Grammar,
+        limits: Limits,
+        on_made: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare a connection; `on_made` is called first of all when it is made."""
+        super().__init__(bridge, processor, framing=framing, limits=limits)
+        self._registry = registry
+        self._on_made = on_made
+
+    def claimed(self, nbytes: int) -> memoryview:
+        """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
+        return self._bridge.claimed(nbytes)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Register."""
+        if self._on_made is not None:
+            self._on_made()
+            self._on_made = None
+        super().connection_made(transport)
+        self._registry.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Unregister."""
+        super().connection_lost(error)
+        self._registry.remove(self)
+
+
+class FullNotice:
+    """Logs when the limit of connections is reached, and, up to a second late, when it is left.
+
+    So there is one such pair of lines in a second at most, and the last line is true. Thread: loop.
+    """
+
+    def __init__(self, max_connections: int) -> None:
+        self._max_connections = max_connections
+        self._full = False
+        self._told = False
+        self._look_again: asyncio.TimerHandle | None = None
+
+    def see(self, full: bool) -> None:
+        """Take note whether the limit is reached."""
+        if full and not self._told:
+            self._told = True
+            logger.warning(
+                "max_connections, which is %d, is reached; further connections wait in the "
+                "accept queue until one ends",
+                self._max_connections,
+            )
+        elif not full and self._full and self._look_again is None:
+            loop = asyncio.get_running_loop()
+            self._look_again = loop.call_later(NOTICE_AFTER_S, self._look)
+        self._full = full
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._look_again is not None:
+            self._look_again.cancel()
+            self._look_again = None
+
+    def _look(self) -> None:
+        self._look_again = None
+        if not self._full:
+            self._told = False
+            logger.info(
+                "below max_connections, which is %d, again; connections are accepted",
+                self._max_connections,
+            )

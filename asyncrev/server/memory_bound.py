@@ -1,0 +1,52 @@
+"""How much memory the connections of a server may make the process hold: pure arithmetic."""
+
+import dataclasses
+
+from asyncrev.limits import Limits
+
+__all__ = ["MemoryBound"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryBound:
+    """The bound of a server with `limits`. Thread: any.
+
+    Attributes:
+        limits: those of the server.
+        bridges: how many bridges it has.
+        framed: whether its processors get frames.
+        replies_fit: whether no reply is longer than what it answers.
+    """
+
+    limits: Limits
+    bridges: int
+    framed: bool
+    replies_fit: bool
+
+    @property
+    def total_bytes(self) -> int:
+        """The most for all connections; without `replies_are_bounded`, for replies that fit."""
+        limits = self.limits
+        more = self.bridges - 1
+        if self.framed:
+            fitting_bytes = limits.framed_memory_bound_bytes + more * limits.framed_bridge_bytes
+        else:
+            fitting_bytes = limits.memory_bound_bytes + more * limits.bridge_bytes
+        # Two more: a reply that is copied to a write buffer, and one buffer that is moved.
+        return fitting_bytes + (limits.max_connections + 2) * self._amplified_bytes
+
+    @property
+    def connection_bytes(self) -> int:
+        """The most for one of them; a term of `total_bytes`."""
+        limits = self.limits
+        fitting_bytes = limits.framed_connection_bytes if self.framed else limits.connection_bytes
+        return fitting_bytes + self._amplified_bytes
+
+    @property
+    def replies_are_bounded(self) -> bool:
+        """Whether the bound holds whatever a processor returns."""
+        return self.replies_fit or self.limits.max_reply_bytes > 0
+
+    @property
+    def _amplified_bytes(self) -> int:
+        return 0 if self.replies_fit else self.limits.amplified_bytes

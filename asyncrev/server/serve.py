@@ -1,0 +1,39 @@
+"""`asyncrev.serve`: make a server and start it, in one call."""
+
+import socket
+import ssl as ssl_module
+from typing import Any
+
+from asyncrev.bridge.bridge import Bridge
+from asyncrev.frames.grammar import Grammar
+from asyncrev.limits import Limits
+from asyncrev.server.server import Server
+from asyncrev.server.unix_path import DEFAULT_MODE
+from asyncrev.work.reverse import Reverse
+
+__all__ = ["serve"]
+
+
+async def serve(
+    host: str | None = "127.0.0.1",
+    port: int = 9090,
+    *,
+    uds: str | None = None,
+    uds_mode: int = DEFAULT_MODE,
+    sock: socket.socket | None = None,
+    processor: Any = Reverse,
+    framing: str | Grammar = "raw",
+    limits: Limits | None = None,
+    bridge: Bridge | None = None,
+    threads: int = 1,
+    ssl: ssl_module.SSLContext | None = None,
+) -> Server:
+    """Return a server that listens: `async with await asyncrev.serve(...) as server`.
+
+    See `Server` and `Server.start` for the arguments and for what is raised. Thread: loop.
+    """
+    server = Server(
+        processor, framing=framing, limits=limits, bridge=bridge, threads=threads, ssl=ssl
+    )
+    await server.start(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
+    return server

@@ -1,0 +1,201 @@
+"""arrivals: what becomes of an accepted socket, and when that is over."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from asyncrev.server.arrivals import Arrivals
+from asyncrev.server.connections import Connections
+from tests.support import until
+
+pytestmark = pytest.mark.asyncio
+
+
+class Made(asyncio.BufferedProtocol):
+    """As much of a connection as arrivals ask for; notes what happens to it."""
+
+    def __init__(self, on_made: Callable[[], None] | None) -> None:
+        self.on_made = on_made
+        self.buffer = bytearray(64)
+        self.received = b""
+        self.transport: Any = None
+        self.lost = asyncio.Event()
+
+    def claimed(self, nbytes: int) -> memoryview:
+        return memoryview(self.buffer)[:nbytes]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        if self.on_made is not None:
+            self.on_made()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += self.buffer[:nbytes]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost.set()
+
+
+class Bench:
+    """Arrivals with a registry, one accepted socket, and its peer."""
+
+    def __init__(self) -> None:
+        self.sock, self.peer = socket.socketpair()
+        self.sock.setblocking(False)
+        self.registry = Connections(8, lambda: None)
+        self.made: list[Made] = []
+
+    def arrivals(self, *, tls: ssl.SSLContext | None = None, timeout_s: float = 60.0) -> Arrivals:
+        make: Any = self.make
+        return Arrivals(self.registry, make, ssl=tls, timeout_s=timeout_s)
+
+    def make(self, on_made: Callable[[], None] | None) -> Made:
+        self.made.append(Made(on_made))
+        return self.made[-1]
+
+    async def close(self) -> None:
+        for one in self.made:
+            if one.transport is not None:
+                one.transport.abort()
+                await one.lost.wait()
+        self.sock.close()
+        self.peer.close()
+
+
+@pytest_asyncio.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """Return a bench that is closed afterwards."""
+    made = Bench()
+    yield made
+    await made.close()
+
+
+async def test_accepted_socket_becomes_a_connection_and_has_arrived(bench: Bench) -> None:
+    """It is counted while it arrives; without a handshake there is no deadline to end."""
+    arrivals = bench.arrivals()
+    arrivals.accept(bench.sock, None)
+    assert (bench.registry.accepted, bench.registry.arriving) == (1, 1)
+    await arrivals.wait()
+    assert (bench.registry.accepted, bench.registry.arriving) == (1, 0)
+    (made,) = bench.made
+    assert made.transport is not None
+    assert made.on_made is None
+    bench.peer.send(b"hello")
+    await until(lambda: made.received == b"hello", "the protocol has the input")
+
+
+async def test_wait_with_nothing_on_its_way_returns(bench: Bench) -> None:
+    """At once."""
+    await bench.arrivals().wait()
+    assert bench.registry.accepted == 0
+
+
+async def test_socket_that_fails_on_its_arrival_is_closed_and_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the peer's name; it is nobody's error, and not one that this side has aborted."""
+    caplog.set_level(logging.INFO, "asyncrev")
+
+    def fail(on_made: Callable[[], None] | None) -> Any:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    arrivals = Arrivals(bench.registry, fail, ssl=None, timeout_s=60.0)
+    arrivals.accept(bench.sock, ("192.0.2.1", 7))
+    await arrivals.wait()
+    assert bench.sock.fileno() == -1
+    assert bench.registry.is_idle
+    assert bench.registry.aborted == {}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("192.0.2.1:7: closed on its arrival: ")
+
+
+async def test_peer_that_shakes_no_hands_is_closed_at_the_deadline_and_counted(
+    bench: Bench, contexts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The deadline is the one that was set when the socket was accepted."""
+    caplog.set_level(logging.INFO, "asyncrev")
+    arrivals = bench.arrivals(tls=contexts[0])
+    arrivals.timeout_s = 0.02
+    arrivals.accept(bench.sock, None)
+    await arrivals.wait()
+    assert bench.registry.aborted == {"TLS handshake deadline": 1}
+    assert bench.registry.is_idle
+    assert bench.sock.fileno() == -1
+    assert caplog.messages[0].endswith("tls_handshake_timeout_s is 0.02")
+    assert bench.peer.recv(1) == b""
+
+
+async def test_peer_that_speaks_no_tls_is_closed_and_not_counted(
+    bench: Bench, contexts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """This side aborts nothing: the handshake has failed."""
+    caplog.set_level(logging.INFO, "asyncrev")
+    arrivals = bench.arrivals(tls=contexts[0])
+    bench.peer.send(b"GET / HTTP/1.0\r\n\r\n")
+    arrivals.accept(bench.sock, None)
+    await arrivals.wait()
+    assert bench.registry.aborted == {}
+    assert bench.registry.is_idle
+    assert caplog.messages[0].startswith("unnamed peer: TLS handshake failed: ")
+
+
+async def test_deadline_ends_with_the_handshake(bench: Bench, contexts: Any) -> None:
+    """What the connection calls when it is made ends it: a slow task afterwards is not late."""
+    arrivals = bench.arrivals(tls=contexts[0], timeout_s=60.0)
+    arrivals.accept(bench.sock, None)
+    bench.peer.setblocking(False)
+    _, writer = await asyncio.open_connection(
+        sock=bench.peer, ssl=contexts[1], server_hostname="localhost"
+    )
+    await arrivals.wait()
+    (made,) = bench.made
+    assert made.on_made is not None
+    writer.write(b"secret")
+    await until(lambda: made.received == b"secret", "the protocol has the input")
+    assert bench.registry.aborted == {}
+    writer.transport.abort()
+
+
+async def test_cancel_closes_what_is_on_its_way(
+    bench: Bench, contexts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not counted here: who cancels knows why."""
+    caplog.set_level(logging.INFO, "asyncrev")
+    arrivals = bench.arrivals(tls=contexts[0])
+    arrivals.accept(bench.sock, None)
+    await until(lambda: bench.made, "the handshake has begun")
+    arrivals.cancel()
+    await arrivals.wait()
+    assert bench.sock.fileno() == -1
+    assert bench.registry.is_idle
+    assert bench.registry.aborted == {}
+    assert caplog.messages == ["unnamed peer: TLS handshake failed: the server was closed"]
+
+
+async def test_first_input_is_seen_and_comes_to_the_connection(bench: Bench) -> None:
+    """Of connections that are made after the watch has begun."""
+    seen: list[bytes] = []
+
+    def look(first: memoryview) -> bool:
+        seen.append(bytes(first))
+        return True
+
+    arrivals = bench.arrivals()
+    arrivals.watch_first_input(look)
+    arrivals.accept(bench.sock, None)
+    await arrivals.wait()
+    (made,) = bench.made
+    bench.peer.send(b"one")
+    await until(lambda: made.received == b"one", "the protocol has the input")
+    bench.peer.send(b"two")
+    await until(lambda: made.received == b"onetwo", "and the next")
+    assert seen == [b"one"]

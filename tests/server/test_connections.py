@@ -1,0 +1,218 @@
+"""connections: who is registered, what is counted, the limit, and the end of all of them."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from asyncrev.server import connections as connections_module
+from asyncrev.server.connections import Connections, FullNotice
+from tests.support import until
+
+on_all = pytest.mark.asyncio
+
+
+class Stub:
+    """As much of a connection as the registry asks for."""
+
+    def __init__(self, received_bytes: int = 0, replied_bytes: int = 0) -> None:
+        self.received_bytes = received_bytes
+        self.replied_bytes = replied_bytes
+        self.cut_reason: str | None = None
+        self.drains = 0
+
+    def cut(self, reason: str, error: BaseException | None) -> None:
+        assert error is None
+        self.cut_reason = reason
+
+    def drain(self) -> None:
+        self.drains += 1
+
+
+class Stuck(Stub):
+    """A connection whose transport fails."""
+
+    def cut(self, reason: str, error: BaseException | None) -> None:
+        self.cut_reason = reason
+        raise OSError(9, "Bad file descriptor")
+
+    def drain(self) -> None:
+        raise OSError(9, "Bad file descriptor")
+
+
+def registry(*stubs: Any, max_connections: int = 8) -> Any:
+    """Return a registry with `stubs` in it; its changes are not reported."""
+    made: Any = Connections(max_connections, lambda: None)
+    for stub in stubs:
+        made.add(stub)
+    return made
+
+
+def test_bytes_of_open_and_removed_connections_add_up() -> None:
+    """A connection that was removed counts with what it had then."""
+    one, two = Stub(3, 5), Stub(40, 60)
+    connections = registry(one, two)
+    one.received_bytes = 4
+    assert (connections.received_bytes, connections.replied_bytes) == (44, 65)
+    connections.remove(one)
+    assert (connections.received_bytes, connections.replied_bytes) == (44, 65)
+    one.received_bytes = 1000
+    connections.remove(one)
+    assert (connections.received_bytes, connections.replied_bytes) == (44, 65)
+    assert list(connections) == [two]
+
+
+def test_high_is_the_most_that_were_open_at_once() -> None:
+    """Sockets that still arrive are not in it."""
+    connections = registry(Stub(), Stub())
+    connections.begin_arrival()
+    for connection in connections:
+        connections.remove(connection)
+    connections.add(Stub())
+    assert (len(connections), connections.high) == (1, 2)
+
+
+def test_connections_may_be_removed_while_they_are_visited() -> None:
+    """Each is visited once."""
+    connections = registry(Stub(), Stub(), Stub())
+    visited = []
+    for connection in connections:
+        connections.remove(connection)
+        visited.append(connection)
+    assert len(set(visited)) == 3
+    assert connections.is_idle
+
+
+def test_connections_aborted_by_this_side_are_counted_by_reason() -> None:
+    """One that the peer ended is not; sockets without a connection are counted apart."""
+    late, other, ended = Stub(), Stub(), Stub()
+    connections = registry(late, other, ended)
+    late.cut("idle deadline", None)
+    for connection in (late, late, ended):
+        connections.remove(connection)
+    connections.count_aborted("TLS handshake deadline", 2)
+    connections.count_aborted("drain deadline", 0)
+    assert connections.aborted == {"idle deadline": 1, "TLS handshake deadline": 2}
+    connections.aborted.clear()
+    assert len(connections.aborted) == 2
+
+
+def test_every_change_of_the_number_is_reported_after_it() -> None:
+    """An arrival that ends becomes a connection, or not: both are changes."""
+    seen: list[tuple[int, int]] = []
+    connections: Any = Connections(8, lambda: seen.append((connections.arriving, len(connections))))
+    stub = Stub()
+    connections.begin_arrival()
+    connections.begin_arrival()
+    connections.add(stub)
+    connections.end_arrival()
+    connections.remove(stub)
+    connections.end_arrival()
+    assert seen == [(1, 0), (2, 0), (1, 1), (1, 0), (0, 0)]
+    assert connections.accepted == 2
+    assert connections.is_idle
+
+
+@on_all
+async def test_limit_counts_open_and_arriving() -> None:
+    """And is reached by the last one that it allows."""
+    connections = registry(Stub(), max_connections=2)
+    assert not connections.check_limit()
+    connections.begin_arrival()
+    assert connections.check_limit()
+    connections.end_arrival()
+    assert not connections.check_limit()
+    connections.close()  # the timer of its notice
+
+
+@on_all
+async def test_wait_empty_returns_when_the_last_one_is_removed() -> None:
+    """At once when there is none; an arrival is not waited for."""
+    one, two = Stub(), Stub()
+    connections = registry(one, two)
+    connections.begin_arrival()
+    waiting = asyncio.create_task(connections.wait_empty())
+    await asyncio.sleep(0)
+    connections.remove(one)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    connections.remove(two)
+    await waiting
+    await connections.wait_empty()
+
+
+def test_abort_all_forgets_a_connection_that_cannot_be_aborted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody waits for it; the others are removed when their transports say that they are lost."""
+    stuck, good = Stuck(7, 9), Stub()
+    connections = registry(stuck, good)
+    connections.abort_all("drain deadline")
+    assert list(connections) == [good]
+    assert good.cut_reason == "drain deadline"
+    assert connections.aborted == {"drain deadline": 1}
+    assert connections.received_bytes == 7
+    assert "cut a connection" in caplog.text
+
+
+def test_drain_all_aborts_a_connection_that_cannot_be_drained() -> None:
+    """The others are drained."""
+    stuck, good = Stuck(), Stub()
+    connections = registry(stuck, good)
+    connections.drain_all()
+    assert (stuck.cut_reason, good.cut_reason, good.drains) == ("drain failed", None, 1)
+    assert list(connections) == [good]
+
+
+def test_connection_made_after_the_close_is_aborted_and_registered() -> None:
+    """So that its end is waited for."""
+    before, after = Stub(), Stub()
+    connections = registry(before)
+    connections.close()
+    connections.close()
+    connections.add(after)
+    assert (before.cut_reason, after.cut_reason) == (None, "server closed")
+    assert len(connections) == 2
+
+
+# -- the notice of the limit ---------------------------------------------------------------------
+
+
+@on_all
+async def test_limit_is_told_when_it_is_reached_and_when_it_is_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not at each connection that ends and lets another in; the last line is what is true."""
+    monkeypatch.setattr(connections_module, "NOTICE_AFTER_S", 0.01)
+    caplog.set_level(logging.INFO, "asyncrev")
+    notice = FullNotice(7)
+    notice.see(False)
+    for _ in range(3):
+        notice.see(True)
+        notice.see(False)
+    notice.see(True)
+    await until(lambda: notice._look_again is None, "it has looked again")
+    reached = (
+        "WARNING",
+        "max_connections, which is 7, is reached; further connections wait in the accept queue "
+        "until one ends",
+    )
+    assert told(caplog) == [reached]
+    notice.see(False)
+    await until(lambda: len(told(caplog)) == 2, "that it was left is told")
+    assert told(caplog)[1] == (
+        "INFO",
+        "below max_connections, which is 7, again; connections are accepted",
+    )
+    notice.see(True)
+    assert told(caplog)[2:] == [reached]
+    notice.see(False)
+    notice.close()
+    notice.close()
+    assert notice._look_again is None
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [(record.levelname, record.getMessage()) for record in caplog.records]
