@@ -43,7 +43,7 @@ class TellingServer(Server):
         return await super().drain(timeout_s)
 
     def _counters(self) -> dict[str, Any]:
-        bridge = self.bridge.statistics()
+        bridge = self.bridges[0].statistics()
         return {
             "entries": bridge.processed,
             "worker_wakes": bridge.worker_wakes,

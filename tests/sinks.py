@@ -1,5 +1,6 @@
 """A sink that remembers, for tests of the bridge without any transport."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from asyncrev.frames.registry import as_framing
 from asyncrev.processors import Reply
 from tests.support import until
 
-__all__ = ["RecordingSink", "Upper"]
+__all__ = ["Held", "Raises", "RecordingSink", "Upper"]
 
 
 class Upper:
@@ -107,3 +108,29 @@ class RecordingSink:
     def on_sweep(self, now_s: float) -> None:
         """Note it."""
         self._note("sweep")
+
+
+class Held(Upper):
+    """A processor that waits until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.entered = threading.Event()
+        self.chunks: list[bytes] = []
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Wait, then answer in capitals."""
+        self.chunks.append(bytes(chunk))
+        self.entered.set()
+        self.go.wait(30)
+        return super().process(chunk)
+
+
+class Raises(Upper):
+    """A processor that fails on the word "fail"."""
+
+    def process(self, chunk: memoryview) -> bytes:
+        """Fail, or answer in capitals."""
+        if chunk == b"fail":
+            raise ValueError("the word was fail")
+        return super().process(chunk)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -318,3 +319,14 @@ def is_paused(connection: Any) -> bool:
     Tests ask here and nowhere else; the reasons are `connection.reading.Reading.pauses`.
     """
     return bool(connection._reading.pauses)
+
+
+def traced_peak_bytes(work: Callable[[], object]) -> int:
+    """Return how much `work` allocates at most at a time."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        work()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev.errors import BridgeStopped, LocalError, ProcessorError, SettingsError, WorkerDied
 from tests import strategies
-from tests.bridge.test_bridge import Held
-from tests.sinks import Upper
+from tests.sinks import Held, Upper
 from tests.support import until
 
 on_all = pytest.mark.asyncio

@@ -128,7 +128,7 @@ BUGS = (
                         excess_bytes = sink.on_reply(result)
 """,
         (
-            "tests/bridge/test_bridge.py::test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken",
+            "tests/bridge/test_delivery.py::test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken",
         ),
     ),
     Bug(
@@ -147,7 +147,7 @@ lane: Lane = entry.owner
                 if lane.sink is None:
                     lane = next((each for each in self._lanes if each.sink), lane)
 """,
-        ("tests/bridge/test_bridge.py::test_results_are_given_to_owners_never_to_places",),
+        ("tests/bridge/test_delivery.py::test_results_are_given_to_owners_never_to_places",),
     ),
     Bug(
         "the end of input overtakes data",
@@ -201,7 +201,7 @@ lane: Lane = entry.owner
         "bridge.delivery",
         "ring.results(DRAIN_ENTRIES)",
         "ring.results(1 << 30)",
-        ("tests/bridge/test_bridge.py::test_drain_takes_a_bounded_number_of_entries",),
+        ("tests/bridge/test_delivery.py::test_drain_takes_a_bounded_number_of_entries",),
     ),
     Bug(
         "a lane that was given up is still told",
@@ -213,7 +213,7 @@ lane: Lane = entry.owner
         "        lane.abandon()\n",
         (
             _BRIDGES,
-            "tests/bridge/test_bridge.py::test_closed_lane_is_called_no_more_and_others_are",
+            "tests/bridge/test_delivery.py::test_closed_lane_is_called_no_more_and_others_are",
         ),
     ),
     Bug(
@@ -228,14 +228,14 @@ lane: Lane = entry.owner
                     if entry.error is not None:
                         continue
 """,
-        ("tests/bridge/test_bridge.py::test_processor_error_ends_its_lane_only",),
+        ("tests/bridge/test_delivery.py::test_processor_error_ends_its_lane_only",),
     ),
     Bug(
         "nobody notices that the worker died",
         "work.worker",
         "error, event = raised, WorkerEvent.FAIL",
         "event = WorkerEvent.FAIL",
-        ("tests/bridge/test_ends.py::test_worker_death_is_reported_once_and_told_to_every_sink",),
+        ("tests/bridge/test_life.py::test_worker_death_is_reported_once_and_told_to_every_sink",),
     ),
     Bug(
         "a cancelled submission stays open",

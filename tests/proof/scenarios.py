@@ -16,8 +16,9 @@ from asyncrev import Bridge, Channel, Limits
 from asyncrev.bridge.lane import Lane
 from asyncrev.errors import BridgeStopped, ChannelClosed, WorkerDied
 from asyncrev.frames.registry import as_framing
+from asyncrev.ring import channel
 from asyncrev.ring.loop_side import LoopSide
-from asyncrev.ring.ring import DATA, channel
+from asyncrev.ring.ring import DATA
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.work.worker import Worker
 from tests.proof.scheduler import Run

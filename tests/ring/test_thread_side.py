@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from asyncrev.errors import ChannelClosed, LocalError
-from asyncrev.ring.ring import Ring, thread_side
+from asyncrev.ring import thread_side
+from asyncrev.ring.ring import Ring
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.ring.wakeups import DrainSignal, Parker
 from tests.support import DEADLINE_S, publish, wait_until

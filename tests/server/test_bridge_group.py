@@ -13,9 +13,8 @@ from asyncrev import Bridge, Limits, Server
 from asyncrev.errors import SettingsError, WorkerDied, WorkerHung
 from asyncrev.server.bridge_group import BridgeGroup, most_threads
 from asyncrev.statistics import total
-from tests.bridge.test_bridge import Held
 from tests.protocol.links import SMALL, connect, in_thread, letters
-from tests.sinks import RecordingSink
+from tests.sinks import Held, RecordingSink
 from tests.support import DEADLINE_S, receive_exactly, until
 
 on_all = pytest.mark.asyncio

@@ -86,6 +86,19 @@ def test_imports_make_no_circle(module: str) -> None:
     assert not any(module in reaches(name) for name in imports(module)[0])
 
 
+# `sink` is a Protocol; tests/protocol is about `connection.protocol`.
+WITHOUT_A_TEST_FILE = {"__main__", "bridge.sink", "connection.protocol"}
+TESTED = [name for name, path in SOURCES.items() if path.name != "__init__.py"]
+TESTED = [name for name in TESTED if name not in WITHOUT_A_TEST_FILE]
+
+
+@pytest.mark.parametrize("module", TESTED)
+def test_module_has_its_test_file(module: str) -> None:
+    """In the place that mirrors its own; those of root modules are in tests/unit."""
+    package, _, name = module.rpartition(".")
+    assert (ROOT / "tests" / (package or "unit") / f"test_{name}.py").is_file()
+
+
 # What the modules of a package may import beside root modules and each other.
 PACKAGES: dict[str, set[str]] = {
     "frames": set(),

@@ -17,7 +17,6 @@ from asyncrev.processors import Reply
 from asyncrev.work import worker as worker_module
 from asyncrev.work.deferred import DeferredInput
 from asyncrev.work.lane_work import SHARE_CALLS
-from asyncrev.work.reply_window import ReplyWindow
 from tests.framed import NAMES, framed
 from tests.sinks import RecordingSink
 from tests.support import until
@@ -28,7 +27,7 @@ KIB = 1024
 EMPTY_LINES = Limits(slots=8, slot_bytes=64 * KIB, in_flight_bytes=64 * KIB)
 
 
-# -- the two small pieces ------------------------------------------------------------------------
+# -- deferred input -------------------------------------------------------------------------------
 
 
 @given(
@@ -86,30 +85,6 @@ def test_deferred_input_holds_little_more_memory_than_what_is_left(
             assert head == data[-deferred.nbytes :]
             assert not head.readonly
             assert len(head.obj) <= max(2 * head.nbytes, 8)
-
-
-@given(st.lists(st.sampled_from(["produce", "deliver", "stall", "go on"]), max_size=60))
-def test_surplus_on_its_way_is_at_most_the_window_and_one_reply(steps: list[str]) -> None:
-    """Whatever the loop does; and a peer that takes its replies gets on."""
-    window, waiting = ReplyWindow(100), [0] * 0
-    unsent_bytes = 0  # delivered while stalled
-    for step in steps:
-        if step == "produce" and not window.is_full():
-            assert window.room_bytes() > 0
-            window.produce(70)
-            waiting.append(70)
-        elif step == "deliver" and waiting:
-            unsent_bytes += 70 * window.is_stalled
-            window.deliver(waiting.pop())
-        elif step == "stall":
-            window.stall()
-        elif step == "go on":
-            window.go_on()
-            unsent_bytes = 0
-        assert sum(waiting) + unsent_bytes < 100 + 70 + 100
-    if not waiting:
-        window.go_on()
-        assert not window.is_full()
 
 
 # -- lanes take turns ----------------------------------------------------------------------------
@@ -450,67 +425,6 @@ async def test_reply_that_is_too_long_ends_its_lane_in_words(name: str, where: s
         assert "8193" in str(error)
         other.send(b"abc")
         await until(lambda: other.received == b"ABC", "others are answered")
-
-
-class Long:
-    """Answers a frame with 400 bytes, or with itself if it begins with "s"; or many at once."""
-
-    def process(self, payload: memoryview) -> bytes:
-        """Return it."""
-        return bytes(payload) if payload[:1] == b"s" else b"r" * 400
-
-    def process_lines(self, lines: memoryview) -> bytes:
-        """Return them."""
-        return b"".join(
-            framed("line", self.process(memoryview(line))) for line in bytes(lines).splitlines()
-        )
-
-    def process_prefixed(self, frames: memoryview, runs: Any, prefix_bytes: int) -> bytes:
-        """Return them."""
-        name = f"len{8 * prefix_bytes}"
-        return b"".join(
-            framed(name, self.process(frames[off : off + payload_bytes]))
-            for start_off, payload_bytes, count in runs
-            for off in range(
-                start_off,
-                start_off + count * (payload_bytes + prefix_bytes),
-                payload_bytes + prefix_bytes,
-            )
-        )
-
-    def eof(self) -> None:
-        """Add nothing."""
-
-
-@BOTH_LOOPS
-@pytest.mark.parametrize("name", NAMES)
-async def test_many_replies_of_a_hook_are_not_taken_for_one_that_is_too_long(name: str) -> None:
-    """It gets less at once then; how many frames came in a chunk ends no connection."""
-    data = framed(name, b"y") * 3000
-    async with bridge_of(EMPTY_LINES) as bridge:
-        sink = RecordingSink(bridge, Long, framing=name)
-        sink.lane.small_reads = 0
-        sink.send(data)
-        sink.end()
-        await until(lambda: sink.is_over, "it is answered")
-        assert not sink.errors
-        assert sink.received == framed(name, b"r" * 400) * 3000
-
-
-@BOTH_LOOPS
-@pytest.mark.parametrize("name", NAMES)
-async def test_hook_gets_much_at_once_again_after_long_replies(name: str) -> None:
-    """Else each later frame would cost a call of its own."""
-    async with bridge_of(EMPTY_LINES) as bridge:
-        sink = RecordingSink(bridge, Long, framing=name, views_allowed=True)
-        sink.send(framed(name, b"y"))
-        await until(lambda: sink.received, "it is answered")
-        data = framed(name, b"s") * 1000
-        sink.send(data)
-        sink.end()
-        await until(lambda: sink.is_over, "the others are, too")
-        assert sink.received == framed(name, b"r" * 400) + data
-        assert sum(sink.pieces) < 15
 
 
 @BOTH_LOOPS

@@ -1,9 +1,6 @@
 """reverse: the kernel against the obvious way, at every length around its edges."""
 
 import io
-import os
-import tracemalloc
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -14,30 +11,7 @@ from asyncrev.frames.grammar import Run
 from asyncrev.frames.prefixed import Prefixed
 from asyncrev.frames.registry import FRAMINGS
 from asyncrev.work.reverse import NUMPY_FROM_BYTES, Reverse
-from asyncrev.work.reverse_kernel import reverse_in_place
-
-EDGES = [*range(1, 35), *range(NUMPY_FROM_BYTES - 9, NUMPY_FROM_BYTES + 10), 65535, 65536, 65537]
-
-
-def pattern(nbytes: int) -> bytes:
-    """Return bytes in which no neighbourhood repeats soon."""
-    return bytes((i * 7 + i // 251) % 256 for i in range(nbytes))
-
-
-@pytest.mark.parametrize("nbytes", EDGES)
-def test_reverse_in_place_at_the_edges_of_words(nbytes: int) -> None:
-    """All but a multiple of eight bytes goes a way of its own."""
-    memory = bytearray(pattern(nbytes))
-    reverse_in_place(memoryview(memory))
-    assert memory == pattern(nbytes)[::-1]
-
-
-@given(st.binary(max_size=300), st.integers(0, 9), st.integers(0, 9))
-def test_reverse_in_place_touches_nothing_around(data: bytes, before: int, after: int) -> None:
-    """The view may start anywhere, aligned or not."""
-    memory = bytearray(b"<" * before + data + b">" * after)
-    reverse_in_place(memoryview(memory)[before : before + len(data)])
-    assert memory == b"<" * before + data[::-1] + b">" * after
+from tests.support import pattern, traced_peak_bytes
 
 
 @pytest.mark.parametrize("nbytes", [1, NUMPY_FROM_BYTES - 1, NUMPY_FROM_BYTES, 100_000])
@@ -209,40 +183,6 @@ def test_process_prefixed_takes_the_runs_of_a_scan() -> None:
 # The scratch.
 
 
-@pytest.mark.parametrize(
-    "nbytes",
-    [
-        *range(256 * 1024 - 1, 256 * 1024 + 18),
-        *range(320 * 1024 - 9, 320 * 1024 + 10),
-        2**20 - 3,
-        2**20,
-    ],
-)
-def test_reverse_in_place_from_both_ends_agrees_with_a_slice(nbytes: int) -> None:
-    """Whatever is left in the middle, at an odd address too."""
-    data = os.urandom(nbytes)
-    memory = bytearray(b"<" + data + b">")
-    reverse_in_place(memoryview(memory)[1:-1])
-    assert memory == b"<" + data[::-1] + b">"
-
-
-@pytest.mark.parametrize(
-    ("nbytes", "most_bytes"),
-    [
-        (64 * 1024, 64 * 1024),
-        (256 * 1024, 256 * 1024),
-        (256 * 1024 + 1, 64 * 1024),
-        (2**20, 64 * 1024),
-        (2**22 + 5, 64 * 1024),
-    ],
-)
-def test_reverse_in_place_takes_no_more_scratch_than_it_says(nbytes: int, most_bytes: int) -> None:
-    """NumPy tells its allocations to tracemalloc."""
-    chunk = memoryview(bytearray(nbytes))
-    reverse_in_place(chunk)  # what NumPy allocates once
-    assert most_bytes <= traced_peak_bytes(lambda: reverse_in_place(chunk)) < most_bytes + 4000
-
-
 def test_process_prefixed_takes_no_more_scratch_than_one_frame_does() -> None:
     """However many equal frames there are, and however large."""
     for nbytes, frames in ((2, 100_000), (64, 16_000), (1000, 1000), (50_000, 20), (300_000, 5)):
@@ -256,14 +196,3 @@ def test_process_lines_of_tiny_lines_makes_few_objects_at_a_time(end: bytes) -> 
     """However much there is: an object for each of a million lines would be a lot."""
     view = memoryview(bytearray((b"abc" + end) * 300_000))
     assert traced_peak_bytes(partial(Reverse().process_lines, view)) < 4_000_000
-
-
-def traced_peak_bytes(work: Callable[[], object]) -> int:
-    """Return how much `work` allocates at most at a time."""
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        work()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
