@@ -13,7 +13,7 @@ from asyncrev.states import TABLES
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "asyncrev"
-DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
 INVARIANTS = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
 
 
@@ -29,9 +29,9 @@ PURE = {"asyncio", "threading", "socket", "select", "time"}
 
 
 def levels() -> dict[str, int]:
-    """Return the level of each module, as docs/design.md tells it."""
+    """Return the level of each module, as docs/modules.md gives it."""
     found = {}
-    for level, names in re.findall(r"^\| L(\d) \| ([^|]*) \|", DESIGN, re.MULTILINE):
+    for level, names in re.findall(r"^\| L(\d) \| ([^|]*) \|", PAGE, re.MULTILINE):
         for name in re.findall(r"`([\w.]+)`", names):
             found[name] = int(level)
     return found
@@ -68,7 +68,7 @@ def reaches(module: str) -> set[str]:
     return seen
 
 
-def test_design_names_every_module_once() -> None:
+def test_page_names_every_module_once() -> None:
     """A module that the layer table does not have is not placed yet."""
     assert sorted(levels()) == MODULES
 
@@ -223,18 +223,18 @@ def test_embedding_imports_neither_click_nor_extras() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
-def test_design_shows_the_state_tables(name: str) -> None:
+def test_page_shows_the_state_tables(name: str) -> None:
     """The page has exactly the transitions of the code."""
-    section = re.search(rf"^\*\*{name}\*\*(.*?)(?=^\*\*|^##)", DESIGN, re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^\*\*{name}\*\*(.*?)(?=^\*\*|^##)", PAGE, re.MULTILINE | re.DOTALL)
     assert section is not None
     rows = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| ([A-Z_]+) \|", section[1], re.MULTILINE)
     table = [(was.name, event.name, then.name) for (was, event), then in TABLES[name].items()]
     assert rows == table
 
 
-def test_design_shows_the_reasons_for_a_pause() -> None:
+def test_page_shows_the_reasons_for_a_pause() -> None:
     """The page has exactly the flags of the code, and what takes each back."""
-    rows = re.findall(r"^\| ([A-Z_]+) \| (\d+) \| [^|]* \| ([^|]*) \|$", DESIGN, re.MULTILINE)
+    rows = re.findall(r"^\| ([A-Z_]+) \| (\d+) \| [^|]* \| ([^|]*) \|$", PAGE, re.MULTILINE)
     assert rows == [(name, str(flag), end) for name, (flag, end) in PAUSE_REASONS.items()]
 
 
