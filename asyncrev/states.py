@@ -1,7 +1,7 @@
 """The state machines: small tables, and the one function that moves along them.
 
 Several small machines, not one product of them. A pair of state and event that a table does not
-have is a defect, and says so. docs/design.md shows these tables; a test compares the two.
+have is a defect, and says so. docs/modules.md shows these tables; a test compares the two.
 """
 
 import enum

@@ -4,14 +4,25 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from asyncrev import Bridge
+from asyncrev import Bridge, Limits
 from asyncrev.bridge.lane import Lane
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import Reply
 from tests.support import until
 
-__all__ = ["Held", "Raises", "RecordingSink", "Upper"]
+__all__ = ["FRAMES", "TINY", "Held", "Raises", "RecordingSink", "Upper"]
+
+# Limits of a bridge at which little is enough to fill it, and to use its pool up.
+TINY = Limits(slots=2, entries=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)
+FRAMES = Limits(
+    slots=8,
+    slot_bytes=4096,
+    max_frame_bytes=1500,
+    carry_bytes=1024,
+    pool_connection_bytes=4096,
+    pool_bytes=4096,
+)
 
 
 class Upper:

@@ -86,7 +86,7 @@ class Submission:
         self._changed.clear()
         await self._changed.wait()
 
-    # -- what the bridge calls (lane.Sink) -----------------------------------------------------
+    # -- what the bridge calls (bridge.sink.Sink) ------------------------------------------------
 
     def on_reply(self, reply: Reply) -> int | None:
         """Keep a copy."""

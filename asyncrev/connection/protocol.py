@@ -191,7 +191,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._move(LinkEvent.LOST)
         self._give_lane_up()
 
-    # -- what the bridge calls (lane.Sink) -----------------------------------------------------
+    # -- what the bridge calls (bridge.sink.Sink) ------------------------------------------------
 
     def on_reply(self, reply: Reply) -> int | None:
         """Write a reply; views come only to our own transport, which does not keep them."""

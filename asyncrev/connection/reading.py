@@ -1,7 +1,7 @@
 """Reading: whether a connection's transport reads, and for which reasons it does not.
 
 The reasons are flags of an `int`, not of an `enum.Flag`: they are tested for each received chunk
-and each reply, and the operators of `enum.Flag` are Python calls. docs/design.md shows them; a
+and each reply, and the operators of `enum.Flag` are Python calls. docs/modules.md shows them; a
 test compares the two.
 """
 

@@ -57,7 +57,7 @@ class Entry:
         small_slot: memory of its own, for chunks that are not large: writable, contiguous,
             format "B". The loop's view of it.
         slot: the slot that holds the chunk, `small_slot` or a lent one. The loop's view of it.
-        view: the worker's view of it, likewise writable. Valid from `publish` to `release`.
+        view: the worker's view of it, writable, too. Valid from `publish` to `release`.
         owner: whose bytes these are. An object, never a descriptor, which may be reused.
         kind: data or control.
         nbytes: how much of `view` was filled. Of a lane, the worker makes of it how much of the

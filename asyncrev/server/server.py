@@ -178,7 +178,7 @@ class Server:
         """Stop accepting, answer every byte that has arrived by now, close; return if in time.
 
         Connections that the kernel has completed are accepted first. After `timeout_s`, by
-        default `Limits.drain_timeout_s`, what is left is cut, and False returned; likewise when
+        default `Limits.drain_timeout_s`, what is left is aborted, and False returned; also when
         somebody calls `close` meanwhile.
         """
         if self._state is ServerState.NEW:

@@ -8,7 +8,7 @@ order, without a foreign byte. What differs is read for records, and these tell 
   crossed    bytes of another connection
   doubled    bytes of this one that had come already
   lost       bytes of this one from further on; those between are missing
-  reordered  likewise, and what was missing came behind them
+  reordered  the same, and what was missing came behind them
   changed    bytes that are nobody's, or nobody's yet
 """
 

@@ -53,7 +53,7 @@ class ServerThread:
         """Prepare a server; nothing is opened yet.
 
         Args:
-            processor: as for `Server`; likewise `framing`, `limits`, `threads` and `ssl`.
+            processor: a class or factory of processors, or a function; see `Server`.
             framing: "raw", "line", "len32", "len64" or a `Grammar`.
             limits: see `Limits`.
             threads: how many workers.

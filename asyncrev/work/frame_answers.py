@@ -29,7 +29,7 @@ class FrameAnswers:
         takes_many: whether the processor has the grammar's method for many frames at once.
         at_once_bytes: the most that this method is to be given, but for one frame.
         calls: how many calls were made since the owner set this to 0.
-        answered_bytes: likewise, length of the frames that were answered.
+        answered_bytes: the length of the frames that were answered since the owner set this to 0.
     """
 
     __slots__ = (

@@ -108,9 +108,7 @@ class FramedWork(LaneWork):
         if deferred is None or self._calls_left <= 0 or self.window.is_full():
             return None
         result = self._frame(entry, framer, deferred.head())
-        deferred.consume(entry.nbytes)
-        if not (deferred.nbytes or deferred.ends):
-            self.deferred = None
+        self._consume(deferred, entry.nbytes)
         return result
 
     def _framer(self, pool: Pool) -> Framer:

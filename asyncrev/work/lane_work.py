@@ -4,6 +4,8 @@ A `LaneWork` is the worker's part of a lane; the loop's part is `lane.Lane`. The
 chunks and for frames, are in `raw_work` and `framed_work`.
 """
 
+import abc
+
 from asyncrev.limits import SMALL_SLOT_BYTES
 from asyncrev.processors import ProcessorFactory
 from asyncrev.ring.ring import CLOSE, Entry
@@ -31,7 +33,7 @@ class Share:
 UNBOUNDED_SHARE = Share()
 
 
-class LaneWork:
+class LaneWork(abc.ABC):
     """The worker's part of a lane. Thread: worker, except where a field says otherwise.
 
     Attributes:
@@ -48,6 +50,7 @@ class LaneWork:
     """
 
     __slots__ = (
+        "_is_plain",
         "abandoned",
         "broken",
         "deferred",
@@ -75,6 +78,8 @@ class LaneWork:
         self.processor: object = None
         self.broken = False
         self.deferred: DeferredInput | None = None
+        # Whether it has a processor, and need not defer anything; only a raw lane is ever so.
+        self._is_plain = False
 
     def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
         """Do what `entry`, which is this lane's, asks for; leave result or error in it.
@@ -100,16 +105,19 @@ class LaneWork:
     def close_processor(self) -> None:
         """Drop the processor, and call its `close` if it has one."""
         processor, self.processor = self.processor, None
+        self._is_plain = False
         self.deferred = None
         close = getattr(processor, "close", None)
         if close is not None:
             close()
 
+    @abc.abstractmethod
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
-        raise NotImplementedError
+        """Do what DATA, EOF or RESUME asks for; what this raises ends the lane."""
 
     def _fail(self, entry: Entry, error: BaseException) -> None:
         self.broken = True
+        self._is_plain = False
         self.deferred = None
         entry.carry_bytes = 0  # entries are used again: what stands there is another lane's
         entry.error = error
@@ -117,9 +125,16 @@ class LaneWork:
     def _note_surplus(self, entry: Entry, surplus_bytes: int) -> None:
         entry.surplus_bytes = surplus_bytes
         self.window.produce(surplus_bytes)
+        self._is_plain = False  # the window may be full
 
     def _defer(self, entry: Entry, chunk: memoryview) -> None:
         """Keep a copy of `chunk`, a view of the entry's slot, behind what is deferred."""
         if self.deferred is None:
             self.deferred = DeferredInput(min(len(entry.view), SMALL_SLOT_BYTES))
         self.deferred.add(chunk)
+
+    def _consume(self, deferred: DeferredInput, nbytes: int) -> None:
+        """Drop the first `nbytes` of what is deferred, and `deferred` if nothing comes after."""
+        deferred.consume(nbytes)
+        if not (deferred.nbytes or deferred.ends):
+            self.deferred = None

@@ -2,7 +2,6 @@
 
 from asyncrev.processors import (
     Processor,
-    ProcessorFactory,
     as_reply,
     check_reply,
     make_processor,
@@ -10,7 +9,6 @@ from asyncrev.processors import (
 from asyncrev.ring.ring import DATA, EOF, Entry
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.lane_work import UNBOUNDED_SHARE, LaneWork, Share
-from asyncrev.work.reply_window import UNBOUNDED_BYTES
 
 __all__ = ["RawWork"]
 
@@ -18,24 +16,7 @@ __all__ = ["RawWork"]
 class RawWork(LaneWork):
     """Gives chunks to a processor. Thread: worker."""
 
-    __slots__ = ("_is_plain",)
-
-    def __init__(
-        self,
-        factory: ProcessorFactory,
-        *,
-        views_allowed: bool,
-        max_reply_bytes: int = 0,
-        window_bytes: int = UNBOUNDED_BYTES,
-    ) -> None:
-        """See `LaneWork`."""
-        super().__init__(
-            factory,
-            views_allowed=views_allowed,
-            max_reply_bytes=max_reply_bytes,
-            window_bytes=window_bytes,
-        )
-        self._is_plain = False  # whether it has a processor, and need not defer anything
+    __slots__ = ()
 
     def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
         """See `LaneWork.do`."""
@@ -51,11 +32,6 @@ class RawWork(LaneWork):
                 self._answer(entry, result, storage)
         except BaseException as error:
             self._fail(entry, error)
-
-    def close_processor(self) -> None:
-        """See `LaneWork.close_processor`."""
-        self._is_plain = False
-        super().close_processor()
 
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
         if self.processor is None:
@@ -85,10 +61,6 @@ class RawWork(LaneWork):
             self.deferred = None
         self._is_plain = self.deferred is None and not self.window.is_full()
 
-    def _fail(self, entry: Entry, error: BaseException) -> None:
-        self._is_plain = False
-        super()._fail(entry, error)
-
     def _answer(self, entry: Entry, result: object, storage: object) -> None:
         """Leave what the processor returned in `entry`, of which `entry.nbytes` are answered."""
         if type(result) is not bytes:
@@ -99,7 +71,6 @@ class RawWork(LaneWork):
         if reply_bytes > entry.nbytes:
             check_reply(reply_bytes, entry.nbytes, self.max_reply_bytes)
             self._note_surplus(entry, reply_bytes - entry.nbytes)
-            self._is_plain = False  # the window may be full
         entry.result = result
 
     def _work_on_deferred(self, entry: Entry, processor: Processor) -> None:
@@ -113,6 +84,4 @@ class RawWork(LaneWork):
         chunk = deferred.head()
         entry.nbytes = chunk.nbytes
         self._answer(entry, processor.process(chunk), chunk.obj)
-        deferred.consume(chunk.nbytes)
-        if not (deferred.nbytes or deferred.ends):
-            self.deferred = None
+        self._consume(deferred, chunk.nbytes)

@@ -14,11 +14,10 @@ from asyncrev.frames.registry import as_framing
 from asyncrev.processors import as_factory
 from asyncrev.work.reverse import Reverse
 from tests import strategies
-from tests.sinks import Held, RecordingSink, Upper
+from tests.sinks import FRAMES, TINY, Held, RecordingSink, Upper
 from tests.support import until
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
-TINY = Limits(slots=2, entries=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)
 
 
 @pytest.mark.asyncio
@@ -139,15 +138,6 @@ async def test_open_needs_a_bridge_that_runs() -> None:
 
 
 # -- with frames -------------------------------------------------------------------------------
-
-FRAMES = Limits(
-    slots=8,
-    slot_bytes=4096,
-    max_frame_bytes=1500,
-    carry_bytes=1024,
-    pool_connection_bytes=4096,
-    pool_bytes=4096,
-)
 
 
 @EPOLL

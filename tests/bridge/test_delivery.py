@@ -10,19 +10,10 @@ from asyncrev.bridge import delivery
 from asyncrev.errors import FrameTooLarge
 from asyncrev.processors import as_factory
 from asyncrev.work.reverse import Reverse
-from tests.sinks import Held, Raises, RecordingSink, Upper
+from tests.sinks import FRAMES, TINY, Held, Raises, RecordingSink, Upper
 from tests.support import until, wait_until
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
-TINY = Limits(slots=2, entries=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)
-FRAMES = Limits(
-    slots=8,
-    slot_bytes=4096,
-    max_frame_bytes=1500,
-    carry_bytes=1024,
-    pool_connection_bytes=4096,
-    pool_bytes=4096,
-)
 
 
 @EPOLL

@@ -65,15 +65,21 @@ async def test_lane_used_after_the_end_harms_nobody() -> None:
     assert closes.calls == []
 
 
-@EPOLL
-async def test_close_answers_what_was_spilled_before_it() -> None:
-    """It waits for the slots that others give back."""
+def full_bridge() -> tuple[Bridge, Held, RecordingSink, RecordingSink]:
+    """Return a bridge with one slot, what holds its worker, who has the slot, and who waits."""
     bridge = Bridge(Limits(slots=1, entries=1, slot_bytes=8))
     bridge.start()
     held = Held()
     first, waiter = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
     first.send(b"a")
     waiter.send(b"b")
+    return bridge, held, first, waiter
+
+
+@EPOLL
+async def test_close_answers_what_was_spilled_before_it() -> None:
+    """It waits for the slots that others give back."""
+    bridge, held, first, waiter = full_bridge()
     closing = asyncio.ensure_future(bridge.close())
     await until(held.entered.is_set, "the worker has begun")
     held.go.set()
@@ -86,12 +92,7 @@ async def test_close_answers_what_was_spilled_before_it() -> None:
 @EPOLL
 async def test_lane_that_waits_for_a_slot_at_the_end_is_told() -> None:
     """What it spilled was never published; it hears that it will not be."""
-    bridge = Bridge(Limits(slots=1, entries=1, slot_bytes=8))
-    bridge.start()
-    held = Held()
-    first, waiter = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
-    first.send(b"a")
-    waiter.send(b"b")
+    bridge, held, first, waiter = full_bridge()
     bridge.parts.side.close()  # as `stop` does
     closing = asyncio.ensure_future(bridge.close())
     await until(held.entered.is_set, "the worker has begun")

@@ -2,15 +2,14 @@
 
 import pytest
 
-from asyncrev import Bridge, Limits
+from asyncrev import Bridge
 from asyncrev.bridge.inline import InlineWork
 from asyncrev.ring.ring import DATA
 from asyncrev.work.reverse import Reverse
 from tests.lane_bench import Bench, Recorder
-from tests.sinks import Raises, RecordingSink
+from tests.sinks import TINY, Raises, RecordingSink
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
-TINY = Limits(slots=2, entries=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)
 
 
 @pytest.mark.parametrize("views_allowed", [True, False])

@@ -15,13 +15,11 @@ from hypothesis import strategies as st
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev.errors import BridgeStopped, LocalError, ProcessorError, SettingsError, WorkerDied
 from tests import strategies
-from tests.sinks import Held, Upper
+from tests.sinks import TINY, Held, Upper
 from tests.support import until
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
-
-TINY = Limits(slots=2, entries=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)
 
 
 class Digest:

@@ -27,7 +27,8 @@ from tests.process.telling import statistics_of, telling
 from tests.soak.clients import connected, ping_pong, pipelined, resetting
 from tests.support import DEADLINE_S, ServerProcess, flipped, serving, until, wait_until
 
-# The clients' loop is the stock one, lest what is tested tests itself; the server's is a parameter.
+# The clients' loop is the stock one, so that what is tested does not test itself; the server's is a
+# parameter.
 pytestmark = [pytest.mark.process]
 on_stock_loop = pytest.mark.asyncio(loop_factories=["asyncio"])
 

@@ -310,7 +310,7 @@ def receive_to_a_reset(client: socket.socket) -> bool:
 async def test_write_stall_resets_who_takes_nothing_in_virtual_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """RST, lest it takes what it has for everything."""
+    """RST, so that it cannot mistake a truncated reply for a complete one."""
     # What it has begun to send is not read to its end, so it would be late with its frame, too.
     async with served(VIRTUAL.replace(frame_timeout_s=INF)) as server:
         client = connect(server)

@@ -24,7 +24,7 @@ on_all = pytest.mark.asyncio
 @on_all
 @both_families
 async def test_drain_of_an_idle_connection_ends_it(link: str) -> None:
-    """The peer sees an end of stream; draining twice is once."""
+    """The peer sees an end of stream; draining is idempotent."""
     async with served(link=link) as server:
         client = server.connect()
         await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "open")

@@ -174,7 +174,7 @@ def test_memory_bound_grows_by_a_bridge_for_each_thread(framing: str) -> None:
 
 @on_epoll
 async def test_total_adds_counters_and_takes_the_largest_of_the_most() -> None:
-    """And the pools likewise."""
+    """And so are the pools."""
     async with Bridge(SMALL) as first, Bridge(SMALL) as second:
         for bridge, count in ((first, 2), (second, 3)):
             for number in range(count):

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--processor", default=FLIP[1], help="of the raw server; it must answer complements"
     )
     options = parser.parse_args(arguments)
-    # The load's loop is the stock one, lest what is tested tests itself.
+    # The load's loop is the stock one, so that what is tested does not test itself.
     return asyncio.run(soak(options.minutes, options.seed, options.loop, options.processor))
 
 
