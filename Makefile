@@ -29,7 +29,7 @@ help:
 	@echo "make test         the fast tests (more pytest options: ARGS='...')"
 	@echo "make stress       the slow tests and the stress tests"
 	@echo "make soak         servers under a mixed load for MINUTES, now $(MINUTES) (ARGS='--help')"
-	@echo "make matrix       the protocol's tests over all loops and links (more options: ARGS='...')"
+	@echo "make matrix       the protocol's tests over all loops and transports (more options: ARGS='...')"
 	@echo "make style        ruff: lint and formatting; codespell"
 	@echo "make types        mypy"
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
@@ -57,13 +57,13 @@ stress: $(DEV)
 	@exec $(BIN)/python -m pytest -m "slow or stress" --timeout 900 -o faulthandler_timeout=890 \
 		--ignore tests/ecosystem $(ARGS)
 
-# Tests that say nothing new over a link, or that it has nothing for, are skipped there.
+# Tests that say nothing new over a transport, or that it has nothing for, are skipped there.
 ALL_LOOPS := epoll,asyncio,uvloop,aiofastnet,aiofastnet-uvloop
 TCP_LOOPS ?= $(ALL_LOOPS)
 matrix: $(DEV)
 	@run() { \
 		echo "over $$1, on $$2"; \
-		ASYNCREV_TEST_LINK=$$1 ASYNCREV_TEST_LOOPS=$$2 $(BIN)/python -m pytest tests/protocol \
+		ASYNCREV_TEST_TRANSPORT=$$1 ASYNCREV_TEST_LOOPS=$$2 $(BIN)/python -m pytest tests/protocol \
 			-rfE -m "not slow and not stress" $(ARGS); \
 	}; \
 	run tcp $(TCP_LOOPS) && run unix $(ALL_LOOPS) && run tls $(ALL_LOOPS)

@@ -36,7 +36,7 @@ class RemoteError(AsyncrevError):
     """A peer did something that ends its connection.
 
     Attributes:
-        reason: under which such connections are counted (`ServerStatistics.cut`).
+        reason: under which such connections are counted (`ServerStatistics.aborted`).
     """
 
     reason = "peer's fault"

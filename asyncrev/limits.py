@@ -25,7 +25,7 @@ __all__ = [
 FIXED_CONNECTION_BYTES = 8 * 1024
 
 # A bytearray that grows takes an eighth more than it holds (CPython, Objects/bytearrayobject.c).
-BACKLOG_OVERHEAD = 1.125
+WRITE_BUFFER_OVERHEAD = 1.125
 
 # What every entry of a ring has for a small chunk; a slot's length, if that is less.
 SMALL_SLOT_BYTES = 4096
@@ -99,7 +99,7 @@ class Limits:
             (asyncio's own default, 64 KiB).
         low_water_bytes: unsent replies at which it resumes; default a quarter of the high
             water, as in asyncio.
-        spill_bytes: what a connection may read when the ring has no slot; it is kept aside
+        overflow_bytes: what a connection may read when the ring has no slot; it is kept aside
             until a slot is free.
         max_frame_bytes: payload of the longest frame, without its length prefix or line end
             (1 MiB, as in websockets and nginx); a longer one ends its connection.
@@ -107,9 +107,9 @@ class Limits:
             frames, and to the end of input; a longer one ends its connection as an error of the
             processor. A reply that is no longer than what it answers is always allowed. By default
             `max_frame_bytes`; 0 for no bound, and then there is no bound of memory either.
-        carry_bytes: bytes of input that every framed connection may have on its way, or kept of
-            an unfinished frame, without asking the pool; so connections with frames up to about
-            this size go on when the pool is used up. At least twice LEAST_READ_BYTES.
+        partial_frame_bytes: bytes of input that every framed connection may have in flight or keep
+            of a partial frame, without a reservation in the buffer pool; so connections with frames
+            up to about this size go on when the pool is used up. At least twice LEAST_READ_BYTES.
         pool_bytes: what all framed connections together may hold beyond that: unfinished
             frames, input on its way, and unsent replies above the high water (as large as
             the ring).
@@ -128,8 +128,8 @@ class Limits:
         backlog: length of the kernel's accept queue (asyncio's default is 100; a storm of
             connections wants more).
         write_stall_timeout_s: seconds without any progress of unsent replies after which the
-            connection is cut (60 s is nginx's `send_timeout`).
-        drain_timeout_s: seconds that a drain may take before what is left is cut (users of
+            connection is aborted (60 s is nginx's `send_timeout`).
+        drain_timeout_s: seconds that a drain may take before what is left is aborted (users of
             such servers pick 3 to 30 s).
         linger_timeout_s: seconds that a drained connection waits for its peer to close, so
             that late input does not turn the last replies into a reset.
@@ -145,10 +145,10 @@ class Limits:
     inline_below_bytes: int = 0
     high_water_bytes: int = 64 * 1024
     low_water_bytes: int = -1
-    spill_bytes: int = 16 * 1024
+    overflow_bytes: int = 16 * 1024
     max_frame_bytes: int = 1024 * 1024
     max_reply_bytes: int = -1
-    carry_bytes: int = 4096
+    partial_frame_bytes: int = 4096
     pool_bytes: int = 64 * 1024 * 1024
     pool_connection_bytes: int = -1
     max_connections: int = 1024
@@ -168,7 +168,13 @@ class Limits:
         Raises:
             SettingsError: names the setting, its value and what is allowed.
         """
-        for name in ("slots", "slot_bytes", "in_flight_entries", "in_flight_bytes", "spill_bytes"):
+        for name in (
+            "slots",
+            "slot_bytes",
+            "in_flight_entries",
+            "in_flight_bytes",
+            "overflow_bytes",
+        ):
             self._at_least(name, 1)
         self._at_least("max_frame_bytes", 1, most=MOST_BYTES)
         for name in ("max_connections", "backlog"):
@@ -196,7 +202,7 @@ class Limits:
                 f"low_water_bytes is {self.low_water_bytes}; it must lie between 0 and "
                 f"high_water_bytes, which is {self.high_water_bytes}"
             )
-        self._at_least("carry_bytes", 2 * LEAST_READ_BYTES)
+        self._at_least("partial_frame_bytes", 2 * LEAST_READ_BYTES)
         self._at_least(
             "pool_connection_bytes",
             self.least_pool_connection_bytes,
@@ -262,17 +268,21 @@ class Limits:
         """
         if not self.max_reply_bytes:
             return 0
-        return int((self.window_bytes + self.max_reply_bytes) * (1 + BACKLOG_OVERHEAD))
+        return int((self.window_bytes + self.max_reply_bytes) * (1 + WRITE_BUFFER_OVERHEAD))
 
     @property
     def bridge_bytes(self) -> int:
-        """What a bridge with raw connections holds beside them, which is ring and spill buffer."""
-        return self.ring_bytes + self.spill_bytes
+        """What a bridge with raw connections holds beside them: ring and overflow buffer."""
+        return self.ring_bytes + self.overflow_bytes
 
     @property
     def connection_bytes(self) -> int:
         """The most that one connection can make this process hold outside the ring."""
-        return int(self.unsent_bytes * BACKLOG_OVERHEAD) + self.spill_bytes + FIXED_CONNECTION_BYTES
+        return (
+            int(self.unsent_bytes * WRITE_BUFFER_OVERHEAD)
+            + self.overflow_bytes
+            + FIXED_CONNECTION_BYTES
+        )
 
     @property
     def memory_bound_bytes(self) -> int:
@@ -304,8 +314,12 @@ class Limits:
     @property
     def framed_connection_bytes(self) -> int:
         """The most that one framed connection can make this process hold outside ring and pool."""
-        backlog_bytes = self.high_water_bytes + self.carry_bytes
-        return int(backlog_bytes * BACKLOG_OVERHEAD) + self.carry_bytes + FIXED_CONNECTION_BYTES
+        write_buffer_bytes = self.high_water_bytes + self.partial_frame_bytes
+        return (
+            int(write_buffer_bytes * WRITE_BUFFER_OVERHEAD)
+            + self.partial_frame_bytes
+            + FIXED_CONNECTION_BYTES
+        )
 
     @property
     def framed_bridge_bytes(self) -> int:
@@ -313,14 +327,14 @@ class Limits:
 
         The ring; the pool twice, because it keeps the blocks of frames whose replies have become
         backlogs, and these may exceed it by an eighth (I14); a block that is being moved to a
-        larger one; the spill buffer; the worker's objects for one chunk.
+        larger one; the overflow buffer; the worker's objects for one chunk.
         """
         return (
             self.ring_bytes
             + self.pool_bytes
-            + int(self.pool_bytes * BACKLOG_OVERHEAD)
+            + int(self.pool_bytes * WRITE_BUFFER_OVERHEAD)
             + self.pool_connection_bytes
-            + self.spill_bytes
+            + self.overflow_bytes
             + WORKING_FACTOR * self.slot_bytes
         )
 

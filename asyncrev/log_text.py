@@ -6,7 +6,7 @@ of it can begin a line that looks like a record, nor reach a terminal as a contr
 
 import logging
 
-__all__ = ["MOST_CHARACTERS", "RecordFormatter", "cut_to", "name_of_peer", "printable"]
+__all__ = ["MOST_CHARACTERS", "RecordFormatter", "name_of_peer", "printable", "shorten_to"]
 
 # What is kept of one record; the most of it from its beginning, and its end, where a traceback says
 # which exception it was.
@@ -31,7 +31,7 @@ def printable(text: str) -> str:
     )
 
 
-def cut_to(text: str, most_characters: int, tail_characters: int, gone: int = 0) -> str:
+def shorten_to(text: str, most_characters: int, tail_characters: int, gone: int = 0) -> str:
     """Return `text`, without its middle if it is too long; the number left out is told there.
 
     `gone`: how many characters of the middle have been left out before.
@@ -76,5 +76,5 @@ class RecordFormatter(logging.Formatter):
         if gone:
             text = text[:MOST_CHARACTERS] + text[-MOST_CHARACTERS:]
         lines = f"\n{INDENT}".join(map(printable, text.split("\n")))
-        lines = cut_to(lines, MOST_CHARACTERS, TAIL_CHARACTERS, gone)
+        lines = shorten_to(lines, MOST_CHARACTERS, TAIL_CHARACTERS, gone)
         return f"{self.formatTime(record)} {printable(record.levelname)} {lines}"

@@ -66,8 +66,8 @@ class Processor(Protocol):
     def process(self, chunk: memoryview) -> Buffer | None:
         """Return the reply to `chunk`, or None for none.
 
-        Thread: worker. `chunk`: writable, contiguous, format "B", at least one byte long, cut
-        where the network cut it. Valid until this returns; it may be changed in place, and a
+        Thread: worker. `chunk`: writable, contiguous, format "B", at least one byte long, split
+        where the network split it. Valid until this returns; it may be changed in place, and a
         part of it may be returned.
         """
         ...

@@ -11,16 +11,16 @@ from typing import TypeVar
 from asyncrev.errors import LocalError
 
 __all__ = [
+    "CONNECTION_TRANSITIONS",
     "INPUT_TRANSITIONS",
-    "LINK_TRANSITIONS",
     "SERVER_TRANSITIONS",
     "TABLES",
     "TRANSPORT_TRANSITIONS",
     "WORKER_TRANSITIONS",
+    "ConnectionEvent",
+    "ConnectionState",
     "InputEvent",
     "InputState",
-    "LinkEvent",
-    "LinkState",
     "ServerEvent",
     "ServerState",
     "TransportEvent",
@@ -58,7 +58,7 @@ WORKER_TRANSITIONS: Mapping[tuple[WorkerState, WorkerEvent], WorkerState] = {
 }
 
 
-class LinkState(enum.Enum):
+class ConnectionState(enum.Enum):
     """Where a connection is between its first byte and its end."""
 
     NEW = "new"
@@ -68,7 +68,7 @@ class LinkState(enum.Enum):
     LOST = "lost"
 
 
-class LinkEvent(enum.Enum):
+class ConnectionEvent(enum.Enum):
     """What moves a connection on."""
 
     MADE = "connection made"
@@ -78,15 +78,15 @@ class LinkEvent(enum.Enum):
     LOST = "connection lost"
 
 
-LINK_TRANSITIONS: Mapping[tuple[LinkState, LinkEvent], LinkState] = {
-    (LinkState.NEW, LinkEvent.MADE): LinkState.OPEN,
-    (LinkState.OPEN, LinkEvent.INPUT_ENDED): LinkState.ANSWERING,
-    (LinkState.OPEN, LinkEvent.FAILED): LinkState.FINISHED,
-    (LinkState.OPEN, LinkEvent.LOST): LinkState.LOST,
-    (LinkState.ANSWERING, LinkEvent.ANSWERED): LinkState.FINISHED,
-    (LinkState.ANSWERING, LinkEvent.FAILED): LinkState.FINISHED,
-    (LinkState.ANSWERING, LinkEvent.LOST): LinkState.LOST,
-    (LinkState.FINISHED, LinkEvent.LOST): LinkState.LOST,
+CONNECTION_TRANSITIONS: Mapping[tuple[ConnectionState, ConnectionEvent], ConnectionState] = {
+    (ConnectionState.NEW, ConnectionEvent.MADE): ConnectionState.OPEN,
+    (ConnectionState.OPEN, ConnectionEvent.INPUT_ENDED): ConnectionState.ANSWERING,
+    (ConnectionState.OPEN, ConnectionEvent.FAILED): ConnectionState.FINISHED,
+    (ConnectionState.OPEN, ConnectionEvent.LOST): ConnectionState.LOST,
+    (ConnectionState.ANSWERING, ConnectionEvent.ANSWERED): ConnectionState.FINISHED,
+    (ConnectionState.ANSWERING, ConnectionEvent.FAILED): ConnectionState.FINISHED,
+    (ConnectionState.ANSWERING, ConnectionEvent.LOST): ConnectionState.LOST,
+    (ConnectionState.FINISHED, ConnectionEvent.LOST): ConnectionState.LOST,
 }
 
 
@@ -169,7 +169,7 @@ TRANSPORT_TRANSITIONS: Mapping[tuple[TransportState, TransportEvent], TransportS
 
 TABLES = {
     "worker": WORKER_TRANSITIONS,
-    "link": LINK_TRANSITIONS,
+    "connection": CONNECTION_TRANSITIONS,
     "input": INPUT_TRANSITIONS,
     "server": SERVER_TRANSITIONS,
     "transport": TRANSPORT_TRANSITIONS,

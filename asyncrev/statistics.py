@@ -19,7 +19,7 @@ class PoolStatistics:
         leases: blocks handed out so far.
         reclaimed: of these, how many came back after the loop had sent what was in them.
         reserved_bytes, reserved_high_bytes: what the budget has promised to connections.
-        refused: how often a connection had to wait for room.
+        refused: how often a connection had to wait for budget.
         waiting_lanes: how many wait now.
     """
 
@@ -41,13 +41,13 @@ class BridgeStatistics:
 
     Attributes:
         published, processed, released: entries so far, control entries included.
-        entries_in_use_high: the most entries that were in use at once, seen at drains.
+        entries_in_use_high: the most entries that were in use at once, seen at deliveries.
         lanes: connections (and other owners) that are open now.
-        waiting_lanes: of these, how many wait for a slot, or for room in the pool.
-        spills: how often input had to be kept aside because the ring was full.
+        waiting_lanes: of these, how many wait for a slot or for budget in the pool.
+        overflows: how often input had to be kept aside because the ring was full.
         worker_batches, worker_largest_batch: how the worker took the entries.
         worker_wakes: how often it had to be woken.
-        loop_drains: how often the loop took results.
+        loop_deliveries: how often the loop took results.
         loop_wakes: how often the worker asked for that.
         backstop_wakes: sleeps that ended by timeout with work waiting; more than 0 is a defect.
         inlined: chunks answered in the loop, without the ring.
@@ -61,11 +61,11 @@ class BridgeStatistics:
     entries_in_use_high: int
     lanes: int
     waiting_lanes: int
-    spills: int
+    overflows: int
     worker_batches: int
     worker_largest_batch: int
     worker_wakes: int
-    loop_drains: int
+    loop_deliveries: int
     loop_wakes: int
     backstop_wakes: int
     processor_errors: int
@@ -101,9 +101,9 @@ class ServerStatistics:
         accepted: connections so far.
         accept_errors: failed accepts (out of descriptors, out of memory, aborted by the peer).
         accepting: whether new connections are accepted now.
-        received_bytes, replied_bytes: of all connections so far; what a cut connection did not
+        received_bytes, replied_bytes: of all connections so far; what an aborted connection did not
             take is in `replied_bytes` all the same.
-        cut: connections cut by us so far, by reason.
+        aborted: connections aborted by this side so far, by reason.
         memory_bound_bytes: see `Limits.memory_bound_bytes`.
         bridge: all `bridges` as one: counters added up, of the most and the largest the largest.
         bridges: those that do the work, one for each thread; other servers may share them.
@@ -116,7 +116,7 @@ class ServerStatistics:
     accepting: bool
     received_bytes: int
     replied_bytes: int
-    cut: dict[str, int]
+    aborted: dict[str, int]
     memory_bound_bytes: int
     bridge: BridgeStatistics
     bridges: tuple[BridgeStatistics, ...]

@@ -47,10 +47,10 @@ class TellingServer(Server):
         return {
             "entries": bridge.processed,
             "worker_wakes": bridge.worker_wakes,
-            "loop_drains": bridge.loop_drains,
+            "loop_deliveries": bridge.loop_deliveries,
             "loop_wakes": bridge.loop_wakes,
             "backstop_wakes": bridge.backstop_wakes,
-            "spills": bridge.spills,
+            "overflows": bridge.overflows,
             "batch_sizes": dict(batch_sizes),
         }
 

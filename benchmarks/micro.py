@@ -15,12 +15,12 @@ from asyncrev.bridge.lane import Lane
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
 from asyncrev.ring.ring import DATA, Ring
-from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.framed_work import make_work
 from asyncrev.work.framer import Framer
 from asyncrev.work.reverse import Reverse
-from asyncrev.work.reverse_kernel import reverse_in_place
+from asyncrev.work.reverse_numpy import reverse_in_place
 
 SLOT_BYTES = 64 * 1024
 PAYLOAD_BYTES = 60
@@ -54,7 +54,7 @@ def unpark_awake(loops: int) -> float:
 
 def request_awaited(loops: int) -> float:
     """Find that a drain will come anyway."""
-    drains = DrainSignal(lambda: None)
+    drains = DeliverySignal(lambda: None)
     drains.hold()
     start_s = time.perf_counter()
     for _ in range(loops):
@@ -141,7 +141,7 @@ def budgeting() -> Callable[[], object]:
     budget = Budget(Limits())
     work = make_work(Reverse, views_allowed=True, framing=as_framing("len32"))
     lane = Lane(NoSink(), work, is_framed=True)
-    return lambda: (budget.room_bytes(lane, 16 * 1024), budget.charge(lane))
+    return lambda: (budget.allowed_bytes(lane, 16 * 1024), budget.reserve(lane))
 
 
 def reversing(nbytes: int) -> Callable[[], object]:

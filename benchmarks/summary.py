@@ -81,8 +81,8 @@ def with_derived(run: dict[str, Any]) -> dict[str, Any]:
         derived["largest_batch"] = max(sizes)
         derived["worker_wakes_per_message"] = told["worker_wakes"] / messages
         derived["loop_wakes_per_message"] = told["loop_wakes"] / messages
-        derived["drains_per_message"] = told["loop_drains"] / messages
-        derived["spills_per_entry"] = told["spills"] / max(1, told["entries"])
+        derived["drains_per_message"] = told["loop_deliveries"] / messages
+        derived["spills_per_entry"] = told["overflows"] / max(1, told["entries"])
     return {**run, **derived}
 
 

@@ -14,13 +14,13 @@ class Connection(asyncrev.BridgeProtocol):
     """Tells `behind` when its peer takes too little, so that it is no longer read."""
 
     def __init__(self, bridge: asyncrev.Bridge, behind: "asyncio.Future[Connection]") -> None:
-        # Each letter is changed for itself, so it does not matter where the network cuts.
+        # Each letter is changed for itself, so it does not matter where the network splits.
         super().__init__(bridge, bytes.swapcase)
         self.behind = behind
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Keep the transport, to look at its backlog."""
+        """Keep the transport, to look at its write buffer."""
         self.transport = transport
         super().connection_made(transport)
 

@@ -50,7 +50,9 @@ async def main() -> None:
                 print("http:", (await response.text())[:16])
             async with session.get(f"{url}/stats") as response:
                 stats = await response.json()
-        print("stats:", {name: stats[name] for name in ("connections", "received_bytes", "cut")})
+        print(
+            "stats:", {name: stats[name] for name in ("connections", "received_bytes", "aborted")}
+        )
 
         writer.close()
         await writer.wait_closed()

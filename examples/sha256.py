@@ -20,7 +20,7 @@ class Sha256:
         self._hash = hashlib.sha256()
 
     def process(self, chunk: memoryview) -> None:
-        """Take a chunk in, wherever the network cut it."""
+        """Take a chunk in, wherever the network split it."""
         self._hash.update(chunk)
 
     def eof(self) -> bytes:

@@ -18,7 +18,7 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.testing.leaks import LeakCheck
 from asyncrev.work.raw_work import RawWork
-from tests.protocol.links import tls_contexts
+from tests.protocol.served import tls_contexts
 from tests.support import DEADLINE_S
 
 try:

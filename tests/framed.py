@@ -1,6 +1,6 @@
 """Frames the obvious way: what tests hold the framer against, and processors that they give it.
 
-Nothing here is clever. All input is known, so frames are cut from the front of one string.
+Nothing here is clever. All input is known, so frames are aborted from the front of one string.
 """
 
 import collections
@@ -36,12 +36,12 @@ class Expected:
     Attributes:
         replies: to all frames before the error.
         error: what type of error ends the input.
-        carry_bytes: what was left unfinished before the end of input.
+        partial_frame_bytes: what was left unfinished before the end of input.
     """
 
     replies: bytes = b""
     error: type[BaseException] | None = None
-    carry_bytes: int = 0
+    partial_frame_bytes: int = 0
 
 
 def expected(
@@ -64,7 +64,7 @@ def expected(
         if not _reply(result, name, answer, payload, line_end):
             return result
         data = data[frame_bytes:]
-    result.carry_bytes = len(data)
+    result.partial_frame_bytes = len(data)
     if not ends:
         return result
     if data and name != "line":
@@ -421,8 +421,8 @@ class Bench:
         if slot is not None and not self.views_allowed:
             slot[2:-2] = b"~" * (len(slot) - 4)  # the next connection's bytes, so to say
         held_bytes = self.pool.in_use_bytes - self.pool.lent_bytes
-        carry_bytes = self.framer.carry_bytes
-        assert held_bytes == (class_bytes(carry_bytes) if carry_bytes else 0)
+        partial_frame_bytes = self.framer.partial_frame_bytes
+        assert held_bytes == (class_bytes(partial_frame_bytes) if partial_frame_bytes else 0)
         assert self.views_allowed or not self.pool.lent_bytes
         self.unread.append(reply)
         self.processed_seq += 1

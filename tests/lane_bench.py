@@ -57,7 +57,7 @@ class Bench:
     def work(self, kind: Kind, data: bytes = b"", share: Share = UNBOUNDED_SHARE) -> Entry:
         """Have the lane work on one entry."""
         entry = Entry(memoryview(self.storage))
-        entry.carry_bytes = entry.frame_seq = 77  # of the lane that used this entry before
+        entry.partial_frame_bytes = entry.frame_seq = 77  # of the lane that used this entry before
         entry.view[: len(data)] = data
         entry.owner, entry.kind, entry.nbytes = self, kind, len(data)
         self.lane_work.do(entry, self.storage, self.pool, share)

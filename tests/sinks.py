@@ -14,12 +14,12 @@ from tests.support import until
 __all__ = ["FRAMES", "TINY", "Held", "Raises", "RecordingSink", "Upper"]
 
 # Limits of a bridge at which little is enough to fill it, and to use its pool up.
-TINY = Limits(slots=2, entries=2, slot_bytes=8, in_flight_entries=2, spill_bytes=4)
+TINY = Limits(slots=2, entries=2, slot_bytes=8, in_flight_entries=2, overflow_bytes=4)
 FRAMES = Limits(
     slots=8,
     slot_bytes=4096,
     max_frame_bytes=1500,
-    carry_bytes=1024,
+    partial_frame_bytes=1024,
     pool_connection_bytes=4096,
     pool_bytes=4096,
 )

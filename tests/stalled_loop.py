@@ -23,7 +23,7 @@ class StalledLoop:
         return self.now_s
 
     def call_soon(self, callback: Callable[..., None], *args: Any) -> Any:
-        """Call `callback` in the next turn."""
+        """Call `callback` in the next iteration."""
         return self.call_later(0.0, callback, *args)
 
     def call_later(self, delay_s: float, callback: Callable[..., None], *args: Any) -> Any:

@@ -4,10 +4,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from asyncrev.testing import strategies as testing
-from asyncrev.testing.strategies import cut
 from asyncrev.testing.strategies import lengths as chunkings
+from asyncrev.testing.transports import split
 
-__all__ = ["QUICK", "chunked", "chunkings", "cut", "frame_lists", "slot_bytes", "slots"]
+__all__ = ["QUICK", "chunked", "chunkings", "frame_lists", "slot_bytes", "slots", "split"]
 
 # For examples that start a thread or a loop each. No deadline: other tests share the machine.
 QUICK = settings(
@@ -22,7 +22,7 @@ slot_bytes = st.integers(1, 16)
 
 
 def chunked(max_size: int = 60, most_bytes: int = 16) -> st.SearchStrategy[list[bytes]]:
-    """Bytes, cut anywhere into pieces of up to `most_bytes`."""
+    """Bytes, split anywhere into pieces of up to `most_bytes`."""
     return testing.chunkings(st.binary(max_size=max_size), most_bytes=most_bytes)
 
 

@@ -150,13 +150,13 @@ async def receive(peer: socket.socket, nbytes: int | None = None) -> bytes:
 
 
 async def turns(count: int = 4) -> None:
-    """Let the loop turn `count` times."""
+    """Let the loop iterate `count` times."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 class TurnCounter:
-    """A turn hook that counts the polls of the loop."""
+    """A iteration hook that counts the polls of the loop."""
 
     def __init__(self) -> None:
         self.polls = 0
@@ -174,9 +174,9 @@ async def polls_while_idle(loop: Any) -> int:
     A loop that spins polls thousands of times; one that waits, a handful.
     """
     counter = TurnCounter()
-    loop.add_turn_hook(counter)
+    loop.add_iteration_hook(counter)
     await asyncio.sleep(0.05)
-    loop.remove_turn_hook(counter)
+    loop.remove_iteration_hook(counter)
     return counter.polls
 
 

@@ -1,13 +1,13 @@
 """Admission: which lane may put input into the ring, and where input goes that finds no slot.
 
-  I9   a lane that finds no slot fills the spill buffer instead, may not publish, and joins the
-       FIFO of waiters; they are served before anybody else can use what a drain has freed
-  I10  a lane's spill goes in before its end of input, and that before its close
+  I9   a lane that finds no slot fills the overflow buffer instead, may not publish, and joins the
+       FIFO of waiters; they are served before anybody else can use what a delivery has freed
+  I10  a lane's overflow goes in before its end of input, and that before its close
 
 A lane whose last reads were short receives into the small slot that every entry has. One that
 fills it gets a slot the next time, and goes back only after SMALL_READS short reads running.
 
-A framed lane needs room in the pool's budget besides, see `budget`. And it is read in pieces
+A framed lane needs budget of the buffer pool besides, see `budget`. And it is read in pieces
 that take about SHARE_CALLS calls of its processor, as far as its last chunks tell, because the
 worker defers what costs more: 256 KiB of empty lines would keep it, and everybody behind them, for
 a quarter of a second. Deferred input stays in flight, so it counts against I8 and the budget, and
@@ -15,7 +15,7 @@ a RESUME entry gives its lane the next turn. A lane has one when nothing else of
 and its peer takes the replies.
 
 asyncio closes a connection whose `get_buffer` returns an empty view, and neither pausing nor
-closing is safe inside it; hence a spill buffer that is always there, instead of a refusal.
+closing is safe inside it; hence a overflow buffer that is always there, instead of a refusal.
 """
 
 import collections
@@ -39,13 +39,13 @@ class Admission:
         "_claimed_view",
         "_most_bytes",
         "_most_entries",
+        "_overflow_view",
         "_ring",
         "_side",
-        "_spill_view",
         "_waiters",
         "budget",
         "is_closed",
-        "spills",
+        "overflows",
     )
 
     def __init__(self, ring: Ring, side: LoopSide, limits: Limits) -> None:
@@ -54,17 +54,17 @@ class Admission:
         self._most_entries = limits.in_flight_entries
         self._most_bytes = limits.in_flight_bytes
         # One for all lanes: what is received into it is copied out at once.
-        self._spill_view = memoryview(bytearray(min(limits.spill_bytes, ring.slot_bytes)))
+        self._overflow_view = memoryview(bytearray(min(limits.overflow_bytes, ring.slot_bytes)))
         self._claimed_by: Lane | None = None
-        self._claimed_view = self._spill_view
+        self._claimed_view = self._overflow_view
         self._waiters: collections.deque[Lane] = collections.deque()
         self.budget = Budget(limits)
         self.is_closed = False  # to new input; what is here is still answered
-        self.spills = 0
+        self.overflows = 0
 
     @property
     def waiting_lanes(self) -> int:
-        """How many lanes wait for a slot, or for room."""
+        """How many lanes wait for a slot or for budget."""
         return len(self._waiters) + self.budget.waiting_lanes
 
     def claim(self, lane: Lane) -> memoryview:
@@ -77,11 +77,11 @@ class Admission:
         if not self.is_closed:
             view = self._ring.try_claim(small=lane.small_reads >= SMALL_READS)
         if view is None:
-            view = self._spill_view
+            view = self._overflow_view
         self._claimed_view = view
         if not lane.is_framed:
             return view
-        most_bytes = self.budget.room_bytes(lane, lane.read_bytes)
+        most_bytes = self.budget.allowed_bytes(lane, lane.read_bytes)
         return view if most_bytes >= view.nbytes else view[:most_bytes]
 
     def claimed(self, nbytes: int) -> memoryview:
@@ -102,12 +102,12 @@ class Admission:
         self._claimed_by = None
         lane.look_at_s = 0.0
         slot = self._claimed_view
-        if slot is self._spill_view or lane.waits_for_slot:
+        if slot is self._overflow_view or lane.waits_for_slot:
             if self.is_closed:
                 return False
-            self._spill(lane, slot, nbytes)
+            self._overflow(lane, slot, nbytes)
             if lane.is_framed:
-                self.budget.charge(lane)
+                self.budget.reserve(lane)
             return False
         ring = self._ring
         ring.publish(lane, DATA, slot, nbytes)
@@ -120,7 +120,7 @@ class Admission:
         entries = lane.in_flight_entries = lane.in_flight_entries + 1
         in_flight_bytes = lane.in_flight_bytes = lane.in_flight_bytes + nbytes
         may_go_on = entries < self._most_entries and in_flight_bytes < self._most_bytes  # I8
-        if lane.is_framed and not self.budget.charge(lane):
+        if lane.is_framed and not self.budget.reserve(lane):
             may_go_on = False
         if not may_go_on:
             lane.waits_for_credit = True
@@ -135,7 +135,7 @@ class Admission:
 
     def publish_close(self, lane: Lane) -> None:
         """Put the close of `lane` behind what is in the ring; what is not there yet is dropped."""
-        lane.spill.clear()
+        lane.overflow.clear()
         lane.eof_waits = lane.resume_waits = False
         lane.close_waits = True
         self._feed_or_wait(lane)
@@ -151,7 +151,7 @@ class Admission:
         if entry.kind is CLOSE:
             self.budget.forget(lane)
         elif not lane.abandoned:  # else what the worker holds stays reserved until the close
-            lane.carry_bytes = entry.carry_bytes
+            lane.partial_frame_bytes = entry.partial_frame_bytes
             lane.frame_seq = entry.frame_seq
             lane.read_bytes = adapted_read_bytes(
                 lane.read_bytes, entry.nbytes, entry.calls, self._ring.slot_bytes
@@ -169,7 +169,7 @@ class Admission:
             if excess_bytes is not None:
                 self.budget.set_excess(lane, excess_bytes)
             if not lane.waits_for_credit or lane.waits_for_slot:
-                self.budget.charge(lane)
+                self.budget.reserve(lane)
                 return False
         elif not lane.waits_for_credit or lane.waits_for_slot:
             return False
@@ -196,7 +196,7 @@ class Admission:
         return False
 
     def serve_waiters(self) -> list[Lane]:
-        """Give free slots and room to who waits, in turn; return the lanes that may read on."""
+        """Serve the lanes that wait, in FIFO order; return those that may read on."""
         waiters, served = self._waiters, []
         while waiters and self._feed(waiters[0]):
             lane = waiters.popleft()
@@ -209,7 +209,7 @@ class Admission:
         return served
 
     def close(self) -> None:
-        """Take no new input of any lane; what was published before, or spilled, goes on."""
+        """Take no new input of any lane; what was published or has overflowed before goes on."""
         self.is_closed = True
 
     def forget_waiters(self) -> None:
@@ -219,9 +219,9 @@ class Admission:
 
     def _may_read(self, lane: Lane) -> bool:
         """Give `lane`, which waits for no slot, its credit if it may have it; return whether."""
-        has_room = not lane.is_framed or self.budget.charge(lane)
+        has_budget = not lane.is_framed or self.budget.reserve(lane)
         lane.waits_for_credit = not (
-            has_room
+            has_budget
             and not lane.waits_for_slot
             and is_half_back(
                 lane.in_flight_entries, lane.in_flight_bytes, self._most_entries, self._most_bytes
@@ -229,11 +229,11 @@ class Admission:
         )
         return not lane.waits_for_credit
 
-    def _spill(self, lane: Lane, source: memoryview, nbytes: int) -> None:
+    def _overflow(self, lane: Lane, source: memoryview, nbytes: int) -> None:
         if not 0 <= nbytes <= source.nbytes:
             raise LocalError(f"publish of {nbytes} bytes; {source.nbytes} were claimed")
-        lane.spill += source[:nbytes]
-        self.spills += 1
+        lane.overflow += source[:nbytes]
+        self.overflows += 1
         self._join_waiters(lane)
 
     def _feed_or_wait(self, lane: Lane) -> None:
@@ -251,12 +251,12 @@ class Admission:
         """Put what waits of `lane` into free slots, in order (I10); return whether all went in."""
         ring, side = self._ring, self._side
         while (slot := ring.try_claim(small=True)) is not None:
-            if lane.spill:
-                if len(lane.spill) > len(slot):
+            if lane.overflow:
+                if len(lane.overflow) > len(slot):
                     slot = ring.try_claim() or slot
-                nbytes, kind = min(len(lane.spill), len(slot)), DATA
-                slot[:nbytes] = lane.spill[:nbytes]
-                del lane.spill[:nbytes]
+                nbytes, kind = min(len(lane.overflow), len(slot)), DATA
+                slot[:nbytes] = lane.overflow[:nbytes]
+                del lane.overflow[:nbytes]
             elif lane.eof_waits:
                 lane.eof_waits, nbytes, kind = False, 0, EOF
             elif lane.resume_waits:
@@ -269,4 +269,4 @@ class Admission:
             side.flush_soon()
             lane.in_flight_entries += 1
             lane.in_flight_bytes += nbytes
-        return not (lane.spill or lane.eof_waits or lane.resume_waits or lane.close_waits)
+        return not (lane.overflow or lane.eof_waits or lane.resume_waits or lane.close_waits)

@@ -1,9 +1,9 @@
 """The bridge: lanes of many connections over one ring, one worker thread behind it.
 
 Theory of operation. A lane claims a slot, fills it, publishes it; the worker answers in order;
-a drain, on the loop, gives every answer to its lane's sink and releases the slot. Who may publish
-when is decided by `admission`, a drain is in `delivery`, start and end in `life`. This is the one
-door to all of them.
+a delivery, on the loop, gives every reply to its lane's sink and releases the slot. Who may publish
+when is decided by `admission`, deliveries are in `delivery`, start and end in `life`. This is the
+one door to all of them.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Delivery: gives results to their lanes' sinks, in order, a bounded number at a time.
 
-  I11  a drain takes at most DRAIN_ENTRIES entries, then lets the loop turn
+  I11  a delivery takes at most DELIVERY_ENTRIES entries, then lets the loop iterate
 
 A sink that raises, be it SystemExit, loses no other lane a reply: it is reported, and told that it
 failed.
@@ -19,14 +19,14 @@ from asyncrev.errors import RemoteError
 from asyncrev.loop_errors import report_to_loop
 from asyncrev.ring.ring import CLOSE, DATA, EOF, Entry, Ring
 
-__all__ = ["DRAIN_ENTRIES", "Delivery"]
+__all__ = ["DELIVERY_ENTRIES", "Delivery"]
 
 # 64 sends take about 0.5 ms, so other callbacks of the loop wait no longer for a full ring.
-DRAIN_ENTRIES = 64
+DELIVERY_ENTRIES = 64
 
 
 class Delivery:
-    """The draining half of a bridge. All methods: the loop's thread.
+    """Delivers results to the sinks of their lanes. All methods: the loop's thread.
 
     Attributes:
         loop: whose exception handler hears of defects; set before anything is delivered.
@@ -34,7 +34,7 @@ class Delivery:
 
     __slots__ = (
         "_admission",
-        "_drained",
+        "_delivered",
         "_lanes",
         "_ring",
         "entries_in_use_high",
@@ -49,14 +49,14 @@ class Delivery:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.entries_in_use_high = 0
         self.processor_errors = 0
-        self._drained: asyncio.Event | None = None  # set at every drain, once somebody waited
+        self._delivered: asyncio.Event | None = None  # set at every delivery, once somebody waited
 
-    def drain(self) -> bool:
+    def deliver(self) -> bool:
         """Deliver what is processed, as far as I11 allows; return whether something was left."""
         ring, admission = self._ring, self._admission
         in_use = ring.published_seq - ring.released_seq
         self.entries_in_use_high = max(self.entries_in_use_high, in_use)
-        entries = ring.results(DRAIN_ENTRIES)
+        entries = ring.results(DELIVERY_ENTRIES)
         entry_returned, reply_delivered = admission.entry_returned, admission.reply_delivered
         returned = 0
         try:
@@ -96,25 +96,25 @@ class Delivery:
             ring.release(returned)  # also when an interrupt ends this: no reply goes twice
         if admission.waiting_lanes:
             self.serve_waiters()
-        if self._drained is not None:
-            self._drained.set()
+        if self._delivered is not None:
+            self._delivered.set()
         return ring.processed_seq != ring.released_seq
 
-    def drain_all(self) -> None:
+    def deliver_all(self) -> None:
         """Deliver everything that is processed, however much it is."""
-        while self.drain():
+        while self.deliver():
             pass
 
     async def wait_answered(self) -> None:
         """Wait until the worker has nothing left that it may do. Any number may wait."""
-        if self._drained is None:
-            self._drained = asyncio.Event()
+        if self._delivered is None:
+            self._delivered = asyncio.Event()
         while self._lanes.any_being_answered():
-            self._drained.clear()
-            await self._drained.wait()
+            self._delivered.clear()
+            await self._delivered.wait()
 
     def serve_waiters(self) -> None:
-        """Give free slots and room to the lanes that wait, and tell those that may read on."""
+        """Give free slots and budget to the lanes that wait, and tell those that may read on."""
         for lane in self._admission.serve_waiters():
             self.give_credit(lane)
 

@@ -25,24 +25,23 @@ class Lane:
         in_flight_bytes: input whose reply has not been delivered; deferred input, too.
         waits_for_credit: whether it may not publish until its sink gets `on_credit`.
         small_reads: the last reads running that a small slot would have held.
-        spill: input received when the ring had no slot; goes in before anything else.
-        eof_waits, resume_waits, close_waits: control entries that wait behind the spill.
+        overflow: input received when the ring had no slot; goes in before anything else.
+        eof_waits, resume_waits, close_waits: control entries that wait behind the overflow.
         waits_for_slot: whether it is in the queue of those that wait for a slot.
         ending: whether the end of input came back before it was processed.
         inline: what works on small chunks in the loop, once it is made.
         look_at_s: when the sweep must look next, if nothing is published before.
-        carry_bytes: of a framed lane, like all that follow: the length of its unfinished frame, as
-            of the last entry that came back.
+        partial_frame_bytes: of a framed lane, like all that follow: the length of its partial
+            frame, as of the last entry that came back.
         frame_seq: which unfinished frame that is; see `Framer`.
         excess_bytes: unsent replies above the high water.
         reserved_bytes: what it has reserved of the pool; see `Budget`.
         read_bytes: the most of one read; a small slot is less.
-        waits_for_room: whether it is in the queue of those that wait for room in the pool.
+        waits_for_budget: whether it is in the queue of those that wait for budget.
     """
 
     __slots__ = (
         "abandoned",
-        "carry_bytes",
         "close_waits",
         "ending",
         "eof_waits",
@@ -53,14 +52,15 @@ class Lane:
         "inline",
         "is_framed",
         "look_at_s",
+        "overflow",
+        "partial_frame_bytes",
         "read_bytes",
         "reserved_bytes",
         "resume_waits",
         "sink",
         "small_reads",
-        "spill",
+        "waits_for_budget",
         "waits_for_credit",
-        "waits_for_room",
         "waits_for_slot",
         "work",
     )
@@ -74,7 +74,7 @@ class Lane:
         self.in_flight_bytes = 0
         self.waits_for_credit = False
         self.small_reads = SMALL_READS
-        self.spill = bytearray()
+        self.overflow = bytearray()
         self.eof_waits = False
         self.resume_waits = False
         self.close_waits = False
@@ -82,12 +82,12 @@ class Lane:
         self.ending = False
         self.inline: InlineWork | None = None
         self.look_at_s = 0.0
-        self.carry_bytes = 0
+        self.partial_frame_bytes = 0
         self.frame_seq = 0
         self.excess_bytes = 0
         self.reserved_bytes = 0
         self.read_bytes = FIRST_READ_BYTES
-        self.waits_for_room = False
+        self.waits_for_budget = False
 
     def abandon(self) -> None:
         """Note that nobody wants replies any more; the worker sees it late, and works in vain."""
@@ -96,13 +96,13 @@ class Lane:
 
     @property
     def held_bytes(self) -> int:
-        """How much input of a framed lane is here: carried, in flight, or spilled."""
-        return self.carry_bytes + self.in_flight_bytes + len(self.spill)
+        """How much input of a framed lane is here: carried, in flight, or kept in the overflow."""
+        return self.partial_frame_bytes + self.in_flight_bytes + len(self.overflow)
 
     @property
     def is_owed(self) -> bool:
         """Whether replies to what was published are still to come."""
-        if self.in_flight_entries or self.spill:
+        if self.in_flight_entries or self.overflow:
             return True
         return not self.abandoned and (self.in_flight_bytes > 0 or self.ending)
 

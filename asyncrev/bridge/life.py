@@ -60,7 +60,7 @@ class Life:
             raise
         self._ended = loop.create_future()
         self.parts.delivery.loop = loop
-        self.parts.side.bind(loop, self.parts.delivery.drain)
+        self.parts.side.bind(loop, self.parts.delivery.deliver)
 
     async def wait_ended(self) -> None:
         """See `Bridge.wait_ended`."""
@@ -149,7 +149,7 @@ class Life:
 
     def _worker_ended(self, error: BaseException | None) -> None:
         parts = self.parts
-        parts.delivery.drain_all()
+        parts.delivery.deliver_all()
         assert self._ended is not None
         if not self._ended.done():
             self._ended.set_result(None)

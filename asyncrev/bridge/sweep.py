@@ -10,14 +10,14 @@ from asyncrev.bridge.running_time import LONGEST_STEP_S, RunningClock, step_of
 __all__ = ["SWEEP_LANES", "SWEEP_S", "Sweep"]
 
 SWEEP_S = LONGEST_STEP_S  # at most; a quarter of the shortest deadline, if that is less
-SWEEP_LANES = 256  # looked at in one turn: 0.5 ms
+SWEEP_LANES = 256  # looked at in one iteration: 0.5 ms
 
 
 class Sweep:
     """Looks at those of `lanes` that want it (`Lane.look_at_s`). All methods: the loop's thread.
 
-    It runs while there are lanes, in steps between which the loop turns. Its time is that in which
-    the loop ran (`RunningClock`), so after a stall no deadline has moved.
+    It runs while there are lanes, in steps between which the loop iterates. Its time is that in
+    which the loop ran (`RunningClock`), so after a stall no deadline has moved.
     """
 
     __slots__ = ("_clock", "_lanes", "_look", "_loop", "_timer", "interval_s")

@@ -89,7 +89,7 @@ def serve(context: click.Context, /, **_: Any) -> None:
     A second signal closes all connections at once; one within 0.5 s of the first does not count
     as a second, because the same stop may be delivered twice.
 
-    Exit codes: 0 clean, 1 runtime error, 2 usage, 3 the drain deadline cut connections;
+    Exit codes: 0 clean, 1 runtime error, 2 usage, 3 the drain deadline aborted connections;
     128 + signal after a second signal.
     """
     from asyncrev.command.option_values import warnings_of_variables

@@ -1,8 +1,8 @@
 """Exit codes of the command; part of its interface, and in its help."""
 
-__all__ = ["EXIT_CLEAN", "EXIT_DRAIN_CUT", "EXIT_RUNTIME_ERROR", "EXIT_USAGE"]
+__all__ = ["EXIT_CLEAN", "EXIT_DRAIN_ABORTED", "EXIT_RUNTIME_ERROR", "EXIT_USAGE"]
 
 EXIT_CLEAN = 0
 EXIT_RUNTIME_ERROR = 1
 EXIT_USAGE = 2
-EXIT_DRAIN_CUT = 3
+EXIT_DRAIN_ABORTED = 3

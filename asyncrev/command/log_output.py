@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev.command.log_limit import WINDOW_S, LineLimit
-from asyncrev.log_text import RecordFormatter, cut_to, printable
+from asyncrev.log_text import RecordFormatter, printable, shorten_to
 
 __all__ = ["BackgroundHandler", "BackgroundStream", "BackgroundWriter"]
 
@@ -235,7 +235,7 @@ class BackgroundStream:
 
     def write(self, text: str) -> None:
         """Keep `text`, as its handler formatted it, or count it as dropped. Thread: any."""
-        text = cut_to(text, MOST_TEXT_CHARACTERS, MOST_TEXT_CHARACTERS // 4)
+        text = shorten_to(text, MOST_TEXT_CHARACTERS, MOST_TEXT_CHARACTERS // 4)
         self._writer.put(text.encode(errors="backslashreplace"))
 
     def flush(self) -> None:

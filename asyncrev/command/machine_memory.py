@@ -44,7 +44,9 @@ def memory_warning(
     if framed:
         shared_bytes = bridges * limits.framed_bridge_bytes
         shared_options = "--pool-bytes, --slots or --slot-bytes"
-        own_options = "--max-connections, --max-reply-bytes, --high-water-bytes or --carry-bytes"
+        own_options = (
+            "--max-connections, --max-reply-bytes, --high-water-bytes or --partial-frame-bytes"
+        )
     else:
         shared_bytes = bridges * limits.bridge_bytes
         shared_options = "--slots or --slot-bytes"

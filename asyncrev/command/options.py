@@ -249,7 +249,7 @@ OPTIONS = (
         said=Said.FRAMED,
     ),
     _limit(
-        "carry_bytes",
+        "partial_frame_bytes",
         CONNECTIONS,
         "Input that each framed connection may have on its way, or hold, without asking the pool.",
     ),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from asyncrev.command.affinity import pin_to
 from asyncrev.command.descriptor_limit import raise_descriptor_limit
-from asyncrev.command.exit_codes import EXIT_CLEAN, EXIT_DRAIN_CUT, EXIT_RUNTIME_ERROR
+from asyncrev.command.exit_codes import EXIT_CLEAN, EXIT_DRAIN_ABORTED, EXIT_RUNTIME_ERROR
 from asyncrev.command.log_setup import ProcessLog
 from asyncrev.command.machine_memory import memory_warning
 from asyncrev.command.proxy_header import ProxyHeaderWarning
@@ -200,19 +200,19 @@ async def _run(server: Server, stop: asyncio.Event, forced: asyncio.Event, stops
         clean = await draining
     except WorkerHung as error:
         logger.error("%s", error)
-        return EXIT_DRAIN_CUT
+        return EXIT_DRAIN_ABORTED
     except AsyncrevError as error:
         logger.critical("%s", error)
         return EXIT_RUNTIME_ERROR
     statistics = server.statistics()
     logger.info(
-        "stopped: %d connections, %d bytes received, %d replied, cut %s",
+        "stopped: %d connections, %d bytes received, %d replied, aborted %s",
         statistics.accepted,
         statistics.received_bytes,
         statistics.replied_bytes,
-        statistics.cut or "none",
+        statistics.aborted or "none",
     )
-    return EXIT_CLEAN if clean else EXIT_DRAIN_CUT
+    return EXIT_CLEAN if clean else EXIT_DRAIN_ABORTED
 
 
 def _memory_warning(settings: ServeSettings, server: Server) -> str | None:

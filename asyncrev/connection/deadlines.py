@@ -123,7 +123,7 @@ class Deadlines:
             return None
         frame_s = self._frame.for_s(now_s, frame_seq)
         if frame_seq is not None and frame_s >= limits.frame_timeout_s:
-            # Waiting for room in the pool, or for the peer to take replies, is no excuse.
+            # Waiting for budget, or for the peer to take replies, is no excuse.
             waits = paused and not on_way_bytes
             held = (0, False) if waits else held_input()
             rest_may_come = self._rest_may_come(received_bytes, on_way_bytes, held)

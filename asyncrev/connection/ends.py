@@ -19,18 +19,18 @@ from asyncrev.errors import (
 )
 from asyncrev.loop_errors import report_to_loop
 
-__all__ = ["cut_reason_of", "end_stream", "log_cut", "log_fault", "report_error"]
+__all__ = ["abort_reason_of", "end_stream", "log_abort", "log_fault", "report_error"]
 
 logger = logging.getLogger("asyncrev")
 
 
-def log_cut(peer: str, reason: str, error: AsyncrevError | None) -> None:
+def log_abort(peer: str, reason: str, error: AsyncrevError | None) -> None:
     """Log that this side ended the connection to `peer` at once; `error` says more of `reason`."""
     text = error if error is not None else reason
-    logger.warning("%s: cut: %s", peer, text, extra={"reason": f"cut: {reason}"})
+    logger.warning("%s: aborted: %s", peer, text, extra={"reason": f"aborted: {reason}"})
 
 
-def cut_reason_of(error: BaseException, *, peer_ended: bool) -> str | None:
+def abort_reason_of(error: BaseException, *, peer_ended: bool) -> str | None:
     """Return why a connection is closed that `error` ended, for statistics; None: nobody's fault.
 
     Args:

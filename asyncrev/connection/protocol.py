@@ -7,7 +7,7 @@ from typing import Any
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.lane import Lane
 from asyncrev.connection.deadlines import Deadlines
-from asyncrev.connection.ends import cut_reason_of, end_stream, log_cut, log_fault, report_error
+from asyncrev.connection.ends import abort_reason_of, end_stream, log_abort, log_fault, report_error
 from asyncrev.connection.input_drain import InputDrain
 from asyncrev.connection.reading import INPUT_ENDED, NO_CREDIT, WRITE_BUFFER_FULL, Reading
 from asyncrev.connection.socket_probe import (
@@ -22,7 +22,13 @@ from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
 from asyncrev.log_text import name_of_peer
 from asyncrev.processors import Reply, as_factory
-from asyncrev.states import LINK_TRANSITIONS, InputState, LinkEvent, LinkState, advance
+from asyncrev.states import (
+    CONNECTION_TRANSITIONS,
+    ConnectionEvent,
+    ConnectionState,
+    InputState,
+    advance,
+)
 from asyncrev.work.reverse import Reverse
 
 __all__ = ["BridgeProtocol"]
@@ -43,7 +49,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     Attributes:
         received_bytes: what was received so far.
         replied_bytes: what was given to the transport so far.
-        cut_reason: why this side ended the connection, as in `ServerStatistics.cut`; or None.
+        abort_reason: why this side ended the connection, as in `ServerStatistics.aborted`; or None.
     """
 
     def __init__(
@@ -59,7 +65,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         Args:
             bridge: does the work; it must run when the connection is made.
             processor: a class or factory of processors, or a function from bytes to bytes.
-            framing: what the processor gets at a time: "raw", a chunk as the network cut it;
+            framing: what the processor gets at a time: "raw", a chunk as the network split it;
                 "line", a line without its end; "len32" or "len64", the payload behind a big-endian
                 length of 4 or 8 bytes; or a `Grammar` of your own. Replies are framed in the same
                 way.
@@ -76,7 +82,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._limits = limits if limits is not None else bridge.limits
         may_run_inline = self._framing is None and getattr(processor, "may_run_inline", False)
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
-        self._state = LinkState.NEW
+        self._state = ConnectionState.NEW
         self._transport: Any = None
         self._lane: Lane | None = None
         self._reading = Reading()
@@ -84,18 +90,18 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._deadlines = Deadlines(self._limits)
         self.received_bytes = 0
         self.replied_bytes = 0
-        self.cut_reason: str | None = None
+        self.abort_reason: str | None = None
 
     @property
-    def state(self) -> LinkState:
+    def state(self) -> ConnectionState:
         """Where this connection is in its life."""
         return self._state
 
-    def _move(self, event: LinkEvent) -> None:
-        before, self._state = self._state, advance(LINK_TRANSITIONS, self._state, event)
+    def _move(self, event: ConnectionEvent) -> None:
+        before, self._state = self._state, advance(CONNECTION_TRANSITIONS, self._state, event)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: %s, %s -> %s", self._peer(), event.value, before, self._state)
-        if self._state is not LinkState.OPEN:
+        if self._state is not ConnectionState.OPEN:
             self._input.end()
 
     def _peer(self) -> str:
@@ -107,7 +113,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         """Open a lane; a bridge that does not run closes the connection, with a log line."""
         self._transport = transport
         self._reading.attach(transport)
-        self._move(LinkEvent.MADE)
+        self._move(ConnectionEvent.MADE)
         limits = self._limits
         self._transport.set_write_buffer_limits(
             high=limits.high_water_bytes, low=limits.low_water_bytes
@@ -188,7 +194,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Give the lane up."""
-        self._move(LinkEvent.LOST)
+        self._move(ConnectionEvent.LOST)
         self._give_lane_up()
 
     # -- what the bridge calls (bridge.sink.Sink) ------------------------------------------------
@@ -211,7 +217,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     def on_end(self) -> None:
         """Close, now that everything is answered."""
-        self._move(LinkEvent.ANSWERED)
+        self._move(ConnectionEvent.ANSWERED)
         self._finish()
 
     def on_error(self, error: BaseException) -> None:
@@ -220,18 +226,18 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         A peer's fault is a line in the log. The bridge itself reports its worker's death, once for
         all connections.
         """
-        if self._state not in (LinkState.OPEN, LinkState.ANSWERING):
+        if self._state not in (ConnectionState.OPEN, ConnectionState.ANSWERING):
             return
-        self._move(LinkEvent.FAILED)
+        self._move(ConnectionEvent.FAILED)
         peer_ended = self._input.state is InputState.PEER_ENDED
-        reason = cut_reason_of(error, peer_ended=peer_ended)
+        reason = abort_reason_of(error, peer_ended=peer_ended)
         if reason is not None:
-            self.cut_reason = reason
+            self.abort_reason = reason
             report_error(error, self._peer(), self._transport, self)
         self._finish()
 
     def on_credit(self) -> None:
-        """Read again: the bridge has room for this connection."""
+        """Read again: the bridge has a slot or budget for this connection."""
         self._reading.resume(NO_CREDIT)
         self._input.look(self._end_input)
 
@@ -245,9 +251,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             received_bytes=self.received_bytes,
             written_bytes=self.replied_bytes,
             unsent_bytes=unsent_bytes(self._transport),
-            busy=lane.is_owed or self._state is not LinkState.OPEN,
-            frame_seq=lane.frame_seq if lane.carry_bytes else None,
-            on_way_bytes=lane.in_flight_bytes + len(lane.spill),
+            busy=lane.is_owed or self._state is not ConnectionState.OPEN,
+            frame_seq=lane.frame_seq if lane.partial_frame_bytes else None,
+            on_way_bytes=lane.in_flight_bytes + len(lane.overflow),
             paused=bool(self._reading.pauses),
             held_input=lambda: held_input(self._transport),
             opaque=self._reading.is_tls,
@@ -255,7 +261,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         if error is not None:
             self._end_late(error)
         elif self._reading.pauses and peer_has_gone(self._transport):
-            self.cut("peer gone while paused", None)
+            self.abort("peer gone while paused", None)
         elif self._reading.pauses or self._input.state is _DRAINING:
             self._input.look(self._end_input)
         else:
@@ -263,28 +269,28 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     # -- ends ----------------------------------------------------------------------------------
 
-    def cut(self, reason: str, error: AsyncrevError | None) -> None:
+    def abort(self, reason: str, error: AsyncrevError | None) -> None:
         """End the connection at once; what the peer has not taken is lost to it.
 
         It is reset if it was owed something, so that it cannot take what it has for
         everything. The first reason stands.
         """
-        if self._state is LinkState.LOST:
+        if self._state is ConnectionState.LOST:
             return
         if self._transport.get_write_buffer_size() or (self._lane and self._lane.is_owed):
             reset_on_close(self._transport)
-        if self.cut_reason is None:
-            self.cut_reason = reason
-            log_cut(self._peer(), reason, error)
+        if self.abort_reason is None:
+            self.abort_reason = reason
+            log_abort(self._peer(), reason, error)
         self._transport.abort()
 
     def _end_late(self, error: DeadlinePassed) -> None:
         """End the connection for a deadline; what it is owed goes out, if it takes it."""
         if isinstance(error, WriteStalled):
-            self.cut(error.reason, error)
-        elif self._state is LinkState.OPEN:
-            self._move(LinkEvent.FAILED)
-            self.cut_reason = error.reason
+            self.abort(error.reason, error)
+        elif self._state is ConnectionState.OPEN:
+            self._move(ConnectionEvent.FAILED)
+            self.abort_reason = error.reason
             log_fault(self._peer(), error)
             if not self._transport.get_write_buffer_size() and self._transport.can_write_eof():
                 self._give_lane_up()  # now, because others may wait for what it holds
@@ -307,8 +313,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._input.start(self._end_input)
 
     def _end_input(self) -> None:
-        if self._state is LinkState.OPEN:
-            self._move(LinkEvent.INPUT_ENDED)
+        if self._state is ConnectionState.OPEN:
+            self._move(ConnectionEvent.INPUT_ENDED)
             self._reading.pause(INPUT_ENDED)
             assert self._lane is not None
             self._bridge.publish_eof(self._lane)

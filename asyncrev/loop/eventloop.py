@@ -19,7 +19,7 @@ __all__ = ["EpollEventLoop", "run"]
 Result = TypeVar("Result")
 
 
-class TurnHook(Protocol):
+class IterationHook(Protocol):
     """Calls around every poll, once per loop iteration; both are short and do not raise."""
 
     def before_poll(self) -> bool:
@@ -62,8 +62,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     - **Polls**: one poll returns at most 128 events; the next returns the other descriptors first.
     - **Handles**: outside debug mode the streams that one poll found ready are a single entry of
       the queue of callbacks; in debug mode they have a Handle each, named `_dispatch_if_watched`.
-    - **Hooks**: `add_turn_hook` adds calls around every poll, `wake` begins an iteration from any
-      thread, and `watch_in_batches` reports many ready descriptors in one call.
+    - **Hooks**: `add_iteration_hook` adds calls around every poll, `wake` begins an iteration from
+      any thread, and `watch_in_batches` reports many ready descriptors in one call.
     """
 
     _selector: WatchingSelector
@@ -85,7 +85,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
                 "EpollEventLoop needs epoll, which only Linux has; use asyncio's or uvloop's loop"
             )
         _check_selector(selector)
-        self._turn_hooks: tuple[TurnHook, ...] = ()
+        self._iteration_hooks: tuple[IterationHook, ...] = ()
         made = WatchingSelector() if selector is None else selector
         self._batch = ReadyBatch(self, made.watches)
         try:
@@ -102,15 +102,15 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def close(self) -> None:
         """Close the loop, as asyncio does, and drop the hooks and the watches."""
         super().close()
-        self._turn_hooks = ()
+        self._iteration_hooks = ()
 
-    def add_turn_hook(self, hook: TurnHook) -> None:
+    def add_iteration_hook(self, hook: IterationHook) -> None:
         """Call `hook.before_poll` and `hook.after_poll` once per loop iteration. Thread: loop."""
-        self._turn_hooks += (hook,)
+        self._iteration_hooks += (hook,)
 
-    def remove_turn_hook(self, hook: TurnHook) -> None:
+    def remove_iteration_hook(self, hook: IterationHook) -> None:
         """Stop calling `hook`; idempotent. Thread: loop."""
-        self._turn_hooks = tuple(h for h in self._turn_hooks if h is not hook)
+        self._iteration_hooks = tuple(h for h in self._iteration_hooks if h is not hook)
 
     def wake(self) -> None:
         """Make the loop begin an iteration, which calls the hooks. Thread: any.
@@ -177,13 +177,13 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def _before_poll(self) -> bool:
         more = False
         timers = len(self._scheduled)
-        for hook in self._turn_hooks:
+        for hook in self._iteration_hooks:
             more = hook.before_poll() or more
         # asyncio has computed the timeout of the poll by now, without timers that hooks have set.
         return more or bool(self._ready) or len(self._scheduled) != timers
 
     def _after_poll(self) -> None:
-        for hook in self._turn_hooks:
+        for hook in self._iteration_hooks:
             hook.after_poll()
 
     def _process_events(self, polled: list[tuple[int, int]]) -> None:

@@ -68,7 +68,7 @@ class EpollTransport(WriteSide):
         reading = "reading" if self.is_reading() else "not reading"
         return (
             f"<EpollTransport {self._state.value} fd={self._sock_fd} {reading} "
-            f"backlog={len(self._write_buffer)} bytes>"
+            f"write_buffer={len(self._write_buffer)} bytes>"
         )
 
     # -- protocol --------------------------------------------------------------------------

@@ -72,8 +72,8 @@ class AwaitableSide:
         self._ring = ring
         self._side = side
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._put_turn = asyncio.Lock()
-        self._get_turn = asyncio.Lock()
+        self._put_lock = asyncio.Lock()
+        self._get_lock = asyncio.Lock()
         # What the one whose turn it is waits for.
         self._can_put = asyncio.Event()
         self._can_get = asyncio.Event()
@@ -89,11 +89,11 @@ class AwaitableSide:
         ring = self._ring
         if view.nbytes > ring.slot_bytes:
             raise LocalError(
-                f"put of {view.nbytes} bytes; a slot has {ring.slot_bytes}: cut it, or make the "
+                f"put of {view.nbytes} bytes; a slot has {ring.slot_bytes}: split it, or make the "
                 "channel with larger slots"
             )
         self._bind()
-        async with self._put_turn:
+        async with self._put_lock:
             while True:
                 if ring.input_closed or ring.output_closed:
                     raise ChannelClosed("put on a closed channel")
@@ -117,7 +117,7 @@ class AwaitableSide:
         """
         self._bind()
         ring = self._ring
-        async with self._get_turn:
+        async with self._get_lock:
             while not (over := self._let_go_if_over()) and ring.processed_seq == ring.released_seq:
                 self._can_get.clear()
                 await self._can_get.wait()

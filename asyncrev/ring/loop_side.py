@@ -1,4 +1,4 @@
-"""The loop's side of the ring: never blocks, wakes the worker once a turn, drains in batches."""
+"""The loop's side of the ring: never blocks; one wake-up per iteration, results in batches."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,17 +6,18 @@ from typing import Any
 
 from asyncrev.errors import LocalError
 from asyncrev.ring.ring import Ring
-from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.ring.wakeups import DeliverySignal, Parker
 
 __all__ = ["LoopSide"]
 
 
 class LoopSide:
-    """Flushes what was published, and drains results. All methods: the loop's thread, unless said.
+    """Flushes what was published, and delivers results. Thread: loop, unless stated.
 
-    Made anywhere, bound to a loop later. On a loop with turn hooks (ours) it flushes and drains
-    at the end of every turn, and the worker wakes the loop only when that sleeps. Elsewhere one
-    `call_soon` flushes all that a turn publishes, one `call_soon_threadsafe` asks for a drain.
+    Made anywhere, bound to a loop later. On a loop with iteration hooks (ours) it flushes and
+    delivers at the end of every iteration, and the worker wakes the loop only when that sleeps.
+    Elsewhere one `call_soon` flushes all that one iteration publishes, one `call_soon_threadsafe`
+    asks for a delivery.
     """
 
     __slots__ = (
@@ -26,7 +27,7 @@ class LoopSide:
         "_parker",
         "_ring",
         "_wake_loop",
-        "drains",
+        "deliveries",
         "flush_is_due",
         "signal",
     )
@@ -34,20 +35,20 @@ class LoopSide:
     def __init__(self, ring: Ring, parker: Parker) -> None:
         self._ring = ring
         self._parker = parker
-        self.signal = DrainSignal(self._post_drain)
+        self.signal = DeliverySignal(self._post_delivery)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake_loop: Callable[[], object] | None = None
         self._on_results: Callable[[], bool] = _nobody
         self._flushed_seq = 0
-        # Whether a flush will come anyway: with turn hooks always, so this stays True.
+        # Whether a flush will come anyway: with iteration hooks always, so this stays True.
         self.flush_is_due = True
-        self.drains = 0
+        self.deliveries = 0
 
     def bind(self, loop: asyncio.AbstractEventLoop, on_results: Callable[[], bool]) -> None:
         """Use `loop` from now on, and call `on_results` there when there are results.
 
-        It returns whether it left some that it wants to take in the next turn; the loop does not
-        wait for that turn. It is called, too, when the worker's side has been closed.
+        It returns whether it left some that it wants to take in the next iteration; the loop does
+        not wait for that iteration. It is called, too, when the worker's side has been closed.
 
         Raises:
             LocalError: it is bound already.
@@ -57,26 +58,26 @@ class LoopSide:
         self._on_results = on_results
         self._loop = loop
         hooked: Any = loop
-        if hasattr(loop, "add_turn_hook"):
-            hooked.add_turn_hook(self)
+        if hasattr(loop, "add_iteration_hook"):
+            hooked.add_iteration_hook(self)
             self._wake_loop = hooked.wake
         else:
             self.flush_is_due = False
-            self._wake_loop = self._call_drain_soon
-        # Both threads may have used the ring before; the drain clears what they asked in vain.
-        loop.call_soon(self._flush_and_drain)
+            self._wake_loop = self._call_delivery_soon
+        # Both threads may have used the ring before; the delivery clears what they asked in vain.
+        loop.call_soon(self._flush_and_deliver)
 
     def unbind(self) -> None:
         """Let go of the loop; nothing is called there any more."""
         hooked: Any = self._loop
-        if hasattr(hooked, "remove_turn_hook"):
-            hooked.remove_turn_hook(self)
+        if hasattr(hooked, "remove_iteration_hook"):
+            hooked.remove_iteration_hook(self)
         self._wake_loop = None  # so that the worker's side may be used after the loop is closed
         self.flush_is_due = True
         self._on_results = _nobody
 
     def flush_soon(self) -> None:
-        """Flush in the next turn. Call it after a publish while `flush_is_due` is False."""
+        """Flush in the next iteration. Call it after a publish while `flush_is_due` is False."""
         if not self.flush_is_due:
             self.flush_is_due = True
             assert self._loop is not None
@@ -94,41 +95,41 @@ class LoopSide:
         self._ring.close_input()
         self._parker.unpark()
 
-    # -- turn hooks (`EpollEventLoop.add_turn_hook`) -------------------------------------------
+    # -- iteration hooks (`EpollEventLoop.add_iteration_hook`) -------------------------------------
 
     def before_poll(self) -> bool:
-        """Flush and drain at the end of a turn; return whether the next must come at once."""
-        # First, and while a drain still counts as coming: a worker on this core runs at once, and
-        # what it has finished when we go on is drained here, without being woken for it.
+        """Flush and deliver; return whether the next iteration must come at once."""
+        # First, and while a delivery still counts as coming: a worker on this core runs at once,
+        # and what it has finished when we go on is delivered here, without being woken for it.
         self.flush()
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         ring = self._ring
         if ring.processed_seq != ring.released_seq or ring.output_closed:
-            self.drains += 1
+            self.deliveries += 1
             more = self._on_results()
-            self.flush()  # a drain may publish what had waited for a slot
+            self.flush()  # a delivery may publish what had waited for a slot
             return more
         return False
 
     def after_poll(self) -> None:
-        """Say that the loop is awake: it will drain at the end of this turn."""
+        """Say that the loop is awake: it will deliver at the end of this iteration."""
         self.signal.hold()
 
-    # -- without turn hooks --------------------------------------------------------------------
+    # -- without iteration hooks -----------------------------------------------------------------
 
     def _flush_due(self) -> None:
         self.flush_is_due = False
         self.flush()
 
-    def _flush_and_drain(self) -> None:
+    def _flush_and_deliver(self) -> None:
         self.flush()
-        self._drain()
+        self._deliver()
 
-    def _post_drain(self) -> None:
+    def _post_delivery(self) -> None:
         # Thread: worker.
         wake_loop, loop = self._wake_loop, self._loop
         if wake_loop is None or loop is None:
-            return  # `bind` drains for us
+            return  # `bind` delivers for us
         try:
             wake_loop()
         except (RuntimeError, OSError, AttributeError):  # a closed selector loop has no selector
@@ -136,17 +137,17 @@ class LoopSide:
                 raise
             raise LocalError("the event loop was closed before the ring's other side") from None
 
-    def _call_drain_soon(self) -> None:
+    def _call_delivery_soon(self) -> None:
         # Thread: worker.
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._drain)
+        self._loop.call_soon_threadsafe(self._deliver)
 
-    def _drain(self) -> None:
+    def _deliver(self) -> None:
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
-        self.drains += 1
-        if self._on_results():  # what bounds a drain (I11) leaves the rest to the next turn
+        self.deliveries += 1
+        if self._on_results():  # what bounds a delivery (I11) leaves the rest to the next iteration
             assert self._loop is not None
-            self._loop.call_soon(self._drain)
+            self._loop.call_soon(self._deliver)
 
 
 def _nobody() -> bool:

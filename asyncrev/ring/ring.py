@@ -66,8 +66,8 @@ class Entry:
         result: the reply: None for none, or memory that stays as it is until the entry is
             released: bytes, a view of this slot, or several such pieces. Written by the worker.
         error: why there is no (further) reply. Written by the worker.
-        carry_bytes: what the worker keeps of an unfinished frame of this owner, after this entry.
-            Written by the worker.
+        partial_frame_bytes: what the worker keeps of an unfinished frame of this owner, after this
+            entry. Written by the worker.
         frame_seq: which unfinished frame of this owner that is. Written by the worker.
         calls: how many calls of a processor this entry took. Written by the worker, with framing.
         surplus_bytes: how much longer the reply is than what it answers. Written by the worker if
@@ -78,13 +78,13 @@ class Entry:
 
     __slots__ = (
         "calls",
-        "carry_bytes",
         "ended",
         "error",
         "frame_seq",
         "kind",
         "nbytes",
         "owner",
+        "partial_frame_bytes",
         "result",
         "slot",
         "small_slot",
@@ -102,7 +102,7 @@ class Entry:
         self.nbytes = 0
         self.result: bytes | memoryview | tuple[bytes | memoryview, ...] | None = None
         self.error: BaseException | None = None
-        self.carry_bytes = 0
+        self.partial_frame_bytes = 0
         self.frame_seq = 0
         self.calls = 0
         self.surplus_bytes = 0

@@ -5,7 +5,7 @@ from typing import Self
 
 from asyncrev.errors import ChannelClosed, LocalError
 from asyncrev.ring.ring import Entry, Ring
-from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.ring.wakeups import DeliverySignal, Parker
 
 __all__ = ["BACKSTOP_S", "ThreadSide"]
 
@@ -24,12 +24,12 @@ class ThreadSide:
     is nothing more.
     """
 
-    __slots__ = ("_drains", "_parker", "_ring", "_taken_seq", "input_is_closed")
+    __slots__ = ("_parker", "_ring", "_signal", "_taken_seq", "input_is_closed")
 
-    def __init__(self, ring: Ring, parker: Parker, drains: DrainSignal) -> None:
+    def __init__(self, ring: Ring, parker: Parker, signal: DeliverySignal) -> None:
         self._ring = ring
         self._parker = parker
-        self._drains = drains
+        self._signal = signal
         self._taken_seq = 0  # processed_seq <= _taken_seq <= published_seq
         self.input_is_closed = False  # whether nothing comes any more, as of the last look
 
@@ -55,20 +55,20 @@ class ThreadSide:
             ChannelClosed: the input is closed and every entry has been taken.
         """
         ring, first_seq = self._ring, self._taken_seq
-        if ring.processed_seq != ring.released_seq:  # else the loop has drained everything
-            self._drains.request()  # ORDER: after the cursor (I6), before any sleep.
+        if ring.processed_seq != ring.released_seq:  # else the loop has delivered everything
+            self._signal.request()  # ORDER: after the cursor (I6), before any sleep.
         end_seq = self._taken_seq = self._wait_published(timeout_s)
         return ring.entries_between(first_seq, end_seq)
 
     def finish(self) -> None:
         """Hand the oldest taken entry, its result set, back to the loop.
 
-        A loop that sleeps is asked for a drain at once, so that a slow processor's first results
+        A loop that sleeps is asked for a delivery at once, so that a slow processor's first results
         do not wait for its last. The peek may be wrong; `take` asks again under the lock.
         """
         self._ring.mark_processed()
-        if not self._drains.awaited:
-            self._drains.request()  # ORDER: after the cursor (I6).
+        if not self._signal.awaited:
+            self._signal.request()  # ORDER: after the cursor (I6).
 
     def get(self, timeout_s: float | None = None) -> memoryview:
         """Return the next buffer, writable and valid until the `put` that answers it.
@@ -105,7 +105,7 @@ class ThreadSide:
             result = memoryview(result).tobytes()
         ring.entry(seq).result = result
         ring.mark_processed()
-        self._drains.request()  # ORDER: after the cursor (I6).
+        self._signal.request()  # ORDER: after the cursor (I6).
 
     def close(self) -> None:
         """Say that no answer will come any more. The loop still gets those that were put.
@@ -113,7 +113,7 @@ class ThreadSide:
         Thread: any; the loop closes it when it leaves a channel (``Channel.__aexit__``).
         """
         self._ring.close_output()
-        self._drains.request()
+        self._signal.request()
 
     def _wait_published(self, timeout_s: float | None) -> int:
         """Wait for an entry that is not taken; return the cursor, still the old after a timeout.

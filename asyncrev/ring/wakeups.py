@@ -18,7 +18,7 @@ import select
 import threading
 from collections.abc import Callable
 
-__all__ = ["DrainSignal", "Parker"]
+__all__ = ["DeliverySignal", "Parker"]
 
 
 class Parker:
@@ -80,8 +80,8 @@ class Parker:
         return has_work()
 
 
-class DrainSignal:
-    """Asks the loop for one drain, however many results there are."""
+class DeliverySignal:
+    """Asks the loop for one delivery, however many results there are."""
 
     __slots__ = ("_lock", "_post", "awaited", "requests")
 
@@ -89,16 +89,16 @@ class DrainSignal:
         """Ask by calling `post`, which may be called on any thread and must not block."""
         self._post = post
         self._lock = threading.Lock()
-        # Whether a drain will come without being asked for. Written under _lock by both threads;
+        # Whether a delivery will come without being asked for. Written under _lock by both threads;
         # the worker may peek at it without, if it asks under the lock before it sleeps.
         self.awaited = False
         self.requests = 0  # writer: worker, under _lock; reader: any
 
     def request(self) -> bool:
-        """Ask for a drain unless one will come; return whether it had to be asked for.
+        """Ask for a delivery unless one will come; return whether it had to be asked for.
 
         Thread: worker. The caller has moved its cursor before it calls (I6). Raises what `post`
-        raises; the drain then counts as not asked for.
+        raises; the delivery then counts as not asked for.
         """
         with self._lock:
             if self.awaited:
@@ -113,11 +113,11 @@ class DrainSignal:
         return True
 
     def clear(self) -> None:
-        """Say that a drain begins. Thread: loop, before it reads the worker's cursor (I6)."""
+        """Say that a delivery begins. Thread: loop, before it reads the worker's cursor (I6)."""
         with self._lock:
             self.awaited = False
 
     def hold(self) -> None:
-        """Say that a drain will come anyway, because the loop is awake. Thread: loop."""
+        """Say that a delivery will come anyway, because the loop is awake. Thread: loop."""
         with self._lock:
             self.awaited = True

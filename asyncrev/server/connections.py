@@ -95,7 +95,7 @@ class Connections:
         self._open.add(connection)
         self.high = max(self.high, len(self._open))
         if self._closed:
-            connection.cut("server closed", None)
+            connection.abort("server closed", None)
 
     def remove(self, connection: "ServerConnection") -> None:
         """Forget a connection and keep what it has counted. Idempotent."""
@@ -104,8 +104,8 @@ class Connections:
         self._open.discard(connection)
         self._removed_received_bytes += connection.received_bytes
         self._removed_replied_bytes += connection.replied_bytes
-        if connection.cut_reason is not None:
-            self.count_aborted(connection.cut_reason)
+        if connection.abort_reason is not None:
+            self.count_aborted(connection.abort_reason)
         self._removed.set()
         self._on_change()
 
@@ -129,7 +129,7 @@ class Connections:
                 self._abort(connection, "drain failed")
 
     def abort_all(self, reason: str) -> None:
-        """Abort each connection; `reason` as in `ServerStatistics.cut`."""
+        """Abort each connection; `reason` as in `ServerStatistics.aborted`."""
         for connection in self:
             self._abort(connection, reason)
 
@@ -146,7 +146,7 @@ class Connections:
 
     def _abort(self, connection: "ServerConnection", reason: str) -> None:
         # One whose transport fails at that is forgotten, so that nobody waits for it.
-        if not attempt("cut a connection", lambda: connection.cut(reason, None)):
+        if not attempt("abort a connection", lambda: connection.abort(reason, None)):
             self.remove(connection)
 
 

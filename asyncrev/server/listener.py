@@ -1,4 +1,4 @@
-"""Accepts connections: bounded a turn, stopped at a limit, patient when descriptors run out."""
+"""Accepts connections: a bounded number per iteration, up to a limit, as descriptors allow."""
 
 import asyncio
 import errno
@@ -12,7 +12,7 @@ __all__ = ["Listener"]
 logger = logging.getLogger("asyncrev")
 
 # 32 accepts take about 1 ms with what follows each.
-ACCEPTS_PER_TURN = 32
+ACCEPTS_PER_ITERATION = 32
 
 # A peer that gave up while it was queued, and pending errors of its network: the next one may be
 # fine (accept(2), "Error handling").
@@ -96,7 +96,7 @@ class Listener:
             self._loop.remove_reader(self._fd)
 
     def _accept_some(self) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
+        for _ in range(ACCEPTS_PER_ITERATION):
             if not (self._armed and self._accept_one()):
                 return
 

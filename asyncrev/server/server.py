@@ -97,7 +97,7 @@ class Server:
         )
         self._closed = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._drain_cut_short = False
+        self._drain_aborted = False
 
     # -- life --------------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class Server:
             await self.close()
         if self._state is not ServerState.SERVING:
             await self._closed.wait()
-            return not self._drain_cut_short
+            return not self._drain_aborted
         self._move(ServerEvent.DRAIN)
         if timeout_s is None:
             timeout_s = self.limits.drain_timeout_s
@@ -200,7 +200,7 @@ class Server:
             self.connections.count_aborted("drain deadline", self.connections.arriving)
             self.connections.abort_all("drain deadline")
         await self.close()
-        return not self._drain_cut_short
+        return not self._drain_aborted
 
     async def close(self) -> None:
         """Close everything now: what is unanswered stays so. Idempotent.
@@ -214,7 +214,7 @@ class Server:
             await self._closed.wait()
             return
         if self._state is ServerState.DRAINING and not self.connections.is_idle:
-            self._drain_cut_short = True
+            self._drain_aborted = True
         self._move(ServerEvent.CLOSE)
         try:
             self.connections.close()
@@ -294,7 +294,7 @@ class Server:
             accepting=self._listeners.accepting,
             received_bytes=connections.received_bytes,
             replied_bytes=connections.replied_bytes,
-            cut=connections.aborted,
+            aborted=connections.aborted,
             memory_bound_bytes=self.memory_bound_bytes,
             bridge=total(bridges),
             bridges=bridges,

@@ -57,14 +57,15 @@ def check_processor(
     *,
     data: st.SearchStrategy[bytes] | None = None,
     framing: str | Grammar = "raw",
-    cut_matters: bool = False,
+    split_matters: bool = False,
     reference: Callable[[bytes], bytes] | None = None,
     raises: type[Exception] | tuple[type[Exception], ...] = (),
     max_examples: int = 100,
 ) -> None:
-    """Look for input and cuts with which a processor breaks a rule.
+    """Look for inputs and segmentations that make a processor violate its contract.
 
-    The rules: the same bytes give the same replies however they are cut; replies are contiguous and
+    The rules: the same bytes give the same replies however they are split; replies are contiguous
+        and
     bytes-like; a chunk is neither kept nor left; instances share nothing; the end of input and
     `close()` work at any time; `process_lines` and `process_prefixed` answer what `process`
     answers; with `may_run_inline`, no answer depends on earlier chunks.
@@ -73,18 +74,18 @@ def check_processor(
         factory: a class or factory of processors, or a function from bytes to bytes.
         data: what to send; by default anything, with framing any whole frames.
         framing: "raw", "line", "len32", "len64" or a `Grammar`; see `BridgeProtocol`.
-        cut_matters: the replies depend on how the network cut the bytes, as those of `Reverse` do
-            on raw chunks. Then different cuts are not compared.
+        split_matters: the replies depend on how the network split the bytes, as those of `Reverse`
+            do on raw chunks. Then different segmentations are not compared.
         reference: says what must come of all input, as it is sent (with framing, frames), with the
-            last word at the end; it may raise what the processor raises. With `cut_matters` it is
+            last word at the end; it may raise what the processor raises. With `split_matters` it is
             asked for every chunk, and the last word is not looked at.
         raises: what the processor may raise. The same bytes must then raise the same type
-            wherever the cuts are.
+            wherever the splits are.
         max_examples: how many inputs are tried; as Hypothesis has it.
 
     Raises:
-        AssertionError: a rule is broken; the message has the smallest input and cuts found, what
-            came, and what should have come.
+        AssertionError: a rule is broken; the message has the smallest input and segmentation found,
+            what came, and what should have come.
         SettingsError: `factory` is no processor, or there is no such framing.
         ProcessorError: what `factory` makes is none.
     """
@@ -97,11 +98,11 @@ def check_processor(
     runs_inline = grammar is None and getattr(factory, "may_run_inline", False)
 
     def run(chunks: Sequence[bytes], world: World = PLAIN, hooks: bool = True) -> Outcome:
-        link = FedLane(make, grammar, world, hooks=hooks)
+        connection = FedLane(make, grammar, world, hooks=hooks)
         try:
             for chunk in chunks:
-                link.feed(chunk)
-            return link.end()
+                connection.feed(chunk)
+            return connection.end()
         except Violation as violation:
             raise _with_chunks(violation, chunks) from violation.__cause__
 
@@ -115,11 +116,13 @@ def check_processor(
             _check_same(run(chunks), outcome, "another instance", "a first instance", _SHARED)
             _check_same(run(chunks, OTHER), outcome, "other memory", "some memory", _REACHES)
             _check_interleaved(make, grammar, (chunks, others), (outcome, run(others)))
-            if not cut_matters:
-                uncut = run([sent] if sent else [])
-                _check_like(outcome, uncut, "in one piece", "the replies depend on the cuts")
+            if not split_matters:
+                unsplit = run([sent] if sent else [])
+                _check_like(
+                    outcome, unsplit, "in one piece", "the replies depend on the segmentation"
+                )
             if reference is not None:
-                if cut_matters:
+                if split_matters:
                     _check_reference(reference, outcome._replace(last=b""), chunks)
                 else:
                     _check_reference(reference, outcome, [sent])
@@ -178,12 +181,12 @@ def _check_interleaved(
     inputs: tuple[list[bytes], list[bytes]],
     alone: tuple[Outcome, Outcome],
 ) -> None:
-    links = FedLane(make, grammar), FedLane(make, grammar)
+    connections = FedLane(make, grammar), FedLane(make, grammar)
     for index in range(max(map(len, inputs))):
-        for link, chunks in zip(links, inputs, strict=True):
+        for connection, chunks in zip(connections, inputs, strict=True):
             for chunk in chunks[index : index + 1]:
-                link.feed(chunk)
-    got = [link.end() for link in links]
+                connection.feed(chunk)
+    got = [connection.end() for connection in connections]
     who = f"two instances in turn, the other one with {shown_chunks(inputs[1])}"
     _check_same(got[0], alone[0], who, "one instance", _SHARED)
     _check_same(got[1], alone[1], f"{who}, which these are", "one instance", _SHARED)
@@ -227,19 +230,20 @@ def check_framing(
     payloads: st.SearchStrategy[bytes] | None = None,
     max_examples: int = 100,
 ) -> None:
-    """Look for payloads and cuts that a client's codec and our framing do not agree on.
+    """Look for payloads and segmentations that a client's codec and our framing do not agree on.
 
     Args:
         framing: "line", "len32", "len64" or a `Grammar`.
         encode: returns a payload as the frame that the client sends. Our framing must give just
-            that payload to a processor, whatever it is sent with and however that is cut.
-        decode: makes a `Decoder`, one a connection. From our framed replies, however cut, it must
+            that payload to a processor, whatever it is sent with and however that is split.
+        decode: makes a `Decoder`, one a connection. From our framed replies, however split, it must
             return the payloads, and no later than with their last byte.
         payloads: what to send; by default `strategies.payloads(framing)`.
         max_examples: how many lists of payloads are tried; as Hypothesis has it.
 
     Raises:
-        AssertionError: they do not agree; the message has the smallest payloads and cuts found.
+        AssertionError: they do not agree; the message has the smallest payloads and segmentation
+            found.
         SettingsError: there is no such framing, or it is "raw".
     """
     __tracebackhide__ = True
@@ -256,17 +260,17 @@ def check_framing(
         sent = b"".join(_called("encode", encoded, payload) for payload in wanted)
         chunks = draw(chunkings(sent, borders=borders))
         got: list[bytes] = []
-        link = FedLane(lambda: _Echo(got), grammar)
+        connection = FedLane(lambda: _Echo(got), grammar)
         for chunk in chunks:
-            link.feed(chunk)
-        if got != wanted or link.error is not None:
-            error = "" if link.error is None else f", then {link.error!r}"
+            connection.feed(chunk)
+        if got != wanted or connection.error is not None:
+            error = "" if connection.error is None else f", then {connection.error!r}"
             raise Violation(
                 f"what encode() made is not what {name} framing reads\n"
                 f"  came: {got}{error}\n  should have come: {wanted}\n"
                 f"  chunks: {shown_chunks(chunks)}"
             )
-        replies = link.end().replies
+        replies = connection.end().replies
         pieces = draw(chunkings(replies, borders=borders))
         decoder = _called("decode", decode)
         decoded: list[bytes] = []

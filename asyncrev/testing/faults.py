@@ -1,6 +1,7 @@
 """A proxy that hurts connections on their way, as networks do.
 
-Theory of operation: a link is one client and its connection to the server, and has two flows, one
+Theory of operation: a connection is one client and its connection to the server, and has two flows,
+    one
 for each direction (`toxics`). It ends when both have, or as soon as one side was reset or a toxic
 says so; then the other side sees the same. Without toxics it is a plain proxy: it reads no more
 than the other side takes, and passes a half-close on as one, a reset as one.
@@ -18,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from asyncrev.testing.toxics import CHUNK_BYTES, Flow, LinkClosed, Toxics
+from asyncrev.testing.toxics import CHUNK_BYTES, ConnectionClosed, Flow, Toxics
 
 __all__ = ["NOTHING", "Address", "FaultProxy", "Toxics", "fault_proxy_thread"]
 
@@ -165,16 +166,16 @@ class FaultProxy:
                 await asyncio.sleep(_RETRY_S)
                 continue
             self.connections += 1
-            task = self._loop.create_task(self._link(client))
+            task = self._loop.create_task(self._connection(client))
             self._tasks.add(task)
-            task.add_done_callback(self._on_link_end)
+            task.add_done_callback(self._on_connection_end)
 
-    def _on_link_end(self, task: "asyncio.Task[None]") -> None:
+    def _on_connection_end(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._defects.append(error)
 
-    async def _link(self, client: socket.socket) -> None:
+    async def _connection(self, client: socket.socket) -> None:
         """Serve one client: connect it, and end both sides as one has ended, or a toxic says."""
         socks = [client]
         end: Callable[[socket.socket], None] = _reset
@@ -183,7 +184,7 @@ class FaultProxy:
             await self._loop.sock_connect(server, self._server)
             await self._flow(client, server)
             end = _close
-        except LinkClosed:
+        except ConnectionClosed:
             await asyncio.gather(_finish(client), _finish(server))
             end = _close
         except OSError:  # a reset, a refusal, no descriptor left
@@ -197,7 +198,7 @@ class FaultProxy:
 
         Raises:
             ConnectionError: one side was reset, or is to be.
-            LinkClosed: a toxic closes both.
+            ConnectionClosed: a toxic closes both.
         """
         upstream = Flow(self, "upstream", client, server)
         downstream = Flow(self, "downstream", server, client)
@@ -221,7 +222,7 @@ class FaultProxy:
 
         Raises:
             ConnectionError: that of `reset_peer`.
-            LinkClosed: that of `timeout`.
+            ConnectionClosed: that of `timeout`.
         """
         begun_s = self._loop.time()
         while True:
@@ -236,7 +237,7 @@ class FaultProxy:
             due_s, fault = min(due)
             if due_s <= self._loop.time():
                 self.faults[fault] += 1
-                raise LinkClosed if fault == "timeout" else ConnectionResetError
+                raise ConnectionClosed if fault == "timeout" else ConnectionResetError
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due_s if fault else None):
                     await changed.wait()

@@ -83,7 +83,7 @@ class History:
     def __init__(self, connection_id: int, transform: Transform = bytes) -> None:
         """Begin with nothing sent.
 
-        `transform`: what the server must answer to bytes of input, wherever they are cut: a
+        `transform`: what the server must answer to bytes of input, wherever they are split: a
         function of single bytes, such as `bytes.swapcase`. By default the same bytes.
 
         Raises:
@@ -125,7 +125,7 @@ class History:
         self.sent_bytes -= nbytes
 
     def received(self, data: bytes) -> None:
-        """Verify what came next, however it was cut; `data` is not kept.
+        """Verify what came next, however it was split; `data` is not kept.
 
         A wrong byte is told as soon as 64 bytes from it on are there, which it takes to tell whose
         they are; at the latest by `finish`. So call that when you wait in vain.

@@ -226,7 +226,7 @@ class _Peer:
             part = self._sock.recv(_READ_BYTES)
         except (BlockingIOError, ssl_module.SSLWantReadError):
             return 0
-        except OSError:  # an SSLError, too: TLS that is cut off
+        except OSError:  # an SSLError, too: TLS that ends abruptly
             raise _Ended("RST") from None
         if not part:
             raise _Ended("FIN")

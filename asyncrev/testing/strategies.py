@@ -29,12 +29,11 @@ from asyncrev.testing.peers import (
     Send,
     Stall,
 )
-from asyncrev.testing.transports import Schedule, cut
+from asyncrev.testing.transports import Schedule, split
 
 __all__ = [
     "Frame",
     "chunkings",
-    "cut",
     "frame_borders",
     "frames",
     "lengths",
@@ -46,8 +45,8 @@ __all__ = [
 
 Borders = Sequence[int] | Callable[[bytes], Sequence[int]]
 
-_MOST_CUTS = 20
-_MOST_PIECES = 500  # up to so many bytes are also cut one by one; behind them comes the rest
+_MOST_SPLITS = 20
+_MOST_PIECES = 500  # up to so many bytes are also split one by one; behind them comes the rest
 _MOST_STEPS = 12
 _MOST_PAUSE_S = 0.005
 _UNBOUNDED_BYTES = 1 << 62
@@ -56,8 +55,8 @@ _UNBOUNDED_BYTES = 1 << 62
 # -- pieces ----------------------------------------------------------------------------------------
 
 
-def lengths(most_bytes: int, most_pieces: int = _MOST_CUTS) -> st.SearchStrategy[list[int]]:
-    """Lengths of up to `most_pieces` pieces, each from 1 to `most_bytes`; see `cut`."""
+def lengths(most_bytes: int, most_pieces: int = _MOST_SPLITS) -> st.SearchStrategy[list[int]]:
+    """Lengths of up to `most_pieces` pieces, each from 1 to `most_bytes`; see `split`."""
     return st.lists(st.integers(1, most_bytes), max_size=most_pieces)
 
 
@@ -69,17 +68,17 @@ def chunkings(
     most_bytes: int | None = None,
     borders: Borders = (),
 ) -> list[bytes]:
-    """Pieces of `data`, as a network may cut it: none is empty, and together they are `data`.
+    """Pieces of `data`, as a network may split it: none is empty, and together they are `data`.
 
-    Few cuts anywhere, runs of pieces of equal length (down to single bytes), or cuts at and next to
-    borders.
+    Few splits anywhere, runs of pieces of equal length (down to single bytes), or splits at and
+    next to borders.
 
     Args:
         draw: given by Hypothesis.
         data: the bytes, or a strategy of them.
         most_bytes: length of the longest piece; None for no limit.
-        borders: offsets near which it is worth to cut, or a function from `data` to such offsets,
-            as `frame_borders("len32")` returns one.
+        borders: offsets near which it is worth splitting, or a function from `data` to such
+            offsets, as `frame_borders("len32")` returns one.
     """
     drawn = data if isinstance(data, bytes) else draw(data)
     found = sorted(borders(drawn) if callable(borders) else borders)
@@ -89,17 +88,17 @@ def chunkings(
         runs = st.tuples(
             st.one_of(st.just(1), st.integers(1, _MOST_PIECES)), st.integers(1, longest_bytes)
         )
-        drawn_runs = draw(st.lists(runs, max_size=_MOST_CUTS))
+        drawn_runs = draw(st.lists(runs, max_size=_MOST_SPLITS))
         pattern = [nbytes for times, nbytes in drawn_runs for _ in range(times)]
-        pieces = cut(drawn, pattern[:_MOST_PIECES])
+        pieces = split(drawn, pattern[:_MOST_PIECES])
     else:
         near = st.tuples(st.sampled_from(found), st.sampled_from((0, 1, -1, 2, -2, 3, -3)))
-        cuts = draw(st.lists(near, max_size=_MOST_CUTS))
-        offs = sorted({max(0, border + delta) for border, delta in cuts})
-        pieces = cut(drawn, [end - start for start, end in itertools.pairwise([0, *offs])])
+        near_splits = draw(st.lists(near, max_size=_MOST_SPLITS))
+        offs = sorted({max(0, border + delta) for border, delta in near_splits})
+        pieces = split(drawn, [end - start for start, end in itertools.pairwise([0, *offs])])
     if most_bytes is None:
         return pieces
-    return [part for piece in pieces for part in cut(piece, [most_bytes] * len(piece))]
+    return [part for piece in pieces for part in split(piece, [most_bytes] * len(piece))]
 
 
 # -- what a kernel takes ---------------------------------------------------------------------------

@@ -25,9 +25,9 @@ class ServerThread:
     """A server beside the test: `with ServerThread(Upper, framing="line") as server: ...`.
 
     It listens on a free port of 127.0.0.1, or on a UNIX path, when the block begins. At its end the
-    server drains; then what went wrong there is raised: a worker that died, a drain that was cut
-    short, and what the loop's exception handler got, such as what a processor raised. A block that
-    raises itself keeps its error, and gets what went wrong as notes.
+    server drains; then what went wrong there is raised: a worker that died, a drain that was
+    aborted short, and what the loop's exception handler got, such as what a processor raised. A
+    block that raises itself keeps its error, and gets what went wrong as notes.
 
     Attributes:
         server: the server, within the block; its methods belong to the loop's thread, see `call`.
@@ -162,8 +162,8 @@ class ServerThread:
             await ended  # a worker that died is raised here
             if not in_time:
                 raise TimeoutError(
-                    f"the drain did not end within {self._deadline_s / 2:g} s; cut: "
-                    f"{server.statistics().cut}"
+                    f"the drain did not end within {self._deadline_s / 2:g} s; aborted: "
+                    f"{server.statistics().aborted}"
                 )
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ names, and what is held up is never dropped while its connection lives:
     slow_close    an end of stream is held for `slow_close_s`
     timeout       nothing is passed on; after `timeout_s` both sides are closed, with 0 never
     reset_peer    after `reset_peer_s` both sides are reset
-    slicer        chunks are cut to `slicer_bytes` +- `slicer_variation_bytes`, with
+    slicer        chunks are split into `slicer_bytes` +- `slicer_variation_bytes`, with
                   `slicer_delay_s` between them
     limit_data    both sides are closed when `limit_bytes` have been passed on
 """
@@ -25,7 +25,7 @@ from typing import Protocol
 
 from asyncrev.errors import SettingsError
 
-__all__ = ["CHUNK_BYTES", "Flow", "LinkClosed", "Toxics"]
+__all__ = ["CHUNK_BYTES", "ConnectionClosed", "Flow", "Toxics"]
 
 CHUNK_BYTES = 64 * 1024
 
@@ -82,12 +82,12 @@ class Faults(Protocol):
     changed: asyncio.Event
 
 
-class LinkClosed(Exception):
-    """A toxic says that this link ends in good order."""
+class ConnectionClosed(Exception):
+    """A toxic says that this connection ends in good order."""
 
 
 class Flow:
-    """One direction of a link. Thread: loop. Memory: two chunks.
+    """One direction of a connection. Thread: loop. Memory: two chunks.
 
     It reads into a short queue and writes from it, so it reads no more when the sink does not take.
     """
@@ -144,7 +144,7 @@ class Flow:
 
         Raises:
             ConnectionError: the sink was reset.
-            LinkClosed: a toxic has closed it.
+            ConnectionClosed: a toxic has closed it.
         """
         while True:
             while not self._queue:
@@ -169,7 +169,7 @@ class Flow:
                 await self._moved.wait()
 
     async def _wait_open(self) -> None:
-        """Wait while a timeout stops everything; when it is over, the link closes."""
+        """Wait while a timeout stops everything; when it is over, the connection closes."""
         if self._toxics.timeout_s == 0:
             self._proxy.faults["timeout"] += 1
         while self._toxics.timeout_s is not None:
@@ -189,7 +189,7 @@ class Flow:
             self._proxy.passed_bytes[self._name] += len(piece)
             if toxics.limit_bytes is not None and self._passed_bytes >= toxics.limit_bytes:
                 self._proxy.faults["limit_data"] += 1
-                raise LinkClosed
+                raise ConnectionClosed
             pause_s = len(piece) / toxics.bandwidth_bytes_per_s
             if toxics.slicer_bytes is not None:
                 pause_s += toxics.slicer_delay_s

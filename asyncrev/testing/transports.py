@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from asyncrev.buffers import byte_view
 
-__all__ = ["Schedule", "ScriptedTransport", "Step", "cut"]
+__all__ = ["Schedule", "ScriptedTransport", "Step", "split"]
 
 # What the kernel takes of one send: None for all, a number of bytes at most, 0 for "would block",
 # or the class of what the send raises.
@@ -21,7 +21,7 @@ Schedule: TypeAlias = list[Step]
 _DEFAULT_HIGH_BYTES = 64 * 1024  # asyncio's own
 
 
-def cut(data: bytes, lengths: Sequence[int]) -> list[bytes]:
+def split(data: bytes, lengths: Sequence[int]) -> list[bytes]:
     """Return `data` in pieces of `lengths`; what they do not cover is the last piece.
 
     No piece is empty. Lengths that go beyond the end of `data` are of no effect.
@@ -62,7 +62,7 @@ class ScriptedTransport(asyncio.Transport):
             protocol: an `asyncio.Protocol` or an `asyncio.BufferedProtocol`.
             schedule: a step for each send: None takes all, k takes at most k bytes, 0 would block,
                 an exception class is raised. Behind its last step all is taken. After a send that
-                did not take all, the rest waits until `drain` is called.
+                did not take all, the rest waits until `flush` is called.
             keeps_views: keep what could not be sent as views of the caller's memory, as asyncio
                 does since 3.12; a protocol that writes over it is found out. By default it is
                 copied, as our own transport does.
@@ -74,7 +74,7 @@ class ScriptedTransport(asyncio.Transport):
         self._steps = iter(schedule)
         self._keeps_views = keeps_views
         self.keeps_no_views = not keeps_views
-        self._backlog: collections.deque[memoryview] = collections.deque()
+        self._write_buffer: collections.deque[memoryview] = collections.deque()
         self._input: collections.deque[bytes | None] = collections.deque()  # None: end of input
         self._delivering = False
         self._reading_paused = False
@@ -108,20 +108,20 @@ class ScriptedTransport(asyncio.Transport):
         self._input.append(None)
         self._deliver()
 
-    def drain(self, times: int | None = None) -> int:
+    def flush(self, times: int | None = None) -> int:
         """Make the kernel writable `times` times, or until nothing is left; return what is left.
 
-        Each time is one send of the backlog, hence one step of the schedule.
+        Each time is one send of the write buffer, hence one step of the schedule.
         """
-        while self._backlog and (times is None or times > 0):
+        while self._write_buffer and (times is None or times > 0):
             times = times - 1 if times is not None else None
-            self._send_backlog()
+            self._send_write_buffer()
         return self.get_write_buffer_size()
 
     def lose(self, error: Exception | None = None) -> None:
         """Let the connection get lost: `connection_lost(error)` comes soon, and only once."""
         self._closing = True
-        self._backlog.clear()
+        self._write_buffer.clear()
         self._input.clear()
         if not self._lost:
             self._lost = True
@@ -176,7 +176,7 @@ class ScriptedTransport(asyncio.Transport):
         self._write(list(list_of_data))
 
     def write_eof(self) -> None:
-        """Shut the sending side once the backlog has gone out. Twice is once."""
+        """Shut the sending side once the write buffer has gone out. Twice is once."""
         self.calls.append("write_eof")
         if not self._closing and not self._eof_written:
             self._eof_written = True
@@ -187,11 +187,11 @@ class ScriptedTransport(asyncio.Transport):
         return self.get_extra_info("sslcontext") is None
 
     def get_write_buffer_size(self) -> int:
-        """Return the bytes of the backlog."""
-        return sum(view.nbytes for view in self._backlog)
+        """Return the bytes of the write buffer."""
+        return sum(view.nbytes for view in self._write_buffer)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the water marks of the backlog, with asyncio's defaults.
+        """Set the water marks of the write buffer, with asyncio's defaults.
 
         Raises:
             ValueError: not `high >= low >= 0`.
@@ -213,7 +213,7 @@ class ScriptedTransport(asyncio.Transport):
     # -- what the protocol calls: life -----------------------------------------------------------
 
     def close(self) -> None:
-        """Read no more; `connection_lost(None)` comes once `drain` has sent the backlog."""
+        """Read no more; `connection_lost(None)` comes once `flush` has sent the write buffer."""
         self.calls.append("close")
         if not self._closing:
             self._closing = True
@@ -221,7 +221,7 @@ class ScriptedTransport(asyncio.Transport):
             self._after_sending()
 
     def abort(self) -> None:
-        """Drop the backlog; `connection_lost(None)` comes soon."""
+        """Drop the write buffer; `connection_lost(None)` comes soon."""
         self.calls.append("abort")
         self.lose(None)
 
@@ -276,20 +276,20 @@ class ScriptedTransport(asyncio.Transport):
     def _write(self, pieces: list[Any]) -> None:
         if self._eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
-        waited = bool(self._backlog)
+        waited = bool(self._write_buffer)
         views = [byte_view(piece) for piece in pieces if memoryview(piece).nbytes]
         if self._lost or not views:
             return
-        self._backlog.extend(views)
+        self._write_buffer.extend(views)
         if not waited:
-            self._send_backlog()
+            self._send_write_buffer()
         if not self._keeps_views:
-            for index, view in enumerate(self._backlog):
+            for index, view in enumerate(self._write_buffer):
                 if type(view.obj) is not bytes:
-                    self._backlog[index] = memoryview(bytes(view))
+                    self._write_buffer[index] = memoryview(bytes(view))
         self._heed_water_marks()
 
-    def _send_backlog(self) -> None:
+    def _send_write_buffer(self) -> None:
         step = next(self._steps, None)
         if isinstance(step, type):
             if issubclass(step, (BlockingIOError, InterruptedError)):
@@ -300,17 +300,17 @@ class ScriptedTransport(asyncio.Transport):
             self.lose(error)
             return
         left = self.get_write_buffer_size() if step is None else step
-        while left > 0 and self._backlog:
-            view = self._backlog.popleft()
+        while left > 0 and self._write_buffer:
+            view = self._write_buffer.popleft()
             self.sent += view[:left]
             if left < view.nbytes:
-                self._backlog.appendleft(view[left:])
+                self._write_buffer.appendleft(view[left:])
             left -= view.nbytes
         self._heed_water_marks()
         self._after_sending()
 
     def _after_sending(self) -> None:
-        if self._backlog or self._lost:
+        if self._write_buffer or self._lost:
             return
         if self._eof_written:
             self.eof_sent = True
@@ -318,10 +318,10 @@ class ScriptedTransport(asyncio.Transport):
             self.lose(None)
 
     def _heed_water_marks(self) -> None:
-        backlog_bytes = self.get_write_buffer_size()
-        if backlog_bytes > self._high_bytes and not self._writing_paused:
+        write_buffer_bytes = self.get_write_buffer_size()
+        if write_buffer_bytes > self._high_bytes and not self._writing_paused:
             self._writing_paused = True
             self._tell("pause_writing")
-        elif backlog_bytes <= self._low_bytes and self._writing_paused and not self._lost:
+        elif write_buffer_bytes <= self._low_bytes and self._writing_paused and not self._lost:
             self._writing_paused = False
             self._tell("resume_writing")

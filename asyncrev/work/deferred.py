@@ -25,7 +25,7 @@ class DeferredInput:
     def __init__(self, piece_bytes: int) -> None:
         """Start empty. Small chunks are joined up to `piece_bytes`: many would cost an object each.
 
-        Where a chunk ends means nothing: the network could have cut there, or not.
+        Where a chunk ends means nothing: the network could have split there, or not.
         """
         self._piece_bytes = piece_bytes
         self._head: memoryview | None = None

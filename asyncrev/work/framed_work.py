@@ -52,7 +52,7 @@ class FramedWork(LaneWork):
         entry.ended = False
         result = self._frame_entry(entry, framer)
         entry.result = result
-        entry.carry_bytes = framer.carry_bytes
+        entry.partial_frame_bytes = framer.partial_frame_bytes
         entry.frame_seq = framer.frame_seq
         entry.calls = framer.calls
         self._calls_left -= framer.calls
@@ -94,8 +94,8 @@ class FramedWork(LaneWork):
 
     def _frame(self, entry: Entry, framer: Framer, chunk: memoryview) -> Reply | None:
         """Return the reply to what of `chunk` share and window allow; `entry.nbytes` were used."""
-        room_bytes = chunk.nbytes + self.window.room_bytes()
-        result = framer.process(chunk, self._calls_left, room_bytes)
+        allowed_bytes = chunk.nbytes + self.window.allowed_bytes()
+        result = framer.process(chunk, self._calls_left, allowed_bytes)
         entry.nbytes = framer.used_bytes
         return result
 

@@ -1,4 +1,4 @@
-"""The framer: one connection's frames, from chunks as the network cut them to replies.
+"""The framer: one connection's frames, from chunks as the network split them to replies.
 
 Theory of operation. Whole frames are worked on where they lie, all of a chunk in one go. What is
 left at the end of a chunk, the beginning of a frame, is carried in a block of the pool. The next
@@ -24,7 +24,7 @@ __all__ = ["Framer"]
 
 
 class Framer:
-    """Cuts input into frames, has a processor answer them, and frames its replies.
+    """Splits input into frames, has a processor answer them, and frames its replies.
 
     It is a processor of chunks itself, with two differences: its replies need no check, and what
     goes wrong is in `error`, because the frames before it have been answered. All methods:
@@ -32,7 +32,7 @@ class Framer:
 
     Attributes:
         error: why no further input can be taken.
-        carry_bytes: what of an unfinished frame is kept.
+        partial_frame_bytes: what of an unfinished frame is kept.
         frame_seq: how many frames have been carried, the unfinished one included.
         calls: how many calls the last `process` cost.
         used_bytes: how much of its chunk the last `process` has used.
@@ -50,9 +50,9 @@ class Framer:
         "_views_allowed",
         "answered_bytes",
         "calls",
-        "carry_bytes",
         "error",
         "frame_seq",
+        "partial_frame_bytes",
         "used_bytes",
     )
 
@@ -77,7 +77,7 @@ class Framer:
         )
         self._see_chunk: Any = getattr(processor, "see_chunk", None)
         self._block: Block | None = None
-        self.carry_bytes = 0
+        self.partial_frame_bytes = 0
         self.frame_seq = 0
         self.calls = 0
         self.used_bytes = 0
@@ -161,13 +161,13 @@ class Framer:
     def _finish_carried(self, chunk: memoryview, pieces: Pieces) -> memoryview:
         """Give the carried frame what `chunk` has of it; return the rest of `chunk`."""
         assert self._block is not None
-        held_bytes = self.carry_bytes
+        held_bytes = self.partial_frame_bytes
         held = self._block.view[:held_bytes]
         missing_bytes, whole = self._grammar.missing(held, chunk, self._max_frame_bytes)
         total_bytes = held_bytes + missing_bytes
         block = self._block = self._pool.grow(self._block, held_bytes, total_bytes)
         block.view[held_bytes:total_bytes] = chunk[:missing_bytes]
-        self.carry_bytes = total_bytes
+        self.partial_frame_bytes = total_bytes
         frame = block.view[:total_bytes]
         if not whole:
             self._grammar.check_open(frame, self._max_frame_bytes)
@@ -187,14 +187,14 @@ class Framer:
 
     def _end_carried(self, block: Block, pieces: Pieces) -> bytes:
         """Answer the last frame, which has no end; return what separates a frame behind it."""
-        held = block.view[: self.carry_bytes]
+        held = block.view[: self.partial_frame_bytes]
         reply, separator = self._answers.answer_open(held, block.storage)
         self._leave_block(block, reply or b"", pieces)
         return separator if reply is not None else b""
 
     def _leave_block(self, block: Block, reply: bytes | memoryview, pieces: Pieces) -> None:
         """Take the reply to the frame in `block`, and let go of the block."""
-        self._block, self.carry_bytes = None, 0
+        self._block, self.partial_frame_bytes = None, 0
         if type(reply) is memoryview and reply.obj is block.storage and self._views_allowed:
             self._pool.lend(block)
         else:
@@ -203,17 +203,17 @@ class Framer:
         if reply:
             pieces.append(reply)
 
-    def _carry(self, beginning: memoryview) -> None:
+    def _keep_partial(self, beginning: memoryview) -> None:
         """Carry the beginning of a frame."""
         self._grammar.check_open(beginning, self._max_frame_bytes)
         block = self._block = self._pool.lease(beginning.nbytes)
         block.view[: beginning.nbytes] = beginning
-        self.carry_bytes = beginning.nbytes
+        self.partial_frame_bytes = beginning.nbytes
         self.frame_seq += 1
 
     def _drop_block(self) -> None:
         block, self._block = self._block, None
-        self.carry_bytes = 0
+        self.partial_frame_bytes = 0
         if block is not None:
             self._pool.give_back(block)
 
@@ -252,7 +252,7 @@ class Framer:
                 f"most_steps={most_steps}; it must take at least one step"
             )
         if chunk:
-            self._carry(chunk)
+            self._keep_partial(chunk)
             return chunk[chunk.nbytes :]
         return chunk
 

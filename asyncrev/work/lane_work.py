@@ -95,7 +95,7 @@ class LaneWork(abc.ABC):
             if entry.kind is CLOSE:
                 self.close_processor()
             elif self.broken or self.abandoned:
-                entry.carry_bytes = 0
+                entry.partial_frame_bytes = 0
                 self.deferred = None
             else:
                 self._do(entry, storage, pool, share)
@@ -119,7 +119,7 @@ class LaneWork(abc.ABC):
         self.broken = True
         self._is_plain = False
         self.deferred = None
-        entry.carry_bytes = 0  # entries are used again: what stands there is another lane's
+        entry.partial_frame_bytes = 0  # entries are used again: what stands there is another lane's
         entry.error = error
 
     def _note_surplus(self, entry: Entry, surplus_bytes: int) -> None:

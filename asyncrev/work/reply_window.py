@@ -36,7 +36,7 @@ class ReplyWindow:
         """Return whether the worker must stop. Thread: worker. Seen late, it stops once more."""
         return self.produced_bytes >= self.limit_bytes
 
-    def room_bytes(self) -> int:
+    def allowed_bytes(self) -> int:
         """Return how much surplus there may be until it is full. Thread: worker."""
         return max(0, self.limit_bytes - self.produced_bytes)
 

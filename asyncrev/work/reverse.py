@@ -1,6 +1,6 @@
 """The reference work: reverse the bytes of a chunk.
 
-Large chunks are reversed by `reverse_kernel`, which imports NumPy. The first `Reverse()` imports
+Large chunks are reversed by `reverse_numpy`, which imports NumPy. The first `Reverse()` imports
 it, so that a program which does other work never loads NumPy.
 """
 
@@ -66,12 +66,12 @@ class Reverse:
     __slots__ = ("__dict__", "_in_place", "_run")
 
     def __init__(self) -> None:
-        """Bind the kernel; the first one imports NumPy. Thread: any.
+        """Bind the functions that reverse; the first instance imports NumPy. Thread: any.
 
         Raises:
             ModuleNotFoundError: NumPy is not installed.
         """
-        from asyncrev.work.reverse_kernel import reverse_in_place, reverse_run
+        from asyncrev.work.reverse_numpy import reverse_in_place, reverse_run
 
         self._in_place = reverse_in_place
         self._run = reverse_run

@@ -52,7 +52,7 @@ if __name__ == "__main__":
     protocol = InLoop
     if kernel == ["numpy"]:
         from asyncrev.work.reverse import NUMPY_FROM_BYTES
-        from asyncrev.work.reverse_kernel import reverse_in_place
+        from asyncrev.work.reverse_numpy import reverse_in_place
 
         protocol = InLoopNumpy
 

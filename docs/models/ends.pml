@@ -2,8 +2,8 @@
    work/block_pool.py).
 
    LANES lanes of one bridge receive N chunks each, whenever they like, into a ring of ENTRIES; what
-   finds no room spills and waits. Then comes the end of input, behind all of it. A lane may be given
-   up at any moment: its spill is dropped, a close entry follows, nobody hears of it any more. Replies
+   finds no room overflows and waits. Then comes the end of input, behind all of it. A lane may be given
+   up at any moment: its overflow is dropped, a close entry follows, nobody hears of it any more. Replies
    are made in the one block of a pool while that can be had, else apart. With -DSTOP the loop may
    close the input at any moment; the worker then takes what was published, and ends.
 
@@ -41,7 +41,7 @@ byte block;                            /* the reply that is in the block now */
 
 /* -- the loop ----------------------------------------------------------------------------------- */
 
-byte received[LANES], fed[LANES];      /* chunks that came; of those, in the ring: the rest is spill */
+byte received[LANES], fed[LANES];      /* chunks that came; of those, in the ring: the rest is overflow */
 byte delivered[LANES];
 bool eof_waits[LANES], close_waits[LANES], waits[LANES];
 bool eof_said[LANES], ended[LANES], gone[LANES], let_go[LANES];
@@ -127,7 +127,7 @@ inline deliver() {
     lane = 0
 }
 
-inline drain() {
+inline deliver() {
     upto = processed;
     do
     :: released < upto ->
@@ -177,7 +177,7 @@ active proctype loop() {
     :: !let_go[1] && (ended[1] || !stays[1]) -> l = 1; give_up(l)
 #endif
     :: processed != released ->
-        drain();
+        deliver();
         l = 0;
         do
         :: l < LANES ->
@@ -197,7 +197,7 @@ active proctype loop() {
     od;
     input_closed = true;
     (output_closed);
-    drain();
+    deliver();
     assert(published == released);     /* LOST: what was published before the close is answered */
     l = 0;
     do

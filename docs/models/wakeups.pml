@@ -21,7 +21,7 @@ byte published, processed, released;   /* the cursors */
 byte flushed;                          /* loop only */
 bool closed, output_closed;
 bool parked, token;                    /* Parker: `token` is the eventfd's edge */
-bool awaited, wake;                    /* DrainSignal: `wake` is the edge of the loop's eventfd */
+bool awaited, wake;                    /* DeliverySignal: `wake` is the edge of the loop's eventfd */
 
 /* -- towards the worker: publish, then look; park, then look (I5) ------------------------------ */
 
@@ -54,7 +54,7 @@ inline request() {
 
 byte seen;
 
-inline drain() {
+inline deliver() {
 #ifdef CLEAR_AFTER_DRAIN
     seen = processed;
     released = seen;
@@ -86,10 +86,10 @@ active proctype loop() {
 #else
             published++
 #endif
-        :: break                       /* no more in this turn */
+        :: break                       /* no more in this iteration */
         od;
         flush();
-        drain();
+        deliver();
         flush()
     od;
     closed = true;

@@ -1,4 +1,4 @@
-"""admission: quotas, waiters and spills, with the worker's and the drain's part played here."""
+"""admission: quotas, waiters and overflows, with the worker's and the drain's part played here."""
 
 from typing import Any
 
@@ -81,11 +81,11 @@ class Bench:
         assert left_bytes - 1 <= budget.pool_bytes - budget.reserved_bytes <= left_bytes
         return other
 
-    def take_one(self, carry_bytes: int = 0) -> tuple[Lane, Kind, bytes, bool]:
+    def take_one(self, partial_frame_bytes: int = 0) -> tuple[Lane, Kind, bytes, bool]:
         """Process, deliver and release the oldest entry; return it and whether it gave credit."""
         (entry,) = self.ring.entries_between(self.ring.released_seq, self.ring.released_seq + 1)
         seen = (entry.owner, entry.kind, bytes(entry.view[: entry.nbytes]))
-        entry.carry_bytes = carry_bytes
+        entry.partial_frame_bytes = partial_frame_bytes
         self.ring.mark_processed()
         self.admission.entry_returned(entry.owner, entry)
         credit = self.admission.reply_delivered(entry.owner, entry.nbytes)
@@ -177,19 +177,19 @@ def test_publish_by_another_lane_is_refused() -> None:
     assert bench.ring.published_seq == 1
 
 
-@pytest.mark.parametrize(("spill_bytes", "expected"), [(3, 3), (8, 8), (100, 8)])
+@pytest.mark.parametrize(("overflow_bytes", "expected"), [(3, 3), (8, 8), (100, 8)])
 def test_claim_on_a_full_ring_returns_the_spill_and_never_nothing(
-    spill_bytes: int, expected: int
+    overflow_bytes: int, expected: int
 ) -> None:
     """asyncio closes a connection whose buffer is empty."""
-    bench = Bench(slots=1, spill_bytes=spill_bytes)
+    bench = Bench(slots=1, overflow_bytes=overflow_bytes)
     bench.send(bench.lane(), b"x")
     assert bench.admission.claim(bench.lane()).nbytes == expected
 
 
 def test_publish_of_more_than_the_spill_raises() -> None:
     """It would be cut silently otherwise."""
-    bench = Bench(slots=1, spill_bytes=3)
+    bench = Bench(slots=1, overflow_bytes=3)
     bench.send(bench.lane(), b"x")
     lane = bench.lane()
     bench.admission.claim(lane)
@@ -227,14 +227,14 @@ def test_quota_of_one_gives_credit_when_nothing_is_in_flight() -> None:
     assert [bench.take_one()[3] for _ in range(2)] == [False, True]
 
 
-def test_lanes_without_a_slot_wait_in_turn() -> None:
+def test_lanes_without_a_slot_wait_in_a_fifo() -> None:
     """I9: first come, first served, and nobody overtakes."""
     bench = Bench(slots=2)
     lanes = [bench.lane() for _ in range(5)]
     for number, lane in enumerate(lanes):
         assert bench.send(lane, b"%d" % number) is (number < 2)
     assert bench.admission.waiting_lanes == 3
-    assert bench.admission.spills == 3
+    assert bench.admission.overflows == 3
     entries, served = bench.take_all()
     assert entries == [(lane, DATA, b"%d" % number) for number, lane in enumerate(lanes)]
     assert served == lanes[2:]
@@ -242,7 +242,7 @@ def test_lanes_without_a_slot_wait_in_turn() -> None:
 
 
 def test_lane_that_publishes_although_it_waits_keeps_its_place_and_its_order() -> None:
-    """I9, I10: what it reads on goes behind its own spill, even when a slot is free again."""
+    """I9, I10: what it reads on goes behind its own overflow, even when a slot is free again."""
     bench = Bench(slots=1, slot_bytes=4)
     first, second = bench.lane(), bench.lane()
     bench.send(first, b"a")
@@ -257,7 +257,7 @@ def test_lane_that_publishes_although_it_waits_keeps_its_place_and_its_order() -
 
 
 def test_end_and_close_go_behind_the_spill() -> None:
-    """I10: spill, end of input, close, for a full ring."""
+    """I10: overflow, end of input, close, for a full ring."""
     bench = Bench(slots=1, slot_bytes=2)
     lane = bench.lane()
     bench.send(bench.lane(), b"x")
@@ -289,8 +289,8 @@ def test_close_drops_the_spill_and_the_end_that_wait() -> None:
     assert entries == [(lane, CLOSE, b""), (other, DATA, b"kept")]
 
 
-def test_end_on_a_full_ring_waits_its_turn() -> None:
-    """I9: control entries do not overtake another lane's spill."""
+def test_end_on_a_full_ring_waits_in_the_fifo() -> None:
+    """I9: control entries do not overtake another lane's overflow."""
     bench = Bench(slots=1)
     lanes = [bench.lane() for _ in range(3)]
     bench.send(lanes[0], b"x")
@@ -304,8 +304,8 @@ def test_end_on_a_full_ring_waits_its_turn() -> None:
 
 
 def test_served_lane_over_half_its_quota_waits_for_credit() -> None:
-    """I8: a long spill that has found its slots is not yet a reason to read on."""
-    bench = Bench(slots=4, slot_bytes=2, in_flight_bytes=4, spill_bytes=2)
+    """I8: a long overflow that has found its slots is not yet a reason to read on."""
+    bench = Bench(slots=4, slot_bytes=2, in_flight_bytes=4, overflow_bytes=2)
     lane, other = bench.lane(), bench.lane()
     for _ in range(4):
         bench.send(other, b"x")
@@ -340,13 +340,13 @@ FRAMED: dict[str, int] = {
     "slot_bytes": 32 * 1024,
     "in_flight_bytes": 1 << 20,
     "max_frame_bytes": 1500,
-    "carry_bytes": 1024,
+    "partial_frame_bytes": 1024,
     "pool_connection_bytes": 4096,
     "pool_bytes": 8192,
 }
 
 
-def test_room_in_the_pool_limits_the_claim_of_a_framed_lane() -> None:
+def test_allowed_in_the_pool_limits_the_claim_of_a_framed_lane() -> None:
     """Of others there is as much as the slot has."""
     bench = Bench(slots=4, **FRAMED)
     lane = bench.lane("line")
@@ -368,13 +368,13 @@ def test_slot_and_last_reads_limit_the_claim_of_a_framed_lane() -> None:
 
 def test_claim_of_a_framed_lane_is_never_empty() -> None:
     """asyncio closes a connection whose buffer is empty: no slot, no room, over its quota."""
-    bench = Bench(slots=1, spill_bytes=700, **FRAMED)
+    bench = Bench(slots=1, overflow_bytes=700, **FRAMED)
     bench.fill_pool()
     lane = bench.lane("line")
     assert bench.admission.claim(lane).nbytes == 1024
     bench.send(bench.lane(), b"x")
     for spilt_bytes in (0, 700, 1400, 2100, 9000):
-        lane.spill = bytearray(spilt_bytes)
+        lane.overflow = bytearray(spilt_bytes)
         assert bench.admission.claim(lane).nbytes == (700 if not spilt_bytes else LEAST_READ_BYTES)
 
 
@@ -383,12 +383,14 @@ def test_framed_lane_without_room_stops_until_others_give_back() -> None:
     bench = Bench(slots=4, **FRAMED)
     lane, other = bench.lane("line"), bench.fill_pool(left_bytes=2048)
     assert not bench.send(lane, bytes(1800))
-    assert (lane.reserved_bytes, lane.waits_for_credit, lane.waits_for_room) == (2048, True, True)
+    assert (lane.reserved_bytes, lane.waits_for_credit, lane.waits_for_budget) == (2048, True, True)
     assert bench.admission.waiting_lanes == 1
-    assert bench.take_one(carry_bytes=1400)[3] is True  # what it keeps needs less: room enough
+    assert (
+        bench.take_one(partial_frame_bytes=1400)[3] is True
+    )  # what it keeps needs less: room enough
     assert lane.reserved_bytes == 2048
     assert not bench.send(lane, bytes(500))
-    assert bench.take_one(carry_bytes=1900)[3] is False
+    assert bench.take_one(partial_frame_bytes=1900)[3] is False
     assert bench.admission.serve_waiters() == []
     bench.admission.set_excess(other, 0)
     assert bench.admission.serve_waiters() == [lane]
@@ -398,19 +400,19 @@ def test_framed_lane_without_room_stops_until_others_give_back() -> None:
 
 def test_framed_lane_gets_its_credit_when_slot_quota_and_room_allow() -> None:
     """I8, I9: each alone is not enough."""
-    bench = Bench(slots=2, in_flight_entries=2, spill_bytes=900, **FRAMED)
+    bench = Bench(slots=2, in_flight_entries=2, overflow_bytes=900, **FRAMED)
     lane, other = bench.lane("line"), bench.fill_pool(left_bytes=2048)
     assert bench.send(lane, bytes(300))
     assert not bench.send(lane, bytes(300))  # its quota
     assert not bench.send(lane, bytes(900))  # no slot
     assert not bench.send(lane, bytes(512))  # no room
     assert lane.waits_for_slot
-    assert lane.waits_for_room
-    assert bench.take_one(carry_bytes=300)[3] is False
+    assert lane.waits_for_budget
+    assert bench.take_one(partial_frame_bytes=300)[3] is False
     assert bench.admission.serve_waiters() == []  # now it has its slot
     assert not lane.waits_for_slot
-    assert bench.take_one(carry_bytes=600)[3] is False  # half its quota, but no room
-    assert lane.waits_for_room
+    assert bench.take_one(partial_frame_bytes=600)[3] is False  # half its quota, but no room
+    assert lane.waits_for_budget
     assert bench.admission.serve_waiters() == []
     bench.admission.set_excess(other, 0)
     assert bench.admission.serve_waiters() == [lane]
@@ -423,11 +425,11 @@ def test_framed_lane_with_room_waits_for_its_quota() -> None:
     lane, other = bench.lane("line"), bench.fill_pool()
     bench.send(lane, bytes(300))
     assert not bench.send(lane, bytes(300))
-    assert lane.waits_for_room
+    assert lane.waits_for_budget
     bench.admission.set_excess(other, 0)
     assert bench.admission.serve_waiters() == []
     assert lane.waits_for_credit
-    assert not lane.waits_for_room
+    assert not lane.waits_for_budget
     assert [bench.take_one()[3] for _ in range(2)] == [True, False]
 
 
@@ -437,7 +439,7 @@ def test_framed_lane_at_its_own_quota_stops_until_its_own_comes_back() -> None:
     lane = bench.lane("line")
     assert not bench.send(lane, bytes(4000))
     assert bench.admission.waiting_lanes == 0
-    assert bench.take_one(carry_bytes=1508)[3] is True
+    assert bench.take_one(partial_frame_bytes=1508)[3] is True
     assert bench.take_all() == ([], [])
 
 
@@ -466,7 +468,7 @@ def test_lane_that_may_read_keeps_the_room_of_its_next_read_whatever_is_unsent()
     bench.fill_pool()
     assert bench.admission.set_excess(lane, 800) is False
     assert lane.reserved_bytes == 4096 + 900
-    assert not lane.waits_for_room
+    assert not lane.waits_for_budget
     bench.admission.set_excess(lane, 0)
     assert lane.reserved_bytes == 4096
 
@@ -596,7 +598,7 @@ def test_any_schedule_keeps_every_lanes_bytes_in_order(
         serve()
     assert bench.admission.waiting_lanes == 0
     for number, lane in enumerate(lanes):
-        assert (lane.in_flight_entries, lane.in_flight_bytes, lane.spill) == (0, 0, b"")
+        assert (lane.in_flight_entries, lane.in_flight_bytes, lane.overflow) == (0, 0, b"")
         kinds = [kind for n, kind in seen if n == number]
         control = [kind for kind in kinds if kind is not DATA]
         assert kinds[len(kinds) - len(control) :] == control

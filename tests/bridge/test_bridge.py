@@ -107,8 +107,10 @@ async def test_sweep_reaches_every_sink_again_and_again(
 
 
 @EPOLL
-async def test_sweep_of_many_lanes_is_spread_over_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten thousand idle connections must not make one turn long; each is looked at once."""
+async def test_sweep_of_many_lanes_takes_many_iterations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten thousand idle connections must not make one iteration long; each is looked at once."""
     monkeypatch.setattr(sweep_module, "SWEEP_LANES", 3)
     async with Bridge(TINY) as bridge:
         sinks = [RecordingSink(bridge) for _ in range(8)]
@@ -142,7 +144,7 @@ async def test_open_needs_a_bridge_that_runs() -> None:
 
 @EPOLL
 async def test_unsent_replies_of_one_lane_stop_another_until_they_are_taken() -> None:
-    """The pool counts them; whoever waits for room is served in the next turn."""
+    """The pool counts them; whoever waits for room is served in the next iteration."""
     async with Bridge(FRAMES) as bridge:
         slow, other = (RecordingSink(bridge, Upper, framing="line") for _ in range(2))
         bridge.set_excess(slow.lane, 3600)
@@ -180,7 +182,7 @@ async def test_taken_replies_give_their_own_lane_its_credit() -> None:
 
 
 @EPOLL
-async def test_room_of_a_closed_lane_goes_to_who_waits() -> None:
+async def test_allowed_of_a_closed_lane_goes_to_who_waits() -> None:
     """With its last entry, which is what frees its block."""
     async with Bridge(FRAMES) as bridge:
         holds, waits = (RecordingSink(bridge, Upper, framing="line") for _ in range(2))
@@ -227,13 +229,13 @@ async def test_lane_of_longer_frames_than_the_bridge_has_room_for_is_refused() -
     slots=st.integers(1, 4),
     share=st.sampled_from([1, 3]),
     in_flight=st.integers(1, 3),
-    spill_bytes=st.integers(1, 6),
+    overflow_bytes=st.integers(1, 6),
     lanes=st.lists(strategies.chunked(), min_size=1, max_size=6),
 )
 def test_many_lanes_on_a_tiny_ring_get_exactly_their_bytes(
-    slots: int, share: int, in_flight: int, spill_bytes: int, lanes: list[list[bytes]]
+    slots: int, share: int, in_flight: int, overflow_bytes: int, lanes: list[list[bytes]]
 ) -> None:
-    """I1-I11: any lanes, cut anywhere, sent at once or politely, through 1 to 4 slots."""
+    """I1-I11: any lanes, split anywhere, sent at once or politely, through 1 to 4 slots."""
 
     async def main() -> None:
         limits = Limits(
@@ -241,7 +243,7 @@ def test_many_lanes_on_a_tiny_ring_get_exactly_their_bytes(
             entries=slots * share,
             slot_bytes=7,
             in_flight_entries=in_flight,
-            spill_bytes=spill_bytes,
+            overflow_bytes=overflow_bytes,
         )
         async with Bridge(limits) as bridge:
             sinks = [RecordingSink(bridge, views_allowed=True) for _ in lanes]
@@ -299,11 +301,11 @@ async def test_protocol_takes_views_only_for_a_transport_that_keeps_none(
             pass
 
     async with Bridge(TINY) as bridge:
-        link, transport = BridgeProtocol(bridge), Quiet()
+        connection, transport = BridgeProtocol(bridge), Quiet()
         if keeps_no_views is not None:
             transport.keeps_no_views = keeps_no_views  # type: ignore[attr-defined]
-        link.connection_made(transport)
+        connection.connection_made(transport)
         (lane,) = bridge.parts.lanes
         assert lane.work.views_allowed is (keeps_no_views is True)
-        link.connection_lost(None)
+        connection.connection_lost(None)
         await until(lambda: bridge.open_lanes == 0, "its lane has gone")

@@ -14,18 +14,18 @@ from asyncrev.bridge.lane import Lane
 from asyncrev.frames.registry import FRAMINGS
 from asyncrev.limits import FRAME_OVERHEAD_BYTES, LEAST_BLOCK_BYTES, LEAST_READ_BYTES, class_bytes
 from asyncrev.ring.ring import CLOSE, Entry, Ring
+from asyncrev.testing.transports import split
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.framed_work import make_work
 from asyncrev.work.framer import Framer
 from asyncrev.work.reverse import Reverse
-from tests.strategies import cut
 
 # A pool of two lanes' quota; frames up to 1,500 bytes need blocks of 2,048.
 SMALL = Limits(
     slots=8,
     slot_bytes=4096,
     max_frame_bytes=1500,
-    carry_bytes=1024,
+    partial_frame_bytes=1024,
     pool_connection_bytes=4096,
     pool_bytes=8192,
 )
@@ -44,19 +44,19 @@ def a_lane() -> Lane:
 
 def held_bytes(lane: Lane) -> int:
     """Return what the loop must take for held by `lane`, replies apart."""
-    return lane.carry_bytes + lane.in_flight_bytes + len(lane.spill)
+    return lane.partial_frame_bytes + lane.in_flight_bytes + len(lane.overflow)
 
 
-def backlog_bytes(lane: Lane) -> int:
+def write_buffer_bytes(lane: Lane) -> int:
     """Return what a growing bytearray takes for the replies above the high water."""
     return lane.excess_bytes * 9 // 8
 
 
-# -- room --------------------------------------------------------------------------------------
+# -- allowed ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("carry_bytes", "reserved_bytes", "room_bytes"),
+    ("partial_frame_bytes", "reserved_bytes", "allowed_bytes"),
     [
         (0, 0, 4096),  # the largest class within its quota
         (1000, 0, 3096),  # of which it holds some already
@@ -65,95 +65,95 @@ def backlog_bytes(lane: Lane) -> int:
         (4096, 4096, LEAST_READ_BYTES),
     ],
 )
-def test_room_in_an_empty_pool_is_what_the_quota_leaves(
-    carry_bytes: int, reserved_bytes: int, room_bytes: int
+def test_allowed_in_an_empty_pool_is_what_the_quota_leaves(
+    partial_frame_bytes: int, reserved_bytes: int, allowed_bytes: int
 ) -> None:
     """One lane may take its quota, in whole classes."""
     budget, lane = Budget(SMALL), a_lane()
-    lane.carry_bytes, lane.reserved_bytes = carry_bytes, reserved_bytes
+    lane.partial_frame_bytes, lane.reserved_bytes = partial_frame_bytes, reserved_bytes
     budget.reserved_bytes = reserved_bytes
-    assert budget.room_bytes(lane, 1 << 30) == room_bytes
+    assert budget.allowed_bytes(lane, 1 << 30) == allowed_bytes
 
 
-def test_room_counts_carry_flight_and_spill_alike() -> None:
+def test_allowed_counts_partial_flight_and_overflow_alike() -> None:
     """Wherever it is, it may end up in one block."""
     budget, lane = Budget(SMALL), a_lane()
-    lane.carry_bytes, lane.in_flight_bytes, lane.spill = 100, 200, bytearray(300)
-    assert budget.room_bytes(lane, 1 << 30) == 4096 - 600
+    lane.partial_frame_bytes, lane.in_flight_bytes, lane.overflow = 100, 200, bytearray(300)
+    assert budget.allowed_bytes(lane, 1 << 30) == 4096 - 600
 
 
 @pytest.mark.parametrize(
-    ("others_bytes", "room_bytes"),
+    ("others_bytes", "allowed_bytes"),
     [(4096, 4096), (4097, 2048), (6145, 1024), (7000, 1024), (8192, 1024), (9000, 1024)],
 )
-def test_room_in_a_pool_of_others_is_the_largest_class_left(
-    others_bytes: int, room_bytes: int
+def test_allowed_in_a_pool_of_others_is_the_largest_class_left(
+    others_bytes: int, allowed_bytes: int
 ) -> None:
     """I15: and never less than what a lane may hold without asking."""
     budget = Budget(SMALL)
     budget.reserved_bytes = others_bytes
-    assert budget.room_bytes(a_lane(), 1 << 30) == room_bytes
+    assert budget.allowed_bytes(a_lane(), 1 << 30) == allowed_bytes
 
 
-def test_room_shrinks_by_unsent_replies_with_what_a_bytearray_takes_more() -> None:
+def test_allowed_shrinks_by_unsent_replies_with_what_a_bytearray_takes_more() -> None:
     """800 bytes take 900, which leaves a class of 2,048 of a quota of 4,096, less 900."""
     budget, lane = Budget(SMALL), a_lane()
-    lane.carry_bytes = 1024
+    lane.partial_frame_bytes = 1024
     lane.excess_bytes = 800
-    assert budget.room_bytes(lane, 1 << 30) == 2048 - 1024
+    assert budget.allowed_bytes(lane, 1 << 30) == 2048 - 1024
     lane.excess_bytes = 8000
-    assert budget.room_bytes(lane, 1 << 30) == LEAST_READ_BYTES
+    assert budget.allowed_bytes(lane, 1 << 30) == LEAST_READ_BYTES
 
 
-# -- charge ------------------------------------------------------------------------------------
+# -- reserve -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("held", "reserved_bytes"),
     [(0, 0), (512, 0), (513, 2048), (1024, 2048), (1536, 2048), (1537, 4096), (3584, 4096)],
 )
-def test_charge_reserves_for_what_is_held_and_one_small_read(
+def test_reserve_reserves_for_what_is_held_and_one_small_read(
     held: int, reserved_bytes: int
 ) -> None:
     """In the pool's classes, and nothing for a lane that holds little (I15)."""
     budget, lane = Budget(SMALL), a_lane()
-    lane.carry_bytes = held
-    assert budget.charge(lane)
+    lane.partial_frame_bytes = held
+    assert budget.reserve(lane)
     assert lane.reserved_bytes == budget.reserved_bytes == reserved_bytes
-    assert budget.charge(lane)  # it is the same again, not once more
+    assert budget.reserve(lane)  # it is the same again, not once more
     assert budget.reserved_bytes == reserved_bytes
-    lane.carry_bytes = 0
-    assert budget.charge(lane)
+    lane.partial_frame_bytes = 0
+    assert budget.reserve(lane)
     assert lane.reserved_bytes == budget.reserved_bytes == 0
     assert budget.reserved_high_bytes == reserved_bytes
 
 
-def test_charge_beyond_the_pool_waits_and_keeps_what_it_holds() -> None:
+def test_reserve_beyond_the_pool_waits_and_keeps_what_it_holds() -> None:
     """Of others: refused once, in the queue once, however often it asks."""
     budget, lane = Budget(SMALL), a_lane()
     budget.reserved_bytes = 6144
-    lane.carry_bytes = 1600  # is in a block of 2,048, but with a small read it needs 4,096
+    lane.partial_frame_bytes = 1600  # is in a block of 2,048, but with a small read it needs 4,096
     for _ in range(2):
-        assert not budget.charge(lane)
+        assert not budget.reserve(lane)
         assert (lane.reserved_bytes, budget.reserved_bytes) == (2048, 8192)
-        assert lane.waits_for_room
+        assert lane.waits_for_budget
         assert (budget.waiting_lanes, budget.refusals) == (1, 1)
     budget.reserved_bytes -= 6144
     assert budget.serve_waiters() == [lane]
     assert (lane.reserved_bytes, budget.reserved_bytes) == (4096, 4096)
-    assert not lane.waits_for_room
+    assert not lane.waits_for_budget
     assert budget.waiting_lanes == 0
 
 
-def test_charge_beyond_its_quota_does_not_wait_for_others() -> None:
+def test_reserve_beyond_its_quota_does_not_wait_for_others() -> None:
     """Nobody else can help it, so it must not stand in the queue."""
     budget, lane = Budget(SMALL), a_lane()
     lane.in_flight_bytes = 4000
-    assert not budget.charge(lane)
+    assert not budget.reserve(lane)
     assert lane.reserved_bytes == 4096
-    assert (budget.waiting_lanes, budget.refusals, lane.waits_for_room) == (0, 0, False)
+    assert (budget.waiting_lanes, budget.refusals, lane.waits_for_budget) == (0, 0, False)
     lane.in_flight_bytes = 1000
-    assert budget.charge(lane)
+    assert budget.reserve(lane)
     assert lane.reserved_bytes == 2048
 
 
@@ -161,12 +161,12 @@ def test_lane_that_holds_little_never_waits() -> None:
     """I15: the pool is used up and others wait; it goes on."""
     budget, waiter, lane = Budget(SMALL), a_lane(), a_lane()
     budget.reserved_bytes = 8192
-    waiter.carry_bytes = 600
-    assert not budget.charge(waiter)
+    waiter.partial_frame_bytes = 600
+    assert not budget.reserve(waiter)
     for held in (0, 100, 512):
         lane.in_flight_bytes = held
-        assert budget.room_bytes(lane, 1 << 30) >= LEAST_READ_BYTES
-        assert budget.charge(lane)
+        assert budget.allowed_bytes(lane, 1 << 30) >= LEAST_READ_BYTES
+        assert budget.reserve(lane)
         assert lane.reserved_bytes == 0
 
 
@@ -174,25 +174,25 @@ def test_nobody_enlarges_a_reservation_while_somebody_waits() -> None:
     """I16: else many small ones would starve a large one."""
     budget, first, second = Budget(SMALL), a_lane(), a_lane()
     budget.reserved_bytes = 6144
-    first.carry_bytes = 1600
-    assert not budget.charge(first)
+    first.partial_frame_bytes = 1600
+    assert not budget.reserve(first)
     budget.reserved_bytes -= 2048  # 2,048 are free, of which the second could take its part
-    second.carry_bytes = 600
-    assert budget.room_bytes(second, 1 << 30) == LEAST_READ_BYTES
-    assert not budget.charge(second)
+    second.partial_frame_bytes = 600
+    assert budget.allowed_bytes(second, 1 << 30) == LEAST_READ_BYTES
+    assert not budget.reserve(second)
     assert budget.serve_waiters() == [first]
-    assert second.waits_for_room
+    assert second.waits_for_budget
     budget.reserved_bytes -= 4096  # that of the others
     assert budget.serve_waiters() == [second]
 
 
-def test_waiters_are_served_in_turn_as_far_as_the_room_goes() -> None:
+def test_waiters_are_served_in_fifo_order_as_far_as_the_room_goes() -> None:
     """I16: the one that does not fit holds back those behind it, even if they would."""
     budget, lanes = Budget(SMALL), [a_lane() for _ in range(4)]
     budget.reserved_bytes = 8192
-    for lane, carry_bytes in zip(lanes, (600, 600, 1600, 600), strict=True):
-        lane.carry_bytes = carry_bytes
-        assert not budget.charge(lane)
+    for lane, partial_frame_bytes in zip(lanes, (600, 600, 1600, 600), strict=True):
+        lane.partial_frame_bytes = partial_frame_bytes
+        assert not budget.reserve(lane)
     # What they hold is here, so it is reserved although there is no room (more than 1,024 only).
     assert [lane.reserved_bytes for lane in lanes] == [0, 0, 2048, 0]
     budget.reserved_bytes = 2048 + 8192 - 5000
@@ -210,24 +210,24 @@ def test_waiter_that_has_gone_or_holds_its_quota_by_now_is_passed_over() -> None
     budget, lanes = Budget(SMALL), [a_lane() for _ in range(3)]
     budget.reserved_bytes = 8192
     for lane in lanes:
-        lane.carry_bytes = 600
-        assert not budget.charge(lane)
+        lane.partial_frame_bytes = 600
+        assert not budget.reserve(lane)
     lanes[0].abandon()
     lanes[1].excess_bytes = 4000
     budget.reserved_bytes = 0
     assert budget.serve_waiters() == [lanes[2]]
-    assert not any(lane.waits_for_room for lane in lanes)
+    assert not any(lane.waits_for_budget for lane in lanes)
     lanes[1].excess_bytes = 0
-    assert budget.charge(lanes[1])
+    assert budget.reserve(lanes[1])
 
 
-def test_charge_of_an_abandoned_lane_leaves_its_reservation() -> None:
+def test_reserve_of_an_abandoned_lane_leaves_its_reservation() -> None:
     """The worker may hold more than the loop knows of, until the close has come back."""
     budget, lane = Budget(SMALL), a_lane()
     lane.in_flight_bytes = 2000
-    assert budget.charge(lane)
+    assert budget.reserve(lane)
     lane.abandoned, lane.in_flight_bytes = True, 0
-    assert not budget.charge(lane)
+    assert not budget.reserve(lane)
     assert lane.reserved_bytes == budget.reserved_bytes == 4096
     assert budget.waiting_lanes == 0
 
@@ -235,13 +235,13 @@ def test_charge_of_an_abandoned_lane_leaves_its_reservation() -> None:
 def test_forget_gives_back_all_and_forget_waiters_empties_the_queue() -> None:
     """The lane is closed; the bridge has ended."""
     budget, lane, waiter = Budget(SMALL), a_lane(), a_lane()
-    lane.carry_bytes = 3000
-    assert budget.charge(lane)
+    lane.partial_frame_bytes = 3000
+    assert budget.reserve(lane)
     budget.set_excess(lane, 80)
     assert budget.reserved_bytes == 4096 + 90
     budget.reserved_bytes += 4096
-    waiter.carry_bytes = 600
-    assert not budget.charge(waiter)
+    waiter.partial_frame_bytes = 600
+    assert not budget.reserve(waiter)
     budget.forget(lane)
     assert (lane.reserved_bytes, lane.excess_bytes, budget.reserved_bytes) == (0, 0, 4096)
     budget.forget_waiters()
@@ -255,15 +255,15 @@ def test_lane_that_is_closed_leaves_the_queue() -> None:
     """While the first one waits, any number may come and go behind it."""
     budget, first = Budget(SMALL), a_lane()
     budget.reserved_bytes = 8192
-    first.carry_bytes = 600
-    assert not budget.charge(first)
+    first.partial_frame_bytes = 600
+    assert not budget.reserve(first)
     for _ in range(3):
         lane = a_lane()
-        lane.carry_bytes = 600
-        assert not budget.charge(lane)
+        lane.partial_frame_bytes = 600
+        assert not budget.reserve(lane)
         lane.abandon()
         budget.forget(lane)
-        assert not lane.waits_for_room
+        assert not lane.waits_for_budget
     assert budget.waiting_lanes == 1
     budget.reserved_bytes = 0
     assert budget.serve_waiters() == [first]
@@ -272,8 +272,8 @@ def test_lane_that_is_closed_leaves_the_queue() -> None:
 def test_excess_is_reserved_whatever_others_hold() -> None:
     """I14: the bytes are here. The lane keeps the room of its next small read, for it may read."""
     budget, lane = Budget(SMALL), a_lane()
-    lane.carry_bytes = 1600
-    assert budget.charge(lane)
+    lane.partial_frame_bytes = 1600
+    assert budget.reserve(lane)
     assert lane.reserved_bytes == 4096
     budget.reserved_bytes = 8192
     budget.set_excess(lane, 800)
@@ -298,9 +298,11 @@ class NothingReleased:
 
 @given(
     frames=st.lists(st.integers(0, 1500), min_size=1, max_size=30),
-    cuts=st.lists(st.integers(1, 2000), min_size=1, max_size=30),
+    lengths=st.lists(st.integers(1, 2000), min_size=1, max_size=30),
 )
-def test_worker_takes_less_than_twice_what_a_lane_holds(frames: list[int], cuts: list[int]) -> None:
+def test_worker_takes_less_than_twice_what_a_lane_holds(
+    frames: list[int], lengths: list[int]
+) -> None:
     """Several frames that span chunks have a block each, until the loop has sent their replies.
 
     One block for all would be no larger than the reservation; several may be, so this is what
@@ -312,14 +314,14 @@ def test_worker_takes_less_than_twice_what_a_lane_holds(frames: list[int], cuts:
     data = b"".join(nbytes.to_bytes(4, "big") + bytes(nbytes) for nbytes in frames)
     replies = []
     received_bytes = 0
-    for number, chunk in enumerate(cut(data, cuts), 1):
+    for number, chunk in enumerate(split(data, lengths), 1):
         replies.append(framer.process(memoryview(bytearray(chunk))))
         cursors.processed_seq = number
         received_bytes += len(chunk)
         assert pool.in_use_bytes < 2 * received_bytes + number * LEAST_BLOCK_BYTES
     cursors.released_seq = len(replies)
     pool.reclaim()
-    assert framer.carry_bytes == pool.in_use_bytes == 0
+    assert framer.partial_frame_bytes == pool.in_use_bytes == 0
 
 
 # -- every schedule ----------------------------------------------------------------------------
@@ -387,9 +389,9 @@ class AnySchedule(RuleBasedStateMachine):
             slot_bytes=slot_bytes,
             in_flight_entries=entries,
             in_flight_bytes=8192,
-            spill_bytes=900,
+            overflow_bytes=900,
             max_frame_bytes=max_frame_bytes,
-            carry_bytes=1024,
+            partial_frame_bytes=1024,
             pool_connection_bytes=quota_bytes,
             pool_bytes=quotas * quota_bytes,
         )
@@ -416,13 +418,13 @@ class AnySchedule(RuleBasedStateMachine):
         view = self.admission.claim(lane)
         assert view.nbytes >= min(LEAST_READ_BYTES, self.ring.slot_bytes)
         slots_left = bool(self.ring.free_entries and self.ring.free_slots)
-        blocks_bytes = lane.reserved_bytes - backlog_bytes(lane)
+        blocks_bytes = lane.reserved_bytes - write_buffer_bytes(lane)
         others_wait = bool(self.budget._waiters) and self.budget._waiters[0] is not lane
         client.may_read = self.admission.publish(lane, max(1, int(share * view.nbytes)))
-        if held_bytes(lane) + LEAST_READ_BYTES <= self.limits.carry_bytes:
+        if held_bytes(lane) + LEAST_READ_BYTES <= self.limits.partial_frame_bytes:
             assert client.may_read or not slots_left or self.over_quota(lane)  # I15
         if others_wait:
-            assert lane.reserved_bytes - backlog_bytes(lane) <= blocks_bytes  # I16
+            assert lane.reserved_bytes - write_buffer_bytes(lane) <= blocks_bytes  # I16
 
     @precondition(lambda self: self.ring.processed_seq != self.ring.published_seq)
     @rule(shares=st.lists(SHARES, min_size=1, max_size=4))
@@ -440,12 +442,12 @@ class AnySchedule(RuleBasedStateMachine):
         has_bytes = client.worker_carry_bytes + entry.nbytes
         longest_bytes = self.limits.max_frame_bytes + FRAME_OVERHEAD_BYTES
         if entry.kind is CLOSE:
-            client.worker_carry_bytes = entry.carry_bytes = 0
+            client.worker_carry_bytes = entry.partial_frame_bytes = 0
         elif client.lane.abandoned:
-            entry.carry_bytes = 0  # as FramedWork: the block is kept until the close
+            entry.partial_frame_bytes = 0  # as FramedWork: the block is kept until the close
         else:
             keeps_bytes = int(share * min(has_bytes, longest_bytes))
-            client.worker_carry_bytes = entry.carry_bytes = keeps_bytes
+            client.worker_carry_bytes = entry.partial_frame_bytes = keeps_bytes
         self.answered.append(has_bytes - client.worker_carry_bytes)
         self.ring.mark_processed()
 
@@ -497,7 +499,7 @@ class AnySchedule(RuleBasedStateMachine):
 
     @rule(number=NUMBERS)
     def close(self, number: int) -> None:
-        """A peer goes, or is cut; in one of two cases another connection comes in its place."""
+        """A peer goes, or is aborted; in one of two cases another connection comes in its place."""
         client = self.clients[number % len(self.clients)]
         if client.is_open:
             self.close_one(client)
@@ -528,21 +530,21 @@ class AnySchedule(RuleBasedStateMachine):
             budget.serve_waiters()
         if budget._waiters:
             lane = budget._waiters[0]
-            wants = class_bytes(held_bytes(lane) + LEAST_READ_BYTES) + backlog_bytes(lane)
+            wants = class_bytes(held_bytes(lane) + LEAST_READ_BYTES) + write_buffer_bytes(lane)
             assert wants - lane.reserved_bytes > budget.pool_bytes - budget.reserved_bytes
 
     @invariant()
     def reservations_add_up(self) -> None:
         """The total is the sum of the lanes', and its high mark is no lower."""
         lanes = list(self.of)
-        assert all(lane.reserved_bytes >= backlog_bytes(lane) for lane in lanes)
+        assert all(lane.reserved_bytes >= write_buffer_bytes(lane) for lane in lanes)
         total_bytes = sum(lane.reserved_bytes for lane in lanes)
         assert total_bytes == self.budget.reserved_bytes <= self.budget.reserved_high_bytes
 
     @invariant()
     def pool_is_never_promised_twice(self) -> None:
         """I14: without unsent replies, all reservations are within the pool and each quota."""
-        blocks = [lane.reserved_bytes - backlog_bytes(lane) for lane in self.of]
+        blocks = [lane.reserved_bytes - write_buffer_bytes(lane) for lane in self.of]
         assert sum(blocks) <= self.limits.pool_bytes
         assert all(nbytes <= self.limits.pool_connection_bytes for nbytes in blocks)
 
@@ -551,10 +553,10 @@ class AnySchedule(RuleBasedStateMachine):
         """Any part of what a lane holds may be one frame, and that frame's block is paid for."""
         for client in self.of.values():
             lane = client.lane
-            blocks_bytes = lane.reserved_bytes - backlog_bytes(lane)
-            if not lane.abandoned and held_bytes(lane) > self.limits.carry_bytes:
+            blocks_bytes = lane.reserved_bytes - write_buffer_bytes(lane)
+            if not lane.abandoned and held_bytes(lane) > self.limits.partial_frame_bytes:
                 assert class_bytes(held_bytes(lane)) <= blocks_bytes
-            if client.worker_carry_bytes > self.limits.carry_bytes:
+            if client.worker_carry_bytes > self.limits.partial_frame_bytes:
                 assert class_bytes(client.worker_carry_bytes) <= blocks_bytes
 
     @invariant()
@@ -564,8 +566,8 @@ class AnySchedule(RuleBasedStateMachine):
             lane = client.lane
             if client.is_open and client.may_read:
                 wants = held_bytes(lane) + LEAST_READ_BYTES
-                if wants > self.limits.carry_bytes:
-                    assert class_bytes(wants) + backlog_bytes(lane) <= lane.reserved_bytes
+                if wants > self.limits.partial_frame_bytes:
+                    assert class_bytes(wants) + write_buffer_bytes(lane) <= lane.reserved_bytes
 
     @invariant()
     def lanes_know_what_they_were_told(self) -> None:
@@ -574,7 +576,7 @@ class AnySchedule(RuleBasedStateMachine):
             lane = client.lane
             if client.is_open:
                 assert client.may_read is not (lane.waits_for_credit or lane.waits_for_slot)
-                assert lane.waits_for_room is (lane in self.budget._waiters)
+                assert lane.waits_for_budget is (lane in self.budget._waiters)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -592,14 +594,14 @@ class AnySchedule(RuleBasedStateMachine):
         """Nobody waits for ever, and nothing stays reserved.
 
         Whoever may read finishes its frame. If nobody is left but those who wait for each other
-        with unfinished frames, a deadline cuts the first of them; then the rest goes on.
+        with unfinished frames, a deadline aborts the first of them; then the rest goes on.
         """
         if not hasattr(self, "clients"):
             return
         self.settle_down()
         while True:
             open_ones = [client for client in self.clients if client.is_open]
-            readers = [c for c in open_ones if c.may_read and c.lane.carry_bytes]
+            readers = [c for c in open_ones if c.may_read and c.lane.partial_frame_bytes]
             for client in readers:
                 if client.may_read:
                     self.receive_some(client, 0.0)
@@ -609,8 +611,8 @@ class AnySchedule(RuleBasedStateMachine):
                 continue
             if not stopped:
                 break
-            assert all(client.lane.waits_for_room for client in stopped)
-            assert all(client.lane.carry_bytes for client in stopped)
+            assert all(client.lane.waits_for_budget for client in stopped)
+            assert all(client.lane.partial_frame_bytes for client in stopped)
             assert len(stopped) > 1  # one alone always fits
             self.close_one(stopped[0])
             self.settle_down()
@@ -640,13 +642,13 @@ class TestBudgetForLong(AnySchedule.TestCase):  # type: ignore[misc, valid-type]
 
 @pytest.mark.parametrize("held_bytes", [0, 1, 3000, 4096, 100_000])
 @pytest.mark.parametrize("wanted_bytes", [LEAST_READ_BYTES, 4096, 65_536, 262_144])
-def test_room_is_what_is_wanted_while_there_is_plenty(held_bytes: int, wanted_bytes: int) -> None:
+def test_allowed_is_what_is_wanted_while_there_is_much(held_bytes: int, wanted_bytes: int) -> None:
     """The short way and the long one agree."""
     budget = Budget(Limits())
     lane = a_lane()
     lane.in_flight_bytes = held_bytes
-    assert budget.room_bytes(lane, wanted_bytes) == wanted_bytes
-    budget.charge(lane)
-    assert budget.room_bytes(lane, wanted_bytes) == wanted_bytes
+    assert budget.allowed_bytes(lane, wanted_bytes) == wanted_bytes
+    budget.reserve(lane)
+    assert budget.allowed_bytes(lane, wanted_bytes) == wanted_bytes
     lane.reserved_bytes += 1  # only to go the long way
-    assert budget.room_bytes(lane, wanted_bytes) == wanted_bytes
+    assert budget.allowed_bytes(lane, wanted_bytes) == wanted_bytes

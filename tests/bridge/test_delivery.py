@@ -191,10 +191,10 @@ async def test_interrupt_out_of_a_sink_gives_no_reply_twice(
         interrupted.on_reply = interrupt  # type: ignore[method-assign]
         interrupted.send(b"1")
         other.send(b"2")
-        bridge.parts.side.flush()  # without a turn of the loop: the drain is to be ours
+        bridge.parts.side.flush()  # without an iteration of the loop: the delivery is to be ours
         wait_until(lambda: bridge.statistics().processed == 2, "both are processed")
-        bridge.parts.delivery.drain()
-        bridge.parts.delivery.drain()
+        bridge.parts.delivery.deliver()
+        bridge.parts.delivery.deliver()
         assert (bytes(interrupted.received), bytes(other.received)) == (b"1", b"2")
     assert [type(context["exception"]) for context in loop_errors] == [KeyboardInterrupt]
     loop_errors.clear()
@@ -235,13 +235,13 @@ async def test_sink_that_raises_at_its_credit_costs_other_waiters_nothing(
 
 
 @EPOLL
-async def test_drain_takes_a_bounded_number_of_entries() -> None:
-    """I11: a full ring of results comes in several turns."""
-    most = delivery.DRAIN_ENTRIES
+async def test_delivery_takes_a_bounded_number_of_entries() -> None:
+    """I11: a full ring of results comes in several iterations."""
+    most = delivery.DELIVERY_ENTRIES
     async with Bridge(Limits(slots=most, slot_bytes=8, in_flight_entries=9999)) as bridge:
-        for _ in range(2):  # a bridge's first turn drains once more, for what came before it
+        for _ in range(2):  # a bridge's first iteration delivers once more, for what came before it
             await asyncio.sleep(0)
-        per_turn: list[int] = []
+        per_iteration: list[int] = []
         held = Held()
         sink = RecordingSink(bridge, lambda: held)
         for _ in range(3 * most + 1):
@@ -254,9 +254,9 @@ async def test_drain_takes_a_bounded_number_of_entries() -> None:
         while released < 3 * most + 1:
             await asyncio.sleep(0)
             now = bridge.statistics().released
-            per_turn.append(now - released)
+            per_iteration.append(now - released)
             released = now
-        assert max(per_turn) == most
+        assert max(per_iteration) == most
         assert bridge.statistics().backstop_wakes == 0
         assert sink.received == b"X" * (3 * most + 1)
 

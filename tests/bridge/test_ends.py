@@ -91,7 +91,7 @@ async def test_close_answers_what_was_spilled_before_it() -> None:
 
 @EPOLL
 async def test_lane_that_waits_for_a_slot_at_the_end_is_told() -> None:
-    """What it spilled was never published; it hears that it will not be."""
+    """What it kept in the overflow was never published; it hears that it will not be."""
     bridge, held, first, waiter = full_bridge()
     bridge.parts.side.close()  # as `stop` does
     closing = asyncio.ensure_future(bridge.close())
@@ -108,16 +108,16 @@ async def test_lane_that_waits_for_a_slot_at_the_end_is_told() -> None:
 async def test_close_leaves_nothing_on_the_loop() -> None:
     """Hooks and timers are gone, so many bridges may come and go on one loop."""
     loop: Any = asyncio.get_running_loop()
-    hooks = loop._turn_hooks
+    hooks = loop._iteration_hooks
     for _ in range(3):
         async with Bridge(LIMITS) as bridge:
             RecordingSink(bridge)
-            assert len(loop._turn_hooks) == len(hooks) + 1
+            assert len(loop._iteration_hooks) == len(hooks) + 1
             timer = bridge.parts.sweep._timer
             assert timer is not None
         assert timer.cancelled()
         assert not bridge.parts.sweep.is_running
-    assert loop._turn_hooks == hooks
+    assert loop._iteration_hooks == hooks
 
 
 class ClosesAll(RecordingSink):

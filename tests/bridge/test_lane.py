@@ -14,7 +14,7 @@ def a_lane(
     *,
     entries: int = 0,
     nbytes: int = 0,
-    spill: bytes = b"",
+    overflow: bytes = b"",
     ending: bool = False,
     waits_for_slot: bool = False,
     abandoned: bool = False,
@@ -25,7 +25,7 @@ def a_lane(
     lane = Lane(sink, make_work(Reverse, views_allowed=True), is_framed=False)
     lane.in_flight_entries = entries
     lane.in_flight_bytes = nbytes
-    lane.spill += spill
+    lane.overflow += overflow
     lane.ending = ending
     lane.waits_for_slot = waits_for_slot
     if abandoned:
@@ -41,7 +41,7 @@ def test_new_lane_owes_nothing_and_may_read() -> None:
     assert not lane.is_owed
     assert not lane.is_being_answered
     assert lane.held_bytes == 0
-    waits = (lane.waits_for_credit, lane.waits_for_room, lane.waits_for_slot)
+    waits = (lane.waits_for_credit, lane.waits_for_budget, lane.waits_for_slot)
     assert waits == (False, False, False)
 
 
@@ -65,8 +65,8 @@ def test_abandon_is_seen_by_both_sides() -> None:
         ({"ending": True}, True, True),
         ({"ending": True, "stalled": True}, True, False),
         ({"ending": True, "abandoned": True}, False, False),
-        ({"spill": b"x"}, True, True),
-        ({"spill": b"x", "waits_for_slot": True, "stalled": True}, True, True),
+        ({"overflow": b"x"}, True, True),
+        ({"overflow": b"x", "waits_for_slot": True, "stalled": True}, True, True),
         ({"waits_for_slot": True}, False, True),  # a control entry
         ({"stalled": True}, False, False),
     ],
@@ -101,6 +101,6 @@ def test_in_every_state_who_is_answered_is_owed_or_waits_for_a_slot() -> None:
 
 def test_held_bytes_are_the_carried_the_published_and_the_spilled() -> None:
     """For the budget of a framed lane."""
-    lane = a_lane(nbytes=20, spill=b"abc")
-    lane.carry_bytes = 100
+    lane = a_lane(nbytes=20, overflow=b"abc")
+    lane.partial_frame_bytes = 100
     assert lane.held_bytes == 123

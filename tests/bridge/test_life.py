@@ -237,7 +237,7 @@ async def test_worker_death_with_a_full_ring_leaves_nobody_waiting(
     bridge.start()
     dies, waits = RecordingSink(bridge), RecordingSink(bridge)
     dies.send(b"die")
-    waits.send(b"spill")
+    waits.send(b"overflow")
     await until(lambda: dies.errors and waits.errors, "both are told")
     assert bridge.statistics().waiting_lanes == 0
     assert bridge.statistics().published == 1

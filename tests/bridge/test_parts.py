@@ -17,7 +17,7 @@ EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
 
 @EPOLL
 async def test_statistics_count_what_happened() -> None:
-    """Entries, lanes, waiters, spills, the most slots in use."""
+    """Entries, lanes, waiters, overflows, the most slots in use."""
     async with Bridge(Limits(slots=2, entries=2, slot_bytes=8)) as bridge:
         held = Held()
         sink, waiter = RecordingSink(bridge, lambda: held), RecordingSink(bridge)
@@ -26,7 +26,7 @@ async def test_statistics_count_what_happened() -> None:
         waiter.send(b"c")
         seen = bridge.statistics()
         assert (seen.published, seen.released, seen.lanes) == (2, 0, 2)
-        assert (seen.waiting_lanes, seen.spills) == (1, 1)
+        assert (seen.waiting_lanes, seen.overflows) == (1, 1)
         held.go.set()
         await until(lambda: waiter.received, "all is answered")
         await until(lambda: bridge.statistics().released == 3, "all is released")
@@ -35,7 +35,7 @@ async def test_statistics_count_what_happened() -> None:
         assert seen.entries_in_use_high == 2
         assert 1 <= seen.worker_batches <= 3
         assert 1 <= seen.worker_largest_batch <= 2
-        assert seen.loop_drains >= 1
+        assert seen.loop_deliveries >= 1
         assert seen.backstop_wakes == seen.processor_errors == 0
 
 
@@ -131,7 +131,7 @@ def test_counters_agree_with_what_any_lanes_did(lanes: list[list[bytes]], inline
             entries = sum(len(chunks) + 2 for chunks in lanes)
             assert (seen.published, seen.processed, seen.released) == (entries,) * 3
             assert seen.processor_errors == sum(b"fail" in chunks for chunks in lanes)
-            assert (seen.lanes, seen.waiting_lanes, seen.spills) == (0, 0, 0)
+            assert (seen.lanes, seen.waiting_lanes, seen.overflows) == (0, 0, 0)
             assert seen.entries_in_use_high <= entries
             assert (seen.worker_batches > 0) is (entries > 0)
             assert seen.inlined == inlined

@@ -240,7 +240,7 @@ async def test_submit_on_another_loop_is_refused() -> None:
         slots=st.integers(1, 3),
         slot_bytes=st.integers(1, 9),
         in_flight_entries=st.integers(1, 3),
-        spill_bytes=st.integers(1, 9),
+        overflow_bytes=st.integers(1, 9),
     ),
     many=st.lists(st.binary(max_size=60), max_size=12),
 )

@@ -133,14 +133,14 @@ INTERVAL_S = 1.0
 
 
 def silent_for_s(turns: list[tuple[float, float]], heard_at_s: float | None = None) -> float:
-    """Return how long a loop had run when a silent peer was cut, with `turns` of run and stall.
+    """Return how long a loop had run when a silent peer was aborted, with `turns` of run and stall.
 
     `heard_at_s`: when the peer has sent a byte, which stays in the kernel until the loop runs.
     """
     loop: Any = StalledLoop()
     start_s = loop.now_s
     deadlines = Deadlines(Limits(first_byte_timeout_s=TIMEOUT_S, idle_timeout_s=TIMEOUT_S))
-    cut_after_s: list[float] = []
+    aborted_after_s: list[float] = []
     lanes = set_of(*lanes_of(1))
     read_bytes = 0
 
@@ -162,7 +162,7 @@ def silent_for_s(turns: list[tuple[float, float]], heard_at_s: float | None = No
             ),
         )
         if error is not None:
-            cut_after_s.append(loop.ran_s)
+            aborted_after_s.append(loop.ran_s)
             lanes.discard(lane)
         loop.call_soon(read)  # a poll comes after the timers, as late as may be
 
@@ -172,8 +172,8 @@ def silent_for_s(turns: list[tuple[float, float]], heard_at_s: float | None = No
         loop.run(run_s)
         loop.stall(stall_s)
     loop.run(10 * TIMEOUT_S)
-    (cut_s,) = cut_after_s
-    return cut_s
+    (aborted_s,) = aborted_after_s
+    return aborted_s
 
 
 turns_of_a_loop = st.lists(st.tuples(st.floats(0.0, 4.0), st.floats(0.0, 30.0)), max_size=8)
@@ -182,14 +182,14 @@ turns_of_a_loop = st.lists(st.tuples(st.floats(0.0, 4.0), st.floats(0.0, 30.0)),
 @given(turns_of_a_loop)
 def test_deadline_of_a_silent_peer_passes_by_running_time(turns: list[tuple[float, float]]) -> None:
     """Early by at most a sweep for each stall; late by one for its start, one for its end."""
-    cut_s = silent_for_s(turns)
+    aborted_s = silent_for_s(turns)
     stalls = len([stall_s for _, stall_s in turns if stall_s])
-    assert cut_s >= TIMEOUT_S - stalls * INTERVAL_S - 1e-6
-    assert cut_s <= TIMEOUT_S + (2 + stalls) * INTERVAL_S + 1e-6
+    assert aborted_s >= TIMEOUT_S - stalls * INTERVAL_S - 1e-6
+    assert aborted_s <= TIMEOUT_S + (2 + stalls) * INTERVAL_S + 1e-6
 
 
 @given(turns_of_a_loop, st.floats(0.0, TIMEOUT_S - 1e-3))
-def test_peer_that_sent_within_its_time_is_never_cut_for_what_the_loop_was_late(
+def test_peer_that_sent_within_its_time_is_never_aborted_for_what_the_loop_was_late(
     turns: list[tuple[float, float]], heard_at_s: float
 ) -> None:
     """By the clock on the wall, whatever the loop did meanwhile; then it has an idle time."""

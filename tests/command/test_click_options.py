@@ -18,7 +18,7 @@ SERVE_OPTIONS = [
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
     "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
     "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
-    "drain-timeout-s", "low-water-bytes", "carry-bytes", "tls-handshake-timeout-s",
+    "drain-timeout-s", "low-water-bytes", "partial-frame-bytes", "tls-handshake-timeout-s",
     "linger-timeout-s", "cpu", "log-level", "stop-word", "tee",
 ]  # fmt: skip
 

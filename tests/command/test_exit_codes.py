@@ -12,7 +12,7 @@ from tests.command_line import invoke
         (exit_codes.EXIT_CLEAN, "0 clean"),
         (exit_codes.EXIT_RUNTIME_ERROR, "1 runtime error"),
         (exit_codes.EXIT_USAGE, "2 usage"),
-        (exit_codes.EXIT_DRAIN_CUT, "3 the drain deadline cut connections"),
+        (exit_codes.EXIT_DRAIN_ABORTED, "3 the drain deadline aborted connections"),
     ],
 )
 def test_code_is_the_one_in_the_help(code: int, said: str) -> None:

@@ -392,7 +392,7 @@ def test_debug_and_other_loggers_have_no_limit(pipe: Pipe) -> None:
 
 
 def test_stream_keeps_text_as_it_was_formatted(pipe: Pipe) -> None:
-    """For a StreamHandler with a format of its own, and long texts are cut."""
+    """For a StreamHandler with a format of its own, and long texts are aborted."""
     writer = BackgroundWriter(pipe.writing)
     stream = BackgroundStream(writer, pipe.writing)
     handler = logging.StreamHandler(stream)

@@ -139,7 +139,7 @@ def test_bound_within_the_limit_needs_no_word(system: System) -> None:
             Limits(max_connections=1_000_000),
             True,
             1,
-            "--max-connections, --max-reply-bytes, --high-water-bytes or --carry-bytes",
+            "--max-connections, --max-reply-bytes, --high-water-bytes or --partial-frame-bytes",
         ),
         (Limits(pool_bytes=8 << 30), True, 1, "--pool-bytes, --slots or --slot-bytes"),
         (Limits(pool_bytes=8 << 30), True, 3, "--threads, --pool-bytes, --slots or --slot-bytes"),

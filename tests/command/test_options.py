@@ -53,7 +53,7 @@ VALUES = {
     "inline-below-bytes": ("4096", 4096),
     "high-water-bytes": ("1kB", 1000),
     "low-water-bytes": ("0.5KiB", 512),
-    "carry-bytes": ("2048", 2048),
+    "partial-frame-bytes": ("2048", 2048),
     "tls-handshake-timeout-s": ("750ms", 0.75),
     "linger-timeout-s": ("1m30s", 90.0),
     "first-byte-timeout-s": ("3.5", 3.5),

@@ -421,7 +421,7 @@ async def test_end_is_logged_with_counts(caplog: pytest.LogCaptureFixture) -> No
     """One line that says what was done."""
     caplog.set_level(logging.INFO, "asyncrev")
     assert await run(FakeServer()) == 0
-    assert "stopped: 0 connections, 0 bytes received, 0 replied, cut none" in caplog.text
+    assert "stopped: 0 connections, 0 bytes received, 0 replied, aborted none" in caplog.text
 
 
 def _shout(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asyncrev.connection.ends import cut_reason_of, end_stream, log_cut, report_error
+from asyncrev.connection.ends import abort_reason_of, end_stream, log_abort, report_error
 from asyncrev.connection.lingering import Lingering
 from asyncrev.connection.reading import Reading
 from asyncrev.errors import (
@@ -118,7 +118,7 @@ def test_cut_reason_says_whose_fault_it_was(
     error: BaseException, peer_ended: bool, reason: str | None
 ) -> None:
     """A frame that a drain left unfinished is nobody's."""
-    assert cut_reason_of(error, peer_ended=peer_ended) == reason
+    assert abort_reason_of(error, peer_ended=peer_ended) == reason
 
 
 async def reported(error: BaseException) -> list[dict[str, Any]]:
@@ -174,7 +174,7 @@ def test_cut_is_logged_with_the_most_that_is_known(
     error: FrameLate | None, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The reason, or the error if there is one."""
-    log_cut("peer", "why", error)
+    log_abort("peer", "why", error)
     (record,) = caplog.records
     assert record.getMessage().endswith(text)
-    assert record.reason == "cut: why"  # type: ignore[attr-defined]
+    assert record.reason == "aborted: why"  # type: ignore[attr-defined]

@@ -33,7 +33,7 @@ async def socket_echo(request: Any) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def session(contexts: Contexts, link: str, folder: pathlib.Path) -> AsyncIterator[Any]:
+async def session(contexts: Contexts, kind: str, folder: pathlib.Path) -> AsyncIterator[Any]:
     """A client session whose base is a server with the three handlers."""
     server_tls, client_tls = contexts
     app = web.Application(client_max_size=8 << 20)
@@ -44,11 +44,11 @@ async def session(contexts: Contexts, link: str, folder: pathlib.Path) -> AsyncI
     await runner.setup()
     try:
         site = web.TCPSite(
-            runner, "127.0.0.1", 0, ssl_context=server_tls if link == "tls" else None
+            runner, "127.0.0.1", 0, ssl_context=server_tls if kind == "tls" else None
         )
         await site.start()
         port = runner.addresses[0][1]
-        scheme, tls = ("https", client_tls) if link == "tls" else ("http", True)
+        scheme, tls = ("https", client_tls) if kind == "tls" else ("http", True)
         connector = aiohttp.TCPConnector(ssl=tls, resolver=ToLoopback())
         async with aiohttp.ClientSession(
             f"{scheme}://localhost:{port}", connector=connector
@@ -77,18 +77,18 @@ class ToLoopback(aiohttp.abc.AbstractResolver):  # type: ignore[misc]  # an opti
         return None
 
 
-links = pytest.mark.parametrize("link", ["plain", "tls"])
+connections = pytest.mark.parametrize("kind", ["plain", "tls"])
 
 
-@links
+@connections
 def test_many_requests_at_once(
-    run: Run[Any], contexts: Contexts, link: str, tmp_path: pathlib.Path, payload: bytes
+    run: Run[Any], contexts: Contexts, kind: str, tmp_path: pathlib.Path, payload: bytes
 ) -> None:
     """Small and large bodies, on kept and new connections."""
     bodies = [payload, *(b"request %d" % number for number in range(50))]
 
     async def main() -> list[bytes]:
-        async with session(contexts, link, tmp_path) as client:
+        async with session(contexts, kind, tmp_path) as client:
 
             async def post(body: bytes) -> bytes:
                 async with client.post("/upper", data=body) as response:
@@ -101,15 +101,15 @@ def test_many_requests_at_once(
     assert run(main()) == [body.upper() for body in bodies]
 
 
-@links
+@connections
 def test_websocket_whose_server_speaks_first(
-    run: Run[Any], contexts: Contexts, link: str, tmp_path: pathlib.Path, payload: bytes
+    run: Run[Any], contexts: Contexts, kind: str, tmp_path: pathlib.Path, payload: bytes
 ) -> None:
     """Its greeting comes with the answer to the handshake."""
 
     async def main() -> list[Any]:
         async with (
-            session(contexts, link, tmp_path) as client,
+            session(contexts, kind, tmp_path) as client,
             client.ws_connect("/socket", max_msg_size=8 << 20) as socket,
         ):
             received = [await socket.receive_str()]
@@ -121,15 +121,15 @@ def test_websocket_whose_server_speaks_first(
     assert run(main()) == ["hello", payload, b"", b"short"]
 
 
-@links
+@connections
 def test_file_by_sendfile(
-    run: Run[Any], contexts: Contexts, link: str, tmp_path: pathlib.Path, payload: bytes
+    run: Run[Any], contexts: Contexts, kind: str, tmp_path: pathlib.Path, payload: bytes
 ) -> None:
     """Whole and in part; the connection goes on after it."""
     (tmp_path / "file").write_bytes(payload)
 
     async def main() -> tuple[bytes, bytes, bytes]:
-        async with session(contexts, link, tmp_path) as client:
+        async with session(contexts, kind, tmp_path) as client:
             async with client.get("/files/file") as whole:
                 all_of_it = await whole.read()
             async with client.get("/files/file", headers={"Range": "bytes=5-100000"}) as part:

@@ -39,11 +39,11 @@ async def receive_all(stream: Any) -> bytes:
     return b"".join([part async for part in stream])
 
 
-@pytest.mark.parametrize("link", ["plain", "tls"])
+@pytest.mark.parametrize("kind", ["plain", "tls"])
 def test_echo_over_streams(
     run_anyio: RunFunction,
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
-    link: str,
+    kind: str,
     payload: bytes,
 ) -> None:
     """Ten clients at once."""
@@ -56,7 +56,7 @@ def test_echo_over_streams(
 
     async def talk(port: int) -> None:
         stream = await anyio.connect_tcp("127.0.0.1", port)
-        if link == "tls":
+        if kind == "tls":
             stream = await tls.TLSStream.wrap(
                 stream, hostname="localhost", ssl_context=contexts[1], standard_compatible=False
             )
@@ -70,7 +70,7 @@ def test_echo_over_streams(
     async def main() -> None:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
-        if link == "tls":
+        if kind == "tls":
             listener = tls.TLSListener(listener, contexts[0], standard_compatible=False)
         async with listener, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, echo)

@@ -19,16 +19,16 @@ async def echo(connection: Any) -> None:
         await connection.send(message)
 
 
-@pytest.mark.parametrize("link", ["plain", "tls"])
+@pytest.mark.parametrize("kind", ["plain", "tls"])
 def test_messages_pings_and_the_closing_handshake(
-    run: Run[Any], contexts: tuple[ssl.SSLContext, ssl.SSLContext], link: str, payload: bytes
+    run: Run[Any], contexts: tuple[ssl.SSLContext, ssl.SSLContext], kind: str, payload: bytes
 ) -> None:
     """On ten connections at once, compressed and not."""
-    server_tls, client_tls = contexts if link == "tls" else (None, None)
+    server_tls, client_tls = contexts if kind == "tls" else (None, None)
 
     async def talk(port: int, number: int) -> list[Any]:
         async with client.connect(
-            f"{'wss' if link == 'tls' else 'ws'}://localhost:{port}",
+            f"{'wss' if kind == 'tls' else 'ws'}://localhost:{port}",
             host="127.0.0.1",
             ssl=client_tls,
             max_size=8 << 20,

@@ -60,7 +60,7 @@ def test_any_bytes_are_frames_or_too_large_and_nothing_else(
 ) -> None:
     """A peer can cause no error but the documented one."""
     framing = FRAMINGS[name]
-    assert put_together(framing, strategies.cut(data, pieces), most) == read(framing, data, most)
+    assert put_together(framing, strategies.split(data, pieces), most) == read(framing, data, most)
 
 
 def traced_peak_bytes(framing: Grammar, data: memoryview, most: int) -> int:

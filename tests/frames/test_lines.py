@@ -20,7 +20,7 @@ def test_lines_in_any_chunks_are_found_as_a_reader_finds_them(
     """The same payloads, the same rest, the same verdict."""
     expected = read_lines(data, most)
     assert scanned(LINE, data, most) == expected
-    assert put_together(LINE, strategies.cut(data, lengths), most) == expected
+    assert put_together(LINE, strategies.split(data, lengths), most) == expected
 
 
 def test_line_of_the_longest_length_passes_with_either_end() -> None:

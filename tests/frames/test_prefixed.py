@@ -37,7 +37,7 @@ def test_prefixed_frames_in_any_chunks_are_found_as_a_reader_finds_them(
     data = wrapped(framing, lengths) + tail
     expected = read_prefixed(data, framing.prefix_bytes, most)
     assert scanned(framing, data, most) == expected
-    assert put_together(framing, strategies.cut(data, pieces), most) == expected
+    assert put_together(framing, strategies.split(data, pieces), most) == expected
 
 
 # Runs of equal frames.

@@ -111,7 +111,7 @@ def test_netstrings_in_any_chunks_are_found_as_a_reader_finds_them(
     found, left, wrong = read_netstrings(data, most)
     expected = (found, left, wrong is not None)
     assert scanned(NETSTRING, data, most) == expected
-    assert put_together(NETSTRING, strategies.cut(data, lengths), most) == expected
+    assert put_together(NETSTRING, strategies.split(data, lengths), most) == expected
     assert type(NETSTRING.scan(memoryview(data), most).error) is (wrong or type(None))
 
 
@@ -146,11 +146,11 @@ def test_framer_answers_netstrings_in_any_chunks(
     answers = [answer(frame.payload) for frame in drawn]
     wanted = b"".join(netstring(reply) for reply in answers if reply is not None)
     tested = bench(kind(), views_allowed=views_allowed, lag=lag)
-    tested.feed(*strategies.cut(sent, lengths))
+    tested.feed(*strategies.split(sent, lengths))
     _, left, wrong = read_netstrings(sent, 1 << 20)
     assert type(tested.error) is (wrong or type(None))
     if wrong is None:
-        assert tested.framer.carry_bytes == len(left)
+        assert tested.framer.partial_frame_bytes == len(left)
     replies = tested.end()
     if wrong is None and left:
         assert type(tested.error) is IncompleteFrame
@@ -256,7 +256,7 @@ async def test_server_answers_netstrings() -> None:
     """`asyncrev.serve` takes an object of the grammar in the place of a name."""
     sent = b"".join(netstring(b"x" * nbytes) for nbytes in (0, 1, 9, 10, 99, 100, 70_000))
     async with await asyncrev.serve("127.0.0.1", 0, processor=Upper, framing=NETSTRING) as server:
-        pieces = strategies.cut(sent, [5000, 1, 3, 12_000])
+        pieces = strategies.split(sent, [5000, 1, 3, 12_000])
         replies = await ask(server.port, *pieces)
     assert replies == sent.upper() + b"3:bye,"
 
@@ -281,7 +281,7 @@ async def test_server_refuses_what_is_no_netstring_as_the_peers_fault(
     async with server:
         assert await ask(server.port, b"2:ab," + sent, ends=False) == b"2:AB,"
         await server.drain()
-        assert server.statistics().cut == {reason: 1}
+        assert server.statistics().aborted == {reason: 1}
     assert issubclass(MalformedNetstring, RemoteError)
 
 
@@ -291,7 +291,7 @@ async def test_server_counts_an_input_that_ends_within_a_netstring() -> None:
     async with await asyncrev.serve("127.0.0.1", 0, processor=Upper, framing=NETSTRING) as server:
         assert await ask(server.port, b"2:ab,2:a") == b"2:AB,"
         await server.drain()
-        assert server.statistics().cut == {"incomplete frame": 1}
+        assert server.statistics().aborted == {"incomplete frame": 1}
 
 
 @pytest.mark.asyncio

@@ -67,7 +67,7 @@ def check(data: bytes) -> None:
         bench.feed(sent[off:end_off])
         off, turn = end_off, turn + 1
     if not ends and bench.error is None:
-        assert bench.framer.carry_bytes == wanted.carry_bytes
+        assert bench.framer.partial_frame_bytes == wanted.partial_frame_bytes
     replies = bench.end() if ends else bench.close()
     assert type(bench.error) is (wanted.error or type(None)), f"{bench.error!r}, not {wanted.error}"
     assert replies == wanted.replies, f"{replies!r}, not {wanted.replies!r}"

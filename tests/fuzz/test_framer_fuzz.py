@@ -40,12 +40,12 @@ def test_fuzzer_finds_a_defect_and_saves_the_input(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A framer that loses a carried byte now and then would not live long."""
-    carry = Framer._carry
+    carry = Framer._keep_partial
 
     def carry_less(self: Framer, beginning: memoryview) -> None:
         carry(self, beginning[:5])
 
-    monkeypatch.setattr(Framer, "_carry", carry_less)
+    monkeypatch.setattr(Framer, "_keep_partial", carry_less)
     path = framer_fuzz.run(3000, 0, tmp_path)
     assert path is not None
     assert str(path) in capsys.readouterr().err

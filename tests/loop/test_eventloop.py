@@ -20,7 +20,7 @@ from asyncrev.loop.transport import EpollTransport
 from tests.support import until
 from tests.wires import Plain, on_epoll, receive, turns, wire
 
-# -- turns ---------------------------------------------------------------------------------------
+# -- iterations ------------------------------------------------------------------------------------
 
 
 class Hook:
@@ -38,18 +38,18 @@ class Hook:
 
 
 @on_epoll
-async def test_turn_hooks_run_around_every_poll_in_the_order_they_were_added() -> None:
-    """After the turn's callbacks; a removed one is called no more."""
+async def test_iteration_hooks_run_around_every_poll_in_the_order_they_were_added() -> None:
+    """after the iteration's callbacks; a removed one is called no more."""
     loop, calls = asyncio.get_running_loop(), []
     one, two = Hook("1", calls), Hook("2", calls, more=True)
-    loop.add_turn_hook(one)
-    loop.add_turn_hook(two)
+    loop.add_iteration_hook(one)
+    loop.add_iteration_hook(two)
     loop.call_soon(calls.append, "callback")
     await asyncio.sleep(0)
-    loop.remove_turn_hook(one)
+    loop.remove_iteration_hook(one)
     await asyncio.sleep(0)
-    loop.remove_turn_hook(two)
-    loop.remove_turn_hook(two)
+    loop.remove_iteration_hook(two)
+    loop.remove_iteration_hook(two)
     await asyncio.sleep(0)
     turn = ["1 before", "2 before", "1 after", "2 after", "callback"]
     assert calls == [*turn, "2 before", "2 after"]
@@ -68,14 +68,14 @@ async def test_call_soon_by_a_hook_makes_the_loop_not_wait() -> None:
             return False
 
     hook = Scheduling("h", [])
-    loop.add_turn_hook(hook)
+    loop.add_iteration_hook(hook)
     await done.wait()
-    loop.remove_turn_hook(hook)
+    loop.remove_iteration_hook(hook)
 
 
 @on_epoll
 async def test_hook_with_more_to_do_makes_the_loop_not_wait() -> None:
-    """It is asked again in the next turn, at once."""
+    """It is asked again in the next iteration, at once."""
     loop, enough = asyncio.get_running_loop(), asyncio.Event()
 
     class Counting(Hook):
@@ -86,9 +86,9 @@ async def test_hook_with_more_to_do_makes_the_loop_not_wait() -> None:
             return True
 
     hook = Counting("h", [])
-    loop.add_turn_hook(hook)
+    loop.add_iteration_hook(hook)
     await enough.wait()
-    loop.remove_turn_hook(hook)
+    loop.remove_iteration_hook(hook)
 
 
 @on_epoll
@@ -120,16 +120,16 @@ async def test_timer_that_a_hook_sets_is_polled_for(monkeypatch: pytest.MonkeyPa
     later = loop.call_later(600, set_off.set)
     hook = Setting("h", [])
     monkeypatch.setattr(loop._selector, "_selector", Poll())
-    loop.add_turn_hook(hook)
+    loop.add_iteration_hook(hook)
     await set_off.wait()
-    loop.remove_turn_hook(hook)
+    loop.remove_iteration_hook(hook)
     monkeypatch.undo()
     later.cancel()
     assert max(polls_s) <= 0.5 + 0.001
 
 
 @on_epoll
-async def test_wake_from_another_thread_begins_a_turn() -> None:
+async def test_wake_from_another_thread_begins_an_iteration() -> None:
     """The loop sleeps without a timeout until then."""
     loop = asyncio.get_running_loop()
     woken, asleep = loop.create_future(), threading.Event()
@@ -152,20 +152,20 @@ async def test_wake_from_another_thread_begins_a_turn() -> None:
 
     thread = threading.Thread(target=wake)
     hook = Sleeper("h", [])
-    loop.add_turn_hook(hook)
+    loop.add_iteration_hook(hook)
     thread.start()
     await woken
-    loop.remove_turn_hook(hook)
+    loop.remove_iteration_hook(hook)
     thread.join()
 
 
 def test_wake_of_a_closed_loop_raises() -> None:
     """Closing twice is once, and lets go of the hooks."""
     loop = EpollEventLoop()
-    loop.add_turn_hook(Hook("h", []))
+    loop.add_iteration_hook(Hook("h", []))
     loop.close()
     loop.close()
-    assert not loop._turn_hooks
+    assert not loop._iteration_hooks
     with pytest.raises(OSError, match="Bad file"):
         loop.wake()
 
@@ -175,12 +175,12 @@ async def test_close_of_a_running_loop_is_refused_and_changes_nothing() -> None:
     """As stock; the hooks stay."""
     loop, calls = asyncio.get_running_loop(), []
     hook = Hook("h", calls)
-    loop.add_turn_hook(hook)
+    loop.add_iteration_hook(hook)
     with pytest.raises(RuntimeError, match="running"):
         loop.close()
     await asyncio.sleep(0)
     assert calls == ["h before", "h after"]
-    loop.remove_turn_hook(hook)
+    loop.remove_iteration_hook(hook)
 
 
 # -- run and platforms ---------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_loop_without_epoll_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @on_epoll
 async def test_three_hundred_ready_descriptors_are_all_served() -> None:
-    """Although a turn takes MOST_EVENTS of them at most."""
+    """Although an iteration takes MOST_EVENTS of them at most."""
     loop, protocols, peers = asyncio.get_running_loop(), [], []
     for _ in range(300):
         mine, peer = socket.socketpair()

@@ -52,10 +52,10 @@ BUGS = (
         "ring.loop_side",
         """\
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
-        self.drains += 1
+        self.deliveries += 1
         if self._on_results():  # what""",
         """\
-        self.drains += 1
+        self.deliveries += 1
         more = self._on_results()
         self.signal.clear()
         if more:  # what""",
@@ -153,20 +153,20 @@ lane: Lane = entry.owner
         "the end of input overtakes data",
         "bridge.admission",
         """\
-            if lane.spill:
-                if len(lane.spill) > len(slot):
+            if lane.overflow:
+                if len(lane.overflow) > len(slot):
 """,
         """\
-            if lane.spill and not lane.eof_waits:
-                if len(lane.spill) > len(slot):
+            if lane.overflow and not lane.eof_waits:
+                if len(lane.overflow) > len(slot):
 """,
         (_BRIDGES, "tests/bridge/test_admission.py::test_end_and_close_go_behind_the_spill"),
     ),
     Bug(
-        "what spills later goes in before what spilled earlier",
+        "what overflows later goes in before what kept in the overflow earlier",
         "bridge.admission",
-        "        lane.spill += source[:nbytes]\n",
-        "        lane.spill[:0] = source[:nbytes]\n",
+        "        lane.overflow += source[:nbytes]\n",
+        "        lane.overflow[:0] = source[:nbytes]\n",
         ("tests/bridge/test_admission.py::test_any_schedule_keeps_every_lanes_bytes_in_order",),
     ),
     Bug(
@@ -187,7 +187,7 @@ lane: Lane = entry.owner
         "bridge.admission",
         "            self._waiters.append(lane)\n",
         "            self._waiters.appendleft(lane)\n",
-        ("tests/bridge/test_admission.py::test_lanes_without_a_slot_wait_in_turn",),
+        ("tests/bridge/test_admission.py::test_lanes_without_a_slot_wait_in_a_fifo",),
     ),
     Bug(
         "who waits for room is overtaken",
@@ -199,9 +199,9 @@ lane: Lane = entry.owner
     Bug(
         "a drain takes all there is",
         "bridge.delivery",
-        "ring.results(DRAIN_ENTRIES)",
+        "ring.results(DELIVERY_ENTRIES)",
         "ring.results(1 << 30)",
-        ("tests/bridge/test_delivery.py::test_drain_takes_a_bounded_number_of_entries",),
+        ("tests/bridge/test_delivery.py::test_delivery_takes_a_bounded_number_of_entries",),
     ),
     Bug(
         "a lane that was given up is still told",
@@ -321,7 +321,7 @@ lane: Lane = entry.owner
         ),
     ),
     Bug(
-        "a peer is cut as idle while its bytes lie in the kernel",
+        "a peer is aborted as idle while its bytes lie in the kernel",
         "connection.deadlines",
         "        if any(held_input()) and self._put_off(opaque=opaque):\n            return None\n",
         "",
@@ -364,7 +364,7 @@ lane: Lane = entry.owner
         ("tests/frames/test_prefixed.py",),
     ),
     Bug(
-        'a "\\r\\n" that is cut between two chunks leaves its "\\r"',
+        'a "\\r\\n" that is aborted between two chunks leaves its "\\r"',
         "frames/lines",
         "_first_line(chunk, held[-1])",
         "_first_line(chunk, 0)",
@@ -380,7 +380,7 @@ lane: Lane = entry.owner
         ),
     ),
     Bug(
-        "a slow reader that lives on what kernels hold is cut as a stall",
+        "a slow reader that lives on what kernels hold is aborted as a stall",
         "connection.socket_probe",
         " + unacknowledged_bytes(transport) if buffered_bytes else 0",
         "",
@@ -431,7 +431,7 @@ lane: Lane = entry.owner
         ),
     ),
     Bug(
-        "a tee follows a link that was planted meanwhile",
+        "a tee follows a connection that was planted meanwhile",
         "command/tee_file",
         " | os.O_NOCTTY | os.O_NOFOLLOW",
         " | os.O_NOCTTY",

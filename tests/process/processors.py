@@ -41,7 +41,7 @@ def digest(data: bytes) -> bytes:
 
 
 class Flip:
-    """Answers every byte with its complement, so that it does not matter where chunks are cut."""
+    """Answers every byte with its complement, so that it does not matter where chunks are split."""
 
     replies_fit = True
 

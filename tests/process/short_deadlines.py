@@ -1,7 +1,7 @@
 """A server whose deadlines have no option: `python -m tests.process.short_deadlines serve ...`.
 
 Its handshakes, its drain and its lingering are given $DEADLINE_S seconds; it ends at SIGTERM with
-a line that tells what was cut.
+a line that tells what was aborted.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from asyncrev import EpollEventLoop, Limits
 
 
 async def serve_until_terminated(certificate: str | None) -> None:
-    """Serve, tell where, drain at SIGTERM, tell what was cut."""
+    """Serve, tell where, drain at SIGTERM, tell what was aborted."""
     deadline_s = float(os.environ["DEADLINE_S"])
     limits = Limits(
         tls_handshake_timeout_s=deadline_s,
@@ -34,7 +34,7 @@ async def serve_until_terminated(certificate: str | None) -> None:
     print(f"serving on 127.0.0.1:{server.port}", file=sys.stderr, flush=True)
     await terminated.wait()
     in_time = await server.drain()
-    print(f"in time: {in_time}, cut: {server.statistics().cut}", file=sys.stderr, flush=True)
+    print(f"in time: {in_time}, cut: {server.statistics().aborted}", file=sys.stderr, flush=True)
 
 
 @click.command()

@@ -106,11 +106,11 @@ def test_peer_that_never_reads_is_cut_after_the_stall_timeout(loop: str) -> None
             send_until_stuck_or_cut(sock)
             other.sendall(b"abc")
             assert receive_exactly(other, 3) == flipped(b"abc")
-            wait_until(lambda: server.descriptors() == base + 1, "the stalled one is cut")
+            wait_until(lambda: server.descriptors() == base + 1, "the stalled one is aborted")
             assert ask(other, b"abc") == flipped(b"abc")
         code, stderr = server.terminate()
     assert code == 0
-    assert re.search(r"cut: the peer took none of \d+ unsent bytes for 0\.\d s", stderr)
+    assert re.search(r"aborted: the peer took none of \d+ unsent bytes for 0\.\d s", stderr)
     assert "Traceback" not in stderr
 
 
@@ -155,7 +155,7 @@ def test_resets_in_every_state_leave_no_trace(loop: str) -> None:
     assert "Traceback" not in stderr
 
 
-def test_connections_beyond_the_limit_wait_their_turn(loop: str) -> None:
+def test_connections_beyond_the_limit_wait(loop: str) -> None:
     """The kernel holds them; whoever goes makes room."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(serving("--loop", loop, "--max-connections", "2"))

@@ -23,7 +23,7 @@ EXPECTED = {
     ),
     "beside_aiohttp": (
         f"line: {HELLO}\nhttp: {HELLO}\n"
-        "stats: {'connections': 1, 'received_bytes': 6, 'cut': {}}\n"
+        "stats: {'connections': 1, 'received_bytes': 6, 'aborted': {}}\n"
     ),
     "channel": "".join(hashlib.sha256(b"buffer %d" % n).hexdigest()[:16] + "\n" for n in range(10)),
     "checksum": f"{zlib.crc32(b'hello'):08x}\n",

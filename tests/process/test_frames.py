@@ -93,7 +93,7 @@ def test_frames_whole_and_in_pieces_are_each_reversed(framing: str, loop: str) -
         assert receive_all(whole) == wanted
         for sock in (whole, dribbled, pieces):
             sock.close()
-        assert "cut none" in closing_line(server)
+        assert "aborted none" in closing_line(server)
 
 
 @pytest.mark.parametrize("framing", ["line", pytest.param("len64", marks=pytest.mark.slow)])
@@ -106,7 +106,7 @@ def test_function_as_processor_gets_a_frame_at_a_time(framing: str) -> None:
             sock.shutdown(socket.SHUT_WR)
             wanted = [b"ABC!", b"!", b"D" * 1000 + b"!"]
             assert receive_all(sock) == b"".join(frame(framing, reply) for reply in wanted)
-        assert "cut none" in closing_line(server)
+        assert "aborted none" in closing_line(server)
 
 
 def test_processor_that_raises_at_a_frame_answers_those_before() -> None:
@@ -120,7 +120,7 @@ def test_processor_that_raises_at_a_frame_answers_those_before() -> None:
         code, stderr = server.terminate()
     assert code == 0
     assert stderr.count("ValueError: this processor does not like zeros") == 1
-    assert "cut {'processor error': 1}" in stderr
+    assert "aborted {'processor error': 1}" in stderr
 
 
 # -- limits ------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_length_prefixes_at_and_above_the_limit(framing: str, loop: str) -> None
         line = f"closed: a frame of {nbytes} bytes was announced; max_frame_bytes is {most}\n"
         assert stderr.count(line) == 1
     assert stderr.count(" closed: ") == len(too_large)
-    assert f"cut {{'frame too large': {len(too_large)}}}" in stderr
+    assert f"aborted {{'frame too large': {len(too_large)}}}" in stderr
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -190,7 +190,7 @@ def test_lines_at_and_above_the_limit_and_one_that_never_ends(loop: str) -> None
         stderr = closing_line(server)
     assert stderr.count(f"closed: a line of {most + 1} bytes was sent; ") == 1
     assert len(re.findall(rf"closed: a line of at least \d+ bytes .* is {most}\n", stderr)) == 1
-    assert "cut {'frame too large': 2}" in stderr
+    assert "aborted {'frame too large': 2}" in stderr
 
 
 def test_input_that_ends_within_a_frame_is_told_in_the_log() -> None:
@@ -204,7 +204,7 @@ def test_input_that_ends_within_a_frame_is_told_in_the_log() -> None:
         stderr = closing_line(server)
     assert "the input ended within a frame: 2 bytes of its length prefix had come\n" in stderr
     assert "the input ended within a frame: 11 bytes of 14 had come\n" in stderr
-    assert "cut {'incomplete frame': 2}" in stderr
+    assert "aborted {'incomplete frame': 2}" in stderr
 
 
 def test_signal_within_a_frame_answers_those_before_and_blames_nobody() -> None:
@@ -218,7 +218,7 @@ def test_signal_within_a_frame_answers_those_before_and_blames_nobody() -> None:
         sock.close()
         _, stderr = server.process.communicate(timeout=DEADLINE_S + 10)
         assert server.process.returncode == 0
-        assert b"cut none" in stderr
+        assert b"aborted none" in stderr
 
 
 # -- taps --------------------------------------------------------------------------------------

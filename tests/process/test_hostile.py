@@ -128,7 +128,7 @@ def test_byte_now_and_then_within_a_frame_is_cut_by_the_absolute_deadline(loop: 
             assert dribble(sock, every_s=0.1) >= 1
             assert time.monotonic() - begun_s >= 0.6  # late it may be, and never early
         stderr = closing_line(server)
-    assert "cut {'frame deadline': 1}" in stderr
+    assert "aborted {'frame deadline': 1}" in stderr
 
 
 @pytest.mark.stress
@@ -140,7 +140,7 @@ def test_byte_a_second_within_a_frame_is_cut_by_the_absolute_deadline() -> None:
             assert 3 <= dribble(sock, every_s=1.0) <= 9
             ask_frame(other, b"abc")
         stderr = closing_line(server)
-    assert "cut {'frame deadline': 1}" in stderr
+    assert "aborted {'frame deadline': 1}" in stderr
 
 
 # -- the pool ----------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_half_frames_that_use_up_the_pool_do_not_stop_small_frames(loop: str) ->
         assert pool["in_use_high_bytes"] <= 262_144 + 45 * 4096
         ask_frame(honest[0], pattern(100_000))
         wait_until(
-            lambda: statistics_of(server)["cut"] == {"frame deadline": 40}, "all are counted"
+            lambda: statistics_of(server)["aborted"] == {"frame deadline": 40}, "all are counted"
         )
 
 
@@ -279,7 +279,8 @@ def test_two_thousand_announcements_of_ten_mib_cost_next_to_nothing() -> None:
         pool = wait_pool_empty(server)
         assert pool["refused"] == 0
         wait_until(
-            lambda: statistics_of(server)["cut"] == {"frame deadline": peers_n}, "all are counted"
+            lambda: statistics_of(server)["aborted"] == {"frame deadline": peers_n},
+            "all are counted",
         )
         ask_frame(honest, pattern(MIB))
 
@@ -372,7 +373,7 @@ class Floods:
 def test_five_hundred_peers_that_never_read_are_reset(
     payload_bytes: int, pool_bytes: int, announcers_n: int, frame_timeout_s: str
 ) -> None:
-    """Their frames and replies stay within the bound, others are served, in the end all are cut.
+    """Frames and replies stay within the bound, others are served, in the end all are aborted.
 
     When frames of 1 MiB meet a pool of 64, it is soon full of halves. None of them is ever
     finished, so it is the frame's deadline that ends most of them; else it is the write stall.
@@ -403,10 +404,10 @@ def test_five_hundred_peers_that_never_read_are_reset(
         assert sum(ends_of(announcers).values()) == announcers_n
         pool = wait_pool_empty(server)
         wait_until(lambda: statistics_of(server)["connections"] == 1, "all are counted")
-        cut = statistics_of(server)["cut"]
+        cut = statistics_of(server)["aborted"]
         growth_bytes = server.peak_rss_bytes() - before_bytes
         print(
-            f"grew by {growth_bytes}, bound {server.memory_bound_bytes}, cut {cut}, "
+            f"grew by {growth_bytes}, bound {server.memory_bound_bytes}, aborted {cut}, "
             f"{floods.sent_bytes} bytes sent, {asked} asked meanwhile, {pool}"
         )
         assert growth_bytes <= server.memory_bound_bytes

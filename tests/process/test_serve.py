@@ -76,7 +76,7 @@ def test_fifty_clients_get_their_own_replies(server: ServerProcess) -> None:
     code, stderr = server.terminate()
     assert code == 0
     assert "50 connections" in stderr
-    assert "cut none" in stderr
+    assert "aborted none" in stderr
 
 
 def test_start_line_tells_what_runs() -> None:

@@ -110,7 +110,7 @@ def blocked(stack: contextlib.ExitStack, server: ServerProcess) -> socket.socket
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_drain_deadline_cuts_who_never_reads(loop: str) -> None:
+def test_drain_deadline_aborts_who_never_reads(loop: str) -> None:
     """Exit 3 soon after the deadline, and stderr says how many were cut."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
@@ -119,7 +119,7 @@ def test_drain_deadline_cuts_who_never_reads(loop: str) -> None:
         blocked(stack, server)
         code, stderr = server.terminate()
         assert code == 3
-        assert "cut: drain deadline" in stderr
+        assert "aborted: drain deadline" in stderr
         assert "'drain deadline': 1" in stderr
         assert "Traceback" not in stderr
 

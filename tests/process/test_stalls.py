@@ -1,6 +1,7 @@
 """A server that did not run for longer than its deadlines holds that against nobody.
 
-What peers sent before and meanwhile lies in its kernel; who has sent nothing is cut all the same.
+What peers sent before and meanwhile lies in its kernel; who has sent nothing is aborted all the
+same.
 """
 
 import contextlib
@@ -65,9 +66,9 @@ def sockets(server: ServerProcess) -> int:
     """Return how many sockets the server has open; other descriptors come and go."""
     folder = pathlib.Path(f"/proc/{server.pid}/fd")
     names = []
-    for link in list(folder.iterdir()):
+    for connection in list(folder.iterdir()):
         with contextlib.suppress(FileNotFoundError):
-            names.append(os.readlink(link))
+            names.append(os.readlink(connection))
     return sum(name.startswith("socket:") for name in names)
 
 
@@ -168,7 +169,7 @@ def test_peers_that_took_their_replies_late_get_all_of_them(loop: str) -> None:
             sock.shutdown(socket.SHUT_WR)
             assert len(receive_all(sock)) == sent[sock]
             sock.close()
-        wait_until(lambda: sockets(server) <= base, "the others are cut")
+        wait_until(lambda: sockets(server) <= base, "the others are aborted")
         assert [end_of(sock) for sock in late] == ["RST"] * len(late)
         code, stderr = server.terminate()
     assert code == 0
@@ -287,7 +288,7 @@ def test_drain_that_was_stopped_answers_what_came_meanwhile(loop: str) -> None:
 def test_processor_that_holds_the_gil_costs_nobody_else_a_connection(
     loop: str, tmp_path: pathlib.Path
 ) -> None:
-    """For longer than all deadlines; what came meanwhile is answered, who was silent is cut."""
+    """For longer than all deadlines; what came meanwhile is answered, who was silent is aborted."""
     timeouts = [
         text for name in ("first-byte", "idle") for text in (f"--{name}-timeout-s", str(TIMEOUT_S))
     ]

@@ -209,7 +209,7 @@ def test_signals_that_are_no_stop_are_ignored_with_a_line(loop: str) -> None:
         sock.close()
         code, stderr = server.terminate()
         assert code == 0
-        assert "cut none" in stderr
+        assert "aborted none" in stderr
 
 
 FORKING = """

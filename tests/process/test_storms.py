@@ -387,7 +387,7 @@ async def test_worker_that_hangs_for_a_while_stops_the_reading(
         async with connected(server.address) as sock:
             await pipelined(history_of(framing, True), sock, [20_000] * 150)
 
-    slot_bytes, quota_bytes, spill_bytes = 65_536, 100_000, 16_384
+    slot_bytes, quota_bytes, overflow_bytes = 65_536, 100_000, 16_384
     settings = ("--in-flight-bytes", str(quota_bytes), *PAUSING)
     with telling(*arguments(loop, framing), *settings) as server, open_later() as held:
         tasks = [asyncio.create_task(client(server)) for _ in range(3)]
@@ -396,7 +396,7 @@ async def test_worker_that_hangs_for_a_while_stops_the_reading(
         while before != now:
             await asyncio.sleep(0.05)
             before, now = now, statistics_of(server)["received_bytes"]
-        assert now <= 3 * (quota_bytes + slot_bytes + spill_bytes) + 5 * slot_bytes
+        assert now <= 3 * (quota_bytes + slot_bytes + overflow_bytes) + 5 * slot_bytes
         assert not any(task.done() for task in tasks)
         os.close(held.pop())
         await asyncio.gather(*tasks)

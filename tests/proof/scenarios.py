@@ -97,9 +97,9 @@ class Job:
 
 
 def pipe(nchunks: int, nentries: int, *, hooked: bool, most: int = 64, apart: bool) -> Scenario:
-    """The real ring, sides, wake-ups and worker; chunks come one a turn (`apart`) or all at once.
+    """The real ring, sides, wake-ups and worker; chunks come one per iteration (`apart`), or all.
 
-    A drain takes at most `most` entries; the next chunks are published as soon as there is room.
+    A delivery takes at most `most` entries; the next chunks are published as soon as they fit.
     """
     chunks = [bytes([65 + n, 97 + n]) for n in range(nchunks)]
     wanted = [chunk[::-1] for chunk in chunks]
@@ -277,7 +277,7 @@ def defect_at(nth: int) -> Callable[[], None]:
 def limits_of(slots: int, entries: int, slot_bytes: int = 2, **more: Any) -> Limits:
     """Return the settings of a bridge with a small ring; the longest chunk of a line has three."""
     return Limits(
-        slots=slots, entries=entries, slot_bytes=slot_bytes, spill_bytes=slot_bytes, **more
+        slots=slots, entries=entries, slot_bytes=slot_bytes, overflow_bytes=slot_bytes, **more
     )
 
 

@@ -15,7 +15,7 @@ from unittest import mock
 
 from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.ring.ring import Entry, Ring
-from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.work.lane_work import LaneWork
 from asyncrev.work.raw_work import RawWork
 from tests.proof.scheduler import Aborted, Explored, Run, explore
@@ -187,7 +187,7 @@ class OwnedEntry(Entry):
             self.ring.run.forbid("UNDELIVERED", "an entry is released whose result was not read")
 
 
-for _name in ("carry_bytes", "error", "kind", "nbytes", "owner", "result", "view"):
+for _name in ("partial_frame_bytes", "error", "kind", "nbytes", "owner", "result", "view"):
     setattr(OwnedEntry, _name, _owned(_name))
 
 
@@ -229,7 +229,7 @@ class SteppedParker(Parker):
 SteppedParker._parked = _guarded(Parker, "_parked", may_peek=False)  # type: ignore[assignment]
 
 
-class SteppedSignal(DrainSignal):
+class SteppedSignal(DeliverySignal):
     """The real signal; `awaited` must be written under its lock, and may be peeked at."""
 
     __slots__ = ("clears", "run")
@@ -241,7 +241,8 @@ class SteppedSignal(DrainSignal):
         def post_and_count() -> None:
             if self.requests > self.clears + 1:
                 self.run.forbid(
-                    "TWO_DRAINS", f"asked {self.requests} times, {self.clears} drains have begun"
+                    "TWO_DELIVERIES",
+                    f"asked {self.requests} times, {self.clears} drains have begun",
                 )
             post()
 
@@ -254,7 +255,7 @@ class SteppedSignal(DrainSignal):
 
 
 SteppedSignal.awaited = _guarded(  # type: ignore[assignment]
-    DrainSignal, "awaited", may_peek=True
+    DeliverySignal, "awaited", may_peek=True
 )
 
 
@@ -329,16 +330,16 @@ class SteppedLoop(asyncio.BaseEventLoop):
 
 
 class HookedLoop(SteppedLoop):
-    """The same with the turn hooks of `EpollEventLoop`, whose methods these are."""
+    """The same with the iteration hooks of `EpollEventLoop`, whose methods these are."""
 
     _before_poll: Any = EpollEventLoop._before_poll
     _after_poll: Any = EpollEventLoop._after_poll
-    add_turn_hook: Any = EpollEventLoop.add_turn_hook
-    remove_turn_hook: Any = EpollEventLoop.remove_turn_hook
+    add_iteration_hook: Any = EpollEventLoop.add_iteration_hook
+    remove_iteration_hook: Any = EpollEventLoop.remove_iteration_hook
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self._turn_hooks: tuple[Any, ...] = ()
+        self._iteration_hooks: tuple[Any, ...] = ()
 
     def wake(self) -> None:
         """Make the poll that runs, or else the next, return. Thread: any."""
@@ -391,7 +392,7 @@ _STAND_INS: dict[str, Any] = {
         current_thread=lambda: None,
     ),
     "ring.ring.Entry": OwnedEntry,
-    "ring.loop_side.DrainSignal": SteppedSignal,
+    "ring.loop_side.DeliverySignal": SteppedSignal,
     "work.framed_work.RawWork": SteppedWork,
     "bridge.parts.Ring": SteppedRing,
     "bridge.parts.Parker": SteppedParker,

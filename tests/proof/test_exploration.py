@@ -18,7 +18,7 @@ PIPES = {
 }
 BRIDGES = {
     "one lane": ({"chunks": (1,), "limits": limits_of(1, 1)}, 1, 2),
-    "two lanes, one spills": ({"chunks": (2, 1), "limits": limits_of(1, 1)}, 1, 2),
+    "two lanes, one overflows": ({"chunks": (2, 1), "limits": limits_of(1, 1)}, 1, 2),
     "two lanes, room": ({"chunks": (2, 1), "limits": limits_of(1, 2)}, 1, 2),
     "lines across chunks": (
         {"chunks": (3,), "limits": limits_of(2, 4, slot_bytes=3), "framed": True},

@@ -13,7 +13,7 @@ from asyncrev.bridge.lane import Lane
 from asyncrev.ring.channel import AwaitableSide
 from asyncrev.ring.ring import Ring
 from asyncrev.ring.thread_side import ThreadSide
-from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.worker import Worker
 from tests.proof.scenarios import bridge, channel_of, limits_of, pipe
@@ -46,8 +46,8 @@ def unpark_without_lock(parker: Parker) -> bool:
     return wake
 
 
-def request_again(signal: DrainSignal) -> bool:
-    """`DrainSignal.request` that does not ask whether a drain will come."""
+def request_again(signal: DeliverySignal) -> bool:
+    """`DeliverySignal.request` that does not ask whether a drain will come."""
     with signal._lock:
         signal.awaited = True
         signal.requests += 1
@@ -89,39 +89,39 @@ def release_one_more(ring: Ring, nentries: int) -> None:
 _release = Ring.release
 
 
-def drain_keeping_one(delivery: Delivery) -> bool:
-    """`Delivery.drain` that delivers an entry and forgets to release it, once."""
+def deliver_keeping_one(delivery: Delivery) -> bool:
+    """`Delivery.deliver` that delivers an entry and forgets to release it, once."""
     entries = delivery._ring.results(1)
     if entries and entries[0].result and not hasattr(_once, "done"):
         _once.done = True  # type: ignore[attr-defined]
         entries[0].owner.sink.on_reply(entries[0].result)
         return True
-    return _drain(delivery)
+    return _deliver(delivery)
 
 
 def _once() -> None:
     """Remember that it was done, within one test."""
 
 
-_drain = Delivery.drain
+_deliver = Delivery.deliver
 
 
-def drain_to_the_first(delivery: Delivery) -> bool:
-    """`Delivery.drain` that gives every result to the lane opened last."""
+def deliver_to_the_first(delivery: Delivery) -> bool:
+    """`Delivery.deliver` that gives every result to the lane opened last."""
     for entry in delivery._ring.results(64):
         if entry.result and entry.owner.sink is not None:
             newest = max(delivery._lanes, key=lambda lane: lane.sink.chunks[0])  # type: ignore
             newest.sink.on_reply(entry.result)  # type: ignore[union-attr]
-    return _drain(delivery)
+    return _deliver(delivery)
 
 
 def feed_eof_first(admission: Admission, lane: Lane) -> bool:
-    """`Admission._feed` in which the end of input overtakes what has spilled."""
-    if not (lane.eof_waits and lane.spill):
+    """`Admission._feed` in which the end of input overtakes what has kept in the overflow."""
+    if not (lane.eof_waits and lane.overflow):
         return _feed(admission, lane)
-    spill, lane.spill = lane.spill, bytearray()
+    overflow, lane.overflow = lane.overflow, bytearray()
     _feed(admission, lane)
-    lane.spill = spill
+    lane.overflow = overflow
     return False
 
 
@@ -156,15 +156,15 @@ _get = AwaitableSide.get
 BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("ASLEEP", PIPE, Parker, "park", park_after_look, 2),
     ("WRONG_WRITER", PIPE, Parker, "unpark", unpark_without_lock, 1),
-    ("TWO_DRAINS", PIPE, DrainSignal, "request", request_again, 1),
+    ("TWO_DELIVERIES", PIPE, DeliverySignal, "request", request_again, 1),
     ("UNFINISHED", PIPE, Ring, "results", results_that_are_published, 1),
     ("REUSED", PIPE, Worker, "_work", finish_first, 1),
     ("DOUBLED", LINES, Pool, "reclaim", reclaim_early, 2),
     ("CURSORS", ONE, Ring, "mark_processed", mark_two, 1),
     ("REORDERED", PIPE, ThreadSide, "take", take_backwards, 1),
     ("UNDELIVERED", ONE_A_DRAIN, Ring, "release", release_one_more, 1),
-    ("DOUBLED", BRIDGE, Delivery, "drain", drain_keeping_one, 0),
-    ("CROSSED", BRIDGE, Delivery, "drain", drain_to_the_first, 0),
+    ("DOUBLED", BRIDGE, Delivery, "deliver", deliver_keeping_one, 0),
+    ("CROSSED", BRIDGE, Delivery, "deliver", deliver_to_the_first, 0),
     ("EARLY_END", SPILLS, Admission, "_feed", feed_eof_first, 1),
     ("AFTER_END", CLOSED, Bridge, "close_lane", close_and_keep_the_sink, 1),
     ("LOST", CHANNEL, AwaitableSide, "get", get_and_wait, 1),

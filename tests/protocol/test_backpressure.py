@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from asyncrev import Limits
-from asyncrev.states import LinkState
-from tests.protocol.links import (
+from asyncrev.states import ConnectionState
+from tests.protocol.served import (
     SMALL,
     both_families,
     gated_swapcase,
@@ -31,7 +31,7 @@ BUFFER_BYTES = 32 * 1024
 @on_all
 @half_closes
 @both_families
-async def test_slow_reader_stops_the_reading_and_loses_no_byte(link: str) -> None:
+async def test_slow_reader_stops_the_reading_and_loses_no_byte(kind: str) -> None:
     """I8: what is received stays under a bound while the client goes on sending."""
     data = letters(1_000_000)
     read_on = threading.Event()
@@ -44,25 +44,27 @@ async def test_slow_reader_stops_the_reading_and_loses_no_byte(link: str) -> Non
         assert read_on.wait(10)
         return receive_all(client)
 
-    async with served(link=link, buffer_bytes=BUFFER_BYTES) as server:
+    async with served(kind=kind, buffer_bytes=BUFFER_BYTES) as server:
         client = server.connect(BUFFER_BYTES)
         sending = asyncio.create_task(in_thread(send, client))
         receiving = asyncio.create_task(in_thread(receive, client))
-        await until(lambda: server.links and is_paused(server.links[0]), "reading has paused")
-        link = server.links[0]
+        await until(
+            lambda: server.connections and is_paused(server.connections[0]), "reading has paused"
+        )
+        connection = server.connections[0]
         seen = -1
 
         def settled() -> bool:
             nonlocal seen
-            before, seen = seen, link.received_bytes
+            before, seen = seen, connection.received_bytes
             stats = server.bridge.statistics()
-            return before == seen and stats.published == stats.released and is_paused(link)
+            return before == seen and stats.published == stats.released and is_paused(connection)
 
         await until(settled, "nothing moves any more")
         kernel_bytes = 4 * BUFFER_BYTES  # doubled by the kernel: the replies' way, both ends
         bound_bytes = SMALL.in_flight_bytes + SMALL.high_water_bytes + SMALL.slot_bytes
-        assert link.received_bytes <= bound_bytes + kernel_bytes
-        assert link._transport.get_write_buffer_size() <= bound_bytes
+        assert connection.received_bytes <= bound_bytes + kernel_bytes
+        assert connection._transport.get_write_buffer_size() <= bound_bytes
         still_sending = not sending.done()
         read_on.set()
         assert await receiving == data.swapcase()
@@ -78,9 +80,11 @@ async def test_quota_of_a_connection_holds_while_the_worker_is_slow() -> None:
     async with served(gated) as server:
         client = server.connect()
         sending = asyncio.create_task(in_thread(client.sendall, letters(50_000)))
-        await until(lambda: server.links and is_paused(server.links[0]), "reading has paused")
-        link = server.links[0]
-        assert link.received_bytes <= SMALL.in_flight_bytes + SMALL.slot_bytes
+        await until(
+            lambda: server.connections and is_paused(server.connections[0]), "reading has paused"
+        )
+        connection = server.connections[0]
+        assert connection.received_bytes <= SMALL.in_flight_bytes + SMALL.slot_bytes
         gate.set()
         answer = await in_thread(receive_exactly, client, 50_000)
         assert answer == letters(50_000).swapcase()
@@ -90,7 +94,7 @@ async def test_quota_of_a_connection_holds_while_the_worker_is_slow() -> None:
 
 @on_all
 @kernel_tells
-async def test_sweep_cuts_a_peer_that_takes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_sweep_aborts_a_peer_that_takes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """The write stall, in virtual time."""
     limits = SMALL.replace(write_stall_timeout_s=5)
     async with served(limits=limits, buffer_bytes=BUFFER_BYTES) as server:
@@ -99,29 +103,29 @@ async def test_sweep_cuts_a_peer_that_takes_nothing(caplog: pytest.LogCaptureFix
         loop = asyncio.get_running_loop()
         sending = asyncio.create_task(loop.sock_sendall(client, letters(1_000_000)))
         await until(
-            lambda: server.links and server.links[0]._transport.get_write_buffer_size(),
+            lambda: server.connections and server.connections[0]._transport.get_write_buffer_size(),
             "replies wait",
         )
-        link = server.links[0]
+        connection = server.connections[0]
         sizes: list[int] = []
 
         def settled() -> bool:
             stats = server.bridge.statistics()
-            sizes.append(link.replied_bytes)
+            sizes.append(connection.replied_bytes)
             return sizes[-2:-1] == sizes[-1:] and stats.published == stats.released
 
         await until(settled, "nothing moves any more")
-        link.on_sweep(100.0)
-        link.on_sweep(104.9)
-        assert link.cut_reason is None
+        connection.on_sweep(100.0)
+        connection.on_sweep(104.9)
+        assert connection.abort_reason is None
         with caplog.at_level(logging.WARNING, "asyncrev"):
-            link.on_sweep(105.1)
-        assert link.cut_reason == "write stall"
+            connection.on_sweep(105.1)
+        assert connection.abort_reason == "write stall"
         assert "took none of" in caplog.text
-        link.cut("again", None)
-        await until(lambda: link.state is LinkState.LOST, "it is lost")
-        link.cut("once more", None)
-        assert link.cut_reason == "write stall"
+        connection.abort("again", None)
+        await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
+        connection.abort("once more", None)
+        assert connection.abort_reason == "write stall"
         sending.cancel()
         await asyncio.wait([sending])
         client.close()
@@ -135,14 +139,16 @@ async def test_sweep_finds_a_peer_that_was_reset_while_reading_is_paused() -> No
     async with served(gated) as server:
         client = server.connect()
         await in_thread(client.sendall, letters(20_000))
-        await until(lambda: server.links and is_paused(server.links[0]), "reading has paused")
+        await until(
+            lambda: server.connections and is_paused(server.connections[0]), "reading has paused"
+        )
         reset(client)
-        link = server.links[0]
+        connection = server.connections[0]
 
         def swept() -> bool:
-            if link.state is LinkState.OPEN:
-                link.on_sweep(0.0)
-            return link.state is LinkState.LOST
+            if connection.state is ConnectionState.OPEN:
+                connection.on_sweep(0.0)
+            return connection.state is ConnectionState.LOST
 
         await until(swept, "it was found")
         gate.set()
@@ -156,21 +162,24 @@ async def test_reset_in_every_state_is_nobodys_traceback(state: str) -> None:
     gate, gated = gated_swapcase()
     async with served(gated) as server:
         client = server.connect()
-        await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "open")
-        link = server.links[0]
+        await until(
+            lambda: server.connections and server.connections[0].state is ConnectionState.OPEN,
+            "open",
+        )
+        connection = server.connections[0]
         if state == "mid-data":
             client.sendall(b"abc")
-            await until(lambda: link.received_bytes, "it came")
+            await until(lambda: connection.received_bytes, "it came")
         elif state == "paused":
             await in_thread(client.sendall, letters(20_000))
-            await until(lambda: is_paused(link), "reading has paused")
+            await until(lambda: is_paused(connection), "reading has paused")
         elif state == "half-closed":
             client.sendall(b"abc")
             client.shutdown(socket.SHUT_WR)
-            await until(lambda: link.state is LinkState.ANSWERING, "the end came")
+            await until(lambda: connection.state is ConnectionState.ANSWERING, "the end came")
         reset(client)
         gate.set()
-        await until(lambda: link.state is LinkState.LOST, "it is lost")
+        await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
 
         def settled() -> bool:
             stats = server.bridge.statistics()
@@ -208,4 +217,4 @@ async def test_storm_of_reused_descriptors_gives_nobody_foreign_bytes() -> None:
     async with served(limits=limits) as server:
         await asyncio.gather(*(in_thread(storm, server, number) for number in range(4)))
         assert not foreign
-        assert len(server.links) == 100
+        assert len(server.connections) == 100

@@ -10,9 +10,9 @@ import pytest
 
 from asyncrev import Bridge, BridgeProtocol
 from asyncrev.errors import LocalError
-from asyncrev.states import LinkState
+from asyncrev.states import ConnectionState
 from tests.conftest import LOOPS
-from tests.protocol.links import (
+from tests.protocol.served import (
     SMALL,
     Swapcase,
     connect,
@@ -165,7 +165,7 @@ async def test_connection_on_a_bridge_of_another_loop_is_refused(
             assert "connection refused: this bridge was started on another loop" in caplog.text
             caplog.clear()
             assert await in_thread(ask, client, letters(9000)) == letters(9000).swapcase()
-            assert server.links[0].state is LinkState.OPEN
+            assert server.connections[0].state is ConnectionState.OPEN
 
 
 @every_loop

@@ -11,13 +11,13 @@ import pytest
 
 from asyncrev import Bridge, BridgeProtocol
 from asyncrev.errors import LocalError
-from asyncrev.states import LinkState
+from asyncrev.states import ConnectionState
 from tests.framed import Inverting, framed
-from tests.protocol.links import (
+from tests.protocol.served import (
     SMALL,
     Swapcase,
     connect_to,
-    every_link,
+    every_kind,
     feed,
     in_thread,
     letters,
@@ -38,13 +38,13 @@ def accepted(sock: socket.socket) -> socket.socket:
     return far
 
 
-async def dial(link: str, sock: socket.socket, factory: Callable[[], Any]) -> Any:
+async def dial(kind: str, sock: socket.socket, factory: Callable[[], Any]) -> Any:
     """Have the running loop connect to the listening `sock`; return transport and protocol."""
     loop = asyncio.get_running_loop()
-    if link == "unix":
+    if kind == "unix":
         return await loop.create_unix_connection(factory, sock.getsockname())
     host, port = sock.getsockname()
-    if link == "tcp":
+    if kind == "tcp":
         return await loop.create_connection(factory, host, port)
     return await loop.create_connection(
         factory, host, port, ssl=tls_contexts()[1], server_hostname="localhost"
@@ -52,18 +52,18 @@ async def dial(link: str, sock: socket.socket, factory: Callable[[], Any]) -> An
 
 
 @on_all
-@every_link
+@every_kind
 @pytest.mark.parametrize("framing", ["raw", "line", "len32"])
 async def test_client_on_a_bridge_answers_a_plain_server(
-    link: str, framing: str, tmp_path: pathlib.Path
+    kind: str, framing: str, tmp_path: pathlib.Path
 ) -> None:
     """It sends requests, more than the ring holds, and reads replies; then it ends."""
-    skip_without(link)
+    skip_without(kind)
     payloads = [b"hello", letters(6000), letters(9000, 1), b"x"]
 
     def request(sock: socket.socket) -> list[bytes]:
         far = accepted(sock)
-        if link == "tls":
+        if kind == "tls":
             far = tls_contexts()[0].wrap_socket(far, server_side=True)
         with far:
             return [
@@ -72,12 +72,12 @@ async def test_client_on_a_bridge_answers_a_plain_server(
             ]
 
     path = str(tmp_path / "socket")  # uvloop dials no abstract names
-    with listening(link, path=path) as sock:
+    with listening(kind, path=path) as sock:
         sock.settimeout(DEADLINE_S)
         requesting = asyncio.create_task(in_thread(request, sock))
         async with Bridge(SMALL) as bridge:
             transport, protocol = await dial(
-                link, sock, lambda: BridgeProtocol(bridge, Inverting, framing=framing)
+                kind, sock, lambda: BridgeProtocol(bridge, Inverting, framing=framing)
             )
             assert await requesting == [
                 Inverting.answer(payload)
@@ -85,9 +85,9 @@ async def test_client_on_a_bridge_answers_a_plain_server(
                 else framed(framing, Inverting.answer(payload))
                 for payload in payloads
             ]
-            await until(lambda: protocol.state is LinkState.LOST, "it is lost")
+            await until(lambda: protocol.state is ConnectionState.LOST, "it is lost")
             assert transport.is_closing()
-            assert protocol.cut_reason is None
+            assert protocol.abort_reason is None
 
 
 # -- connections that another protocol began -----------------------------------------------------
@@ -127,24 +127,24 @@ class Handing(Greeting):
 
     def on_greeting(self, rest: bytes) -> None:
         """Hand it on, with what is behind the greeting."""
-        link = self.make()
-        self.transport.set_protocol(link)
-        link.connection_made(self.transport)
-        feed(link, rest)
+        connection = self.make()
+        self.transport.set_protocol(connection)
+        connection.connection_made(self.transport)
+        feed(connection, rest)
 
 
 @on_all
-@every_link
-async def test_connection_is_taken_over_with_what_came_behind_the_greeting(link: str) -> None:
+@every_kind
+async def test_connection_is_taken_over_with_what_came_behind_the_greeting(kind: str) -> None:
     """set_protocol, connection_made, and the input that came along: nothing lost, all in order."""
-    skip_without(link)
+    skip_without(kind)
     data = letters(50_000)
     loop = asyncio.get_running_loop()
-    links: list[BridgeProtocol] = []
+    connections: list[BridgeProtocol] = []
 
     def make() -> BridgeProtocol:
-        links.append(BridgeProtocol(bridge, Swapcase))
-        return links[-1]
+        connections.append(BridgeProtocol(bridge, Swapcase))
+        return connections[-1]
 
     def talk(client: socket.socket) -> bytes:
         with client:
@@ -153,14 +153,14 @@ async def test_connection_is_taken_over_with_what_came_behind_the_greeting(link:
             return receive_exactly(client, len(data))
 
     async with Bridge(SMALL) as bridge:
-        sock = listening(link)
+        sock = listening(kind)
         address = sock.getsockname()
-        create = loop.create_unix_server if link == "unix" else loop.create_server
-        secure = {"ssl": tls_contexts()[0]} if link == "tls" else {}
+        create = loop.create_unix_server if kind == "unix" else loop.create_server
+        secure = {"ssl": tls_contexts()[0]} if kind == "tls" else {}
         server = await create(lambda: Handing(make), sock=sock, **secure)
-        assert await in_thread(talk, connect_to(address, link=link)) == data.swapcase()
-        await until(lambda: links[0].state is LinkState.LOST, "it is lost")
-        assert links[0].received_bytes == len(data)
+        assert await in_thread(talk, connect_to(address, kind=kind)) == data.swapcase()
+        await until(lambda: connections[0].state is ConnectionState.LOST, "it is lost")
+        assert connections[0].received_bytes == len(data)
         server.close()
         await server.wait_closed()
 
@@ -180,11 +180,11 @@ async def upgraded(transport: Any, bridge: Bridge, context: ssl.SSLContext, **si
     early = Early()
     loop = asyncio.get_running_loop()
     secure: Any = await loop.start_tls(transport, early, context, **side)
-    link = BridgeProtocol(bridge, Swapcase)
-    secure.set_protocol(link)
-    link.connection_made(secure)
-    feed(link, early.received)
-    return link
+    connection = BridgeProtocol(bridge, Swapcase)
+    secure.set_protocol(connection)
+    connection.connection_made(secure)
+    feed(connection, early.received)
+    return connection
 
 
 @on_all
@@ -232,10 +232,12 @@ async def test_server_side_start_tls_keeps_what_comes_with_the_handshake() -> No
         server = await loop.create_server(make, sock=sock)
         talking = asyncio.create_task(in_thread(talk, connect_to(address)))
         assert await taken == b""
-        link = await upgraded(protocols[0].transport, bridge, tls_contexts()[0], server_side=True)
+        connection = await upgraded(
+            protocols[0].transport, bridge, tls_contexts()[0], server_side=True
+        )
         await talking
         assert replies == [letters(9000).swapcase()]
-        await until(lambda: link.state is LinkState.LOST, "it is lost")
+        await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
         server.close()
         await server.wait_closed()
 
@@ -261,9 +263,11 @@ async def test_client_side_start_tls_answers_over_tls() -> None:
         async with Bridge(SMALL) as bridge:
             transport, _ = await dial("tcp", sock, lambda: Greeting(taken))
             assert await taken == b""
-            link = await upgraded(transport, bridge, tls_contexts()[1], server_hostname="localhost")
+            connection = await upgraded(
+                transport, bridge, tls_contexts()[1], server_hostname="localhost"
+            )
             assert await requesting == [letters(15_000, seed).swapcase() for seed in range(4)]
-            await until(lambda: link.state is LinkState.LOST, "it is lost")
+            await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
 
 
 @on_all
@@ -271,6 +275,6 @@ async def test_client_side_start_tls_answers_over_tls() -> None:
 async def test_input_before_connection_made_is_refused_in_words() -> None:
     """As from a `start_tls` that was given the BridgeProtocol itself."""
     async with Bridge(SMALL) as bridge:
-        link = BridgeProtocol(bridge)
+        connection = BridgeProtocol(bridge)
         with pytest.raises(LocalError, match="before connection_made"):
-            link.get_buffer(-1)
+            connection.get_buffer(-1)

@@ -15,10 +15,10 @@ from asyncrev import Limits, Server
 from asyncrev.connection.deadlines import Deadlines
 from asyncrev.connection.socket_probe import unacknowledged_bytes
 from tests.framed import Inverting, framed
-from tests.protocol.links import gated_swapcase, in_thread, letters, tcp_only
+from tests.protocol.served import gated_swapcase, in_thread, letters, tcp_only
 from tests.support import DEADLINE_S, receive_all, receive_exactly, until
 
-pytestmark = tcp_only  # time is the same over all links
+pytestmark = tcp_only  # time is the same over all connections
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
 
@@ -75,44 +75,44 @@ async def answered(server: Server, client: socket.socket, data: bytes) -> None:
     """Send whole frames and take the replies; return when the server knows that."""
     await in_thread(client.sendall, data)
     assert len(await in_thread(receive_exactly, client, len(data))) == len(data)
-    link = await only_link(server)
-    await until(lambda: not link._lane.in_flight_entries, "nothing is in flight")
+    connection = await only_link(server)
+    await until(lambda: not connection._lane.in_flight_entries, "nothing is in flight")
 
 
 async def arrived(server: Server, client: socket.socket, data: bytes) -> Any:
-    """Send what ends within a frame; return the link when it has come back from the worker."""
+    """Send what ends within a frame; return the connection once the worker is done."""
     await in_thread(client.sendall, data)
-    link = await only_link(server)
+    connection = await only_link(server)
 
     def is_back() -> bool:
-        return link._lane.carry_bytes > 0 and not link._lane.in_flight_entries
+        return connection._lane.partial_frame_bytes > 0 and not connection._lane.in_flight_entries
 
     await until(is_back, "the beginning of a frame is carried")
-    return link
+    return connection
 
 
 async def gone(server: Server, reason: str) -> None:
     """Wait until no connection is left; the one that was must be counted."""
     await until(lambda: not server.connections, "it is lost")
-    assert server.statistics().cut == {reason: 1}
+    assert server.statistics().aborted == {reason: 1}
 
 
 class Sweeps:
-    """Sweeps one link in virtual time; its bridge's own sweep, in real time, is stopped.
+    """Sweeps one connection in virtual time; its bridge's own sweep, in real time, is stopped.
 
     What that saw by then is forgotten, since by virtual time it was long ago.
     """
 
-    def __init__(self, link: Any) -> None:
-        self.link = link
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
         self.start_s = 1_000_000.0
-        link._bridge.parts.sweep.stop()
-        link._deadlines = Deadlines(link._limits)
+        connection._bridge.parts.sweep.stop()
+        connection._deadlines = Deadlines(connection._limits)
 
     def at(self, now_s: float) -> str | None:
-        """Sweep; return why the link was ended, if it was."""
-        self.link.on_sweep(self.start_s + now_s)
-        reason: str | None = self.link.cut_reason
+        """Sweep; return why the connection was ended, if it was."""
+        self.connection.on_sweep(self.start_s + now_s)
+        reason: str | None = self.connection.abort_reason
         return reason
 
 
@@ -143,9 +143,9 @@ async def test_idle_connection_is_passed_over_until_its_deadline_or_its_next_byt
     async with served(VIRTUAL) as server:
         client = connect(server)
         await answered(server, client, framed("len32", b"abc"))
-        link = await only_link(server)
-        sweeps = Sweeps(link)
-        lane = link._lane
+        connection = await only_link(server)
+        sweeps = Sweeps(connection)
+        lane = connection._lane
         assert lane.look_at_s == 0.0
         assert sweeps.at(0) is None
         assert lane.look_at_s == sweeps.start_s + 3000
@@ -161,7 +161,7 @@ async def test_idle_connection_is_passed_over_until_its_deadline_or_its_next_byt
         await until(lambda: not lane.in_flight_entries, "nothing is in flight")
         assert sweeps.at(300) is None
         assert lane.look_at_s > 0.0
-        link.drain()
+        connection.drain()
         assert lane.look_at_s == 0.0
         assert await in_thread(receive_all, client) == b""
         client.close()
@@ -197,16 +197,16 @@ async def test_frame_deadline_ends_who_sends_a_byte_now_and_then_in_virtual_time
     whole, frame = framed("len32", b"whole"), framed("len32", letters(100))
     async with served(VIRTUAL) as server:
         client = connect(server)
-        link = await arrived(server, client, whole + frame[:9])
-        sweeps = Sweeps(link)
+        connection = await arrived(server, client, whole + frame[:9])
+        sweeps = Sweeps(connection)
         for second in range(10):
             assert sweeps.at(200 * second) is None
             await arrived(server, client, frame[9 + second : 10 + second])
             await until(
-                lambda second=second: link.received_bytes == len(whole) + 10 + second,
+                lambda second=second: connection.received_bytes == len(whole) + 10 + second,
                 "the byte came",
             )
-            await until(lambda: not link._lane.in_flight_entries, "it is back")
+            await until(lambda: not connection._lane.in_flight_entries, "it is back")
         with caplog.at_level(logging.WARNING, "asyncrev"):
             assert sweeps.at(2000) == "frame deadline"
         assert "frame_timeout_s is 2000" in caplog.text
@@ -223,13 +223,13 @@ async def test_frame_that_is_completed_before_the_deadline_starts_the_next_ones_
     frame = framed("len32", letters(100))
     async with served(VIRTUAL) as server:
         client = connect(server)
-        link = await arrived(server, client, frame[:50])
-        sweeps = Sweeps(link)
+        connection = await arrived(server, client, frame[:50])
+        sweeps = Sweeps(connection)
         assert sweeps.at(0) is None
-        seq = link._lane.frame_seq
+        seq = connection._lane.frame_seq
         await in_thread(client.sendall, frame[50:] + frame[:50])
-        await until(lambda: link._lane.frame_seq > seq, "another frame is carried")
-        await until(lambda: not link._lane.in_flight_entries, "it is back")
+        await until(lambda: connection._lane.frame_seq > seq, "another frame is carried")
+        await until(lambda: not connection._lane.in_flight_entries, "it is back")
         assert sweeps.at(1999) is None
         assert sweeps.at(3998.9) is None
         assert sweeps.at(3999) == "frame deadline"
@@ -242,31 +242,34 @@ async def test_frame_deadline_ends_who_has_a_byte_on_its_way_at_every_sweep() ->
     """Sent in time with the sweeps, a byte now and then used to keep a frame open for ever."""
     async with served(VIRTUAL) as server:
         with connect(server) as client:
-            link = await arrived(server, client, (8000).to_bytes(4, "big"))
-            sweeps = Sweeps(link)
+            connection = await arrived(server, client, (8000).to_bytes(4, "big"))
+            sweeps = Sweeps(connection)
             assert sweeps.at(0) is None
             for now_s in (500, 1500, 2500, 3500):
-                assert link.cut_reason is None
-                link.get_buffer(-1)[:1] = b"x"  # what a transport does, with a sweep right behind
-                link.buffer_updated(1)
+                assert connection.abort_reason is None
+                connection.get_buffer(-1)[:1] = (
+                    b"x"  # what a transport does, with a sweep right behind
+                )
+                connection.buffer_updated(1)
                 reason = sweeps.at(now_s)
                 assert reason == ("frame deadline" if now_s == 3500 else None)
                 await until(
-                    lambda: link._lane is None or not link._lane.in_flight_entries, "it is back"
+                    lambda: connection._lane is None or not connection._lane.in_flight_entries,
+                    "it is back",
                 )
         await gone(server, "frame deadline")
 
 
 @on_all
 async def test_deadlines_wait_while_the_worker_is_at_it() -> None:
-    """It is we who are late: nobody is cut for that."""
+    """It is we who are late: nobody is aborted for that."""
     gate, gated = gated_swapcase()
     async with served(VIRTUAL, processor=gated) as server:
         client = connect(server)
         await in_thread(client.sendall, framed("len32", b"abc"))
-        link = await only_link(server)
-        await until(lambda: link._lane.in_flight_entries, "it is on its way")
-        sweeps = Sweeps(link)
+        connection = await only_link(server)
+        await until(lambda: connection._lane.in_flight_entries, "it is on its way")
+        sweeps = Sweeps(connection)
         assert sweeps.at(0) is None
         assert sweeps.at(1_000_000) is None
         gate.set()
@@ -275,18 +278,18 @@ async def test_deadlines_wait_while_the_worker_is_at_it() -> None:
 
 
 async def stalled(server: Server, client: socket.socket) -> Any:
-    """Have `client` send without reading until nothing moves any more; return the link."""
+    """Have `client` send without reading until nothing moves any more; return the connection."""
     data = framed("len32", letters(4000)) * 10_000
     loop = asyncio.get_running_loop()
     client.setblocking(False)
     sending = asyncio.create_task(loop.sock_sendall(client, data))
-    link = await only_link(server)
-    await until(lambda: link._transport.get_write_buffer_size(), "replies wait")
+    connection = await only_link(server)
+    await until(lambda: connection._transport.get_write_buffer_size(), "replies wait")
     seen: list[Any] = []
 
     def settled() -> bool:
         stats = server.bridges[0].statistics()
-        seen.append((link.received_bytes, link._transport.get_write_buffer_size()))
+        seen.append((connection.received_bytes, connection._transport.get_write_buffer_size()))
         return len(seen) > 20 and len(set(seen[-20:])) == 1 and stats.published == stats.released
 
     await until(settled, "nothing moves any more")
@@ -294,7 +297,7 @@ async def stalled(server: Server, client: socket.socket) -> Any:
     await asyncio.wait([sending])
     client.setblocking(True)
     client.settimeout(DEADLINE_S)
-    return link
+    return connection
 
 
 def receive_to_a_reset(client: socket.socket) -> bool:
@@ -327,20 +330,20 @@ async def test_write_stall_resets_who_takes_nothing_in_virtual_time(
 
 @on_all
 async def test_write_stall_is_not_seen_in_who_takes_what_the_kernel_holds() -> None:
-    """A slow reader was cut: for long it lived on megabytes in kernels, which took none of ours."""
+    """A slow reader was aborted: it lived on megabytes in kernels, which took none of ours."""
     limits = VIRTUAL.replace(frame_timeout_s=INF)
     async with served(limits, send_buffer_bytes=1 << 20) as server:
         client = connect(server)
-        link = await stalled(server, client)
-        sweeps = Sweeps(link)
-        backlog_bytes = link._transport.get_write_buffer_size()
+        connection = await stalled(server, client)
+        sweeps = Sweeps(connection)
+        write_buffer_bytes = connection._transport.get_write_buffer_size()
         for look in range(4):
             assert sweeps.at(3000 * look) is None
-            held_bytes = unacknowledged_bytes(link._transport)
-            while unacknowledged_bytes(link._transport) == held_bytes:
+            held_bytes = unacknowledged_bytes(connection._transport)
+            while unacknowledged_bytes(connection._transport) == held_bytes:
                 client.recv(2048)
                 await asyncio.sleep(0.001)
-        assert link._transport.get_write_buffer_size() == backlog_bytes
+        assert connection._transport.get_write_buffer_size() == write_buffer_bytes
         assert sweeps.at(12_000) is None
         assert sweeps.at(15_999) is None
         assert sweeps.at(16_000) == "write stall"
@@ -360,8 +363,8 @@ async def test_first_byte_deadline_ends_a_silent_connection_in_real_time() -> No
         with connect(server) as other:
             await in_thread(other.sendall, framed("len32", b"a"))
             assert await in_thread(receive_all, silent) == b""
-            await until(lambda: server.statistics().cut, "it is counted")
-            assert server.statistics().cut == {"first byte deadline": 1}
+            await until(lambda: server.statistics().aborted, "it is counted")
+            assert server.statistics().aborted == {"first byte deadline": 1}
             assert await in_thread(receive_exactly, other, 5)
         silent.close()
 
@@ -441,4 +444,4 @@ async def test_tls_handshake_deadline_ends_who_does_not_begin_it_in_real_time(
             assert await in_thread(receive_all, client) == b""
             client.close()
         await until(lambda: not server.connections.arriving, "all have gone")
-        assert server.statistics().cut == {"TLS handshake deadline": 16}
+        assert server.statistics().aborted == {"TLS handshake deadline": 16}

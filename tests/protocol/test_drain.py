@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from asyncrev.states import LinkState
-from tests.protocol.links import (
+from asyncrev.states import ConnectionState
+from tests.protocol.served import (
     SMALL,
     both_families,
     gated_swapcase,
@@ -23,37 +23,42 @@ on_all = pytest.mark.asyncio
 
 @on_all
 @both_families
-async def test_drain_of_an_idle_connection_ends_it(link: str) -> None:
+async def test_drain_of_an_idle_connection_ends_it(kind: str) -> None:
     """The peer sees an end of stream; draining is idempotent."""
-    async with served(link=link) as server:
+    async with served(kind=kind) as server:
         client = server.connect()
-        await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "open")
-        link = server.links[0]
-        link.drain()
-        link.drain()
+        await until(
+            lambda: server.connections and server.connections[0].state is ConnectionState.OPEN,
+            "open",
+        )
+        connection = server.connections[0]
+        connection.drain()
+        connection.drain()
         assert await in_thread(receive_all, client) == b""
         client.close()
-        await until(lambda: link.state is LinkState.LOST, "it is lost")
-        assert link.cut_reason is None
+        await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
+        assert connection.abort_reason is None
 
 
 @on_all
 @kernel_tells
 @both_families
-async def test_drain_answers_what_the_kernel_holds(link: str) -> None:
+async def test_drain_answers_what_the_kernel_holds(kind: str) -> None:
     """Reading is paused by a slow worker, and most of the input was not read yet."""
     gate, gated = gated_swapcase()
-    async with served(gated, link=link) as server:
+    async with served(gated, kind=kind) as server:
         client = server.connect()
         await in_thread(client.sendall, letters(30_000))
-        await until(lambda: server.links and is_paused(server.links[0]), "reading has paused")
-        link = server.links[0]
-        link.drain()
-        assert link.received_bytes < 30_000
+        await until(
+            lambda: server.connections and is_paused(server.connections[0]), "reading has paused"
+        )
+        connection = server.connections[0]
+        connection.drain()
+        assert connection.received_bytes < 30_000
         gate.set()
         assert await in_thread(receive_all, client) == letters(30_000).swapcase()
         client.close()
-        await until(lambda: link.state is LinkState.LOST, "it is lost")
+        await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
 
 
 @on_all
@@ -64,17 +69,17 @@ async def test_late_input_after_a_drain_does_not_reset_the_replies() -> None:
         client = server.connect()
         client.sendall(b"early")
         assert await in_thread(receive_exactly, client, 5) == b"EARLY"
-        link = server.links[0]
-        link.drain()
-        await until(lambda: link.state is LinkState.FINISHED, "it has ended its stream")
+        connection = server.connections[0]
+        connection.drain()
+        await until(lambda: connection.state is ConnectionState.FINISHED, "it has ended its stream")
         for _ in range(20):
             client.sendall(b"late" * 100)
             await asyncio.sleep(0)
         assert await in_thread(receive_all, client) == b""
-        assert link.state is LinkState.FINISHED
+        assert connection.state is ConnectionState.FINISHED
         client.close()
-        await until(lambda: link.state is LinkState.LOST, "it is lost")
-        assert link.received_bytes == 5
+        await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
+        assert connection.received_bytes == 5
 
 
 @on_all
@@ -86,19 +91,19 @@ async def test_peer_that_stays_after_a_drain_is_closed_after_the_linger_time() -
     async with served(limits=limits, buffer_bytes=32 * 1024) as server:
         client = server.connect(32 * 1024)
         await in_thread(client.sendall, letters(400_000))
-        await until(lambda: server.links, "it is accepted")
-        link = server.links[0]
-        await until(lambda: link.received_bytes == 400_000, "all came")
-        link.drain()
-        await until(lambda: link.state is LinkState.FINISHED, "it is answered")
-        assert link._transport.get_write_buffer_size()
-        link._transport.get_protocol()._expire()  # the linger time is over
+        await until(lambda: server.connections, "it is accepted")
+        connection = server.connections[0]
+        await until(lambda: connection.received_bytes == 400_000, "all came")
+        connection.drain()
+        await until(lambda: connection.state is ConnectionState.FINISHED, "it is answered")
+        assert connection._transport.get_write_buffer_size()
+        connection._transport.get_protocol()._expire()  # the linger time is over
         await asyncio.sleep(0)
-        assert link.state is LinkState.FINISHED
-        assert not link._transport.is_closing()
+        assert connection.state is ConnectionState.FINISHED
+        assert not connection._transport.is_closing()
         answer = await in_thread(receive_all, client)
         assert answer == letters(400_000).swapcase()
-        await until(lambda: link.state is LinkState.LOST, "it is lost")
+        await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
         client.close()
 
 
@@ -108,14 +113,17 @@ async def test_drain_whose_input_the_sweep_finds_gone_ends(monkeypatch: pytest.M
     """What was counted may have been read by another way; the sweep looks again."""
     async with served() as server:
         client = server.connect()
-        await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "open")
-        link = server.links[0]
+        await until(
+            lambda: server.connections and server.connections[0].state is ConnectionState.OPEN,
+            "open",
+        )
+        connection = server.connections[0]
         with monkeypatch.context() as patch:
             patch.setattr("asyncrev.connection.input_drain.unread_bytes", lambda transport: 10)
-            link.drain()
-        assert link.state is LinkState.OPEN
-        link.on_sweep(0.0)
+            connection.drain()
+        assert connection.state is ConnectionState.OPEN
+        connection.on_sweep(0.0)
         client.shutdown(socket.SHUT_WR)
         assert await in_thread(receive_all, client) == b""
         client.close()
-        await until(lambda: link.state is LinkState.LOST, "it is lost")
+        await until(lambda: connection.state is ConnectionState.LOST, "it is lost")

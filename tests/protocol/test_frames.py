@@ -31,8 +31,8 @@ from tests.framed import (
     expected,
     framed,
 )
-from tests.protocol.links import (
-    LINK,
+from tests.protocol.served import (
+    KIND,
     connect,
     half_closes,
     in_thread,
@@ -42,7 +42,7 @@ from tests.protocol.links import (
     serve,
     tcp_only,
 )
-from tests.strategies import QUICK, cut, frame_lists
+from tests.strategies import QUICK, frame_lists, split
 from tests.support import is_paused, receive_all, receive_exactly, until
 
 pytestmark = half_closes  # over TLS: `test_links`
@@ -79,9 +79,9 @@ SMALL = Limits(
     slot_bytes=512,
     in_flight_bytes=2048,
     high_water_bytes=2048,
-    spill_bytes=512,
+    overflow_bytes=512,
     max_frame_bytes=8000,
-    carry_bytes=1024,
+    partial_frame_bytes=1024,
     pool_bytes=16384,
     pool_connection_bytes=16384,
     first_byte_timeout_s=1000,
@@ -109,7 +109,7 @@ async def served(
             yield server
         finally:
             for connection in server.connections:
-                connection.cut("end of the test", None)
+                connection.abort("end of the test", None)
         await pool_is_empty(server)
 
 
@@ -152,7 +152,7 @@ async def talk(
 ) -> bytes:
     """Send `chunks` one by one and the end, reading meanwhile; return all that came back."""
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_UNIX if LINK == "unix" else socket.AF_INET) as client:
+    with socket.socket(socket.AF_UNIX if KIND == "unix" else socket.AF_INET) as client:
         client.setblocking(False)
         if buffer_bytes is not None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
@@ -221,12 +221,12 @@ async def test_any_frames_of_several_clients_are_answered_as_the_oracle_says(
     async with served(name, kind, limits, buffer_bytes=buffer_bytes) as server:
         replies = await asyncio.gather(
             *(
-                talk(server, cut(sent, lengths), buffer_bytes=buffer_bytes)
+                talk(server, split(sent, lengths), buffer_bytes=buffer_bytes)
                 for sent, (_, lengths) in zip(data, clients, strict=True)
             )
         )
         assert replies == [answers(name, kind, sent) for sent in data]
-        assert server.statistics().cut == {}
+        assert server.statistics().aborted == {}
 
 
 @on_all
@@ -247,8 +247,10 @@ async def test_frames_at_every_split_are_answered_over_a_socket(name: str) -> No
         for at in range(1, len(data)):
             client = connect(server)
             client.sendall(data[:at])
-            link = await link_of(server, client)
-            await until(lambda link=link, at=at: link.received_bytes == at, "it came")
+            connection = await link_of(server, client)
+            await until(
+                lambda connection=connection, at=at: connection.received_bytes == at, "it came"
+            )
             await in_thread(ask, client, data[at:])
     assert replies == [answers(name, Reversing, data)] * (len(data) - 1)
 
@@ -269,10 +271,10 @@ async def test_frames_larger_than_slots_of_many_connections_are_answered(
     ]
     async with served(name, Inverting, limits, buffer_bytes=4096) as server:
         replies = await asyncio.gather(
-            *(talk(server, cut(data, [777] * 20), buffer_bytes=4096) for data in clients)
+            *(talk(server, split(data, [777] * 20), buffer_bytes=4096) for data in clients)
         )
         assert replies == [answers(name, Inverting, data) for data in clients]
-        assert server.statistics().bridge.spills
+        assert server.statistics().bridge.overflows
         assert pool(server).in_use_high_bytes
         assert pool(server).reserved_high_bytes <= limits.pool_bytes
 
@@ -283,7 +285,7 @@ async def test_processor_of_the_users_gets_frames_and_has_a_last_word(name: str)
     """Replies of every kind; a function of bytes does as well."""
     data = b"".join(framed(name, bytes([value]) * value) for value in (14, 15, 16, 17, 18, 19))
     async with served(name, Moody) as server:
-        assert await talk(server, cut(data, [7] * 9)) == answers(name, Moody, data)
+        assert await talk(server, split(data, [7] * 9)) == answers(name, Moody, data)
     async with served(name, bytes.upper) as server:
         assert await talk(server, [framed(name, b"abc"), framed(name, b"")]) == (
             framed(name, b"ABC") + framed(name, b"")
@@ -313,33 +315,33 @@ async def test_frames_over_tls_are_answered(name: str, contexts: Any) -> None:
 
 
 async def hog_the_pool(server: Server, name: str) -> tuple[socket.socket, Any]:
-    """Return a client that has all but the last byte of a longest frame there, and its link.
+    """Return a client that has all but the last byte of a longest frame there, and its connection.
 
     The worker has seen all of it: by what is back from there a deadline is judged.
     """
     frame = framed(name, letters(8000))
     hog = connect(server)
     await in_thread(hog.sendall, frame[:-1])
-    link = await link_of(server, hog)
+    connection = await link_of(server, hog)
     await until(
         lambda: (
-            link.received_bytes == len(frame) - 1
+            connection.received_bytes == len(frame) - 1
             and pool(server).reserved_bytes == 16384
-            and not link._lane.in_flight_entries
+            and not connection._lane.in_flight_entries
         ),
         "the pool is used up",
     )
-    return hog, link
+    return hog, connection
 
 
 async def stopped(server: Server, client: socket.socket, data: bytes) -> "asyncio.Task[Any]":
     """Have `client` send `data` and wait until it is stopped for want of room."""
     before = pool(server).waiting_lanes
     sending = asyncio.create_task(in_thread(client.sendall, data))
-    link = await link_of(server, client)
+    connection = await link_of(server, client)
     await until(lambda: pool(server).waiting_lanes == before + 1, "it waits for room")
-    assert is_paused(link)
-    assert link.received_bytes <= SMALL.carry_bytes
+    assert is_paused(connection)
+    assert connection.received_bytes <= SMALL.partial_frame_bytes
     return sending
 
 
@@ -369,7 +371,7 @@ async def test_who_needs_room_waits_and_others_go_on(name: str) -> None:
             assert reply == framed(name, letters(4000, 1)[::-1])
         await asyncio.gather(*sending)
         assert pool(server).waiting_lanes == 0
-        assert server.statistics().cut == {}
+        assert server.statistics().aborted == {}
         for client in (hog, *waiting):
             client.close()
 
@@ -378,17 +380,17 @@ async def test_who_needs_room_waits_and_others_go_on(name: str) -> None:
 @resets
 @pytest.mark.parametrize("how", ["frame deadline", "reset", "too large"])
 @every_framing
-async def test_room_of_who_is_cut_goes_to_who_waits(name: str, how: str) -> None:
+async def test_budget_of_an_aborted_peer_goes_to_the_next(name: str, how: str) -> None:
     """Whatever ends the connection that has it."""
     frame = framed(name, letters(4000, 1))
     async with served(name) as server:
-        hog, link = await hog_the_pool(server, name)
+        hog, connection = await hog_the_pool(server, name)
         client = connect(server)
         sending = await stopped(server, client, frame)
         if how == "frame deadline":
             server.bridges[0].parts.sweep.stop()  # time is virtual here
-            link.on_sweep(1_000_000.0)
-            link.on_sweep(1_001_000.0)
+            connection.on_sweep(1_000_000.0)
+            connection.on_sweep(1_001_000.0)
             assert await in_thread(receive_all, hog) == b""
         elif how == "reset":
             reset(hog)
@@ -432,9 +434,9 @@ async def test_frame_that_is_too_large_ends_its_connection_after_earlier_replies
         await in_thread(neighbour.sendall, framed(name, letters(2000))[:-1])
         with caplog.at_level(logging.WARNING, "asyncrev"):
             replies = await in_thread(attack, connect(server))
-            await until(lambda: server.statistics().cut, "it was counted")
+            await until(lambda: server.statistics().aborted, "it was counted")
         assert replies == framed(name, b"tsrif") + framed(name, b"dnoces")
-        assert server.statistics().cut == {"frame too large": 1}
+        assert server.statistics().aborted == {"frame too large": 1}
         (record,) = caplog.records
         assert "closed: " in record.getMessage()
         assert actual in record.getMessage()
@@ -463,7 +465,7 @@ async def test_announced_length_is_judged_by_the_limit(name: str) -> None:
                     reply = await in_thread(receive_exactly, client, prefix_bytes + announced)
                     assert reply == prefix + letters(announced)[::-1]
         await until(lambda: not server.connections, "all are lost")
-        assert server.statistics().cut == {"frame too large": 3}
+        assert server.statistics().aborted == {"frame too large": 3}
 
 
 @on_all
@@ -501,8 +503,8 @@ async def test_end_of_input_within_a_frame_is_counted_and_told(
     with caplog.at_level(logging.WARNING, "asyncrev"):
         async with served(name, Longer) as server:
             assert await talk(server, [data]) == framed(name, b"firstfirstfirst!")
-            await until(lambda: server.statistics().cut, "it was counted")
-            assert server.statistics().cut == {"incomplete frame": 1}
+            await until(lambda: server.statistics().aborted, "it was counted")
+            assert server.statistics().aborted == {"incomplete frame": 1}
     (record,) = caplog.records
     assert f"{len(data) - len(framed(name, b'first'))} bytes of" in record.getMessage()
 
@@ -515,15 +517,17 @@ async def test_drain_within_a_frame_answers_what_is_whole(name: str) -> None:
     async with served(name) as server:
         client = connect(server)
         await in_thread(client.sendall, framed(name, b"whole") + frame[:2000])
-        link = await link_of(server, client)
-        await until(lambda: link.received_bytes == len(framed(name, b"whole")) + 2000, "it came")
+        connection = await link_of(server, client)
+        await until(
+            lambda: connection.received_bytes == len(framed(name, b"whole")) + 2000, "it came"
+        )
         draining = asyncio.create_task(server.drain())
         replies = await in_thread(receive_all, client)
         client.close()
         assert await draining
         rest = frame[1999::-1] if name == "line" else b""
         assert replies == framed(name, b"elohw") + rest
-        assert server.statistics().cut == {}
+        assert server.statistics().aborted == {}
 
 
 @on_all
@@ -539,7 +543,7 @@ async def test_processor_that_fails_within_a_chunk_has_answered_the_frames_befor
             assert await talk(server, [data]) == (replies or framed(name, b"a"))
             (context,) = loop_errors
             assert isinstance(context["exception"], ValueError)
-            assert context["protocol"].cut_reason == "processor error"
+            assert context["protocol"].abort_reason == "processor error"
             loop_errors.clear()
             del context
             assert server.statistics().bridge.processor_errors == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncrev
 from asyncrev import Bridge, BridgeProtocol
-from tests.protocol.links import SMALL, Swapcase, letters, skip_without, tcp_only, tls_contexts
+from tests.protocol.served import SMALL, Swapcase, letters, skip_without, tcp_only, tls_contexts
 from tests.unit.test_docs import promised, run, snippets
 
 PAGE = "docs/howto/embedding.md"
@@ -38,8 +38,8 @@ class Plain(asyncio.Protocol):
         """Answer in plain text, and upgrade."""
         assert data == b"starttls\n"
         self.transport.write(b"go\n")
-        link = BridgeProtocol(self.bridge, Swapcase)
-        coroutine = self.upgrade(self.transport, link, tls_contexts()[0], server_side=True)
+        connection = BridgeProtocol(self.bridge, Swapcase)
+        coroutine = self.upgrade(self.transport, connection, tls_contexts()[0], server_side=True)
         self.upgrading.append(asyncio.ensure_future(coroutine))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from asyncrev import Limits, Reverse, Server
-from tests.protocol.links import LINK, connect, in_thread, kernel_tells, serve
+from tests.protocol.served import KIND, connect, in_thread, kernel_tells, serve
 from tests.support import ask, receive_all, receive_exactly, until
 
 pytestmark = pytest.mark.asyncio
@@ -39,7 +39,7 @@ async def test_small_chunks_are_answered_without_the_worker() -> None:
             assert await in_thread(ask, client, b"xyz") == b"zyx"
             found = server.bridges[0].statistics()
             assert (found.inlined, found.published) == (4, 1)
-            if LINK != "tls":
+            if KIND != "tls":
                 client.shutdown(socket.SHUT_WR)
                 assert await in_thread(receive_all, client) == b""
         assert server.statistics().received_bytes == server.statistics().replied_bytes == 112
@@ -115,7 +115,7 @@ async def test_processor_that_fails_inline_ends_its_connection_only(
             assert await in_thread(receive_all, client) == b""
             assert await in_thread(ask, other, b"abc") == b"cba"
         await until(lambda: not server.connections, "both are lost")
-        assert server.statistics().cut == {"processor error": 1}
+        assert server.statistics().aborted == {"processor error": 1}
         assert server.bridges[0].statistics().processor_errors == 1
     assert [type(context["exception"]) for context in loop_errors] == [
         ValueError if word == b"fail" else SystemExit

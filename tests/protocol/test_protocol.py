@@ -9,9 +9,9 @@ import pytest
 
 from asyncrev import Bridge, BridgeProtocol, Limits, Reverse
 from asyncrev.errors import ProcessorError, SettingsError
-from asyncrev.states import LinkState
-from tests.protocol.links import (
-    LINK,
+from asyncrev.states import ConnectionState
+from tests.protocol.served import (
+    KIND,
     SMALL,
     Swapcase,
     both_families,
@@ -27,10 +27,10 @@ on_all = pytest.mark.asyncio
 
 
 def ask(client: socket.socket, data: bytes) -> bytes:
-    """Send `data`, half-close if the link can, and return everything that comes back."""
+    """Send `data`, half-close if the connection can, and return everything that comes back."""
     with client:
         client.sendall(data)
-        if LINK == "tls":
+        if KIND == "tls":
             return receive_exactly(client, len(data))
         client.shutdown(socket.SHUT_WR)
         return receive_all(client)
@@ -38,7 +38,7 @@ def ask(client: socket.socket, data: bytes) -> bytes:
 
 @on_all
 @both_families
-async def test_chunks_come_back_reversed_in_order(link: str) -> None:
+async def test_chunks_come_back_reversed_in_order(kind: str) -> None:
     """One by one, so that the network does not join them."""
 
     def talk(client: socket.socket) -> None:
@@ -47,23 +47,23 @@ async def test_chunks_come_back_reversed_in_order(link: str) -> None:
                 client.sendall(text)
                 assert receive_exactly(client, len(text)) == text[::-1]
 
-    async with served(Reverse, link=link) as server:
+    async with served(Reverse, kind=kind) as server:
         await in_thread(talk, server.connect())
-        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
-        assert server.links[0].received_bytes == server.links[0].replied_bytes == 906
+        await until(lambda: server.connections[0].state is ConnectionState.LOST, "it is lost")
+        assert server.connections[0].received_bytes == server.connections[0].replied_bytes == 906
 
 
 @on_all
 @half_closes
 @both_families
 @pytest.mark.parametrize("nbytes", [0, 1, 1024, 100_000])
-async def test_half_close_is_answered_in_full(link: str, nbytes: int) -> None:
+async def test_half_close_is_answered_in_full(kind: str, nbytes: int) -> None:
     """Every byte, then the end of stream."""
-    async with served(link=link) as server:
+    async with served(kind=kind) as server:
         answer = await in_thread(ask, server.connect(), letters(nbytes))
         assert answer == letters(nbytes).swapcase()
-        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
-        assert server.links[0].cut_reason is None
+        await until(lambda: server.connections[0].state is ConnectionState.LOST, "it is lost")
+        assert server.connections[0].abort_reason is None
 
 
 @on_all
@@ -73,13 +73,13 @@ async def test_client_with_bridge_protocol_answers_its_server() -> None:
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with Bridge(SMALL) as bridge:
-            transport, link = await loop.create_connection(
+            transport, connection = await loop.create_connection(
                 lambda: BridgeProtocol(bridge), *listening.getsockname()
             )
             far, _ = await in_thread(listening.accept)
             far.settimeout(10)
             assert await in_thread(ask, far, b"palindrome") == b"emordnilap"
-            await until(lambda: link.state is LinkState.LOST, "it is lost")
+            await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
             assert transport.is_closing()
 
 
@@ -97,7 +97,7 @@ async def test_tls_is_answered_byte_for_byte(contexts: Any) -> None:
 
     async with served(ssl=contexts[0]) as server:
         await in_thread(talk, server.connect())
-        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+        await until(lambda: server.connections[0].state is ConnectionState.LOST, "it is lost")
 
 
 @on_all
@@ -113,20 +113,22 @@ async def test_tls_transport_that_is_closing_is_not_closed_once_more(contexts: A
 
     async with served(ssl=contexts[0]) as server:
         talking = asyncio.ensure_future(in_thread(talk, server.connect()))
-        await until(lambda: server.links and server.links[0].replied_bytes, "it is answered")
-        link = server.links[0]
-        end = link.on_end
+        await until(
+            lambda: server.connections and server.connections[0].replied_bytes, "it is answered"
+        )
+        connection = server.connections[0]
+        end = connection.on_end
 
         def end_while_closing() -> None:
-            link._transport.close()  # as asyncio does when the peer has ended
+            connection._transport.close()  # as asyncio does when the peer has ended
             end()
-            link.cut("the test says so", None)
+            connection.abort("the test says so", None)
 
-        link.on_end = end_while_closing
-        link.eof_received()
+        connection.on_end = end_while_closing
+        connection.eof_received()
         await talking
-        await until(lambda: link.state is LinkState.LOST, "it is lost")
-        assert link.cut_reason == "the test says so"
+        await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
+        assert connection.abort_reason == "the test says so"
 
 
 # -- processors ----------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ class Failing(Swapcase):
 @on_all
 @both_families
 async def test_processor_that_raises_closes_only_its_connection(
-    link: str, loop_errors: list[dict[str, Any]]
+    kind: str, loop_errors: list[dict[str, Any]]
 ) -> None:
     """Earlier replies arrive, then the end; the handler is told which; a neighbour is served."""
 
@@ -157,11 +159,11 @@ async def test_processor_that_raises_closes_only_its_connection(
             neighbour.sendall(b"fine")
             assert receive_exactly(neighbour, 4) == b"FINE"
 
-    async with served(Failing, link=link) as server:
+    async with served(Failing, kind=kind) as server:
         await in_thread(talk, server.connect(), server.connect())
         (context,) = loop_errors
         assert isinstance(context["exception"], ZeroDivisionError)
-        assert context["protocol"].cut_reason == "processor error"
+        assert context["protocol"].abort_reason == "processor error"
         assert context["transport"] is context["protocol"]._transport
         loop_errors.clear()
         assert server.bridge.statistics().processor_errors == 1
@@ -186,7 +188,7 @@ async def test_processor_that_raises_before_the_end_of_input_is_reported_once(
         await until(lambda: server.bridge.statistics().published == 2, "the end is published")
         gate.set()
         assert await asking == b""
-        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+        await until(lambda: server.connections[0].state is ConnectionState.LOST, "it is lost")
         assert [type(context["exception"]) for context in loop_errors] == [ZeroDivisionError]
         loop_errors.clear()
 
@@ -243,7 +245,7 @@ async def test_processor_may_return_every_kind_of_buffer(
             talking = asyncio.create_task(in_thread(talk, server.connect(), wrong))
             await until(
                 lambda wrong=wrong: (
-                    len(server.links) == wrong + 1 and server.links[-1].received_bytes
+                    len(server.connections) == wrong + 1 and server.connections[-1].received_bytes
                 ),
                 "the first byte came",
             )
@@ -301,12 +303,15 @@ async def test_bridge_that_stops_closes_its_connections() -> None:
     """Without a report: it is the program's own wish."""
     async with served() as server:
         client = server.connect()
-        await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "it is open")
+        await until(
+            lambda: server.connections and server.connections[0].state is ConnectionState.OPEN,
+            "it is open",
+        )
         await server.bridge.close()
         assert await in_thread(receive_all, client) == b""
         client.close()
-        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
-        assert server.links[0].cut_reason == "bridge ended"
+        await until(lambda: server.connections[0].state is ConnectionState.LOST, "it is lost")
+        assert server.connections[0].abort_reason == "bridge ended"
 
 
 @on_all
@@ -322,4 +327,4 @@ async def test_many_connections_on_the_tiniest_rings() -> None:
             )
             for seed, answer in enumerate(answers):
                 assert answer == letters(6000, seed).swapcase()
-            assert server.bridge.statistics().spills
+            assert server.bridge.statistics().overflows

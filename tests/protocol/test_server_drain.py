@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 import asyncrev
 from asyncrev import EpollEventLoop, Limits
 from asyncrev.states import ServerState
-from tests.protocol.links import SMALL, Swapcase, gated_swapcase, in_thread, letters, tcp_only
+from tests.protocol.served import SMALL, Swapcase, gated_swapcase, in_thread, letters, tcp_only
 from tests.support import DEADLINE_S, receive_all, until, wait_arrived
 
-pytestmark = tcp_only  # of the links, `test_drain` and `test_links` have the drain
+pytestmark = tcp_only  # of the connections, `test_drain` and `test_links` have the drain
 on_all = pytest.mark.asyncio
 
 
@@ -39,7 +39,7 @@ async def test_drain_answers_everything_that_had_arrived() -> None:
         client.close()
     assert await draining
     assert server.state is ServerState.CLOSED
-    assert server.statistics().cut == {}
+    assert server.statistics().aborted == {}
 
 
 @on_all
@@ -62,7 +62,7 @@ async def test_drain_accepts_what_the_kernel_has_queued() -> None:
 
 
 @on_all
-async def test_drain_past_its_deadline_cuts_and_says_so() -> None:
+async def test_drain_past_its_deadline_aborts_and_says_so() -> None:
     """A worker that is stuck until then; drains that wait meanwhile say the same."""
     gate, gated = gated_swapcase()
     server = await asyncrev.serve("127.0.0.1", 0, processor=gated, limits=SMALL)
@@ -73,12 +73,12 @@ async def test_drain_past_its_deadline_cuts_and_says_so() -> None:
         first, second = await asyncio.gather(server.drain(0.01), server.drain())
     assert (first, second) == (False, False)
     assert not await server.drain()
-    assert server.statistics().cut == {"drain deadline": 1}
+    assert server.statistics().aborted == {"drain deadline": 1}
 
 
 @on_all
 async def test_close_during_a_drain_ends_both() -> None:
-    """What is open then is cut, and the drain says that it was not done."""
+    """What is open then is aborted, and the drain says that it was not done."""
     gate, gated = gated_swapcase()
     server = await asyncrev.serve("127.0.0.1", 0, processor=gated, limits=SMALL)
     with connect(server.port) as client:
@@ -90,7 +90,7 @@ async def test_close_during_a_drain_ends_both() -> None:
         await until(lambda: server.state is ServerState.CLOSED, "it closes")
         gate.set()
         assert await asyncio.gather(draining, closing) == [False, None]
-    assert server.statistics().cut == {"server closed": 1}
+    assert server.statistics().aborted == {"server closed": 1}
 
 
 @on_all
@@ -130,7 +130,7 @@ def test_any_chunking_of_several_clients_gives_the_bytes_of_the_oracle(
         slot_bytes=slot_bytes,
         in_flight_bytes=256,
         high_water_bytes=64,
-        spill_bytes=32,
+        overflow_bytes=32,
     )
 
     async def client(port: int, parts: list[bytes], all_sent: asyncio.Barrier) -> bytes:
@@ -166,7 +166,7 @@ def test_any_chunking_of_several_clients_gives_the_bytes_of_the_oracle(
 @settings(max_examples=15, deadline=None)
 @given(messages)
 def test_any_chunking_reversed_keeps_length_and_sum(parts: list[bytes]) -> None:
-    """How the network cuts it decides the order, not which bytes come back."""
+    """How the network splits it decides the order, not which bytes come back."""
 
     async def scenario() -> bytes:
         async with await asyncrev.serve("127.0.0.1", 0, limits=SMALL) as server:

@@ -10,10 +10,10 @@ import pytest
 
 import asyncrev
 from asyncrev import Limits, Server
-from tests.protocol.links import connect, in_thread, tcp_only
+from tests.protocol.served import connect, in_thread, tcp_only
 from tests.support import receive_all, receive_exactly, until
 
-pytestmark = tcp_only  # time is the same over all links
+pytestmark = tcp_only  # time is the same over all connections
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
 
@@ -22,7 +22,7 @@ PEERS = 300
 
 
 class Blocker:
-    """Blocks the loop until `over` is set: once, or in every turn for a while."""
+    """Blocks the loop until `over` is set: once, or in every iteration for a while."""
 
     def __init__(self, *, turn_s: float | None) -> None:
         self.begun = threading.Event()
@@ -74,7 +74,7 @@ async def block_the_loop(turn_s: float | None) -> None:
             await until(lambda: all(lane.look_at_s for lane in lanes), "a sweep has seen them")
             await in_thread(talk, Blocker(turn_s=turn_s), quiet, late)
             await until(lambda: not server.statistics().connections, "all have gone")
-        assert server.statistics().cut == {"first byte deadline": 10}
+        assert server.statistics().aborted == {"first byte deadline": 10}
 
 
 def _all_answered(server: Server) -> bool:
@@ -84,7 +84,7 @@ def _all_answered(server: Server) -> bool:
 
 @on_epoll
 async def test_callback_that_blocks_the_loop_costs_nobody_a_connection() -> None:
-    """One turn takes 128 events, then the timers run; who has sent nothing is cut later."""
+    """One iteration takes 128 events, then the timers run; who sent nothing is aborted later."""
     await block_the_loop(None)
 
 
@@ -94,5 +94,5 @@ async def test_callback_that_blocks_the_loop_costs_nobody_a_connection() -> None
 async def test_callbacks_that_block_every_loop_cost_nobody_a_connection(
     turn_s: float | None,
 ) -> None:
-    """Also one that comes again in every turn, so that each sweep is late."""
+    """Also one that comes again in every iteration, so that each sweep is late."""
     await block_the_loop(turn_s)

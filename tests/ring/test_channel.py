@@ -362,13 +362,13 @@ async def test_answers_not_got_do_not_keep_the_loop_busy() -> None:
         await wrapped(pool.submit(lambda: (thread.get(), thread.put(b"A"))))
     side = channel.loop_side._side
     await until(lambda: thread._ring.processed_seq == 1, "the answer is there")
-    if side.flush_is_due:  # turn hooks: whether the next turn must come at once
+    if side.flush_is_due:  # iteration hooks: whether the next turn must come at once
         assert side.before_poll() is False
     else:
-        drains = side.drains
+        deliveries = side.deliveries
         for _ in range(10):
             await asyncio.sleep(0)
-        assert side.drains == drains
+        assert side.deliveries == deliveries
     assert await channel.loop_side.get() == b"A"
 
 
@@ -421,7 +421,7 @@ def test_thread_is_told_when_the_loop_was_closed_under_it(factory: type) -> None
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(channel.loop_side.put(b"a"))
     channel.thread_side.get()
-    channel.thread_side._drains.clear()
+    channel.thread_side._signal.clear()
     with pytest.raises(LocalError, match="loop was closed"):
         channel.thread_side.put(b"A")
 

@@ -1,4 +1,4 @@
-"""loop_side: flushing and draining, with turn hooks and without."""
+"""loop_side: flushing and delivering, with iteration hooks and without."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -78,8 +78,8 @@ async def test_drain_comes_when_the_worker_asks() -> None:
 
 
 @pytest.mark.asyncio
-async def test_flush_wakes_a_parked_worker_once_a_turn() -> None:
-    """I5: however many entries a turn publishes, its sleeper is woken once."""
+async def test_flush_wakes_a_parked_worker_once_per_iteration() -> None:
+    """I5: however many entries an iteration publishes, its sleeper is woken once."""
     bench = Bench()
     bench.bind()
     await asyncio.sleep(0)
@@ -88,7 +88,7 @@ async def test_flush_wakes_a_parked_worker_once_a_turn() -> None:
         await until(lambda: bench.parker._parked, "it is parked")
         for _ in range(5):
             bench.publish()
-        assert bench.parker.unparks == 0  # not before the turn ends
+        assert bench.parker.unparks == 0  # not before the iteration ends
         assert await asyncio.wrap_future(parked)
     assert bench.parker.unparks == 1
     assert bench.parker.backstop_wakes == 0
@@ -108,7 +108,7 @@ async def test_worker_that_finishes_within_the_flush_need_not_wake_the_loop() ->
 
 
 @HOOKED
-async def test_what_a_drain_publishes_is_flushed_in_the_same_turn() -> None:
+async def test_what_a_delivery_publishes_is_flushed_in_the_same_iteration() -> None:
     """Input that had waited for a slot must not wait for the next event, too."""
     bench = Bench(slots=1)
 
@@ -131,7 +131,7 @@ async def test_what_a_drain_publishes_is_flushed_in_the_same_turn() -> None:
 
 
 @pytest.mark.asyncio
-async def test_bounded_drain_goes_on_in_the_next_turn() -> None:
+async def test_bounded_delivery_goes_on_in_the_next_iteration() -> None:
     """I11: what a drain leaves comes without being asked for again."""
     bench = Bench(slots=8, most=3)
     bench.bind()
@@ -144,14 +144,14 @@ async def test_bounded_drain_goes_on_in_the_next_turn() -> None:
 
 @pytest.mark.asyncio
 async def test_results_that_nobody_wants_yet_do_not_spin() -> None:
-    """A consumer that says False is not called turn after turn, and the loop may sleep."""
+    """A consumer that says False is not called in every iteration, and the loop may sleep."""
     bench = Bench()
     calls: list[int] = []
     bench.side.bind(asyncio.get_running_loop(), lambda: bool(calls.append(1)))
     bench.publish()
     bench.process()
     await until(lambda: calls, "it was told")
-    if bench.side.flush_is_due:  # turn hooks, which run in every turn that comes
+    if bench.side.flush_is_due:  # iteration hooks, which run in every iteration that comes
         assert bench.side.before_poll() is False
     else:
         await asyncio.sleep(0)
@@ -236,10 +236,10 @@ async def test_close_wakes_the_worker_and_says_so() -> None:
 
 @HOOKED
 async def test_hooked_loop_that_is_awake_is_not_asked() -> None:
-    """The worker's results of this turn are drained at its end, without a wake-up."""
+    """The worker's results of this iteration are delivered at its end, without a wake-up."""
     bench = Bench()
     bench.bind()
-    for _ in range(2):  # the first turn after `bind` drains out of turn
+    for _ in range(2):  # the first iteration after `bind` delivers early
         await asyncio.sleep(0)
     bench.publish()
     before = bench.side.signal.requests

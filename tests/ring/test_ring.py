@@ -274,7 +274,7 @@ def test_entries_of_a_new_ring_say_nothing() -> None:
     for entry in Ring(2, 8, 3).free_entries:
         assert (entry.owner, entry.kind, entry.nbytes) == (None, DATA, 0)
         assert (entry.result, entry.error) == (None, None)
-        assert (entry.carry_bytes, entry.frame_seq, entry.calls) == (0, 0, 0)
+        assert (entry.partial_frame_bytes, entry.frame_seq, entry.calls) == (0, 0, 0)
 
 
 def test_publish_of_other_memory_says_what_it_wants() -> None:

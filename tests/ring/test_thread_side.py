@@ -13,7 +13,7 @@ from asyncrev.errors import ChannelClosed, LocalError
 from asyncrev.ring import thread_side
 from asyncrev.ring.ring import Ring
 from asyncrev.ring.thread_side import ThreadSide
-from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.ring.wakeups import DeliverySignal, Parker
 from tests.support import DEADLINE_S, publish, wait_until
 
 
@@ -24,7 +24,7 @@ class Bench:
         self.ring = Ring(slots, slot_bytes)
         self.parker = Parker()
         self.asked = threading.Event()
-        self.signal = DrainSignal(self.asked.set)
+        self.signal = DeliverySignal(self.asked.set)
         self.side = ThreadSide(self.ring, self.parker, self.signal)
 
     def publish(self, data: bytes, *, unpark: bool = True) -> None:
@@ -180,7 +180,7 @@ class LateRing(Ring):
 def test_publish_and_close_at_every_look_loses_nothing(method: str, nth: int) -> None:
     """I4: however the close falls between two looks, the entry before it is taken."""
     ring = LateRing(2, 4)
-    side = ThreadSide(ring, Parker(), DrainSignal(lambda: None))
+    side = ThreadSide(ring, Parker(), DeliverySignal(lambda: None))
     ring.reads_left = nth
     got: list[Any] = []
     with pytest.raises(ChannelClosed):  # noqa: PT012

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.ring.wakeups import DeliverySignal, Parker
 from tests.support import DEADLINE_S, wait_until
 
 # -- the model -----------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def worker(
 
 
 def request(s: SimpleNamespace) -> Actor:
-    """`DrainSignal.request`."""
+    """`DeliverySignal.request`."""
     yield from lock(s)
     yield None
     asked = s.awaited
@@ -174,7 +174,7 @@ def request(s: SimpleNamespace) -> Actor:
 
 
 def drainer(s: SimpleNamespace, *, clear_first: bool, hooked: bool) -> Actor:
-    """The loop: for each wake-up one drain; with turn hooks it holds while it is awake."""
+    """The loop: for each wake-up one delivery; with iteration hooks it holds while it is awake."""
     while True:
         yield lambda: s.posted > 0
         s.posted = s.posted - 1 if not hooked else 0
@@ -189,7 +189,7 @@ def drainer(s: SimpleNamespace, *, clear_first: bool, hooked: bool) -> Actor:
 
 
 def set_awaited(s: SimpleNamespace, value: bool) -> Actor:
-    """`DrainSignal.clear` and `DrainSignal.hold`."""
+    """`DeliverySignal.clear` and `DeliverySignal.hold`."""
     yield from lock(s)
     yield None
     s.awaited = value
@@ -334,13 +334,13 @@ def test_parker_gives_its_descriptor_back() -> None:
     assert Parker()._fd == fd
 
 
-# -- DrainSignal ---------------------------------------------------------------------------------
+# -- DeliverySignal --------------------------------------------------------------------------------
 
 
 def test_request_asks_once_until_cleared() -> None:
     """I6, I7: one post, however many results."""
     posts: list[int] = []
-    signal = DrainSignal(lambda: posts.append(1))
+    signal = DeliverySignal(lambda: posts.append(1))
     assert [signal.request() for _ in range(3)] == [True, False, False]
     signal.clear()
     assert signal.request()
@@ -350,7 +350,7 @@ def test_request_asks_once_until_cleared() -> None:
 def test_hold_makes_requests_needless_until_clear() -> None:
     """The loop is awake and will drain anyway."""
     posts: list[int] = []
-    signal = DrainSignal(lambda: posts.append(1))
+    signal = DeliverySignal(lambda: posts.append(1))
     signal.hold()
     assert not signal.request()
     assert not posts
@@ -364,7 +364,7 @@ def test_request_that_cannot_be_posted_counts_as_not_asked() -> None:
     def fail() -> None:
         raise OSError("closed")
 
-    signal = DrainSignal(fail)
+    signal = DeliverySignal(fail)
     for _ in range(2):
         with pytest.raises(OSError, match="closed"):
             signal.request()

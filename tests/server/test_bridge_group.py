@@ -13,7 +13,7 @@ from asyncrev import Bridge, Limits, Server
 from asyncrev.errors import SettingsError, WorkerDied, WorkerHung
 from asyncrev.server.bridge_group import BridgeGroup, most_threads
 from asyncrev.statistics import total
-from tests.protocol.links import SMALL, connect, in_thread, letters
+from tests.protocol.served import SMALL, connect, in_thread, letters
 from tests.sinks import Held, RecordingSink
 from tests.support import DEADLINE_S, receive_exactly, until
 
@@ -164,7 +164,7 @@ async def test_worker_that_hangs_is_told_when_the_others_are_closed() -> None:
 
 @pytest.mark.parametrize("framing", ["raw", "line"])
 def test_memory_bound_grows_by_a_bridge_for_each_thread(framing: str) -> None:
-    """Ring, pool and spill buffer; connections are as many as before."""
+    """Ring, pool and overflow buffer; connections are as many as before."""
     limits = Limits()
     one, three = (Server(framing=framing, threads=threads) for threads in (1, 3))
     more = limits.bridge_bytes if framing == "raw" else limits.framed_bridge_bytes

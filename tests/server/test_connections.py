@@ -19,12 +19,12 @@ class Stub:
     def __init__(self, received_bytes: int = 0, replied_bytes: int = 0) -> None:
         self.received_bytes = received_bytes
         self.replied_bytes = replied_bytes
-        self.cut_reason: str | None = None
+        self.abort_reason: str | None = None
         self.drains = 0
 
-    def cut(self, reason: str, error: BaseException | None) -> None:
+    def abort(self, reason: str, error: BaseException | None) -> None:
         assert error is None
-        self.cut_reason = reason
+        self.abort_reason = reason
 
     def drain(self) -> None:
         self.drains += 1
@@ -33,8 +33,8 @@ class Stub:
 class Stuck(Stub):
     """A connection whose transport fails."""
 
-    def cut(self, reason: str, error: BaseException | None) -> None:
-        self.cut_reason = reason
+    def abort(self, reason: str, error: BaseException | None) -> None:
+        self.abort_reason = reason
         raise OSError(9, "Bad file descriptor")
 
     def drain(self) -> None:
@@ -88,7 +88,7 @@ def test_connections_aborted_by_this_side_are_counted_by_reason() -> None:
     """One that the peer ended is not; sockets without a connection are counted apart."""
     late, other, ended = Stub(), Stub(), Stub()
     connections = registry(late, other, ended)
-    late.cut("idle deadline", None)
+    late.abort("idle deadline", None)
     for connection in (late, late, ended):
         connections.remove(connection)
     connections.count_aborted("TLS handshake deadline", 2)
@@ -151,10 +151,10 @@ def test_abort_all_forgets_a_connection_that_cannot_be_aborted(
     connections = registry(stuck, good)
     connections.abort_all("drain deadline")
     assert list(connections) == [good]
-    assert good.cut_reason == "drain deadline"
+    assert good.abort_reason == "drain deadline"
     assert connections.aborted == {"drain deadline": 1}
     assert connections.received_bytes == 7
-    assert "cut a connection" in caplog.text
+    assert "abort a connection" in caplog.text
 
 
 def test_drain_all_aborts_a_connection_that_cannot_be_drained() -> None:
@@ -162,7 +162,7 @@ def test_drain_all_aborts_a_connection_that_cannot_be_drained() -> None:
     stuck, good = Stuck(), Stub()
     connections = registry(stuck, good)
     connections.drain_all()
-    assert (stuck.cut_reason, good.cut_reason, good.drains) == ("drain failed", None, 1)
+    assert (stuck.abort_reason, good.abort_reason, good.drains) == ("drain failed", None, 1)
     assert list(connections) == [good]
 
 
@@ -173,7 +173,7 @@ def test_connection_made_after_the_close_is_aborted_and_registered() -> None:
     connections.close()
     connections.close()
     connections.add(after)
-    assert (before.cut_reason, after.cut_reason) == (None, "server closed")
+    assert (before.abort_reason, after.abort_reason) == (None, "server closed")
     assert len(connections) == 2
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncrev.server.listener import ACCEPTS_PER_TURN, Listener
+from asyncrev.server.listener import ACCEPTS_PER_ITERATION, Listener
 from tests.support import until
 from tests.wires import turns
 
@@ -96,22 +96,22 @@ async def test_listener_accepts_between_resume_and_pause(bench: Bench) -> None:
 
 
 @on_epoll
-async def test_listener_accepts_a_bounded_number_a_turn(bench: Bench) -> None:
-    """The rest comes in the next turns."""
+async def test_listener_accepts_a_bounded_number_per_iteration(bench: Bench) -> None:
+    """The rest comes in the next iterations."""
     listener = bench.listen()
-    bench.dial(ACCEPTS_PER_TURN + 9)
+    bench.dial(ACCEPTS_PER_ITERATION + 9)
     listener.resume()
     seen = []
     while len(bench.accepted) < len(bench.clients):
         await turns(1)
         seen.append(len(bench.accepted))
-    assert ACCEPTS_PER_TURN in seen
-    assert seen[-1] == ACCEPTS_PER_TURN + 9
+    assert ACCEPTS_PER_ITERATION in seen
+    assert seen[-1] == ACCEPTS_PER_ITERATION + 9
     listener.close()
 
 
 @on_epoll
-async def test_pause_inside_on_accept_stops_the_same_turn(bench: Bench) -> None:
+async def test_pause_inside_on_accept_stops_the_same_iteration(bench: Bench) -> None:
     """As a server at its limit of connections does."""
     listener = bench.listen()
     accept = bench.accept
@@ -190,7 +190,7 @@ async def test_pause_during_a_shortage_is_kept_after_it(bench: Bench) -> None:
 @on_epoll
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.EHOSTUNREACH])
 async def test_peer_that_gave_up_is_counted_and_the_next_accepted(bench: Bench, code: int) -> None:
-    """In the same turn, without a line in the log."""
+    """In the same iteration, without a line in the log."""
     listener = bench.listen()
     bench.sock.errors = [code, code]
     bench.dial()
@@ -205,9 +205,9 @@ async def test_peer_that_gave_up_is_counted_and_the_next_accepted(bench: Bench, 
 async def test_accept_queued_takes_all_that_the_kernel_has(bench: Bench) -> None:
     """Also while it pauses, and more than a turn's share."""
     listener = bench.listen()
-    bench.dial(ACCEPTS_PER_TURN * 2)
+    bench.dial(ACCEPTS_PER_ITERATION * 2)
     listener.accept_queued()
-    assert len(bench.accepted) == ACCEPTS_PER_TURN * 2
+    assert len(bench.accepted) == ACCEPTS_PER_ITERATION * 2
     listener.close()
 
 

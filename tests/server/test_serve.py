@@ -7,7 +7,7 @@ import pytest
 import asyncrev
 from asyncrev import Server
 from asyncrev.states import ServerState
-from tests.protocol.links import SMALL
+from tests.protocol.served import SMALL
 
 
 def test_serve_takes_what_the_server_and_its_start_take() -> None:

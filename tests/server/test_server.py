@@ -15,7 +15,7 @@ from asyncrev import Bridge, Server
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
 from asyncrev.server.listen_sockets import open_tcp
 from asyncrev.states import ServerState
-from tests.protocol.links import SMALL, Swapcase, connect, in_thread, letters
+from tests.protocol.served import SMALL, Swapcase, connect, in_thread, letters
 from tests.support import is_paused, receive_all, receive_exactly, reset, until, wait_arrived
 
 on_all = pytest.mark.asyncio
@@ -177,7 +177,7 @@ async def test_end_during_a_handshake_waits_for_no_stalled_peer(
             await until(lambda: server.connections.arriving, "it is shaking hands")
             if drains:
                 assert not await server.drain(0.01)
-                assert server.statistics().cut == {"drain deadline": 1}
+                assert server.statistics().aborted == {"drain deadline": 1}
             else:
                 await server.close()
             assert not server.connections.arriving
@@ -215,7 +215,7 @@ async def test_drain_over_tls_answers_what_the_tls_layer_holds(contexts: Any) ->
 
 
 @on_all
-async def test_handshake_that_takes_too_long_is_cut_and_counted(contexts: Any) -> None:
+async def test_handshake_that_takes_too_long_is_aborted_and_counted(contexts: Any) -> None:
     """A peer that says nothing holds a descriptor no longer than that; others are served."""
     limits = SMALL.replace(tls_handshake_timeout_s=0.1, max_connections=1)
 
@@ -229,13 +229,13 @@ async def test_handshake_that_takes_too_long_is_cut_and_counted(contexts: Any) -
 
     async with await asyncrev.serve("127.0.0.1", 0, ssl=contexts[0], limits=limits) as server:
         with connect(server) as silent:
-            await until(lambda: server.statistics().cut, "it is cut")
-            assert server.statistics().cut == {"TLS handshake deadline": 1}
+            await until(lambda: server.statistics().aborted, "it is aborted")
+            assert server.statistics().aborted == {"TLS handshake deadline": 1}
             assert await in_thread(receive_all, silent) == b""
         # For a handshake in the time that a busy machine may need.
         server._arrivals.timeout_s = SMALL.tls_handshake_timeout_s
         assert await in_thread(talk, server) == b"terces"
-        assert server.statistics().cut == {"TLS handshake deadline": 1}
+        assert server.statistics().aborted == {"TLS handshake deadline": 1}
 
 
 # -- limits and statistics -----------------------------------------------------------------------
@@ -277,12 +277,12 @@ async def test_statistics_add_up_over_open_and_gone_connections() -> None:
             statistics = server.statistics()
             assert statistics.accepted == 4
             assert statistics.received_bytes == statistics.replied_bytes == 22
-            assert statistics.cut == {}
+            assert statistics.aborted == {}
             assert statistics.accept_errors == 0
             assert statistics.memory_bound_bytes == SMALL.memory_bound_bytes
             assert statistics.bridge.lanes >= 1
     assert server.statistics().received_bytes == 22
-    assert server.statistics().cut == {"server closed": 1}
+    assert server.statistics().aborted == {"server closed": 1}
 
 
 @on_all
@@ -333,11 +333,11 @@ async def test_peer_with_a_frame_too_large_gets_earlier_replies_and_is_counted()
     async with await asyncrev.serve("127.0.0.1", 0, framing="len32", limits=limits) as server:
         good = b"\0\0\0\3abc"
         assert await in_thread(ask, server, good + b"\0\0\0\x65") == b"\0\0\0\3cba"
-        await until(lambda: server.statistics().cut, "it is counted")
-        assert server.statistics().cut == {"frame too large": 1}
+        await until(lambda: server.statistics().aborted, "it is counted")
+        assert server.statistics().aborted == {"frame too large": 1}
         assert await in_thread(ask, server, good + good[:5]) == b"\0\0\0\3cba"
-        await until(lambda: len(server.statistics().cut) == 2, "so is the next")
-        assert server.statistics().cut == {"frame too large": 1, "incomplete frame": 1}
+        await until(lambda: len(server.statistics().aborted) == 2, "so is the next")
+        assert server.statistics().aborted == {"frame too large": 1, "incomplete frame": 1}
         assert await in_thread(ask, server, good) == b"\0\0\0\3cba"
         assert server.statistics().bridge.processor_errors == 0
 
@@ -373,18 +373,18 @@ async def test_drain_of_a_server_that_never_started_closes_it() -> None:
 
 
 @on_all
-async def test_drain_beyond_its_deadline_cuts_what_is_left() -> None:
+async def test_drain_beyond_its_deadline_aborts_what_is_left() -> None:
     """A peer that does not close after the last reply is waited for, but no longer than that."""
     server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL.replace(linger_timeout_s=1000.0))
     with connect(server):
         await until(lambda: server.statistics().connections, "it is connected")
         assert not await server.drain(0.01)
-        assert server.statistics().cut == {"drain deadline": 1}
+        assert server.statistics().aborted == {"drain deadline": 1}
 
 
 @on_all
 async def test_close_twice_at_once_and_again_is_once() -> None:
-    """Open connections are cut and counted; serve_forever returns."""
+    """Open connections are aborted and counted; serve_forever returns."""
     server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
     forever = asyncio.create_task(server.serve_forever())
     with connect(server) as client:
@@ -392,7 +392,7 @@ async def test_close_twice_at_once_and_again_is_once() -> None:
         await asyncio.gather(server.close(), server.close())
         await server.close()
         await forever
-        assert server.statistics().cut == {"server closed": 1}
+        assert server.statistics().aborted == {"server closed": 1}
         try:
             assert await in_thread(receive_all, client) == b""
         except ConnectionResetError:
@@ -509,7 +509,7 @@ async def test_watched_connection_that_sends_nothing_ends_like_any_other(end: st
                 client.close()
             await until(lambda: not server.statistics().connections, "it has gone")
             expected = {"deadline": {"first byte deadline": 1}, "close": {"server closed": 1}}
-            assert server.statistics().cut == expected.get(end, {})
+            assert server.statistics().aborted == expected.get(end, {})
             await until(lambda: not server.bridges[0].open_lanes, "its lane has gone, too")
     assert not seen
 
@@ -578,9 +578,9 @@ async def test_step_of_the_end_that_raises_is_logged_and_skips_no_other(
         elif step == "drain":
             connection.drain = refuse  # type: ignore[method-assign]
             assert await server.drain(5)
-            assert server.statistics().cut == {"drain failed": 1}
+            assert server.statistics().aborted == {"drain failed": 1}
         else:
-            connection.cut = refuse  # type: ignore[method-assign]
+            connection.abort = refuse  # type: ignore[method-assign]
             await server.close()
             connection._transport.abort()
         await assert_all_is_closed(server, client)
@@ -635,7 +635,7 @@ async def test_serve_gives_the_mode_of_the_unix_socket(tmp_path: pathlib.Path) -
 
 
 @on_epoll
-async def test_connection_that_gets_through_after_the_close_is_cut() -> None:
+async def test_connection_that_gets_through_after_the_close_is_aborted() -> None:
     """Its handshake ended just then."""
     server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
     with connect(server):
@@ -643,7 +643,7 @@ async def test_connection_that_gets_through_after_the_close_is_cut() -> None:
         (connection,) = server.connections
         await server.close()
         server.connections.add(connection)
-        assert connection.cut_reason == "server closed"
+        assert connection.abort_reason == "server closed"
         server.connections.remove(connection)
         server.connections.remove(connection)
-        assert server.statistics().cut == {"server closed": 2}
+        assert server.statistics().aborted == {"server closed": 2}

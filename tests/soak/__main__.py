@@ -20,7 +20,7 @@ from tests.support import ServerProcess, ask, until
 
 SAMPLE_EVERY_S = 1.0
 QUIESCE_S = 60.0
-LONGEST_TURN_S = 120.0  # for all clients to end after the time is up
+LONGEST_WAIT_S = 120.0  # for all clients to end after the time is up
 
 # Small, so that all of it is in use soon: memory that grows afterwards is a leak.
 SETTINGS = (
@@ -79,7 +79,7 @@ async def soak(minutes: float, seed: int, loop_name: str, processor: str) -> int
                 at_s = time.monotonic() - begun_s
                 run.samples.append(await asyncio.to_thread(take_sample, run.server, at_s))
         stop.set()
-        async with asyncio.timeout(LONGEST_TURN_S):
+        async with asyncio.timeout(LONGEST_WAIT_S):
             await loading
         for run in runs:
             errors += [f"{run.framing}: {error}" for error in await judge(run)]
@@ -114,7 +114,7 @@ async def judge(run: Run) -> list[str]:
     except AssertionError as error:
         found.append(str(error))
     after = take_sample(run.server, run.samples[-1].at_s)
-    run.samples.append(dataclasses.replace(run.samples.pop(), cut=after.cut))
+    run.samples.append(dataclasses.replace(run.samples.pop(), aborted=after.aborted))
     found += verdict(run.before, run.samples, after)
     code, stderr = await asyncio.to_thread(run.server.terminate)
     if code != 0 or stderr.strip():

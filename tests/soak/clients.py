@@ -35,7 +35,7 @@ async def connected(
         yield sock
 
 
-def cut(sock: socket.socket) -> None:
+def split(sock: socket.socket) -> None:
     """Close `sock` so that its peer sees a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
@@ -140,4 +140,4 @@ async def resetting(history: History, sock: socket.socket, sizes: Iterable[int])
             await asyncio.sleep(0)
             history.received(sock.recv(READ_BYTES))
     history.finish(complete=False)
-    cut(sock)
+    split(sock)

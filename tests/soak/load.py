@@ -10,12 +10,12 @@ from collections.abc import Callable, Coroutine, Iterator
 
 from asyncrev.testing.faults import FaultProxy, Toxics
 from asyncrev.testing.history import FrameHistory, History
-from tests.soak.clients import connected, cut, ping_pong, pipelined, receive_into, resetting
+from tests.soak.clients import connected, ping_pong, pipelined, receive_into, resetting, split
 from tests.support import flipped
 
 SIZES = (1, 17, 64, 64, 64, 500, 4096, 20_000, 100_000)
 CHANGE_EVERY_S = 0.05
-HELD_S = 8.0  # how long a client that never reads stays, unless it is cut before
+HELD_S = 8.0  # how long a client that never reads stays, unless it is aborted before
 # For who takes little at a time. With megabytes in the kernel's buffers a server sees nothing of
 # that for seconds, and takes it for a stall.
 SLOW_BUFFER_BYTES = 64 * 1024
@@ -134,7 +134,7 @@ class Load:
         await asyncio.sleep(0.01)
 
     async def _never_reading(self) -> None:
-        """Send until nothing is taken any more, wait to be cut, and verify what came before."""
+        """Send until nothing is taken any more, wait to be aborted, and verify what came before."""
         loop = asyncio.get_running_loop()
         with self._history() as history:
             async with connected(self._address, 4096) as sock:
@@ -148,7 +148,7 @@ class Load:
                     while await receive_into(history, sock, DEADLINE_S):
                         pass
                 history.finish(complete=False)
-                cut(sock)
+                split(sock)
 
     async def _through_faults(self) -> None:
         """Pipelined or one at a time, and ended at any moment by a fault."""

@@ -28,11 +28,11 @@ class Sample:
     entries: int
     received_bytes: int
     backstop_wakes: int
-    cut: Mapping[str, int]
+    aborted: Mapping[str, int]
 
 
 def take_sample(server: ServerProcess, at_s: float) -> Sample:
-    """Ask the server, and the system about it. Blocks for as long as a turn of its loop takes."""
+    """Ask the server, and the system about it. Blocks for an iteration of its loop."""
     told = statistics_of(server)
     return Sample(
         at_s=at_s,
@@ -45,7 +45,7 @@ def take_sample(server: ServerProcess, at_s: float) -> Sample:
         entries=told["bridge"]["published"],
         received_bytes=told["received_bytes"],
         backstop_wakes=told["bridge"]["backstop_wakes"],
-        cut=told["cut"],
+        aborted=told["aborted"],
     )
 
 
@@ -111,9 +111,11 @@ def table(name: str, samples: Sequence[Sample]) -> list[str]:
     lines = [f"{name:<24}{heads}"]
     lines += [f"{row:<24}{''.join(f'{value:>14}' for value in values)}" for row, values in rows]
     slope, bound = rss_slope(samples), rss_slope_bound(samples)
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(samples[-1].cut.items()))
+    reasons = ", ".join(
+        f"{reason} {count:,}" for reason, count in sorted(samples[-1].aborted.items())
+    )
     gap_s = max((b.at_s - a.at_s for a, b in itertools.pairwise(samples)), default=0.0)
-    lines.append(f"cut by the server: {reasons or 'none'}")
+    lines.append(f"aborted by the server: {reasons or 'none'}")
     lines.append(f"longest time between two looks: {gap_s:.1f} s")
     lines.append(
         f"resident memory, second half: {slope:+.0f} KiB/min; at most {bound:.0f} are allowed"

@@ -24,7 +24,7 @@ REST = Sample(
     entries=3,
     received_bytes=5,
     backstop_wakes=0,
-    cut={},
+    aborted={},
 )
 
 
@@ -83,8 +83,8 @@ def test_growing_memory_is_told_and_shown() -> None:
     ]
     assert "second half: +300 KiB/min; at most 256 are allowed" in table("raw", samples)[-1]
     assert [len(line) for line in table("raw", samples)[:10]] == [66] * 10
-    last = dataclasses.replace(samples[-1], cut={"write stall": 7, "frame too large": 1})
-    assert "cut by the server: frame too large 1, write stall 7" in table("raw", [last])
+    last = dataclasses.replace(samples[-1], aborted={"write stall": 7, "frame too large": 1})
+    assert "aborted by the server: frame too large 1, write stall 7" in table("raw", [last])
 
 
 def short_run(minutes: float, *arguments: str) -> "subprocess.CompletedProcess[str]":

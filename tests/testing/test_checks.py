@@ -45,13 +45,15 @@ def test_function_is_checked_against_its_reference() -> None:
     assert "should have come: b'a' (as the reference)" in said
 
 
-def test_reverse_depends_on_cuts_and_is_right_for_each_chunk() -> None:
-    """`cut_matters` is what its raw chunks need; then the reference is asked for each."""
-    check_processor(Reverse, cut_matters=True, reference=lambda chunk: chunk[::-1], max_examples=40)
+def test_reverse_depends_on_splits_and_is_right_for_each_chunk() -> None:
+    """`split_matters` is what its raw chunks need; then the reference is asked for each."""
+    check_processor(
+        Reverse, split_matters=True, reference=lambda chunk: chunk[::-1], max_examples=40
+    )
     said = message(Reverse)
-    assert "depend on the cuts" in said
+    assert "depend on the segmentation" in said
     assert said.endswith(r"chunks: [b'\x00', b'\x01']")  # the smallest that there is
-    assert "reference" in message(Reverse, cut_matters=True, reference=bytes)
+    assert "reference" in message(Reverse, split_matters=True, reference=bytes)
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -291,7 +293,7 @@ def test_processor_that_raises_only_for_some_cuts_is_found() -> None:
 
     # One input, so that the search is for the cut alone: of any inputs it found none now and then.
     said = message(RaisingAtCut, data=st.just(b"a!a!"), raises=ValueError)
-    assert "depend on the cuts" in said
+    assert "depend on the segmentation" in said
     assert "ValueError('cut')" in said
 
 
@@ -303,7 +305,7 @@ def test_processor_that_depends_on_chance_is_found() -> None:
         def process(self, chunk: memoryview) -> bytes:
             return next(answers)
 
-    said = message(Chance, data=st.just(b"x"), cut_matters=True)
+    said = message(Chance, data=st.just(b"x"), split_matters=True)
     assert "does not happen every time" in said
 
 

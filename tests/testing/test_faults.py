@@ -28,8 +28,8 @@ both_ways = pytest.mark.parametrize("direction", DIRECTIONS)
 async def test_bytes_and_half_close_pass_through(direction: str) -> None:
     """The other direction goes on after one has ended."""
     data = pattern(300_000)
-    async with linked() as link:
-        sender, receiver = link.ends(direction)
+    async with linked() as connection:
+        sender, receiver = connection.ends(direction)
         sending = asyncio.create_task(send(sender, data))
         assert await receive(receiver, len(data)) == data
         await sending
@@ -39,9 +39,9 @@ async def test_bytes_and_half_close_pass_through(direction: str) -> None:
         assert await receive(sender, 10) == b"still here"
         receiver.shutdown(socket.SHUT_WR)
         assert await end(sender) == (b"", "FIN")
-        assert link.proxy.passed_bytes[direction] == len(data)
-        assert link.proxy.connections == 1
-        assert not link.proxy.faults
+        assert connection.proxy.passed_bytes[direction] == len(data)
+        assert connection.proxy.connections == 1
+        assert not connection.proxy.faults
 
 
 @both_ways
@@ -49,8 +49,8 @@ async def test_bytes_and_half_close_pass_through(direction: str) -> None:
 @pytest.mark.asyncio
 async def test_reset_passes_through_as_one(direction: str, half_closed: bool) -> None:
     """Also after that side has ended its input, when nobody reads from it."""
-    async with linked() as link:
-        sender, receiver = link.ends(direction)
+    async with linked() as connection:
+        sender, receiver = connection.ends(direction)
         await send(sender, b"abc")
         assert await receive(receiver, 3) == b"abc"
         if half_closed:
@@ -73,8 +73,8 @@ def writing_fails(sock: socket.socket) -> bool:
 @pytest.mark.asyncio
 async def test_side_that_does_not_take_stops_the_other(direction: str) -> None:
     """The proxy holds two chunks and no more; a reset of the side not read is seen all the same."""
-    async with linked(socket_buffer_bytes=4096) as link:
-        sender, receiver = link.ends(direction)
+    async with linked(socket_buffer_bytes=4096) as connection:
+        sender, receiver = connection.ends(direction)
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         sent = 0
         async with asyncio.timeout(DEADLINE_S):
@@ -83,9 +83,9 @@ async def test_side_that_does_not_take_stops_the_other(direction: str) -> None:
                     async with asyncio.timeout(0.15):  # nothing depends on it being stuck for good
                         await asyncio.get_running_loop().sock_sendall(sender, bytes(16_384))
                         sent += 16_384
-        assert sent - link.proxy.passed_bytes[direction] <= 4 * CHUNK_BYTES
+        assert sent - connection.proxy.passed_bytes[direction] <= 4 * CHUNK_BYTES
         reset(sender)
-        await until(lambda: len(link.proxy._tasks) == 0, "the link has ended")
+        await until(lambda: len(connection.proxy._tasks) == 0, "the connection has ended")
         await end(receiver)
 
 
@@ -105,8 +105,8 @@ async def test_server_that_refuses_is_a_reset() -> None:
 async def test_unix_socket_in_front_of_tcp(tmp_path: Path) -> None:
     """Its path is gone afterwards."""
     path = str(tmp_path / "proxy.sock")
-    async with linked(path) as link:
-        sender, receiver = link.ends("upstream")
+    async with linked(path) as connection:
+        sender, receiver = connection.ends("upstream")
         await send(sender, b"abc")
         assert await receive(receiver, 3) == b"abc"
         sender.close()
@@ -126,8 +126,8 @@ def names_in(folder: Path) -> list[str]:
 async def test_all_that_delay_at_once_changing_lose_nothing() -> None:
     """Both directions, an echo between them, toxics drawn anew all the time."""
     draw = random.Random(1)
-    async with linked(socket_buffer_bytes=4096) as link:
-        client, server = link.ends("upstream")
+    async with linked(socket_buffer_bytes=4096) as connection:
+        client, server = connection.ends("upstream")
         loop = asyncio.get_running_loop()
         history = History(3)
 
@@ -139,7 +139,7 @@ async def test_all_that_delay_at_once_changing_lose_nothing() -> None:
         async def change() -> None:
             while True:
                 for direction in DIRECTIONS:
-                    link.set(direction, some_toxics(draw))
+                    connection.set(direction, some_toxics(draw))
                 await asyncio.sleep(0.01)
 
         async def upload() -> None:
@@ -154,7 +154,7 @@ async def test_all_that_delay_at_once_changing_lose_nothing() -> None:
         history.finish(complete=True)
         tasks[1].cancel()
         await asyncio.gather(tasks[0], tasks[2])
-        assert {"latency", "slicer", "bandwidth"} <= set(link.proxy.faults)
+        assert {"latency", "slicer", "bandwidth"} <= set(connection.proxy.faults)
 
 
 def some_toxics(draw: random.Random) -> Toxics:
@@ -170,9 +170,9 @@ def some_toxics(draw: random.Random) -> Toxics:
 @pytest.mark.asyncio
 async def test_stop_resets_who_is_there() -> None:
     """Nobody waits for ever for a proxy that has gone."""
-    async with linked() as link:
-        sender, receiver = link.ends("upstream")
-        await link.proxy.stop()
+    async with linked() as connection:
+        sender, receiver = connection.ends("upstream")
+        await connection.proxy.stop()
         assert await end(sender) == (b"", "RST")
         assert await end(receiver) == (b"", "RST")
 

@@ -1,4 +1,4 @@
-"""Histories: right ones pass however they are cut, and every fault is found and told."""
+"""Histories: right ones pass however they are aborted, and every fault is found and told."""
 
 import itertools
 from collections.abc import Callable

@@ -14,11 +14,11 @@ from asyncrev.testing import strategies
 from asyncrev.testing.peers import Close, HalfClose, Receive, Reset, Script, Send, Stall
 from asyncrev.testing.strategies import (
     chunkings,
-    cut,
     frame_borders,
     frames,
     payloads,
     peer_scripts,
+    split,
     wire_frame,
     write_schedules,
 )
@@ -32,7 +32,7 @@ FIND = settings(max_examples=1000, database=None, derandomize=True)
 @given(st.binary(max_size=40), st.lists(st.integers(1, 50), max_size=12))
 def test_cut_leaves_no_byte_out_and_no_piece_empty(data: bytes, lengths: list[int]) -> None:
     """Whatever the lengths, the pieces are the data; as long as it lasts they have the lengths."""
-    pieces = cut(data, lengths)
+    pieces = split(data, lengths)
     assert b"".join(pieces) == data
     assert all(pieces)
     assert [len(piece) for piece in pieces[:-1]] == lengths[: max(0, len(pieces) - 1)]
@@ -167,7 +167,7 @@ def test_frames_are_what_the_oracle_reads(framing: str) -> None:
 
         stream = b"".join(frame.wire for frame in drawn)
         read = expected(framing, stream, keep, max_frame_bytes=1000, ends=True)
-        assert (got, read.error, read.carry_bytes) == ([f.payload for f in drawn], None, 0)
+        assert (got, read.error, read.partial_frame_bytes) == ([f.payload for f in drawn], None, 0)
 
     check()
 

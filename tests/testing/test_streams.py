@@ -1,4 +1,4 @@
-"""streams: bytes that tell whose they are, wherever they are cut."""
+"""streams: bytes that tell whose they are, wherever they are aborted."""
 
 import pytest
 from hypothesis import given

@@ -71,7 +71,7 @@ def test_settings_reach_the_server() -> None:
         assert len(server.statistics().bridges) == 2
         assert play([Send(b"abc\nabcd\n"), HalfClose()], server.address).received == b"ABC\n"
         wait_until(lambda: not server.statistics().connections, "it has gone")
-        assert server.statistics().cut == {"frame too large": 1}
+        assert server.statistics().aborted == {"frame too large": 1}
 
 
 def test_call_runs_on_the_servers_loop() -> None:

@@ -16,7 +16,7 @@ from tests import framed as frame_tests
 from tests.support import until
 from tests.wires import Buffered, Plain, receive, wire
 
-TINY = Limits(slots=2, slot_bytes=32, entries=4, spill_bytes=16, high_water_bytes=64)
+TINY = Limits(slots=2, slot_bytes=32, entries=4, overflow_bytes=16, high_water_bytes=64)
 
 
 def run(scenario: Callable[[], Any]) -> Any:
@@ -40,10 +40,10 @@ async def test_kernel_takes_what_the_schedule_says_and_then_everything() -> None
     transport.write(b"defg")
     transport.write(b"h")  # behind a backlog nothing is tried
     assert (bytes(transport.sent), transport.get_write_buffer_size()) == (b"abcde", 3)
-    assert transport.drain(1) == 3
-    assert transport.drain(1) == 2
-    assert transport.drain(1) == 2
-    assert transport.drain() == 0
+    assert transport.flush(1) == 3
+    assert transport.flush(1) == 2
+    assert transport.flush(1) == 2
+    assert transport.flush() == 0
     assert bytes(transport.sent) == b"abcdefgh"
 
 
@@ -58,7 +58,7 @@ async def test_memory_that_is_written_over_is_found_out_if_views_are_kept(
         source = bytearray(b"abc")
         write(memoryview(source))
         source[:] = b"???"
-    transport.drain()
+    transport.flush()
     kept, copied = b"a????????", b"abcabcabc"
     assert bytes(transport.sent) == (kept if keeps_views else copied)
     assert transport.keeps_no_views is not keeps_views
@@ -77,9 +77,9 @@ async def test_water_marks_pause_and_resume_the_protocol_once() -> None:
     transport.write(b"7")
     assert protocol.calls == ["made", "pause"]
     transport._steps = iter([4, 1, 0])
-    assert transport.drain(1) == 3
+    assert transport.flush(1) == 3
     assert protocol.calls == ["made", "pause"]
-    assert transport.drain(1) == 2
+    assert transport.flush(1) == 2
     assert protocol.calls == ["made", "pause", "resume"]
     transport.set_write_buffer_limits(high=1)
     assert protocol.calls == ["made", "pause", "resume", "pause"]
@@ -161,7 +161,7 @@ async def test_close_sends_the_backlog_first_and_abort_drops_it() -> None:
         assert transport.is_lost is (end != "close")
         if end == "close":
             transport.write(b"d")  # asyncio takes it, too
-            transport.drain()
+            transport.flush()
         transport.close()
         transport.abort()
         transport.write(b"never")
@@ -182,8 +182,8 @@ async def test_error_of_the_kernel_loses_the_connection(kind: type[OSError]) -> 
     protocol = Plain()
     transport = ScriptedTransport(protocol, [BlockingIOError, 1, kind])
     transport.write(b"abc")
-    assert transport.drain(1) == 2
-    assert transport.drain(1) == 0
+    assert transport.flush(1) == 2
+    assert transport.flush(1) == 0
     await asyncio.sleep(0)
     assert protocol.calls == ["made", "lost"]
     assert type(protocol.error) is kind
@@ -198,7 +198,7 @@ async def test_end_of_output_goes_behind_the_backlog() -> None:
     transport.write_eof()
     transport.write_eof()
     assert not transport.eof_sent
-    transport.drain()
+    transport.flush()
     assert transport.eof_sent
     assert not transport.is_closing()
     with pytest.raises(RuntimeError, match="write_eof"):
@@ -250,7 +250,7 @@ def test_scripted_kernel_is_the_same_to_our_own_transport(
         protocol = Plain()
         transport = ScriptedTransport(protocol, schedule)
         waits = write_all(transport, protocol)
-        transport.drain()
+        transport.flush()
         return waits, bytes(transport.sent)
 
     async def real() -> tuple[list[Any], bytes]:
@@ -271,16 +271,16 @@ async def talk(
 ) -> bytes:
     """Return all that a connection sends for `chunks` and the end of input behind them."""
     async with Bridge(TINY) as bridge:
-        link = BridgeProtocol(bridge, processor, framing=framing)
-        transport = ScriptedTransport(link, schedule, keeps_views=keeps_views)
+        connection = BridgeProtocol(bridge, processor, framing=framing)
+        transport = ScriptedTransport(connection, schedule, keeps_views=keeps_views)
         for chunk in chunks:
             transport.feed(chunk)
-            transport.drain(1)
+            transport.flush(1)
             await asyncio.sleep(0)
         transport.feed_eof()
 
         def is_over() -> bool:
-            transport.drain(1)
+            transport.flush(1)
             return transport.is_lost
 
         await until(is_over, "the connection has closed behind its last reply")
@@ -337,15 +337,15 @@ async def test_bridge_protocol_that_wrote_views_to_who_keeps_them_would_be_found
 
     chunks = [random.Random(i).randbytes(32) for i in range(12)]
     async with Bridge(TINY) as bridge:
-        link = BridgeProtocol(bridge, frame_tests.Inverting)
-        transport = Lying(link, [0] * 100, keeps_views=True)
+        connection = BridgeProtocol(bridge, frame_tests.Inverting)
+        transport = Lying(connection, [0] * 100, keeps_views=True)
         transport.set_write_buffer_limits(high=1 << 20)
         for chunk in chunks:
-            replied_bytes = link.replied_bytes
+            replied_bytes = connection.replied_bytes
             transport.feed(chunk)
-            await until(lambda b=replied_bytes: link.replied_bytes > b, "it is answered")
+            await until(lambda b=replied_bytes: connection.replied_bytes > b, "it is answered")
         transport._steps = iter([])
-        transport.drain()
+        transport.flush()
         assert len(transport.sent) == 12 * 32
         assert bytes(transport.sent) != frame_tests.Inverting.answer(b"".join(chunks))
         transport.abort()
@@ -357,19 +357,19 @@ async def test_bridge_protocol_stops_reading_while_the_peer_takes_nothing() -> N
     """A kernel that would block for long: bounded backlog, then everything in order."""
     data = b"".join(random.Random(i).randbytes(32) for i in range(40))
     async with Bridge(TINY) as bridge:
-        link = BridgeProtocol(bridge, frame_tests.Inverting)
-        transport = ScriptedTransport(link, [0])
+        connection = BridgeProtocol(bridge, frame_tests.Inverting)
+        transport = ScriptedTransport(connection, [0])
         transport.feed(*(data[i : i + 32] for i in range(0, len(data), 32)))
         await until(
             lambda: "pause_writing" in transport.calls, "the backlog is over the high water"
         )
-        await until(lambda: not link._lane.in_flight_entries, "nothing is in flight")
+        await until(lambda: not connection._lane.in_flight_entries, "nothing is in flight")
         assert not transport.is_reading()
         assert transport.get_write_buffer_size() <= TINY.unsent_bytes
         transport.feed_eof()
 
         def is_over() -> bool:
-            transport.drain()
+            transport.flush()
             return transport.is_lost
 
         await until(is_over, "the connection has closed")

@@ -205,7 +205,7 @@ def test_server_imports_connections_and_below_only() -> None:
             {"command.cli", "command.click_options", "command.option"}
             | {"command.option_types", "command.options"},
         ),
-        ("numpy", {"work.reverse_kernel"}),
+        ("numpy", {"work.reverse_numpy"}),
         ("pytest", {"testing.plugin"}),
     ],
 )

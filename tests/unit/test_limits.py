@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.limits import (
-    BACKLOG_OVERHEAD,
     FIXED_CONNECTION_BYTES,
     SMALL_SLOT_BYTES,
     SMALL_SLOT_GAP_BYTES,
+    WRITE_BUFFER_OVERHEAD,
     Limits,
 )
 from asyncrev.ring.ring import Ring
@@ -23,7 +23,7 @@ FROM_ONE = [
     "slot_bytes",
     "in_flight_entries",
     "in_flight_bytes",
-    "spill_bytes",
+    "overflow_bytes",
     "max_frame_bytes",
     "max_connections",
     "backlog",
@@ -153,10 +153,10 @@ def test_pool_holds_at_least_one_connections_quota() -> None:
 
 def test_carry_has_room_for_two_small_reads() -> None:
     """One that is held, one that comes: so a lane that holds little never waits (I15)."""
-    assert Limits(carry_bytes=1024).carry_bytes == 1024
+    assert Limits(partial_frame_bytes=1024).partial_frame_bytes == 1024
     with pytest.raises(SettingsError) as caught:
-        Limits(carry_bytes=1023)
-    assert str(caught.value) == "carry_bytes is 1023; it must be a whole number >= 1024"
+        Limits(partial_frame_bytes=1023)
+    assert str(caught.value) == "partial_frame_bytes is 1023; it must be a whole number >= 1024"
 
 
 @given(
@@ -165,17 +165,17 @@ def test_carry_has_room_for_two_small_reads() -> None:
         slots=st.integers(1, 1000),
         slot_bytes=st.integers(1, 1 << 20),
         high_water_bytes=st.integers(0, 1 << 20),
-        spill_bytes=st.integers(1, 1 << 16),
+        overflow_bytes=st.integers(1, 1 << 16),
         max_frame_bytes=st.integers(1, 1 << 20),
-        carry_bytes=st.integers(1024, 1 << 16),
+        partial_frame_bytes=st.integers(1024, 1 << 16),
         pool_bytes=st.integers(1 << 22, 1 << 26),
         max_connections=st.integers(1, 10_000),
     )
 )
 def test_framed_memory_bound_has_the_pool_once_and_connections_without_it(limits: Limits) -> None:
     """It grows by what one connection takes, by more than the pool, and by each buffer."""
-    backlog = int((limits.high_water_bytes + limits.carry_bytes) * BACKLOG_OVERHEAD)
-    connection = backlog + limits.carry_bytes + FIXED_CONNECTION_BYTES
+    backlog = int((limits.high_water_bytes + limits.partial_frame_bytes) * WRITE_BUFFER_OVERHEAD)
+    connection = backlog + limits.partial_frame_bytes + FIXED_CONNECTION_BYTES
     assert limits.framed_connection_bytes == connection
     bound = limits.framed_memory_bound_bytes
     more = limits.replace(max_connections=2 * limits.max_connections)
@@ -183,7 +183,7 @@ def test_framed_memory_bound_has_the_pool_once_and_connections_without_it(limits
     larger = limits.replace(pool_bytes=limits.pool_bytes + 8000)
     assert larger.framed_memory_bound_bytes - bound >= 8000
     once = limits.max_connections * connection + limits.ring_bytes + limits.pool_bytes
-    assert bound >= once + limits.spill_bytes + limits.high_water_bytes
+    assert bound >= once + limits.overflow_bytes + limits.high_water_bytes
 
 
 def test_high_water_of_zero_is_allowed() -> None:
@@ -258,20 +258,22 @@ def test_limits_are_frozen() -> None:
         slot_bytes=st.integers(1, 1 << 20),
         in_flight_bytes=st.integers(1, 1 << 20),
         high_water_bytes=st.integers(0, 1 << 20),
-        spill_bytes=st.integers(1, 1 << 16),
+        overflow_bytes=st.integers(1, 1 << 16),
         max_connections=st.integers(1, 10_000),
     )
 )
 def test_memory_bound_is_ring_plus_connections_plus_what_there_is_once(limits: Limits) -> None:
     """The formula, written out a second time."""
     unsent = limits.high_water_bytes + limits.in_flight_bytes + limits.slot_bytes
-    connection = int(unsent * BACKLOG_OVERHEAD) + limits.spill_bytes + FIXED_CONNECTION_BYTES
+    connection = (
+        int(unsent * WRITE_BUFFER_OVERHEAD) + limits.overflow_bytes + FIXED_CONNECTION_BYTES
+    )
     small = limits.entries * (min(limits.slot_bytes, 4096) + 64)
     assert limits.ring_bytes == limits.slots * limits.slot_bytes + small
     assert limits.unsent_bytes == unsent
     assert limits.connection_bytes == connection
     assert limits.memory_bound_bytes == (
-        limits.ring_bytes + limits.max_connections * connection + unsent + limits.spill_bytes
+        limits.ring_bytes + limits.max_connections * connection + unsent + limits.overflow_bytes
     )
 
 
@@ -307,7 +309,7 @@ def test_longest_reply_follows_the_longest_frame_and_has_a_term_of_memory() -> N
     limits = Limits(max_reply_bytes=7000, high_water_bytes=10_000)
     assert limits.replace(slots=3).max_reply_bytes == 7000
     assert limits.window_bytes == 10_000
-    assert limits.amplified_bytes == int(17_000 * (1 + BACKLOG_OVERHEAD))
+    assert limits.amplified_bytes == int(17_000 * (1 + WRITE_BUFFER_OVERHEAD))
     assert Limits(high_water_bytes=0).window_bytes == 4096
     assert Limits(max_reply_bytes=0).amplified_bytes == 0
     with pytest.raises(SettingsError, match=r"max_reply_bytes is -2; .*, or 0 for no bound"):

@@ -11,9 +11,9 @@ from asyncrev.log_text import (
     INDENT,
     MOST_CHARACTERS,
     RecordFormatter,
-    cut_to,
     name_of_peer,
     printable,
+    shorten_to,
 )
 
 FORGED = "2026-11-26 00:00:00,000 CRITICAL forged"
@@ -93,8 +93,8 @@ def test_long_text_keeps_its_ends(unit: str, repeats: int) -> None:
 
 def test_cut_tells_how_much_is_left_out() -> None:
     """Exactly; and nothing of what fits."""
-    assert cut_to("x" * 100, 100, 25) == "x" * 100
-    assert cut_to("a" * 75 + "b" * 50 + "c" * 25, 100, 25) == (
+    assert shorten_to("x" * 100, 100, 25) == "x" * 100
+    assert shorten_to("a" * 75 + "b" * 50 + "c" * 25, 100, 25) == (
         "a" * 75 + " ... 50 more characters ... " + "c" * 25
     )
 

@@ -67,9 +67,9 @@ def test_name_that_is_none_is_an_attribute_error(name: str) -> None:
 def test_module_that_lacks_something_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dependency that is not installed is not taken for a misspelt name."""
     monkeypatch.setitem(sys.modules, "numpy", None)
-    monkeypatch.delitem(sys.modules, "asyncrev.work.reverse_kernel", raising=False)
+    monkeypatch.delitem(sys.modules, "asyncrev.work.reverse_numpy", raising=False)
     with pytest.raises(ModuleNotFoundError, match="numpy"):
-        importlib.import_module("asyncrev.work.reverse_kernel")
+        importlib.import_module("asyncrev.work.reverse_numpy")
     with pytest.raises(ModuleNotFoundError, match="numpy"):
         asyncrev.Reverse()
 

@@ -8,16 +8,16 @@ import pytest
 
 from asyncrev.errors import LocalError
 from asyncrev.states import (
+    CONNECTION_TRANSITIONS,
     INPUT_TRANSITIONS,
-    LINK_TRANSITIONS,
     SERVER_TRANSITIONS,
     TABLES,
     TRANSPORT_TRANSITIONS,
     WORKER_TRANSITIONS,
+    ConnectionEvent,
+    ConnectionState,
     InputEvent,
     InputState,
-    LinkEvent,
-    LinkState,
     ServerEvent,
     ServerState,
     TransportEvent,
@@ -29,7 +29,7 @@ from asyncrev.states import (
 
 MACHINES: list[tuple[Mapping[Any, Any], type[enum.Enum], type[enum.Enum], set[Any]]] = [
     (WORKER_TRANSITIONS, WorkerState, WorkerEvent, {WorkerState.ENDED, WorkerState.DEAD}),
-    (LINK_TRANSITIONS, LinkState, LinkEvent, {LinkState.LOST}),
+    (CONNECTION_TRANSITIONS, ConnectionState, ConnectionEvent, {ConnectionState.LOST}),
     (INPUT_TRANSITIONS, InputState, InputEvent, {InputState.PEER_ENDED}),
     (SERVER_TRANSITIONS, ServerState, ServerEvent, {ServerState.CLOSED}),
     (TRANSPORT_TRANSITIONS, TransportState, TransportEvent, {TransportState.CLOSED}),
@@ -71,10 +71,10 @@ def test_table_reaches_every_state_and_uses_every_event(
 
 def test_lost_connection_is_possible_in_every_state_of_an_open_link() -> None:
     """A peer may vanish at any time."""
-    assert {s for s, e in LINK_TRANSITIONS if e is LinkEvent.LOST} == {
-        LinkState.OPEN,
-        LinkState.ANSWERING,
-        LinkState.FINISHED,
+    assert {s for s, e in CONNECTION_TRANSITIONS if e is ConnectionEvent.LOST} == {
+        ConnectionState.OPEN,
+        ConnectionState.ANSWERING,
+        ConnectionState.FINISHED,
     }
 
 

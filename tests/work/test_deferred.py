@@ -160,7 +160,7 @@ async def test_runs_and_lines_for_a_batch_method_count_as_calls() -> None:
             sink.end()
             await until(lambda sink=sink: sink.is_over, "it is answered")
             assert sink.received == data
-            assert len(sink.pieces) > 3, "in several turns"
+            assert len(sink.pieces) > 3, "in several iterations"
             assert sink.lane.read_bytes <= 16 * KIB
 
 
@@ -320,7 +320,7 @@ def test_any_deferral_keeps_every_lanes_bytes_in_order(
         in_flight_entries=4,
         high_water_bytes=10,
         max_reply_bytes=4096,
-        spill_bytes=16,
+        overflow_bytes=16,
     )
 
     async def main() -> None:

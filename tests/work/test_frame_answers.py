@@ -42,7 +42,7 @@ def test_processor_that_raises_at_a_frame_has_answered_those_before(
         bench = Bench(name, Raising(), views_allowed=views_allowed)
         assert bench.feed(data[:at], data[at:]) == before
         assert type(bench.error) is ValueError
-        assert bench.framer.carry_bytes == 0
+        assert bench.framer.partial_frame_bytes == 0
         assert bench.pool.in_use_bytes == bench.pool.lent_bytes
         bench.close()
 

@@ -21,14 +21,14 @@ def test_framed_lane_gives_its_processor_frames_and_tells_what_it_keeps() -> Non
     bench = Bench(lambda: recorder, framing="line")
     entry = bench.work(DATA, b"ab\ncd")
     assert entry.result == b"ab\n"
-    assert (entry.carry_bytes, entry.frame_seq) == (2, 1)
+    assert (entry.partial_frame_bytes, entry.frame_seq) == (2, 1)
     assert isinstance(bench.lane_work.processor, Framer)
     entry = bench.work(DATA, b"e\nf")
     assert joined(entry) == b"cde\n"
-    assert (entry.carry_bytes, entry.frame_seq) == (1, 2)
+    assert (entry.partial_frame_bytes, entry.frame_seq) == (1, 2)
     entry = bench.work(EOF)
     assert joined(entry) == b"f\nbye\n"
-    assert entry.carry_bytes == 0
+    assert entry.partial_frame_bytes == 0
     bench.work(CLOSE)
     assert recorder.calls == [b"ab", b"cde", b"f", "eof", "close"]
     assert bench.pool.in_use_bytes == bench.pool.lent_bytes
@@ -40,10 +40,10 @@ def test_framed_lane_leaves_replies_and_error_in_one_entry() -> None:
     entry = bench.work(DATA, b"ab\n123456")
     assert entry.result == b"ab\n"
     assert type(entry.error) is FrameTooLarge
-    assert entry.carry_bytes == 0
+    assert entry.partial_frame_bytes == 0
     assert bench.lane_work.broken
     later = bench.work(DATA, b"x")
-    assert (later.result, later.error, later.carry_bytes) == (None, None, 0)
+    assert (later.result, later.error, later.partial_frame_bytes) == (None, None, 0)
     assert bench.pool.in_use_bytes == 0
 
 
@@ -62,7 +62,7 @@ def test_close_of_a_framed_lane_gives_its_block_back() -> None:
     bench.work(DATA, b"abc")
     assert bench.pool.in_use_bytes
     bench.lane_work.abandoned = True
-    assert bench.work(DATA, b"d").carry_bytes == 0
+    assert bench.work(DATA, b"d").partial_frame_bytes == 0
     assert bench.pool.in_use_bytes
     bench.work(CLOSE)
     assert bench.pool.in_use_bytes == 0
@@ -72,7 +72,7 @@ def test_framed_lane_whose_factory_fails_keeps_nothing_as_its_entry_says() -> No
     """What stood in the entry was another lane's, and was counted as this one's."""
     entry = Bench(object, framing="line").work(DATA, b"x")
     assert type(entry.error) is ProcessorError
-    assert entry.carry_bytes == 0
+    assert entry.partial_frame_bytes == 0
 
 
 def test_failed_framed_lane_keeps_no_error() -> None:

@@ -1,4 +1,4 @@
-"""framer: frames answered in order however they were cut, and blocks that all come back."""
+"""framer: frames answered in order however they were split, and blocks that all come back."""
 
 import struct
 from typing import Any
@@ -29,7 +29,7 @@ from tests.framed import (
     expected,
     framed,
 )
-from tests.strategies import cut, frame_lists
+from tests.strategies import frame_lists, split
 from tests.support import pattern
 
 every_framing = pytest.mark.parametrize("name", NAMES)
@@ -64,7 +64,7 @@ def check(
     )
     bench.feed(*chunks)
     if not ends and wanted.error is None:
-        assert bench.framer.carry_bytes == wanted.carry_bytes
+        assert bench.framer.partial_frame_bytes == wanted.partial_frame_bytes
     replies = bench.end() if ends else bench.close()
     assert replies == wanted.replies
     assert type(bench.error) is (wanted.error or type(None))
@@ -101,7 +101,7 @@ def test_trailing_bytes_are_carried_and_answered_with_their_rest(name: str) -> N
     for kind in PROCESSORS.values():
         for at in range(1, len(third)):
             wanted = check(name, kind, [frames + third[:at]], ends=False)
-            assert wanted.carry_bytes == at
+            assert wanted.partial_frame_bytes == at
             check(name, kind, [frames + third[:at], third[at:] + framed(name, b"more")])
 
 
@@ -113,7 +113,7 @@ def test_line_ends_stay_what_they_were_at_every_split(end: bytes, views_allowed:
     for kind in PROCESSORS.values():
         for at in range(1, len(data)):
             check("line", kind, [data[:at], data[at:]], views_allowed=views_allowed)
-            check("line", kind, cut(data, [at, 1]), views_allowed=views_allowed)
+            check("line", kind, split(data, [at, 1]), views_allowed=views_allowed)
 
 
 def test_line_ends_are_kept_while_lines_are_reversed() -> None:
@@ -199,7 +199,7 @@ def test_prefix_of_too_much_is_refused_as_soon_as_it_is_whole(name: str, announc
         before = framed(name, b"before")
         replies = bench.feed(before + prefix[:at])
         assert bench.error is None
-        assert bench.framer.carry_bytes == at
+        assert bench.framer.partial_frame_bytes == at
         assert bench.feed(prefix[at:]) == replies == framed(name, b"erofeb")
         assert type(bench.error) is FrameTooLarge
         assert str(bench.error) == (
@@ -221,7 +221,7 @@ def test_announced_length_leases_nothing_before_its_bytes_arrive(name: str) -> N
     while arrived < 100_000:
         bench.feed(frame[arrived : arrived + 777])
         arrived += 777
-        assert bench.framer.carry_bytes == arrived
+        assert bench.framer.partial_frame_bytes == arrived
         assert bench.pool.in_use_bytes < 2 * max(arrived, LEAST_BLOCK_BYTES)
     assert bench.framer.frame_seq == 1
     assert bench.close() == b""
@@ -446,7 +446,7 @@ def test_framer_holds_one_block_at_most(name: str) -> None:
     bench.feed(frame[:5])
     assert bench.framer.frame_seq == 1
     bench.feed(frame[5:] + frame * 2 + frame[:4])
-    assert bench.framer.carry_bytes == 4
+    assert bench.framer.partial_frame_bytes == 4
     assert bench.framer.frame_seq == 2
     assert bench.pool.in_use_bytes == 2 * LEAST_BLOCK_BYTES
     assert bench.pool.lent_bytes == LEAST_BLOCK_BYTES
@@ -550,7 +550,7 @@ def test_any_frames_in_any_chunks_are_answered_as_the_oracle_says(
     check(
         name,
         kind,
-        cut(data, lengths),
+        split(data, lengths),
         max_frame_bytes=max_frame_bytes,
         views_allowed=views_allowed,
         lag=lag,

@@ -13,7 +13,7 @@ def test_surplus_on_its_way_is_at_most_the_window_and_one_reply(steps: list[str]
     unsent_bytes = 0  # delivered while stalled
     for step in steps:
         if step == "produce" and not window.is_full():
-            assert window.room_bytes() > 0
+            assert window.allowed_bytes() > 0
             window.produce(70)
             waiting.append(70)
         elif step == "deliver" and waiting:
@@ -64,9 +64,9 @@ def test_window_agrees_with_a_plain_history(
             assert window.limit_bytes == limit_bytes
         else:
             assert window.limit_bytes == window.delivered_bytes + window_bytes
-        assert window.room_bytes() == max(0, window.limit_bytes - sum(made))
-        assert window.room_bytes() <= window_bytes
-        assert window.is_full() is (window.room_bytes() == 0)
+        assert window.allowed_bytes() == max(0, window.limit_bytes - sum(made))
+        assert window.allowed_bytes() <= window_bytes
+        assert window.is_full() is (window.allowed_bytes() == 0)
 
 
 def test_delivery_while_stalled_opens_the_window_only_when_the_peer_goes_on() -> None:
@@ -77,7 +77,7 @@ def test_delivery_while_stalled_opens_the_window_only_when_the_peer_goes_on() ->
     window.deliver(10)
     assert window.is_full()
     window.go_on()
-    assert (window.is_full(), window.room_bytes()) == (False, 10)
+    assert (window.is_full(), window.allowed_bytes()) == (False, 10)
 
 
 def test_window_without_a_size_is_never_full() -> None:

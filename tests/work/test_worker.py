@@ -10,7 +10,7 @@ from asyncrev.errors import LocalError
 from asyncrev.limits import LEAST_BLOCK_BYTES
 from asyncrev.ring.ring import CLOSE, DATA, Kind, Ring
 from asyncrev.ring.thread_side import ThreadSide
-from asyncrev.ring.wakeups import DrainSignal, Parker
+from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.states import WorkerState
 from asyncrev.work import worker as worker_module
 from asyncrev.work.block_pool import Pool
@@ -27,7 +27,7 @@ class Bench:
         self.parker = Parker()
         self.ended = threading.Event()
         self.ends: list[tuple[BaseException | None, bool]] = []
-        side = ThreadSide(self.ring, self.parker, DrainSignal(lambda: None))
+        side = ThreadSide(self.ring, self.parker, DeliverySignal(lambda: None))
         self.pool = Pool(self.ring, 4096)
         self.worker = Worker(side, self.ring.storage, self.pool, self.on_end, name="the-worker")
 

@@ -1,6 +1,6 @@
 """Reversing bytes with NumPy; imported by the first `Reverse()`, because NumPy takes long.
 
-NumPy is the kernel for large chunks because it reverses words and the bytes within them in
+NumPy reverses large chunks because it reverses words and the bytes within them in
 one pass and releases the GIL meanwhile: 6 us for 64 KiB where a slice takes 38 us and holds it
 (docs/decisions/0005-reverse-kernel.md).
 """

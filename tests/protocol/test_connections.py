@@ -1,4 +1,4 @@
-"""protocol: one bridge behind every link and framing, on both sides, at the same time."""
+"""protocol: one bridge behind every connection and framing, on both sides, at the same time."""
 
 import array
 import asyncio
@@ -14,14 +14,14 @@ import pytest
 import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Reverse
 from asyncrev.server.listen_sockets import inherited
-from asyncrev.states import LinkState
+from asyncrev.states import ConnectionState
 from tests.framed import Inverting, framed
-from tests.protocol.links import (
+from tests.protocol.served import (
     SMALL,
     Served,
     Swapcase,
     connect_to,
-    every_link,
+    every_kind,
     gated_swapcase,
     in_thread,
     letters,
@@ -37,12 +37,12 @@ from tests.support import DEADLINE_S, ask, is_paused, receive_all, until
 on_all = pytest.mark.asyncio
 
 
-# -- every link ----------------------------------------------------------------------------------
+# -- every kind ----------------------------------------------------------------------------------
 
 
 @on_all
-@every_link
-async def test_more_than_the_ring_holds_is_answered_over_every_link(link: str) -> None:
+@every_kind
+async def test_more_than_the_ring_holds_is_answered_over_every_kind(kind: str) -> None:
     """Several times over, so that reading pauses and goes on."""
 
     def talk(client: socket.socket) -> None:
@@ -51,19 +51,20 @@ async def test_more_than_the_ring_holds_is_answered_over_every_link(link: str) -
                 data = letters(15_000, seed)
                 assert ask(client, data) == data.swapcase()
 
-    async with served(link=link) as server:
+    async with served(kind=kind) as server:
         await asyncio.gather(*(in_thread(talk, server.connect()) for _ in range(2)))
         await until(
-            lambda: all(made.state is LinkState.LOST for made in server.links), "both are lost"
+            lambda: all(made.state is ConnectionState.LOST for made in server.connections),
+            "both are lost",
         )
-        assert [made.received_bytes for made in server.links] == [60_000, 60_000]
-        assert [made.cut_reason for made in server.links] == [None, None]
+        assert [made.received_bytes for made in server.connections] == [60_000, 60_000]
+        assert [made.abort_reason for made in server.connections] == [None, None]
 
 
 @on_all
-@every_link
+@every_kind
 @pytest.mark.parametrize("framing", ["line", "len32"])
-async def test_frames_are_answered_over_every_link(link: str, framing: str) -> None:
+async def test_frames_are_answered_over_every_kind(kind: str, framing: str) -> None:
     """Empty ones, ones in a chunk with others, ones that span chunks, and an early leave."""
     payloads = [b"", letters(10), b"", letters(9000, 1), letters(3000, 2), b""]
     data = b"".join(framed(framing, payload) for payload in payloads)
@@ -75,9 +76,9 @@ async def test_frames_are_answered_over_every_link(link: str, framing: str) -> N
             client.sendall(data[:5])  # and leaves within a frame, or behind it
             return reply
 
-    async with served(Inverting, link=link, framing=framing) as server:
+    async with served(Inverting, kind=kind, framing=framing) as server:
         assert await in_thread(talk, server.connect()) == answer
-        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+        await until(lambda: server.connections[0].state is ConnectionState.LOST, "it is lost")
         await until(lambda: server.bridge.statistics().lanes == 0, "its lane is gone")
         assert server.bridge.statistics().pool.reserved_bytes == 0
 
@@ -94,9 +95,9 @@ class Counting(Swapcase):
 
 
 @on_all
-@every_link
+@every_kind
 @pytest.mark.parametrize("framing", ["raw", "line", "len32"])
-async def test_peer_that_ends_at_once_is_told_nothing_wrong(link: str, framing: str) -> None:
+async def test_peer_that_ends_at_once_is_told_nothing_wrong(kind: str, framing: str) -> None:
     """No input at all: the processor hears of the end, once; half-closed, its word comes.
 
     Over TLS the connection has gone by then, so it may not hear of it.
@@ -105,34 +106,37 @@ async def test_peer_that_ends_at_once_is_told_nothing_wrong(link: str, framing: 
 
     def leave(client: socket.socket) -> bytes:
         with client:
-            if link == "tls":
+            if kind == "tls":
                 return b""
             client.shutdown(socket.SHUT_WR)
             return receive_all(client)
 
-    async with served(Counting, link=link, framing=framing) as server:
+    async with served(Counting, kind=kind, framing=framing) as server:
         client = server.connect()
-        await until(lambda: server.links and server.links[0].state is LinkState.OPEN, "open")
+        await until(
+            lambda: server.connections and server.connections[0].state is ConnectionState.OPEN,
+            "open",
+        )
         last_word = {"raw": b"bye", "line": b"bye\n", "len32": framed("len32", b"bye")}[framing]
-        assert await in_thread(leave, client) == (b"" if link == "tls" else last_word)
-        await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+        assert await in_thread(leave, client) == (b"" if kind == "tls" else last_word)
+        await until(lambda: server.connections[0].state is ConnectionState.LOST, "it is lost")
         await until(lambda: server.bridge.statistics().lanes == 0, "its lane is gone")
-        assert Counting.ends in ((0, 1) if link == "tls" else (1,))
-        assert server.links[0].received_bytes == 0
-        assert server.links[0].cut_reason is None
+        assert Counting.ends in ((0, 1) if kind == "tls" else (1,))
+        assert server.connections[0].received_bytes == 0
+        assert server.connections[0].abort_reason is None
 
 
 @on_all
-@every_link
-async def test_server_drains_over_every_link(link: str) -> None:
+@every_kind
+async def test_server_drains_over_every_kind(kind: str) -> None:
     """Who has got replies gets the end; the drain says that it was in time."""
-    server = await serve(Swapcase, limits=SMALL, link=link)
-    with connect_to(server.addresses[0], link=link) as client:
+    server = await serve(Swapcase, limits=SMALL, kind=kind)
+    with connect_to(server.addresses[0], kind=kind) as client:
         assert await in_thread(ask, client, letters(9000)) == letters(9000).swapcase()
         draining = asyncio.create_task(server.drain())
         assert await in_thread(receive_all, client) == b""
     assert await draining
-    assert server.statistics().cut == {}
+    assert server.statistics().aborted == {}
 
 
 # -- aiofastnet ----------------------------------------------------------------------------------
@@ -191,14 +195,16 @@ def test_input_that_aiofastnet_holds_during_a_pause_is_not_lost(base: str, ends:
                 assert answer == letters(15_000).swapcase()
 
     async def main() -> None:
-        async with served(gated, link="tls") as server:
+        async with served(gated, kind="tls") as server:
             talking = asyncio.create_task(in_thread(talk, connect_to(server.address)))
-            await until(lambda: server.links and is_paused(server.links[0]), "it has paused")
-            assert type(server.links[0]._transport).__module__.startswith("aiofastnet")
+            await until(
+                lambda: server.connections and is_paused(server.connections[0]), "it has paused"
+            )
+            assert type(server.connections[0]._transport).__module__.startswith("aiofastnet")
             gate.set()
             await talking
-            await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
-            assert server.links[0].received_bytes == 15_000
+            await until(lambda: server.connections[0].state is ConnectionState.LOST, "it is lost")
+            assert server.connections[0].received_bytes == 15_000
 
     run_on_aiofastnet(base, main())
 
@@ -209,12 +215,14 @@ def test_drained_connection_over_aiofastnet_ends_before_its_shutdown_times_out(b
     """Reading was paused by then, and it must read the peer's answer to its goodbye."""
 
     async def main() -> None:
-        async with served(link="tls") as server:
+        async with served(kind="tls") as server:
             with server.connect() as client:
                 assert await in_thread(ask, client, b"abc") == b"ABC"
-                server.links[0].drain()
+                server.connections[0].drain()
                 assert await in_thread(receive_all, client) == b""
-                await until(lambda: server.links[0].state is LinkState.LOST, "it is lost")
+                await until(
+                    lambda: server.connections[0].state is ConnectionState.LOST, "it is lost"
+                )
 
     run_on_aiofastnet(base, main())
 
@@ -267,22 +275,22 @@ async def test_accepted_socket_of_elsewhere_is_taken(secure: bool) -> None:
     skip_without("tls" if secure else "tcp")
     loop = asyncio.get_running_loop()
     with listening() as sock:
-        client = connect_to(sock.getsockname(), link="tls" if secure else "tcp")
+        client = connect_to(sock.getsockname(), kind="tls" if secure else "tcp")
         accepted = await until(lambda: _accept(sock), "it is accepted")
     with client, accepted:
         copy = socket.socket(fileno=os.dup(accepted.fileno()))
         copy.setblocking(False)
         accepted.close()
         async with Bridge(SMALL) as bridge:
-            link = BridgeProtocol(bridge, Swapcase)  # uvloop returns another one over TLS
+            connection = BridgeProtocol(bridge, Swapcase)  # uvloop returns another one over TLS
             await loop.connect_accepted_socket(
-                lambda: link,
+                lambda: connection,
                 copy,
                 ssl=tls_contexts()[0] if secure else None,
             )
             assert await in_thread(ask, client, letters(9000)) == letters(9000).swapcase()
             client.close()
-            await until(lambda: link.state is LinkState.LOST, "it is lost")
+            await until(lambda: connection.state is ConnectionState.LOST, "it is lost")
 
 
 def _accept(sock: socket.socket) -> socket.socket | None:
@@ -318,9 +326,9 @@ async def test_servers_of_all_links_and_framings_share_a_bridge() -> None:
     ]
     async with Bridge(SMALL) as bridge, contextlib.AsyncExitStack() as stack:
         talking = []
-        for seed, (link, framing, processor, answer) in enumerate(plans):
+        for seed, (connection, framing, processor, answer) in enumerate(plans):
             server: Served = await stack.enter_async_context(
-                served(processor, link=link, framing=framing, bridge=bridge)
+                served(processor, kind=connection, framing=framing, bridge=bridge)
             )
             payloads = [letters(300, seed), letters(2500, seed)]
             wrap = _plain if framing == "raw" else framed

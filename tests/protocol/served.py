@@ -1,9 +1,9 @@
 """What the protocol's tests share: servers of BridgeProtocol, blocking clients in threads.
 
-All of it goes over TCP, or over what ASYNCREV_TEST_LINK says: `tcp`, `unix` or `tls`, see
-`make matrix`. A UNIX link has abstract names, which the kernel gives and takes back. A TLS client
-is a plain socket whose other end a thread takes through TLS to the server, so tests may use it
-like any other, on the loop's thread too.
+All of it goes over TCP, or over what ASYNCREV_TEST_TRANSPORT says: `tcp`, `unix` or `tls`, see
+`make matrix`. A UNIX socket has an abstract name, which the kernel gives and takes back. A TLS
+client is a plain socket whose other end a thread takes through TLS to the server, so tests may use
+it like any other, on the loop's thread too.
 """
 
 import asyncio
@@ -24,28 +24,28 @@ import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Limits, Server
 from tests.support import DEADLINE_S, until
 
-LINKS = ("tcp", "unix", "tls")
-LINK = os.environ.get("ASYNCREV_TEST_LINK", "tcp")
-if LINK not in LINKS:
-    raise ValueError(f"ASYNCREV_TEST_LINK is {LINK!r}; it must be one of {', '.join(LINKS)}")
+KINDS = ("tcp", "unix", "tls")
+KIND = os.environ.get("ASYNCREV_TEST_TRANSPORT", "tcp")
+if KIND not in KINDS:
+    raise ValueError(f"ASYNCREV_TEST_TRANSPORT is {KIND!r}; it must be one of {', '.join(KINDS)}")
 
-# For tests over plain links, and for tests over all of them; a matrix run has the one link only.
-both_families = pytest.mark.parametrize("link", LINKS[:2] if LINK == "tcp" else [LINK])
-every_link = pytest.mark.parametrize("link", LINKS if LINK == "tcp" else [LINK])
+# For tests over plain transports, and for tests over all kinds; a matrix run has one kind only.
+both_families = pytest.mark.parametrize("kind", KINDS[:2] if KIND == "tcp" else [KIND])
+every_kind = pytest.mark.parametrize("kind", KINDS if KIND == "tcp" else [KIND])
 
-# What a link must have for a test.
-half_closes = pytest.mark.skipif(LINK == "tls", reason="half-close: TLS has none here")
-resets = pytest.mark.skipif(LINK != "tcp", reason="resets: only TCP has them")
-tcp_only = pytest.mark.skipif(LINK != "tcp", reason="the test brings a link of its own")
+# What a transport must have for a test.
+half_closes = pytest.mark.skipif(KIND == "tls", reason="half-close: TLS has none here")
+resets = pytest.mark.skipif(KIND != "tcp", reason="resets: only TCP has them")
+tcp_only = pytest.mark.skipif(KIND != "tcp", reason="the test brings a transport of its own")
 kernel_tells = pytest.mark.skipif(
-    LINK == "tls", reason="what has arrived: a TLS client sends by a thread, and TLS holds input"
+    KIND == "tls", reason="what has arrived: a TLS client sends by a thread, and TLS holds input"
 )
 
 SMALL = Limits(slots=16, slot_bytes=1024, in_flight_bytes=4096, high_water_bytes=4096)
 
 
 class Swapcase:
-    """Swaps the case of every letter: the answer does not depend on how the input is cut."""
+    """Swaps the case of every letter: the answer does not depend on how the input is split."""
 
     def process(self, chunk: memoryview) -> bytes:
         return bytes(chunk).swapcase()
@@ -75,9 +75,9 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
         return _tls_contexts()
 
 
-def skip_without(link: str) -> None:
-    """Skip the test if `link` is "tls" and there are no certificates; call it before anything."""
-    if link == "tls":
+def skip_without(kind: str) -> None:
+    """Skip the test if `kind` is "tls" and there are no certificates; call it before anything."""
+    if kind == "tls":
         tls_contexts()
 
 
@@ -93,23 +93,23 @@ def _tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 def listening(
-    link: str = LINK, buffer_bytes: int | None = None, *, path: str = ""
+    kind: str = KIND, buffer_bytes: int | None = None, *, path: str = ""
 ) -> socket.socket:
     """Return a listening socket; `buffer_bytes` each way for those that it accepts.
 
     `path`: of a UNIX socket, by default an abstract name.
     """
-    sock = socket.socket(socket.AF_UNIX if link == "unix" else socket.AF_INET)
+    sock = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
     if buffer_bytes is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
-    sock.bind(path if link == "unix" else ("127.0.0.1", 0))
+    sock.bind(path if kind == "unix" else ("127.0.0.1", 0))
     sock.listen(512)
     sock.setblocking(False)
     return sock
 
 
-def connect_to(address: Any, buffer_bytes: int | None = None, *, link: str = LINK) -> socket.socket:
+def connect_to(address: Any, buffer_bytes: int | None = None, *, kind: str = KIND) -> socket.socket:
     """Return a blocking client with a deadline, connected; `buffer_bytes` each way."""
     is_unix = isinstance(address, (str, bytes))
     client = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET)
@@ -120,7 +120,7 @@ def connect_to(address: Any, buffer_bytes: int | None = None, *, link: str = LIN
     if is_unix:
         client.bind("")  # a name of its own, by which a server may find it
     client.connect(address)
-    return _through_tls(client) if link == "tls" else client
+    return _through_tls(client) if kind == "tls" else client
 
 
 def _through_tls(far: socket.socket) -> socket.socket:
@@ -166,12 +166,12 @@ def connect(server: Server, buffer_bytes: int | None = None) -> socket.socket:
 
 
 async def serve(
-    processor: Any, *, buffer_bytes: int | None = None, link: str = LINK, **settings: Any
+    processor: Any, *, buffer_bytes: int | None = None, kind: str = KIND, **settings: Any
 ) -> Server:
-    """Return a server that listens on a link of its own."""
-    if link == "tls":
+    """Return a server that listens on a socket of its own."""
+    if kind == "tls":
         settings["ssl"] = tls_contexts()[0]
-    sock = listening(link, buffer_bytes)
+    sock = listening(kind, buffer_bytes)
     return await asyncrev.serve(sock=sock, processor=processor, **settings)
 
 
@@ -181,12 +181,12 @@ class Served:
 
     address: Any
     bridge: Bridge
-    links: list[BridgeProtocol]
-    link: str
+    connections: list[BridgeProtocol]
+    kind: str
 
     def connect(self, buffer_bytes: int | None = None) -> socket.socket:
         """Return a client; see `connect_to`."""
-        return connect_to(self.address, buffer_bytes, link=self.link)
+        return connect_to(self.address, buffer_bytes, kind=self.kind)
 
 
 @contextlib.asynccontextmanager
@@ -194,7 +194,7 @@ async def served(
     processor: Any = Swapcase,
     limits: Limits = SMALL,
     *,
-    link: str = LINK,
+    kind: str = KIND,
     framing: str = "raw",
     buffer_bytes: int | None = None,
     bridge: Bridge | None = None,
@@ -205,41 +205,41 @@ async def served(
     `bridge`: one that runs, instead of one of its own.
     """
     loop = asyncio.get_running_loop()
-    links: list[BridgeProtocol] = []
+    connections: list[BridgeProtocol] = []
 
     def make() -> BridgeProtocol:
-        links.append(BridgeProtocol(running, processor, framing=framing))
-        return links[-1]
+        connections.append(BridgeProtocol(running, processor, framing=framing))
+        return connections[-1]
 
-    if link == "tls":
+    if kind == "tls":
         create["ssl"] = tls_contexts()[0]
     async with contextlib.AsyncExitStack() as stack:
         running = bridge or await stack.enter_async_context(Bridge(limits))
-        sock = listening(link, buffer_bytes)
+        sock = listening(kind, buffer_bytes)
         address = sock.getsockname()
-        create_server = loop.create_unix_server if link == "unix" else loop.create_server
+        create_server = loop.create_unix_server if kind == "unix" else loop.create_server
         server = await create_server(make, sock=sock, backlog=512, **create)
         try:
-            yield Served(address, running, links, link)
+            yield Served(address, running, connections, kind)
         finally:
             server.close()
-            for made in links:
+            for made in connections:
                 if made._transport is not None:
                     made._transport.abort()
             await until(
-                lambda: all(made.state.value in ("lost", "new") for made in links),
+                lambda: all(made.state.value in ("lost", "new") for made in connections),
                 "all connections are lost",
             )
             await server.wait_closed()
 
 
-def feed(link: BridgeProtocol, data: bytes) -> None:
-    """Give `link` input that another protocol got from its transport before."""
+def feed(connection: BridgeProtocol, data: bytes) -> None:
+    """Give `connection` input that another protocol got from its transport before."""
     while data:
-        room = link.get_buffer(-1)
+        room = connection.get_buffer(-1)
         nbytes = min(len(room), len(data))
         room[:nbytes] = data[:nbytes]
-        link.buffer_updated(nbytes)
+        connection.buffer_updated(nbytes)
         data = data[nbytes:]
 
 

@@ -1,4 +1,4 @@
-"""reverse_kernel: NumPy's way against a slice, at every length around its edges."""
+"""reverse_numpy: NumPy's way against a slice, at every length around its edges."""
 
 import os
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asyncrev.frames.grammar import Run
 from asyncrev.work.reverse import NUMPY_FROM_BYTES
-from asyncrev.work.reverse_kernel import reverse_in_place, reverse_run
+from asyncrev.work.reverse_numpy import reverse_in_place, reverse_run
 from tests.support import pattern, traced_peak_bytes
 
 EDGES = [*range(1, 35), *range(NUMPY_FROM_BYTES - 9, NUMPY_FROM_BYTES + 10), 65535, 65536, 65537]
