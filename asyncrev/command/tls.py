@@ -23,7 +23,6 @@ CLIENT_CERTIFICATES = {
 _REASONS = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
     "EE_KEY_TOO_SMALL": "the key is shorter than OpenSSL's security level allows",
-    "CA_MD_TOO_WEAK": "the signature is weaker than OpenSSL's security level allows",
 }
 
 
@@ -87,8 +86,11 @@ def make_tls(options: TlsOptions) -> Tls | None:
 
 
 def _context(options: TlsOptions, certfile: str, keyfile: str | None) -> ssl.SSLContext:
-    """Return the context of one certificate. All have the same settings: OpenSSL takes some from
-    the first and some, such as ALPN, from the one that a name leads to."""
+    """Return the context of one certificate, with the settings that all have.
+
+    OpenSSL takes some of them from the first context, and some, such as ALPN, from the one that a
+    name leads to.
+    """
     context = _with_certificate(certfile, keyfile)
     _set_clients(context, options)
     _set_versions(context, options)
@@ -149,19 +151,21 @@ def _certificate(certfile: str) -> Certificate:
 def _set_clients(context: ssl.SSLContext, options: TlsOptions) -> None:
     """Set which certificates clients may or must have."""
     wanted = options.cert_reqs or ("none" if options.ca_certs is None else "required")
-    if wanted == "none":
-        return
     if options.ca_certs is None:
-        raise SettingsError(
-            f"--ssl-cert-reqs {wanted} without --ssl-ca-certs; name the authorities whose "
-            "certificates clients may have"
-        )
-    for path in _authority_files(options.ca_certs):
+        if wanted != "none":
+            raise SettingsError(
+                f"--ssl-cert-reqs {wanted} without --ssl-ca-certs; name the authorities whose "
+                "certificates clients may have"
+            )
+        return
+    for path in _authority_files(options.ca_certs):  # of "none", too: a bad path is said now
         try:
             context.load_verify_locations(path)
         except OSError as error:
             reason = "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
             raise SettingsError(f"--ssl-ca-certs {path!r}: {reason}") from None
+    # As Python 3.13 has it: who names an intermediate authority need not name the one above it.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_mode = CLIENT_CERTIFICATES[wanted]
 
 

@@ -1,7 +1,9 @@
 """tls: what the options make of files, and what is said of values that are no use."""
 
 import datetime
+import shutil
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,8 +58,8 @@ def refused(*args: str, env: dict[str, str] | None = None) -> str:
     """Return the one line with which `asyncrev serve` refuses these arguments."""
     done = invoke("serve", *args, env=env)
     assert done.exit_code == 2, done.output
-    assert done.stderr.count("\n") == 1
-    return done.stderr
+    assert done.output.count("\n") == 1
+    return done.output
 
 
 # -- certificates ----------------------------------------------------------------------------------
@@ -135,6 +137,17 @@ def test_key_of_another_certificate_is_refused_in_words(issuer: Issuer) -> None:
     (one, _), (_, key) = issuer.issue_apart("a.test"), issuer.issue_apart("b.test")
     line = refused("--ssl-certfile", one, "--ssl-keyfile", key)
     assert f"--ssl-certfile {one!r} --ssl-keyfile {key!r}: the key does not belong to the" in line
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl here")
+def test_key_that_is_too_short_is_refused_in_words(tmp_path: Path) -> None:
+    """OpenSSL speaks of an ee key; 1024 bits of RSA are too few from its level 2 on."""
+    certificate, key = str(tmp_path / "certificate"), str(tmp_path / "key")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=a.test"]
+    command += ["-keyout", key, "-out", certificate]
+    subprocess.run(command, capture_output=True, timeout=30, check=True)
+    line = refused("--ssl-certfile", certificate, "--ssl-keyfile", key)
+    assert "the key is shorter than OpenSSL's security level allows" in line
 
 
 def test_encrypted_key_is_an_error_and_not_a_question(issuer: Issuer) -> None:
@@ -216,6 +229,21 @@ def test_optional_certificate_must_be_of_the_authority(issuer: Issuer, tmp_path:
         shake(tls.context, client, "a.test")
 
 
+def test_intermediate_authority_suffices_and_admits_its_own_clients_alone(
+    issuer: Issuer, tmp_path: Path
+) -> None:
+    """The one above it may have issued certificates to everybody."""
+    child, path = issuer.authority.create_child_ca(), tmp_path / "child.pem"
+    child.cert_pem.write_to_path(path)
+    tls = made(certfiles=[issuer.issue("a.test")], ca_certs=str(path))
+    client = client_of(issuer)
+    child.issue_cert("client.test").configure_cert(client)
+    shake(tls.context, client, "a.test")
+    client.load_cert_chain(issuer.issue("client.test"))
+    with pytest.raises(ssl.SSLError, match=r"(?i)certificate.verify.failed"):
+        shake(tls.context, client, "a.test")
+
+
 def test_directory_of_authorities_is_read_whatever_its_files_are_called(
     issuer: Issuer, tmp_path: Path
 ) -> None:
@@ -245,8 +273,9 @@ def test_file_of_authorities_must_have_some(issuer: Issuer, tmp_path: Path) -> N
     certificate, empty = issuer.issue("a.test"), tmp_path / "empty"
     empty.write_text("")
     for path, part in ((empty, "no certificate in PEM"), (tmp_path / "no", "No such file or")):
-        line = refused("--ssl-certfile", certificate, "--ssl-ca-certs", str(path))
-        assert f"--ssl-ca-certs {str(path)!r}: {part}" in line
+        for more in ([], ["--ssl-cert-reqs", "none"]):
+            line = refused("--ssl-certfile", certificate, "--ssl-ca-certs", str(path), *more)
+            assert f"--ssl-ca-certs {str(path)!r}: {part}" in line
 
 
 # -- versions, ciphers, protocols ------------------------------------------------------------------
