@@ -13,6 +13,14 @@
  *   raw, otherwise         length and sum of all bytes: the network cuts messages where it likes,
  *                          and each piece is reversed by itself
  *
+ * --tls VERSION speaks TLS of that version, with a program that was compiled with -DWITH_TLS. The
+ * server's certificate is not checked, and no session is ever offered for resumption. Handshakes are
+ * over before anything is measured, but with
+ *
+ * --reconnect: then every connection connects, does its handshake, exchanges one message and closes
+ * (with close_notify), again and again. A message is then such a cycle: its latency is the time from
+ * the connect to the last byte of the reply.
+ *
  * Prints one line of JSON; exits with 1 if there was any error. Its `from_s` and `to_s` are the
  * ends of what was measured, by CLOCK_MONOTONIC, so that a server's own notes can be cut to it.
  */
@@ -21,6 +29,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -33,17 +42,25 @@
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef WITH_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#else
+typedef void SSL;
+#endif
 
 #define EXACT_RAW_BYTES 1024
 #define CYCLE_BYTES (256 * 1024)   /* small enough to stay in the cache */
 #define MOST_VARIANTS 251          /* a prime, so that no power of two of connections lines up */
 #define RECEIVE_BYTES (256 * 1024)
+#define TLS_READ_BYTES (128 * 1024)
 #define EVENTS 256
 #define STEP_TIMEOUT_S 5           /* for a connect, a first reply, and the last replies */
 #define PREFIX_BYTES 4
 #define NS_PER_S 1000000000ull
 
 enum framing { RAW, LINE, LEN32 };
+enum { ENDED = 0, AGAIN = -1, BROKEN = -2 }; /* instead of a number of bytes */
 
 struct settings {
     const char *host;
@@ -53,11 +70,17 @@ struct settings {
     size_t size;
     double seconds, warmup;
     pid_t server;
+    const char *tls;        /* its version, or NULL */
+    bool reconnect;
 };
 
 struct connection {
-    int fd;                 /* -1 once it was lost */
+    int fd;                 /* -1 once it was lost, or closed for good */
+    SSL *tls;               /* NULL: plain */
+    bool opening;           /* it connects, or does its handshake */
     bool wants_to_write;
+    size_t tried_bytes;     /* TLS: of the last write that was not taken; it must be tried again */
+    uint64_t connect_ns;
     size_t start_off;       /* where in the cycle its stream begins */
     uint64_t sent_bytes, received_bytes, received_sum;
     uint64_t started, answered;  /* messages */
@@ -245,25 +268,60 @@ static void check(struct connection *c, const uint8_t *data, size_t nbytes)
     c->received_bytes += nbytes;
 }
 
+/* -- bytes of a connection, plain or over TLS ---------------------------------------------------- */
+
+#include "loadgen_tls.h"
+
+/* Send some of the bytes; return how many, AGAIN or BROKEN. */
+static ssize_t put(struct connection *c, const uint8_t *data, size_t nbytes)
+{
+    if (c->tls)
+        return put_tls(c, data, nbytes);
+    ssize_t sent = send(c->fd, data, nbytes, MSG_NOSIGNAL);
+    return sent >= 0 ? sent : errno == EAGAIN ? AGAIN : BROKEN;
+}
+
+/* Receive up to `nbytes`; return how many, ENDED, AGAIN or BROKEN. */
+static ssize_t get(struct connection *c, uint8_t *data, size_t nbytes)
+{
+    if (c->tls)
+        return get_tls(c, data, nbytes);
+    ssize_t received = recv(c->fd, data, nbytes, 0);
+    return received >= 0 ? received : errno == EAGAIN ? AGAIN : BROKEN;
+}
+
 /* -- connections --------------------------------------------------------------------------------- */
 
-static int connect_to_server(void)
+static struct sockaddr_in server_address(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)set.port)};
+    if (inet_pton(AF_INET, set.host, &address.sin_addr) != 1)
+        die("the host must be an IPv4 address");
+    return address;
+}
+
+/* Connect, do the handshake, and only then return. */
+static struct connection connected(void)
+{
+    struct sockaddr_in address = server_address();
     struct timeval timeout = {.tv_sec = STEP_TIMEOUT_S};
     struct linger reset = {.l_onoff = 1}; /* a reset at the end leaves no TIME_WAIT behind */
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         die("socket");
-    if (inet_pton(AF_INET, set.host, &address.sin_addr) != 1)
-        die("the host must be an IPv4 address");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     if (connect(fd, (struct sockaddr *)&address, sizeof address))
         die("connect");
-    return fd;
+    struct connection c = {.fd = fd};
+    if (set.tls) {
+        start_tls(&c);
+        if (shake_hands(&c) <= 0)
+            die("handshake");
+    }
+    return c;
 }
 
 static void watch(int operation, int fd, uint32_t number, bool to_write)
@@ -278,13 +336,18 @@ static void watch(int operation, int fd, uint32_t number, bool to_write)
 /* An idle connection exchanges one message at its beginning, so that it was really accepted. */
 static void open_idle(uint32_t number)
 {
-    struct connection c = {.fd = connect_to_server(), .start_off = number % variants * set.size};
+    struct connection c = connected();
     uint8_t *reply = allocate(set.size, 1);
-    if (send(c.fd, requests + c.start_off, set.size, MSG_NOSIGNAL) != (ssize_t)set.size)
+    c.start_off = number % variants * set.size;
+    if (put(&c, requests + c.start_off, set.size) != (ssize_t)set.size)
         die("first message of an idle connection");
     c.sent_bytes = set.size;
-    if (recv(c.fd, reply, set.size, MSG_WAITALL) != (ssize_t)set.size)
-        die("first reply of an idle connection");
+    for (size_t got = 0; got < set.size;) {
+        ssize_t received = get(&c, reply + got, set.size - got);
+        if (received <= 0)
+            die("first reply of an idle connection");
+        got += (size_t)received;
+    }
     check(&c, reply, set.size);
     free(reply);
     watch(EPOLL_CTL_ADD, c.fd, (uint32_t)set.connections + number, false);
@@ -293,7 +356,7 @@ static void open_idle(uint32_t number)
 static void open_active(uint32_t number)
 {
     struct connection *c = &connections[number];
-    c->fd = connect_to_server();
+    *c = connected();
     c->start_off = number % variants * set.size;
     c->started_ns = allocate((size_t)set.depth, sizeof *c->started_ns);
     if (fcntl(c->fd, F_SETFL, O_NONBLOCK))
@@ -303,10 +366,32 @@ static void open_active(uint32_t number)
 
 static void lose(struct connection *c)
 {
+    if (c->tls)
+        end_tls(c, false);
     close(c->fd);
     c->fd = -1;
     lost++;
     errors++;
+}
+
+/* Begin to connect, for one message. */
+static void reopen(struct connection *c)
+{
+    struct sockaddr_in address = server_address();
+    uint32_t number = (uint32_t)(c - connections);
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        die("socket");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    uint64_t *started_ns = c->started_ns;
+    *c = (struct connection){.fd = fd, .opening = true, .wants_to_write = true,
+                             .started_ns = started_ns, .connect_ns = now_ns()};
+    c->start_off = number % variants * set.size;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS)
+        die("connect");
+    if (set.tls)
+        start_tls(c);
+    watch(EPOLL_CTL_ADD, fd, number, true);
 }
 
 static void want_to_write(struct connection *c, bool wanted)
@@ -317,6 +402,40 @@ static void want_to_write(struct connection *c, bool wanted)
     }
 }
 
+/* Go on connecting, or with the handshake. */
+static void open_further(struct connection *c)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length) || error) {
+        lose(c);
+        return;
+    }
+    if (c->tls) {
+        ssize_t done = shake_hands(c);
+        if (done == AGAIN)
+            want_to_write(c, waits_to_write(c));
+        else if (done <= 0)
+            lose(c);
+        if (done <= 0)
+            return;
+    }
+    c->opening = false;
+}
+
+/* Close a connection that had its one reply; connect anew unless the time is over. */
+static void close_and_reopen(struct connection *c)
+{
+    if (c->received_bytes != c->sent_bytes || (!exact && c->received_sum != expected_sum(c)))
+        errors++;
+    if (c->tls)
+        end_tls(c, true);
+    close(c->fd);
+    c->fd = -1;
+    if (!stopping)
+        reopen(c);
+}
+
 /* Send what the depth allows; once stopping, only the rest of a message that was begun. */
 static void send_more(struct connection *c)
 {
@@ -324,36 +443,43 @@ static void send_more(struct connection *c)
         size_t part = c->sent_bytes % set.size;
         size_t may = part ? set.size - part : 0;
         uint64_t under_way = c->started - c->answered;
-        if (!stopping && under_way < (uint64_t)set.depth)
+        if (set.reconnect)
+            may = set.size - c->sent_bytes;
+        else if (!stopping && under_way < (uint64_t)set.depth)
             may += ((size_t)set.depth - under_way) * set.size;
+        if (may < c->tried_bytes)
+            may = c->tried_bytes;
         if (!may)
             break;
         size_t off = (c->start_off + c->sent_bytes) % cycle_bytes;
         if (may > stored_bytes - off)
             may = stored_bytes - off;
         uint64_t before_ns = now_ns();
-        ssize_t sent = send(c->fd, requests + off, may, MSG_NOSIGNAL);
+        ssize_t sent = put(c, requests + off, may);
         if (sent < 0) {
-            if (errno == EAGAIN)
-                want_to_write(c, true);
-            else
+            if (sent == AGAIN) {
+                c->tried_bytes = c->tls ? may : 0;
+                want_to_write(c, !c->tls || waits_to_write(c));
+            } else
                 lose(c);
             return;
         }
+        c->tried_bytes = 0;
         c->sent_bytes += (uint64_t)sent;
         while (c->started * set.size < c->sent_bytes)
-            c->started_ns[c->started++ % (uint64_t)set.depth] = before_ns;
+            c->started_ns[c->started++ % (uint64_t)set.depth] =
+                set.reconnect ? c->connect_ns : before_ns;
     }
     want_to_write(c, false);
 }
 
 /* Receive once; return how many bytes came. */
-static size_t receive(struct connection *c, uint64_t woken_ns, bool measuring)
+static size_t receive_once(struct connection *c, uint64_t woken_ns, bool measuring)
 {
     static uint8_t buffer[RECEIVE_BYTES];
-    ssize_t received = recv(c->fd, buffer, sizeof buffer, 0);
+    ssize_t received = get(c, buffer, sizeof buffer);
     if (received <= 0) {
-        if (received == 0 || errno != EAGAIN)
+        if (received != AGAIN)
             lose(c);
         return 0;
     }
@@ -366,11 +492,22 @@ static size_t receive(struct connection *c, uint64_t woken_ns, bool measuring)
     return (size_t)received;
 }
 
+/* Receive; return how many bytes came. epoll knows nothing of what OpenSSL holds: take all of it. */
+static size_t receive(struct connection *c, uint64_t woken_ns, bool measuring)
+{
+    size_t all = 0, once;
+    do {
+        once = receive_once(c, woken_ns, measuring);
+        all += once;
+    } while (once && c->tls);
+    return all;
+}
+
 static bool all_answered(void)
 {
     for (int n = 0; n < set.connections; n++) {
         struct connection *c = &connections[n];
-        if (c->fd >= 0 && c->received_bytes < c->started * set.size)
+        if (c->fd >= 0 && (set.reconnect || c->received_bytes < c->started * set.size))
             return false;
     }
     return true;
@@ -384,7 +521,8 @@ static void read_settings(int argc, char **argv)
         {"host", 1, 0, 'h'},       {"port", 1, 0, 'p'},   {"framing", 1, 0, 'f'},
         {"connections", 1, 0, 'c'}, {"idle", 1, 0, 'i'},  {"size", 1, 0, 's'},
         {"depth", 1, 0, 'd'},      {"seconds", 1, 0, 't'}, {"warmup", 1, 0, 'w'},
-        {"server-pid", 1, 0, 'P'}, {0, 0, 0, 0}};
+        {"server-pid", 1, 0, 'P'}, {"tls", 1, 0, 'T'},    {"reconnect", 0, 0, 'r'},
+        {0, 0, 0, 0}};
     int option;
     set.host = "127.0.0.1";
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -401,6 +539,8 @@ static void read_settings(int argc, char **argv)
         case 't': set.seconds = atof(optarg); break;
         case 'w': set.warmup = atof(optarg); break;
         case 'P': set.server = atoi(optarg); break;
+        case 'T': set.tls = optarg; break;
+        case 'r': set.reconnect = true; break;
         default: exit(2);
         }
     }
@@ -409,12 +549,23 @@ static void read_settings(int argc, char **argv)
         fprintf(stderr, "loadgen: a setting is missing or too small\n");
         exit(2);
     }
+    if (set.reconnect && set.depth != 1) {
+        fprintf(stderr, "loadgen: --reconnect exchanges one message; --depth must be 1\n");
+        exit(2);
+    }
+    if (set.tls && strcmp(set.tls, "1.2") && strcmp(set.tls, "1.3")) {
+        fprintf(stderr, "loadgen: --tls %s: must be 1.2 or 1.3\n", set.tls);
+        exit(2);
+    }
 }
 
 int main(int argc, char **argv)
 {
     read_settings(argc, argv);
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     make_cycle();
+    if (set.tls)
+        make_tls_context();
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     connections = allocate((size_t)set.connections, sizeof *connections);
 
@@ -422,7 +573,7 @@ int main(int argc, char **argv)
     for (int n = 0; n < set.idle; n++)
         open_idle((uint32_t)n);
     long rss_with_idle = server_rss_bytes();
-    for (int n = 0; n < set.connections; n++)
+    for (int n = 0; n < set.connections && !set.reconnect; n++)
         open_active((uint32_t)n);
 
     uint64_t start_ns = now_ns();
@@ -433,8 +584,13 @@ int main(int argc, char **argv)
              own_to_ns = 0, bytes = 0;
     bool measuring = false;
 
-    for (int n = 0; n < set.connections; n++)
-        send_more(&connections[n]);
+    for (int n = 0; n < set.connections; n++) {
+        if (set.reconnect) {
+            connections[n].started_ns = allocate(1, sizeof *connections[n].started_ns);
+            reopen(&connections[n]);
+        } else
+            send_more(&connections[n]);
+    }
     while (lost < set.connections) {
         struct epoll_event events[EVENTS];
         int count = epoll_wait(epoll_fd, events, EVENTS, 20);
@@ -462,12 +618,20 @@ int main(int argc, char **argv)
                 break;
             }
             struct connection *c = &connections[events[k].data.u32];
+            if (c->fd >= 0 && c->opening) {
+                open_further(c);
+                if (c->fd >= 0 && !c->opening)
+                    send_more(c);
+                continue;
+            }
             if (c->fd >= 0 && events[k].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
                 size_t received = receive(c, woken_ns, measuring);
                 if (measuring)
                     bytes += received;
             }
-            if (c->fd >= 0)
+            if (c->fd >= 0 && set.reconnect && c->answered)
+                close_and_reopen(c);
+            else if (c->fd >= 0)
                 send_more(c);
         }
     }
@@ -491,13 +655,14 @@ int main(int argc, char **argv)
            "\"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
            "\"max_us\": %.1f, \"errors\": %lu, \"lost_connections\": %d, "
            "\"cpu_us_per_message\": %.3f, \"server_cores\": %.3f, \"client_cores\": %.3f, "
-           "\"server_rss_bytes\": %ld, \"rss_bytes_per_idle\": %.0f, \"verified\": \"%s\"}\n",
+           "\"server_rss_bytes\": %ld, \"rss_bytes_per_idle\": %.0f, \"verified\": \"%s\", "
+           "\"tls\": \"%s\"}\n",
            latencies, (double)from_ns / 1e9, (double)to_ns / 1e9, (double)latencies * per_s,
            (double)bytes * per_s / 1048576.0, percentile_us(0.5), percentile_us(0.9),
            percentile_us(0.99), percentile_us(0.999), (double)largest_ns / 1000.0, errors, lost,
            latencies ? server_us / (double)latencies : 0, server_us / 1e6 * per_s,
            (double)(own_to_ns - own_from_ns) / 1e9 * per_s, server_rss_bytes(),
            set.idle ? (double)(rss_with_idle - rss_before_idle) / set.idle : 0,
-           exact ? "every byte" : "sums");
+           exact ? "every byte" : "sums", negotiated);
     return errors ? 1 : 0;
 }

@@ -57,7 +57,14 @@ def how(results: dict[str, Any]) -> str:
     return (
         f"{settings['rounds']} rounds of {settings['seconds']:g} s per server and scenario, all "
         f"servers in turns; closed loop, every reply verified; load generator on the same machine."
+        f"{_over(results.get('tls'))}"
     )
+
+
+def _over(used_tls: dict[str, str] | None) -> str:
+    if used_tls is None:
+        return ""
+    return f" TLS {used_tls['version']}, a certificate with a key of {used_tls['key'].upper()}."
 
 
 def text(results: dict[str, Any]) -> str:
@@ -74,7 +81,8 @@ def _text_head(scenario: dict[str, Any]) -> str:
     ratio = f"to {scenario['reference']}" if scenario["reference"] else "no reference"
     return (
         f"{'':16}{UNITS[scenario['headline']]:>11}  {ratio:22}{'p50 us':>8}{'p99 us':>9}"
-        f"{'CPU us/msg':>12}{'lag p99 us':>12}  batch, wakes, drains a message"
+        f"{'CPU us/msg':>12}{'client cores':>14}{'lag p99 us':>12}  "
+        "batch, wakes, drains a message"
     )
 
 
@@ -88,6 +96,7 @@ def _text_row(scenario: dict[str, Any], label: str, server: dict[str, Any]) -> s
     row = (
         f"{label:16}{median[scenario['headline']]:>11,.0f}  {ratio_text:22}"
         f"{median['p50_us']:>8.0f}{median['p99_us']:>9.0f}{median['cpu_us_per_message']:>12.2f}"
+        f"{median['client_cores']:>14.2f}"
     )
     row += f"{median['lag_p99_us']:>12.0f}" if "lag_p99_us" in median else f"{'':12}"
     if "entries_per_batch" in median:

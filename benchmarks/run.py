@@ -1,12 +1,15 @@
-"""Runs servers in turns under the load generator: `python -m benchmarks.run [--full]`.
+"""Runs servers in turns under the load generator: `python -m benchmarks.run [--full] [--tls]`.
 
 Exits with 1 if a reply was wrong or a server failed, after everything has been run and told.
 """
 
 import argparse
+import contextlib
+import dataclasses
 import datetime
 import importlib.util
 import json
+import random
 import resource
 import subprocess
 import sys
@@ -14,11 +17,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, report
-from benchmarks.build import compiled
-from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.servers import HOST, SERVERS, Kind, ServerFailed, custom, running
+from benchmarks import machine, report, tls
+from benchmarks.build import load_generator, native
+from benchmarks.scenarios import SCENARIOS, TLS_SCENARIOS, Scenario
+from benchmarks.servers import HOST, SERVERS, TLS_SERVERS, Kind, ServerFailed, custom, running
 from benchmarks.summary import SCHEMA_VERSION, Runs, digest, summarise
+from benchmarks.tls import Tls
 
 __all__ = ["main", "measure"]
 
@@ -34,6 +38,11 @@ QUICK_SERVERS = (
 )
 QUICK_ROUNDS, QUICK_SECONDS = 3, 1.0
 FULL_ROUNDS, FULL_SECONDS = 5, 2.0
+TLS_QUICK_SCENARIOS = ("small50", "small500", "bulk4", "latency", "handshakes")
+TLS_QUICK_SERVERS = ("native", "asyncrev", "asyncio", "uvloop", "aiofastnet")
+# Shorter and more: handshakes and ciphers keep both cores busy, so one round says little.
+TLS_QUICK_ROUNDS, TLS_QUICK_SECONDS = 7, 0.5
+TLS_FULL_ROUNDS, TLS_FULL_SECONDS = 15, 1.0
 WARMUP_S = 0.3
 GRACE_S = 30.0  # for the load generator beyond its time: to connect, and for the last replies
 
@@ -42,10 +51,22 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what the arguments ask for; return the exit code."""
     options = _parse(arguments)
     servers = _chosen_servers(options)
-    scenarios = {name: SCENARIOS[name] for name in options.scenarios}
-    results = measure(
-        scenarios, servers, options.rounds, options.seconds, progress=not options.quiet
-    )
+    scenarios = {name: TLS_SCENARIOS[name] for name in options.scenarios}
+    try:
+        with contextlib.ExitStack() as stack:
+            used = stack.enter_context(tls.made(options.tls, options.key)) if options.tls else None
+            results = measure(
+                scenarios,
+                servers,
+                options.rounds,
+                options.seconds,
+                used,
+                reference=options.reference,
+                progress=not options.quiet,
+            )
+    except RuntimeError as error:  # there is no compiler, or no OpenSSL
+        print(f"benchmarks: error: {error}", file=sys.stderr)
+        return 2
     print(report.text(results))
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -73,17 +94,22 @@ def measure(
     servers: dict[str, Kind],
     rounds: int,
     seconds: float,
+    used_tls: Tls | None = None,
     *,
+    reference: str | None = None,
     warmup_s: float = WARMUP_S,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Run every server in every scenario, `rounds` times, in turns; return all that was seen.
 
+    `used_tls`: over TLS, with servers of `TLS_SERVERS`. `reference`: the server that the others are
+    compared with; by default the first of `REFERENCES` that takes part.
+
     Raises:
         RuntimeError: the C programs cannot be compiled.
     """
-    for program in ("loadgen", "native"):
-        compiled(program)
+    load_generator(tls=used_tls is not None)
+    native(tls=used_tls is not None)
     _raise_descriptor_limit()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     start_s = time.monotonic()
@@ -93,10 +119,10 @@ def measure(
     for number in range(rounds):
         for name, scenario in scenarios.items():
             able = [label for label, kind in servers.items() if scenario.framing in kind.framings]
-            for label in _rotated(able, number):
+            for label in random.sample(able, len(able)):  # so that none always follows the same
                 runs[name].setdefault(label, [])
                 try:
-                    run = _one_run(servers[label], scenario, seconds, warmup_s)
+                    run = _one_run(servers[label], scenario, seconds, warmup_s, used_tls)
                 except ServerFailed as failure:
                     failures[name].setdefault(label, []).append(str(failure))
                     figure = f"FAILED: {failure}"
@@ -112,19 +138,23 @@ def measure(
         "elapsed_s": round(time.monotonic() - start_s, 1),
         "machine": described,
         "settings": {"rounds": rounds, "seconds": seconds, "warmup_s": warmup_s},
+        "tls": None if used_tls is None else {"version": used_tls.version, "key": used_tls.key},
         "scenarios": {
             name: summarise(
                 scenario,
                 {label: runs[name][label] for label in servers if label in runs[name]},
                 failures[name],
+                reference,
             )
             for name, scenario in scenarios.items()
         },
     }
 
 
-def _one_run(kind: Kind, scenario: Scenario, seconds: float, warmup_s: float) -> dict[str, Any]:
-    with running(kind, scenario) as server:
+def _one_run(
+    kind: Kind, scenario: Scenario, seconds: float, warmup_s: float, used_tls: Tls | None
+) -> dict[str, Any]:
+    with running(kind, scenario, used_tls) as server:
         loads = {
             "host": HOST,
             "port": server.port,
@@ -137,9 +167,13 @@ def _one_run(kind: Kind, scenario: Scenario, seconds: float, warmup_s: float) ->
             "seconds": seconds,
             "warmup": warmup_s,
         }
-        command = [str(compiled("loadgen"))]
+        if used_tls is not None:
+            loads["tls"] = used_tls.version
+        command = [str(load_generator(tls=used_tls is not None))]
         for name, value in loads.items():
             command += [f"--{name}", str(value)]
+        if scenario.reconnect:
+            command.append("--reconnect")
         timeout_s = seconds + warmup_s + GRACE_S
         try:
             done = subprocess.run(
@@ -154,12 +188,6 @@ def _one_run(kind: Kind, scenario: Scenario, seconds: float, warmup_s: float) ->
     return {**run, "told": digest(server.looks, run["from_s"], run["to_s"])}
 
 
-def _rotated(labels: list[str], number: int) -> list[str]:
-    """Return the servers in the order of one round, so that none always follows the same."""
-    first = number % max(1, len(labels))
-    return labels[first:] + labels[:first]
-
-
 def _raise_descriptor_limit() -> None:
     """Allow as many descriptors as we may; the servers inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -167,13 +195,14 @@ def _raise_descriptor_limit() -> None:
 
 
 def _chosen_servers(options: argparse.Namespace) -> dict[str, Kind]:
+    known = TLS_SERVERS if options.tls else SERVERS
     servers = {}
     for label in options.servers:
-        missing = SERVERS[label].missing()
+        missing = known[label].missing()
         if missing:
             print(f"{label}: left out, because {', '.join(missing)} is missing", file=sys.stderr)
         else:
-            servers[label] = SERVERS[label]
+            servers[label] = known[label]
     for given in options.server:
         label, _, command = given.partition("=")
         servers[label] = custom(command)
@@ -191,8 +220,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="one more, for example another commit; {port} and {framing} are filled in",
+        help="one more, for example another commit; {port}, {framing} and, with --tls, "
+        "{certificate} are filled in",
     )
+    add(
+        "--tls",
+        nargs="?",
+        const="1.3",
+        choices=tls.VERSIONS,
+        help="over TLS, of this version (1.3): other scenarios and servers, about five minutes "
+        "(needs OpenSSL's headers)",
+    )
+    add("--key", choices=list(tls.KEYS), default="ecdsa", help="of the certificate, with --tls")
+    add("--reference", metavar="A", help="the server that the others are compared with (native)")
     add("--rounds", type=int)
     add("--seconds", type=float, help="of measuring, for each run")
     add("--json", type=Path, metavar="FILE", help="write everything there")
@@ -200,18 +240,39 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--plot", type=Path, metavar="DIRECTORY", help="draw PNGs there (needs matplotlib)")
     add("--quiet", action="store_true", help="no line for each run")
     options = parser.parse_args(arguments)
-    full = options.full
-    options.scenarios = _names(
-        parser, options.scenarios, tuple(SCENARIOS), tuple(SCENARIOS) if full else QUICK_SCENARIOS
-    )
-    options.servers = _names(
-        parser, options.servers, tuple(SERVERS), tuple(SERVERS) if full else QUICK_SERVERS
-    )
-    options.rounds = options.rounds or (FULL_ROUNDS if full else QUICK_ROUNDS)
-    options.seconds = options.seconds or (FULL_SECONDS if full else QUICK_SECONDS)
+    if options.tls and options.markdown is not None:
+        parser.error("--markdown is for the tables of plain connections; leave out --tls")
+    scenarios, servers = (TLS_SCENARIOS, TLS_SERVERS) if options.tls else (SCENARIOS, SERVERS)
+    defaults = _defaults(options)
+    options.scenarios = _names(parser, options.scenarios, tuple(scenarios), defaults.scenarios)
+    options.servers = _names(parser, options.servers, tuple(servers), defaults.servers)
+    options.rounds = options.rounds or defaults.rounds
+    options.seconds = options.seconds or defaults.seconds
     if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: pip install 'asyncrev[bench]'")
     return options
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Defaults:
+    scenarios: tuple[str, ...]
+    servers: tuple[str, ...]
+    rounds: int
+    seconds: float
+
+
+def _defaults(options: argparse.Namespace) -> _Defaults:
+    if options.tls and options.full:
+        # Beside many idle connections, one handshake after another would take most of the time.
+        scenarios = tuple(name for name, load in TLS_SCENARIOS.items() if not load.idle)
+        return _Defaults(scenarios, tuple(TLS_SERVERS), TLS_FULL_ROUNDS, TLS_FULL_SECONDS)
+    if options.tls:
+        return _Defaults(
+            TLS_QUICK_SCENARIOS, TLS_QUICK_SERVERS, TLS_QUICK_ROUNDS, TLS_QUICK_SECONDS
+        )
+    if options.full:
+        return _Defaults(tuple(SCENARIOS), tuple(SERVERS), FULL_ROUNDS, FULL_SECONDS)
+    return _Defaults(QUICK_SCENARIOS, QUICK_SERVERS, QUICK_ROUNDS, QUICK_SECONDS)
 
 
 def _names(

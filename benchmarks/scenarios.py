@@ -2,7 +2,7 @@
 
 import dataclasses
 
-__all__ = ["BULK", "PING_PONG", "SCENARIOS", "Scenario"]
+__all__ = ["BULK", "PING_PONG", "SCENARIOS", "TLS_SCENARIOS", "Scenario"]
 
 PING_PONG = "messages_per_s"
 BULK = "mib_per_s"
@@ -19,6 +19,8 @@ class Scenario:
         size_bytes: of a message on the wire, line end or length prefix included.
         depth: messages that each connection keeps under way.
         idle: further connections, which exchange one message at their beginning and stay.
+        reconnect: each connection closes after one message, and a new one takes its place; a
+            message is then all of it, from the connect to the reply.
     """
 
     title: str
@@ -28,6 +30,7 @@ class Scenario:
     size_bytes: int
     depth: int = 1
     idle: int = 0
+    reconnect: bool = False
 
     @property
     def lower_is_better(self) -> bool:
@@ -110,5 +113,17 @@ SCENARIOS = {
         connections=4,
         size_bytes=1024 * 1024,
         depth=2,
+    ),
+}
+
+# All of the above can be run over TLS, too.
+TLS_SCENARIOS = {
+    **SCENARIOS,
+    "handshakes": Scenario(
+        title="16 connections at a time, each with a full handshake and one message of 64 B",
+        headline=PING_PONG,
+        connections=16,
+        size_bytes=64,
+        reconnect=True,
     ),
 }

@@ -16,11 +16,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.build import compiled
+from benchmarks.build import native
 from benchmarks.lag import TELL_VARIABLE
 from benchmarks.scenarios import Scenario
+from benchmarks.tls import Tls
 
-__all__ = ["HOST", "SERVERS", "Kind", "Running", "ServerFailed", "custom", "running"]
+__all__ = [
+    "HOST",
+    "SERVERS",
+    "TLS_SERVERS",
+    "Kind",
+    "Running",
+    "ServerFailed",
+    "custom",
+    "running",
+]
 
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
@@ -39,7 +49,8 @@ class Kind:
     """A server that can take part.
 
     Attributes:
-        command: with `{port}`, `{framing}` and `{connections}` to be filled in.
+        command: with `{port}`, `{framing}`, `{connections}` and, over TLS, `{certificate}` to be
+            filled in, the last with a file of certificate and key.
         framings: what it understands.
         needs: packages without which it cannot run.
     """
@@ -92,8 +103,23 @@ SERVERS = {
 }
 
 
+_TLS = ("--ssl-certfile", "{certificate}")
+
+# Those that can do it over TLS, with the same names and TLS in the same place as the work.
+TLS_SERVERS = {
+    "native": Kind(command=("native", "{port}", "{certificate}"), framings=RAW),
+    "asyncrev": _asyncrev(*_TLS),
+    "asyncrev-any": _asyncrev(*_TLS, "--cpu", "any"),
+    "asyncrev-uvloop": _asyncrev(*_TLS, "--loop", "uvloop", needs=("uvloop",)),
+    "asyncrev-asyncio": _asyncrev(*_TLS, "--loop", "asyncio"),
+    "asyncio": _peer("in_loop {port} asyncio --tls {certificate}"),
+    "uvloop": _peer("in_loop {port} uvloop --tls {certificate}", "uvloop"),
+    "aiofastnet": _peer("in_loop {port} aiofastnet --tls {certificate}", "aiofastnet"),
+}
+
+
 def custom(command: str) -> Kind:
-    """Return a kind for any command line with `{port}` in it; `{framing}` may be, too."""
+    """Return a kind for any command line with `{port}` in it; what else `Kind` has may be, too."""
     return Kind(command=tuple(shlex.split(command)), framings=(*RAW, *FRAMED))
 
 
@@ -113,8 +139,10 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(kind: Kind, scenario: Scenario) -> Iterator[Running]:
+def running(kind: Kind, scenario: Scenario, tls: Tls | None = None) -> Iterator[Running]:
     """Run a server for as long as the block takes; then it is gone, one way or another.
+
+    `tls`: what it serves with; its command is then one of `TLS_SERVERS`, or a custom one.
 
     Raises:
         ServerFailed: it does not listen, or has ended by the end of the block.
@@ -124,11 +152,16 @@ def running(kind: Kind, scenario: Scenario) -> Iterator[Running]:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONASYNCIODEBUG"}
     connections = scenario.connections + scenario.idle + 64
     filled = [
-        part.format(port=port, framing=scenario.framing, connections=connections)
+        part.format(
+            port=port,
+            framing=scenario.framing,
+            connections=connections,
+            certificate="" if tls is None else tls.certificate,
+        )
         for part in kind.command
     ]
     if filled[0] == "native":
-        filled[0] = str(compiled("native"))
+        filled[0] = str(native(tls=tls is not None))
     with tempfile.TemporaryDirectory(prefix="asyncrev-benchmark-") as directory:
         told_path, said_path = Path(directory) / "told.json", Path(directory) / "said"
         with said_path.open("wb") as said:

@@ -99,14 +99,22 @@ def ratios(ours: Runs, theirs: Runs, headline: str, *, lower_is_better: bool) ->
     return found
 
 
-def summarise(scenario: Scenario, runs: dict[str, Runs], failures: dict[str, list[str]]) -> Any:
+def summarise(
+    scenario: Scenario,
+    runs: dict[str, Runs],
+    failures: dict[str, list[str]],
+    reference: str | None = None,
+) -> Any:
     """Return what is known of one scenario, per server; JSON can hold it.
+
+    `reference`: the server that the others are compared with; None for that of `reference_of`.
 
     A ratio is taken within each round, against the reference in that round, and the median is of
     these: so what a shared machine does from minute to minute falls out. More is better.
     """
     runs = {label: [with_derived(run) for run in of_label] for label, of_label in runs.items()}
-    reference = reference_of([label for label in runs if runs[label]])
+    ran = [label for label in runs if runs[label]]
+    reference = reference if reference in ran else reference_of(ran)
     headline = scenario.headline
     servers = {}
     for label, of_label in runs.items():

@@ -101,8 +101,11 @@ def serve(context: click.Context, /, **_: Any) -> None:
         settings = settings_of(values_of(context))
     except (SettingsError, LocalError) as error:
         _fail(EXIT_USAGE, error)
+    warnings = warnings_of_variables(os.environ)
+    if settings.tls is not None:
+        warnings += settings.tls.warnings
     try:
-        sys.exit(serve_until_signal(settings, signals, warnings_of_variables(os.environ)))
+        sys.exit(serve_until_signal(settings, signals, warnings))
     except SettingsError as error:
         _fail(EXIT_USAGE, error)
     except (OSError, LocalError) as error:

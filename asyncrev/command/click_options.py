@@ -27,6 +27,7 @@ class _RowOption(click.Option):
             type=row.type,
             default=row.default,
             metavar=row.placeholder,
+            multiple=row.repeatable,
             envvar=row.variable,
             show_envvar=True,  # in messages; the help says once how variables are named
             help=row.help,

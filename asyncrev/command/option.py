@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 # Headings of the help and of the reference, in their order; at most seven.
-LISTENING = "Listening"
+LISTENING = "Listening and TLS"
 PROCESSING = "Processing"
 RING = "Ring"
 CONNECTIONS = "Connections and frames"
@@ -62,6 +62,8 @@ class Option:
         excludes: names of the options that cannot be given beside it.
         needs: the name of an option that must be given beside it, or "".
         needs_hint: what the error message advises if that one is not given.
+        repeatable: whether it can be given several times; its value is then a tuple. Its type
+            says what is between the values in a variable.
         said: whether the start line has it; there it stands under its own name.
     """
 
@@ -76,6 +78,7 @@ class Option:
     excludes: tuple[str, ...] = ()
     needs: str = ""
     needs_hint: str = ""
+    repeatable: bool = False
     said: Said = Said.NEVER
 
     @property

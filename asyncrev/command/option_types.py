@@ -1,5 +1,6 @@
 """Types of options; their error messages give the forms that they accept."""
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -7,13 +8,15 @@ import click
 
 from asyncrev.command.units import parse_bytes, parse_seconds
 
-__all__ = ["BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "SECONDS"]
+__all__ = ["ALPN", "BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "PATHS", "SECONDS"]
 
 if TYPE_CHECKING:
     _IntType = click.ParamType[int]
     _FloatType = click.ParamType[float]
+    _StrType = click.ParamType[str]
+    _TupleType = click.ParamType[tuple[str, ...]]
 else:  # click before 8.4 has no such generic
-    _IntType = _FloatType = click.ParamType
+    _IntType = _FloatType = _StrType = _TupleType = click.ParamType
 
 
 class _Bytes(_IntType):
@@ -78,7 +81,56 @@ class _FileMode(_IntType):
         return int(text.removeprefix("0o"), 8)
 
 
+class _Paths(_StrType):
+    """The path of a file, for options that can be repeated. A variable has several as PATH has."""
+
+    name = "path"
+    envvar_list_splitter = os.pathsep
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> str:
+        return str(value)
+
+
+_MOST_ALPN_BYTES = 255  # of one name; their length is one byte (RFC 7301, 3.1)
+_MOST_ALPN_LIST_BYTES = 65535  # of all of them, each with its length; that is two bytes there
+
+
+class _Alpn(_TupleType):
+    """Names of protocols in the order of preference."""
+
+    name = "protocols"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in value.split(","))
+        for name in names:
+            nbytes = len(os.fsencode(name))
+            if not name.isascii() or not 1 <= nbytes <= _MOST_ALPN_BYTES:
+                self.fail(
+                    f"{name!r} ({nbytes} bytes) is not the name of a protocol; give names of 1 to "
+                    f"{_MOST_ALPN_BYTES} ASCII characters with commas between them, as h2,http/1.1",
+                    param,
+                    context,
+                )
+        nbytes = sum(1 + len(name) for name in names)
+        if nbytes > _MOST_ALPN_LIST_BYTES:
+            self.fail(
+                f"{len(names)} names take {nbytes} bytes; at most {_MOST_ALPN_LIST_BYTES} can be "
+                "given",
+                param,
+                context,
+            )
+        return names
+
+
 BYTES = _Bytes()
 NOT_NEGATIVE_BYTES = _NotNegativeBytes()
 SECONDS = _Seconds()
 FILE_MODE = _FileMode()
+PATHS = _Paths()
+ALPN = _Alpn()

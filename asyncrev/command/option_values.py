@@ -31,7 +31,8 @@ class OptionValue:
     Attributes:
         option: its row.
         value: what its type made of the text; None if it was not given and has no default, or one
-            that follows from other options (`Option.follows`).
+            that follows from other options (`Option.follows`). A tuple of such values, perhaps
+            empty, if the option can be repeated.
         source: where it comes from.
     """
 

@@ -20,7 +20,14 @@ from asyncrev.command.option import (
     Option,
     Said,
 )
-from asyncrev.command.option_types import BYTES, FILE_MODE, NOT_NEGATIVE_BYTES, SECONDS
+from asyncrev.command.option_types import (
+    ALPN,
+    BYTES,
+    FILE_MODE,
+    NOT_NEGATIVE_BYTES,
+    PATHS,
+    SECONDS,
+)
 from asyncrev.command.units import format_bytes, format_seconds
 from asyncrev.frames.registry import FRAMINGS
 from asyncrev.limits import MOST_C_INT, Limits
@@ -49,6 +56,20 @@ def _limit(
         group=group,
         sets=f"limits.{name}",
         said=said,
+    )
+
+
+def _tls(name: str, kind: "click.ParamType[Any]", text: str, **more: Any) -> Option:
+    """Return the row of an option that means something with a certificate only."""
+    return Option(
+        name=name,
+        type=kind,
+        help=text,
+        group=LISTENING,
+        sets="tls",
+        needs="ssl_certfile",
+        needs_hint="name the certificate, too",
+        **more,
     )
 
 
@@ -106,22 +127,54 @@ OPTIONS = (
     _limit("backlog", LISTENING, "Length of the kernel's accept queue."),
     Option(
         name="ssl_certfile",
-        type=click.STRING,
+        type=PATHS,
         metavar="PATH",
-        help="Serve TLS with this certificate chain (PEM).",
+        help="Serve TLS with this certificate chain (PEM). Repeat it for several: a client gets "
+        "the first that has the host it names, or else the first of all.",
         group=LISTENING,
-        sets="ssl",
+        sets="tls",
+        repeatable=True,
         said=Said.ADDRESS,
     ),
-    Option(
-        name="ssl_keyfile",
-        type=click.STRING,
+    _tls(
+        "ssl_keyfile",
+        PATHS,
+        "The private key of the certificate, if it is not in the same file; with several, as many "
+        "keys in the same order.",
         metavar="PATH",
-        help="The private key of the certificate, if it is not in the same file.",
-        group=LISTENING,
-        sets="ssl",
-        needs="ssl_certfile",
-        needs_hint="name the certificate, too",
+        repeatable=True,
+    ),
+    _tls(
+        "ssl_ca_certs",
+        click.STRING,
+        "The authorities (PEM, a file or a directory of files) whose certificates clients may "
+        "have.",
+        metavar="FILE|DIR",
+    ),
+    _tls(
+        "ssl_cert_reqs",
+        click.Choice(["none", "optional", "required"]),
+        "Whether a client must have a certificate; with optional, one that it has must be valid.",
+        follows="required with --ssl-ca-certs, else none",
+    ),
+    _tls(
+        "ssl_ciphers",
+        click.STRING,
+        "Ciphers for TLS 1.2, as a list of OpenSSL (openssl-ciphers(1)); those of TLS 1.3 are "
+        "fixed.",
+        metavar="LIST",
+    ),
+    _tls(
+        "ssl_min_version",
+        click.Choice(["1.2", "1.3"]),
+        "Oldest version of TLS that is accepted.",
+        default="1.2",
+    ),
+    _tls(
+        "ssl_alpn",
+        ALPN,
+        "Protocols to agree on with clients that offer some (ALPN), the preferred one first.",
+        metavar="PROTO[,PROTO...]",
     ),
     Option(
         name="loop",

@@ -49,6 +49,9 @@ def _entry(row: Option) -> str:
 def _facts(row: Option) -> Iterator[str]:
     default = row.follows or ("none" if row.default is None else f"`{row.default}`")
     yield f"Value: `{row.placeholder}`; default: {default}; variable: `{row.variable}`."
+    if row.repeatable:
+        between = row.type.envvar_list_splitter
+        yield f"Can be repeated; in the variable, `{between}` stands between two values."
     if row.limit:
         yield f"Sets `Limits.{row.limit}`."
     if row.excludes:

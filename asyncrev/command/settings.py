@@ -11,7 +11,7 @@ from asyncrev.command.affinity import choose_cpu
 from asyncrev.command.loading import load
 from asyncrev.command.option_values import OptionValue, refuse_contradictions
 from asyncrev.command.standard_streams import open_closed_streams
-from asyncrev.command.tls import tls_context
+from asyncrev.command.tls import Tls, TlsOptions, make_tls
 from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory
@@ -28,7 +28,7 @@ class ServeSettings:
     Attributes:
         host, port, uds, uds_mode, fd: where it listens; `uds` and `fd` take the place of the first
             two. `uds_mode` is a number, not its octal text.
-        ssl: its TLS, or None.
+        tls: its TLS, or None.
         loop_name, loop_factory: the event loop.
         processor_name, factory: the processors.
         framing: "raw", or a name of `FRAMINGS`.
@@ -55,8 +55,13 @@ class ServeSettings:
     log_level: str
     uds_mode: int = DEFAULT_MODE
     fd: int | None = None
-    ssl: ssl_module.SSLContext | None = None
+    tls: Tls | None = None
     threads: int = 1
+
+    @property
+    def ssl(self) -> ssl_module.SSLContext | None:
+        """The context of its TLS, or None."""
+        return None if self.tls is None else self.tls.context
 
 
 def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
@@ -85,7 +90,17 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         uds=asked["uds"],
         uds_mode=asked["uds_mode"],
         fd=asked["fd"],
-        ssl=tls_context(asked["ssl_certfile"], asked["ssl_keyfile"]),
+        tls=make_tls(
+            TlsOptions(
+                certfiles=asked["ssl_certfile"],
+                keyfiles=asked["ssl_keyfile"],
+                ca_certs=asked["ssl_ca_certs"],
+                cert_reqs=asked["ssl_cert_reqs"],
+                ciphers=asked["ssl_ciphers"],
+                min_version=asked["ssl_min_version"],
+                alpn=asked["ssl_alpn"],
+            )
+        ),
         threads=asked["threads"],
         loop_name=asked["loop"],
         loop_factory=loop_factory,

@@ -1,11 +1,13 @@
 """The line that says what a server serves, where, and how much memory it may take."""
 
+import math
 import operator
 from typing import Any
 
 from asyncrev.command.option import Said
 from asyncrev.command.options import OPTIONS
 from asyncrev.command.settings import ServeSettings
+from asyncrev.command.tls import Tls
 from asyncrev.server.listen_sockets import describe
 from asyncrev.server.server import Server
 from asyncrev.version import __version__
@@ -16,8 +18,8 @@ __all__ = ["start_line"]
 def start_line(settings: ServeSettings, server: Server) -> str:
     """Return the line for a server that listens, with the options that the table has said in it."""
     where = ", ".join(describe(address) for address in server.addresses)
-    if settings.ssl is not None:
-        where += " (TLS)"
+    if settings.tls is not None:
+        where += f" (TLS, {_certificates(settings.tls)})"
     framed = settings.framing != "raw"
     said = (Said.ALWAYS, Said.FRAMED) if framed else (Said.ALWAYS,)
     options = " ".join(
@@ -30,6 +32,14 @@ def start_line(settings: ServeSettings, server: Server) -> str:
         f"memory_bound_bytes={server.memory_bound_bytes} ({_terms(settings, server)})"
         f"{'' if server.replies_are_bounded else ' and replies, which have no bound'}"
     )
+
+
+def _certificates(tls: Tls) -> str:
+    """Return when the certificate expires, or the first of several."""
+    days = math.floor(min(certificate.days_left() for certificate in tls.certificates))
+    number = len(tls.certificates)
+    which = "certificate" if number == 1 else f"first of {number} certificates"
+    return f"{which} {'has expired' if days < 0 else f'expires in {days} days'}"
 
 
 def _terms(settings: ServeSettings, server: Server) -> str:

@@ -1,11 +1,13 @@
-"""The work done in the loop: `in_loop PORT asyncio|uvloop|aiofastnet [numpy]`.
+"""The work done in the loop: `in_loop PORT asyncio|uvloop|aiofastnet [numpy | --tls FILE]`.
 
 The fastest that a loop has to offer: a buffered protocol, and one buffer for all connections,
 which is safe because it is filled and used within one callback. With `numpy` the reversal itself
-is asyncrev's, which for large chunks is six times as fast as a slice.
+is asyncrev's, which for large chunks is six times as fast as a slice. With `--tls` it serves TLS
+by the loop's own layer, with certificate and key in FILE.
 """
 
 import asyncio
+import ssl
 import sys
 
 from benchmarks.peers.common import BACKLOG, CHUNK_BYTES, HOST, run
@@ -47,10 +49,22 @@ class InLoopNumpy(InLoop):
         self.transport.write(chunk)
 
 
+class InLoopTls(InLoop):
+    """The same for the loops' TLS, which slices the buffer: of a bytearray that would be a copy."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # type: ignore[override]
+        return view
+
+
 if __name__ == "__main__":
     port, loop_name, *kernel = sys.argv[1:]
-    protocol = InLoop
-    if kernel == ["numpy"]:
+    protocol: type[InLoop] = InLoop
+    context = None
+    if kernel[:1] == ["--tls"]:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(kernel[1])
+        protocol = InLoopTls
+    elif kernel == ["numpy"]:
         from asyncrev.work.reverse import NUMPY_FROM_BYTES
         from asyncrev.work.reverse_numpy import reverse_in_place
 
@@ -59,6 +73,6 @@ if __name__ == "__main__":
     async def make_server() -> asyncio.Server:
         """Listen."""
         loop = asyncio.get_running_loop()
-        return await loop.create_server(protocol, HOST, int(port), backlog=BACKLOG)
+        return await loop.create_server(protocol, HOST, int(port), backlog=BACKLOG, ssl=context)
 
     run(make_server, loop_name)

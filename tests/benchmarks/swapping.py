@@ -1,6 +1,10 @@
-"""A server that exchanges two bytes in one reply of a hundred: `swapping PORT FRAMING`."""
+"""A server that exchanges two bytes in one reply of a hundred: `swapping PORT FRAMING [FILE]`.
+
+FILE: certificate and key, for TLS.
+"""
 
 import asyncio
+import ssl
 import sys
 
 
@@ -30,10 +34,14 @@ class Swapping(asyncio.Protocol):
 async def serve(port: int) -> None:
     """Serve until killed."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Swapping, "127.0.0.1", port)
+    context = None
+    if CERTIFICATE:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(CERTIFICATE[0])
+    server = await loop.create_server(Swapping, "127.0.0.1", port, ssl=context)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    FRAMING = sys.argv[2]
+    FRAMING, *CERTIFICATE = sys.argv[2:]
     asyncio.run(serve(int(sys.argv[1])))

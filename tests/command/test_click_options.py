@@ -13,7 +13,8 @@ from asyncrev.command.options import OPTIONS
 from tests.command_line import invoke
 
 SERVE_OPTIONS = [
-    "host", "port", "uds", "uds-mode", "fd", "ssl-certfile", "ssl-keyfile", "threads", "loop",
+    "host", "port", "uds", "uds-mode", "fd", "ssl-certfile", "ssl-keyfile", "ssl-ca-certs",
+    "ssl-cert-reqs", "ssl-ciphers", "ssl-min-version", "ssl-alpn", "threads", "loop",
     "processor", "framing", "max-frame-bytes", "max-reply-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
     "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
@@ -96,3 +97,22 @@ def test_values_of_a_context_have_their_sources() -> None:
     assert given["slot_bytes"].origin == "ASYNCREV_SLOT_BYTES (of the environment)"
     assert (found["slots"].value, found["slots"].origin) == (256, "default")
     assert found["entries"].value is None
+    assert found["ssl_keyfile"].value == ()
+
+
+def test_option_that_can_be_repeated_has_a_tuple() -> None:
+    """By flags in their order, or by a variable with separators; a space is none, a path has it."""
+    found: list[OptionValue] = []
+
+    @click.command(cls=OptionsCommand, params=parameters())
+    @click.pass_context
+    def show(context: click.Context, /, **_: object) -> None:
+        found.extend(value for value in values_of(context) if value.is_given)
+
+    for given, environment in (
+        (["--ssl-certfile", "a b", "--ssl-certfile", "c:d"], {}),
+        ([], {"ASYNCREV_SSL_CERTFILE": "a b:c"}),
+        (["--ssl-certfile", "a"], {"ASYNCREV_SSL_CERTFILE": "b"}),
+    ):
+        assert CliRunner().invoke(show, given, env=environment).exit_code == 0
+    assert [value.value for value in found] == [("a b", "c:d"), ("a b", "c"), ("a",)]

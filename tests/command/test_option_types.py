@@ -5,7 +5,14 @@ from typing import Any
 import click
 import pytest
 
-from asyncrev.command.option_types import BYTES, FILE_MODE, NOT_NEGATIVE_BYTES, SECONDS
+from asyncrev.command.option_types import (
+    ALPN,
+    BYTES,
+    FILE_MODE,
+    NOT_NEGATIVE_BYTES,
+    PATHS,
+    SECONDS,
+)
 from asyncrev.command.options import OPTIONS
 
 
@@ -20,9 +27,13 @@ from asyncrev.command.options import OPTIONS
         (FILE_MODE, "0660", 0o660),
         (FILE_MODE, " 0o600 ", 0o600),
         (FILE_MODE, "7", 7),
+        (PATHS, "a b", "a b"),
+        (ALPN, "h2, http/1.1", ("h2", "http/1.1")),
+        (ALPN, "x" * 255, ("x" * 255,)),
+        (ALPN, ",".join(["x" * 255] * 255), ("x" * 255,) * 255),
     ],
 )
-def test_text_becomes_a_value_and_a_value_stays(kind: Any, text: str, value: float) -> None:
+def test_text_becomes_a_value_and_a_value_stays(kind: Any, text: str, value: Any) -> None:
     """Click converts a value that is one already, too."""
     assert kind.convert(text, None, None) == value
     assert kind.convert(value, None, None) == value
@@ -36,6 +47,9 @@ def test_text_becomes_a_value_and_a_value_stays(kind: Any, text: str, value: flo
         (SECONDS, "1 fortnight"),
         (FILE_MODE, "0800"),
         (FILE_MODE, "1777"),
+        (ALPN, ""),
+        (ALPN, "x" * 256),
+        (ALPN, "é"),
     ],
 )
 def test_text_that_is_none_is_named(kind: Any, text: str) -> None:
@@ -43,6 +57,12 @@ def test_text_that_is_none_is_named(kind: Any, text: str) -> None:
     with pytest.raises(click.BadParameter) as caught:
         kind.convert(text, None, None)
     assert repr(text) in caught.value.format_message()
+
+
+def test_protocols_that_take_more_than_a_message_has_are_counted() -> None:
+    """Their length is two bytes in TLS."""
+    with pytest.raises(click.BadParameter, match="257 names take 65792 bytes; at most 65535 can"):
+        ALPN.convert(",".join(["x" * 255] * 257), None, None)
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: row.name)

@@ -1,18 +1,24 @@
 """start_line: the values that a server runs with, in the words of the table."""
 
+import datetime
+import ssl
 from pathlib import Path
 
 import pytest
 
 from asyncrev import EpollEventLoop, Limits, Reverse, Server, run
+from asyncrev.certificates import Certificate
 from asyncrev.command.option import Said
 from asyncrev.command.options import OPTIONS
 from asyncrev.command.settings import ServeSettings
 from asyncrev.command.start_line import start_line
+from asyncrev.command.tls import Tls
 from asyncrev.version import __version__
 
 
-def line_of(path: Path, framing: str, threads: int = 1, cpu: int | None = None) -> str:
+def line_of(
+    path: Path, framing: str, threads: int = 1, cpu: int | None = None, tls: Tls | None = None
+) -> str:
     """Return the start line of a server that listens on `path`."""
     settings = ServeSettings(
         host="127.0.0.1",
@@ -29,6 +35,7 @@ def line_of(path: Path, framing: str, threads: int = 1, cpu: int | None = None) 
         cpu=cpu,
         log_level="info",
         threads=threads,
+        tls=tls,
     )
 
     async def listen() -> str:
@@ -65,3 +72,23 @@ def test_line_has_the_options_that_the_table_has_said(
     assert " cpu=any threads=2 " in line
     assert "(2 x ring " in line
     assert ("+ 2 x pool 67108864 +" in line) is (framing != "raw")
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        ([89.5], "TLS, certificate expires in 89 days"),
+        ([0.5], "TLS, certificate expires in 0 days"),
+        ([-0.5], "TLS, certificate has expired"),
+        ([89.5, 12.5, 40.5], "TLS, first of 3 certificates expires in 12 days"),
+        ([89.5, -12.5], "TLS, first of 2 certificates has expired"),
+    ],
+)
+def test_line_has_the_days_of_the_certificate_that_expires_first(
+    tmp_path: Path, days: list[float], said: str
+) -> None:
+    """Whole days that are left."""
+    now = datetime.datetime.now(datetime.UTC)
+    certificates = [Certificate(now, now + datetime.timedelta(days=left), ()) for left in days]
+    tls = Tls(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tuple(certificates))
+    assert f"{tmp_path / 's'} ({said}) loop=" in line_of(tmp_path / "s", "raw", tls=tls)
