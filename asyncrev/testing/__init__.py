@@ -1,8 +1,8 @@
-"""asyncrev.testing: for the tests of who writes processors, clients and protocols, and for our own.
+"""Tools for testing processors, clients and protocols; asyncrev's own tests use them, too.
 
-The strategies are in `asyncrev.testing.strategies`. They and the two checks need Hypothesis, the
-fixtures of `asyncrev.testing.plugin` need pytest: `pip install 'asyncrev[testing]'` brings both.
-All else needs neither, so it can run in child processes and benchmarks as well.
+The strategies are in `asyncrev.testing.strategies`. They and the two checks need Hypothesis, and
+the fixtures in `asyncrev.testing.plugin` need pytest: `pip install 'asyncrev[testing]'` installs
+both. Everything else needs neither, so it also works in child processes and benchmarks.
 """
 
 import importlib

@@ -1,6 +1,6 @@
-"""Checks of what users write, processors and clients' codecs, with the help of Hypothesis.
+"""Property-based checks of processors and of clients' codecs, with Hypothesis.
 
-What is checked runs through the real code, see `lanes`; it needs neither a loop nor a thread.
+A checked processor runs in the production code (see `lanes`), without a loop or a thread.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ from asyncrev.testing.strategies import chunkings, frame_borders, sendable
 from asyncrev.testing.strategies import payloads as framed_payloads
 
 # isort: split
-# Behind `strategies`, which tells what to install if there is no Hypothesis.
+# After `strategies`, whose ImportError says what to install if Hypothesis is missing.
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
@@ -32,23 +32,23 @@ from hypothesis.errors import Flaky
 __all__ = ["Decoder", "check_framing", "check_processor"]
 
 
-_LARGE_BYTES = 5000  # more than a page, and than what `Reverse` leaves to slices
+_LARGE_BYTES = 5000  # more than a page, and more than `Reverse` reverses with slices
 
 _SHARED = (
-    "the same chunks are not always answered alike: instances share state, or the answers depend "
-    "on time, chance or the like"
+    "the same chunks do not always get the same replies: instances share state, or the replies "
+    "depend on something else, such as time or chance"
 )
 _REACHES = (
-    "the replies depend on memory that is not the processor's: it keeps a chunk, or reaches "
-    "outside of it"
+    "the replies depend on memory that is not the processor's: it keeps a chunk, or reads "
+    "outside it"
 )
 
 
 class Decoder(Protocol):
-    """What of a client's codec takes received bytes."""
+    """The part of a client's codec that takes received bytes."""
 
     def feed(self, data: bytes) -> Iterable[bytes]:
-        """Return the payloads that `data` completes, in order; keep the beginning of the next."""
+        """Return the payloads that `data` completes, in order; keep an unfinished one."""
         ...
 
 
@@ -62,32 +62,36 @@ def check_processor(
     raises: type[Exception] | tuple[type[Exception], ...] = (),
     max_examples: int = 100,
 ) -> None:
-    """Look for inputs and segmentations that make a processor violate its contract.
+    """Search for inputs and segmentations that make a processor violate its contract.
 
-    The rules: the same bytes give the same replies however they are split; replies are contiguous
-        and
-    bytes-like; a chunk is neither kept nor left; instances share nothing; the end of input and
-    `close()` work at any time; `process_lines` and `process_prefixed` answer what `process`
-    answers; with `may_run_inline`, no answer depends on earlier chunks.
+    The rules:
+
+    - The same bytes give the same replies, however they are split.
+    - Replies are contiguous and bytes-like.
+    - A processor neither keeps a chunk nor reads or writes outside it.
+    - Instances share nothing.
+    - The end of input and `close()` work at any time.
+    - `process_lines` and `process_prefixed` give the replies that `process` gives.
+    - With `may_run_inline`, no reply depends on earlier chunks.
 
     Args:
         factory: a class or factory of processors, or a function from bytes to bytes.
-        data: what to send; by default anything, with framing any whole frames.
+        data: what to send; by default any bytes, with framing any whole frames.
         framing: "raw", "line", "len32", "len64" or a `Grammar`; see `BridgeProtocol`.
-        split_matters: the replies depend on how the network split the bytes, as those of `Reverse`
-            do on raw chunks. Then different segmentations are not compared.
-        reference: says what must come of all input, as it is sent (with framing, frames), with the
-            last word at the end; it may raise what the processor raises. With `split_matters` it is
-            asked for every chunk, and the last word is not looked at.
-        raises: what the processor may raise. The same bytes must then raise the same type
-            wherever the splits are.
-        max_examples: how many inputs are tried; as Hypothesis has it.
+        split_matters: whether the replies may depend on how the network splits the bytes, as those
+            of `Reverse` do for raw chunks. If so, different segmentations are not compared.
+        reference: returns the expected replies to the whole input as it is sent (with framing,
+            frames), including what `eof()` returns; it may raise what the processor raises. With
+            `split_matters` it is called for each chunk, and the result of `eof()` is not compared.
+        raises: what the processor may raise. The same bytes must raise the same type wherever they
+            are split.
+        max_examples: how many inputs are tried; see Hypothesis' setting of that name.
 
     Raises:
         AssertionError: a rule is broken; the message has the smallest input and segmentation found,
-            what came, and what should have come.
-        SettingsError: `factory` is no processor, or there is no such framing.
-        ProcessorError: what `factory` makes is none.
+            the replies, and the expected replies.
+        SettingsError: `factory` makes no processors, or there is no such framing.
+        ProcessorError: an object that `factory` made is not a processor.
     """
     __tracebackhide__ = True
     make, grammar = as_factory(factory), as_framing(framing)
@@ -128,7 +132,7 @@ def check_processor(
                     _check_reference(reference, outcome, [sent])
             if hooked:
                 singly = run(chunks, hooks=False)
-                _check_like(outcome, singly, "by process()", f"{hook}() answers otherwise")
+                _check_like(outcome, singly, "by process()", f"{hook}() gives other replies")
             if runs_inline and outcome.error is None:
                 _check_inline(make, chunks, outcome)
             early = FedLane(make, grammar)
@@ -143,7 +147,7 @@ def check_processor(
         try:
             close()
         except Exception as error:
-            raise AssertionError(f"close() of a processor just made raised {error!r}") from error
+            raise AssertionError(f"close() of a new processor raised {error!r}") from error
     _search(check, max_examples)
 
 
@@ -159,18 +163,18 @@ def _check_error(outcome: Outcome, raises: Any) -> None:
     if error is None or isinstance(error, (RemoteError, raises)):
         return
     raise Violation(
-        f"the processor raised {error!r}; name in `raises` what it is meant to raise"
+        f"the processor raised {error!r}; pass what it may raise as `raises`"
     ) from error
 
 
 def _check_same(got: Outcome, wanted: Outcome, got_with: str, wanted_with: str, rule: str) -> None:
-    """Fail unless both are the same, chunk by chunk."""
+    """Fail unless the replies are equal, chunk by chunk."""
     if got[:2] != wanted[:2] or type(got.error) is not type(wanted.error):
         _fail(rule, f"{got} (with {got_with})", f"{wanted} (as with {wanted_with})", got, wanted)
 
 
 def _check_like(got: Outcome, wanted: Outcome, how: str, rule: str) -> None:
-    """Fail unless the same bytes came in all."""
+    """Fail unless the replies are equal as a whole."""
     if not got.is_like(wanted):
         _fail(rule, str(got), f"{wanted} (as {how})", got, wanted)
 
@@ -187,7 +191,7 @@ def _check_interleaved(
             for chunk in chunks[index : index + 1]:
                 connection.feed(chunk)
     got = [connection.end() for connection in connections]
-    who = f"two instances in turn, the other one with {shown_chunks(inputs[1])}"
+    who = f"two instances alternately, the other one with {shown_chunks(inputs[1])}"
     _check_same(got[0], alone[0], who, "one instance", _SHARED)
     _check_same(got[1], alone[1], f"{who}, which these are", "one instance", _SHARED)
 
@@ -209,16 +213,16 @@ def _check_inline(make: Any, chunks: list[bytes], outcome: Outcome) -> None:
         answer = FedLane(make, None).answer_inline(chunk)
         if answer != outcome.answers[index]:
             raise Violation(
-                f"may_run_inline is true, but an answer depends on earlier chunks\n"
-                f"  came: {shown(outcome.answers[index])} as answer {index}\n"
-                f"  should have come: {shown(answer)} (as to that chunk alone)"
+                f"may_run_inline is true, but a reply depends on earlier chunks\n"
+                f"  got: {shown(outcome.answers[index])} as reply {index}\n"
+                f"  expected: {shown(answer)} (as to that chunk alone)"
             )
     last = FedLane(make, None).end().last
     if last != outcome.last:
         raise Violation(
             f"may_run_inline is true, but eof() depends on earlier chunks\n"
-            f"  came: {shown(outcome.last)}\n"
-            f"  should have come: {shown(last)} (as without any chunk)"
+            f"  got: {shown(outcome.last)}\n"
+            f"  expected: {shown(last)} (as without any chunk)"
         )
 
 
@@ -230,20 +234,20 @@ def check_framing(
     payloads: st.SearchStrategy[bytes] | None = None,
     max_examples: int = 100,
 ) -> None:
-    """Look for payloads and segmentations that a client's codec and our framing do not agree on.
+    """Search for payloads and segmentations that a client's codec and our framing disagree on.
 
     Args:
         framing: "line", "len32", "len64" or a `Grammar`.
-        encode: returns a payload as the frame that the client sends. Our framing must give just
-            that payload to a processor, whatever it is sent with and however that is split.
-        decode: makes a `Decoder`, one a connection. From our framed replies, however split, it must
-            return the payloads, and no later than with their last byte.
+        encode: returns the frame that the client sends for a payload. Our framing must pass exactly
+            that payload to a processor, whatever is sent before and after it, and however it is
+            split.
+        decode: makes a `Decoder`, one per connection. It must return the payloads of our framed
+            replies, however they are split, each as soon as its last byte is there.
         payloads: what to send; by default `strategies.payloads(framing)`.
-        max_examples: how many lists of payloads are tried; as Hypothesis has it.
+        max_examples: how many lists of payloads are tried; see Hypothesis' setting of that name.
 
     Raises:
-        AssertionError: they do not agree; the message has the smallest payloads and segmentation
-            found.
+        AssertionError: they disagree; the message has the smallest payloads and segmentation found.
         SettingsError: there is no such framing, or it is "raw".
     """
     __tracebackhide__ = True
@@ -253,7 +257,7 @@ def check_framing(
     lists = st.lists(payloads if payloads is not None else framed_payloads(framing), max_size=8)
 
     def encoded(payload: bytes) -> bytes:
-        return bytes(memoryview(encode(payload)))  # an int or a str is no frame
+        return bytes(memoryview(encode(payload)))  # raises for an int or a str
 
     def check(draw: Callable[[Any], Any]) -> None:
         wanted = draw(lists)
@@ -267,7 +271,7 @@ def check_framing(
             error = "" if connection.error is None else f", then {connection.error!r}"
             raise Violation(
                 f"what encode() made is not what {name} framing reads\n"
-                f"  came: {got}{error}\n  should have come: {wanted}\n"
+                f"  got: {got}{error}\n  expected: {wanted}\n"
                 f"  chunks: {shown_chunks(chunks)}"
             )
         replies = connection.end().replies
@@ -279,7 +283,7 @@ def check_framing(
         if decoded != wanted:
             raise Violation(
                 f"the decoder does not read replies of {name} framing\n"
-                f"  came: {decoded}\n  should have come: {wanted}\n"
+                f"  got: {decoded}\n  expected: {wanted}\n"
                 f"  received pieces: {shown_chunks(pieces)}"
             )
 
@@ -287,7 +291,7 @@ def check_framing(
 
 
 class _Echo:
-    """Answers every payload with itself, and keeps a copy in `got`."""
+    """Replies to every payload with the payload, and keeps a copy in `got`."""
 
     def __init__(self, got: list[bytes]) -> None:
         self._got = got
@@ -309,7 +313,7 @@ def _called(name: str, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _inputs(framing: str | Grammar) -> st.SearchStrategy[bytes]:
-    """Anything, some of it text, some of it large; with framing, whole frames."""
+    """Generate any bytes, some of them text, some large; with framing, whole frames."""
     texts = st.text(st.characters(codec="ascii"), max_size=200).map(str.encode)
     grammar = as_framing(framing)
     if grammar is None:
@@ -322,17 +326,17 @@ def _inputs(framing: str | Grammar) -> st.SearchStrategy[bytes]:
 
 
 def _large(blocks: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Blocks over and over; half of them longer than what code is likely to treat as small."""
+    """Generate repeated blocks, half of them longer than what code may treat as small."""
 
     def build(block: bytes, nbytes: int, large: bool) -> bytes:
-        # A sum, so that what fails for another reason than its length shrinks to a short one.
+        # A sum, so that an example that does not fail because of its length shrinks to a short one.
         return block * (1 + (nbytes + _LARGE_BYTES * large) // max(1, len(block)))
 
     return st.builds(build, blocks, st.integers(0, _LARGE_BYTES), st.booleans())
 
 
 def _search(check: Callable[[Callable[[Any], Any]], None], max_examples: int) -> None:
-    """Let Hypothesis look for draws with which `check` raises Violation; report the smallest."""
+    """Let Hypothesis search for draws that make `check` raise Violation; report the smallest."""
     __tracebackhide__ = True
     found: list[Violation] = []
 
@@ -360,11 +364,11 @@ def _search(check: Callable[[Callable[[Any], Any]], None], max_examples: int) ->
         if not found:
             raise
         raise AssertionError(
-            f"{found[0]}\n  This does not happen every time: the answers depend on something else "
+            f"{found[0]}\n  This does not happen every time: the replies depend on something else "
             "than the input, such as state that instances share, time or chance."
         ) from found[0].__cause__
 
 
-def _fail(rule: str, came: str, should: str, got: Outcome, wanted: Outcome) -> None:
-    text = f"{rule}\n  came: {came}\n  should have come: {should}"
+def _fail(rule: str, got_text: str, wanted_text: str, got: Outcome, wanted: Outcome) -> None:
+    text = f"{rule}\n  got: {got_text}\n  expected: {wanted_text}"
     raise Violation(text) from (got.error or wanted.error)

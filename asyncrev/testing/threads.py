@@ -1,4 +1,4 @@
-"""A server on a loop in a thread of its own, for tests that block."""
+"""A server on an event loop in its own thread, for tests that block."""
 
 import asyncio
 import functools
@@ -24,16 +24,16 @@ Result = TypeVar("Result")
 class ServerThread:
     """A server beside the test: `with ServerThread(Upper, framing="line") as server: ...`.
 
-    It listens on a free port of 127.0.0.1, or on a UNIX path, when the block begins. At its end the
-    server drains; then what went wrong there is raised: a worker that died, a drain that was
-    aborted short, and what the loop's exception handler got, such as what a processor raised. A
-    block that raises itself keeps its error, and gets what went wrong as notes.
+    It listens on a free port of 127.0.0.1, or on a UNIX path, when the block begins. At the end of
+    the block the server drains; then its failures are raised: a worker that died, a drain that did
+    not end in time, and exceptions that the loop's exception handler received, such as those of a
+    processor. If the block raises, its error propagates, with the failures as notes.
 
     Attributes:
         server: the server, within the block; its methods belong to the loop's thread, see `call`.
-        errors: the contexts that the loop's exception handler got so far. A test that expects some
-            looks at them within the block and clears the list. Writer: the loop's thread; readers:
-            any.
+        errors: the contexts that the loop's exception handler has received. A test that expects
+            some checks them within the block and clears the list. Writer: the loop's thread;
+            readers: any.
     """
 
     server: Server
@@ -50,7 +50,7 @@ class ServerThread:
         loop_factory: Callable[[], asyncio.AbstractEventLoop] = EpollEventLoop,
         deadline_s: float = 10.0,
     ) -> None:
-        """Prepare a server; nothing is opened yet.
+        """Prepare a server, which opens nothing yet.
 
         Args:
             processor: a class or factory of processors, or a function; see `Server`.
@@ -60,7 +60,7 @@ class ServerThread:
             ssl: serve TLS with this context.
             uds: listen on this UNIX path instead of a port.
             loop_factory: makes the loop, for instance `uvloop.new_event_loop`.
-            deadline_s: for start, end, calls, and for the timeout of connected sockets.
+            deadline_s: for the start, the end and each call, and the timeout of connected sockets.
         """
         self._make = functools.partial(
             Server, processor, framing=framing, limits=limits, threads=threads, ssl=ssl
@@ -84,8 +84,8 @@ class ServerThread:
         """Start, and wait until the server listens.
 
         Raises:
-            TimeoutError: it does not.
-            OSError, SettingsError, LocalError: as of `Server` and `Server.start`.
+            TimeoutError: the server does not listen within `deadline_s`.
+            OSError, SettingsError, LocalError: as `Server` and `Server.start`.
         """
         self._thread.start()
         if not self._started.wait(self._deadline_s):
@@ -102,7 +102,7 @@ class ServerThread:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Drain, end the thread, and raise what went wrong."""
+        """Drain, end the thread, and raise the failures."""
         loop, stop = self._loop, self._stop
         assert loop is not None
         assert stop is not None
@@ -118,7 +118,7 @@ class ServerThread:
         elif len(failures) == 1:
             raise failures[0]
         elif failures:
-            raise BaseExceptionGroup("several things went wrong in the server's thread", failures)
+            raise BaseExceptionGroup("several failures in the server's thread", failures)
 
     def _failures(self) -> list[BaseException]:
         found: list[BaseException] = []
@@ -128,9 +128,9 @@ class ServerThread:
             found.append(self._failure)
         for context in self.errors:
             error = context.get("exception") or AssertionError(context.get("message"))
-            if not any(error is known for known in found):  # a worker's death is told twice
+            if not any(error is known for known in found):  # a worker's death is reported twice
                 found.append(error)
-        # A bridge has descriptors until it is collected, and all of these hold on to it.
+        # A bridge has descriptors until it is collected, and each of these references it.
         self._failure = None
         self.errors.clear()
         self.__dict__.pop("server", None)
@@ -169,11 +169,11 @@ class ServerThread:
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.errors.append(context)
 
-    # -- what a test does --------------------------------------------------------------------------
+    # -- called by the test ----------------------------------------------------------------------
 
     @property
     def address(self) -> Any:
-        """Host and port, or the UNIX path."""
+        """The host and port, or the UNIX path."""
         return self._address
 
     @property
@@ -182,9 +182,9 @@ class ServerThread:
         return int(self._address[1])
 
     def connect(self, *, receive_buffer_bytes: int | None = None) -> socket.socket:
-        """Return a blocking connection whose timeout is `deadline_s`; the caller closes it.
+        """Return a connected blocking socket with a timeout of `deadline_s`; the caller closes it.
 
-        `receive_buffer_bytes` is SO_RCVBUF, which counts only if it is set before the connect.
+        `receive_buffer_bytes` is SO_RCVBUF, which is set before connecting, as the window requires.
         """
         sock = socket.socket(socket.AF_UNIX if self._uds is not None else socket.AF_INET)
         try:
@@ -200,12 +200,13 @@ class ServerThread:
     def call(
         self, function: Callable[..., Coroutine[Any, Any, Result]], *args: Any, **settings: Any
     ) -> Result:
-        """Await `function(*args, **settings)` on the server's loop; return or raise what it does.
+        """Run `function(*args, **settings)` on the server's loop; return its result.
 
         Thread: any but the loop's.
 
         Raises:
             TimeoutError: it took longer than `deadline_s`, and was cancelled.
+            BaseException: what `function` raises.
         """
         assert self._loop is not None
         future = asyncio.run_coroutine_threadsafe(function(*args, **settings), self._loop)
@@ -215,7 +216,7 @@ class ServerThread:
             future.cancel()
 
     def statistics(self) -> ServerStatistics:
-        """Return what the server has counted so far. Thread: any but the loop's."""
+        """Return the server's statistics. Thread: any but the loop's."""
         return self.call(self._statistics)
 
     async def _statistics(self) -> ServerStatistics:

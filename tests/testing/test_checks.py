@@ -41,8 +41,8 @@ def test_function_is_checked_against_its_reference() -> None:
     check_processor(bytes.upper, reference=bytes.upper, max_examples=40)
     said = message(lambda chunk: chunk.upper(), reference=bytes.lower)
     assert "differ from the reference" in said
-    assert "came: b'A'" in said
-    assert "should have come: b'a' (as the reference)" in said
+    assert "got: b'A'" in said
+    assert "expected: b'a' (as the reference)" in said
 
 
 def test_reverse_depends_on_splits_and_is_right_for_each_chunk() -> None:
@@ -255,16 +255,16 @@ BAD = [
     (Keeping, "keeps a chunk"),
     (Counting, "instances share state"),
     (SharingInTurn, "instances share state"),
-    (Overwriting, "wrote outside of its chunk"),
-    (Overreaching, "reaches outside"),
+    (Overwriting, "wrote outside its chunk"),
+    (Overreaching, "reads outside"),
     (Text, r"process\(\) returned str; it must return bytes"),
     (Strided, "not contiguous"),
     (TextAtEnd, r"eof\(\) returned int"),
-    (CloseNeedsChunk, r"close\(\) of a processor just made raised AttributeError"),
+    (CloseNeedsChunk, r"close\(\) of a new processor raised AttributeError"),
     (CloseNeedsEof, r"close\(\) raised AssertionError"),
-    (FalselyInline, "answer depends on earlier chunks"),
+    (FalselyInline, "reply depends on earlier chunks"),
     (FalselyInlineAtEnd, r"eof\(\) depends on earlier chunks"),
-    (Raising, "raised ZeroDivisionError.*name in `raises`"),
+    (Raising, "raised ZeroDivisionError.*`raises`"),
 ]
 
 
@@ -321,7 +321,10 @@ def test_hook_that_answers_otherwise_than_process_is_found(framing: str) -> None
             return data[: runs[0].start_off + runs[0].payload_bytes]
 
     said = message(Hooked, framing=framing)
-    assert f"{'process_lines' if framing == 'line' else 'process_prefixed'}() answers" in said
+    assert (
+        f"{'process_lines' if framing == 'line' else 'process_prefixed'}() gives other replies"
+        in said
+    )
     assert "(as by process())" in said
 
 
@@ -418,7 +421,7 @@ def test_codecs_that_agree_with_the_framing_are_good() -> None:
     ("encode", "decode", "says"),
     [
         (lambda payload: payload, LineDecoder, r"encode\(\) made is not what line framing reads"),
-        (lambda payload: line(payload[:-1]), LineDecoder, "should have come"),
+        (lambda payload: line(payload[:-1]), LineDecoder, "expected"),
         (ascii_line, LineDecoder, r"encode\(.*raised UnicodeDecode"),
         (lambda payload: 3, LineDecoder, r"encode\(.*raised TypeError"),
         (line, Forgetful, "decoder does not read replies of line framing"),

@@ -125,7 +125,7 @@ def test_repeated_bytes_are_told_with_their_offset(
     error = error_of(history, right[:start] + right[start - back_bytes :], pieces)
     assert error.fault == "doubled"
     offset = error.offset - back_bytes
-    assert f"repeated from offset {offset}, where {error.offset} had to come" in str(error)
+    assert f"repeated from offset {offset}, where {error.offset} was expected" in str(error)
     assert start <= error.offset < start + 16
 
 
@@ -167,11 +167,11 @@ def test_exchanged_bytes_are_told(
     history, right = sent_history(transform)
     error = error_of(history, wrong, [])
     assert error.fault == "reordered"
-    assert f"bytes {error.offset} to {error.offset + nbytes} came behind later ones" in str(error)
+    assert f"bytes {error.offset} to {error.offset + nbytes} came after later ones" in str(error)
 
 
 @faulty
-def test_changed_byte_is_told_as_nobodys(
+def test_changed_byte_is_reported_as_of_no_stream(
     transform: Transform, start: int, nbytes: int, other: int, pieces: list[int]
 ) -> None:
     """It is not taken for another connection's, whatever digit it became."""
@@ -181,17 +181,17 @@ def test_changed_byte_is_told_as_nobodys(
     wrong[start] = byte if byte != right[start] else byte ^ 0x80
     error = error_of(history, bytes(wrong), pieces)
     assert (error.fault, error.offset) == ("changed", start)
-    assert "bytes of nobody" in str(error)
+    assert "bytes of no stream" in str(error)
 
 
-def test_bytes_of_nobody_before_foreign_ones_are_told_as_such() -> None:
+def test_bytes_of_no_stream_before_foreign_ones_are_reported() -> None:
     """What follows them does not tell whose they are."""
     history, right = sent_history(flipped)
     error = error_of(
         history, right[:100] + bytes(10) + flipped(Stream(FOREIGN).bytes_at(32, 90)), []
     )
     assert (error.fault, error.offset) == ("changed", 100)
-    then = f"bytes of nobody; then come those of connection {FOREIGN} at offset 32"
+    then = f"bytes of no stream, followed by those of connection {FOREIGN} at offset 32"
     assert then in str(error)
 
 
@@ -342,7 +342,7 @@ def test_missing_repeated_and_exchanged_frames_are_told(
         error = error_of(history, b"".join(wrong), [] if fault == "reordered" else pieces)
         assert error.fault == fault
         if fault == "doubled":
-            assert f", where {starts[place + 1]} had to come" in str(error)
+            assert f", where {starts[place + 1]} was expected" in str(error)
         else:
             assert f"bytes {starts[place]} to " in str(error)
 
