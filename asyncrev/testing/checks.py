@@ -1,10 +1,10 @@
-"""Property-based checks of processors and of clients' codecs, with Hypothesis.
+"""Property-based checks of processors, with Hypothesis.
 
 A checked processor runs in the production code (see `lanes`), without a loop or a thread.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from asyncrev.errors import RemoteError
 from asyncrev.frames.grammar import Grammar
@@ -25,11 +25,11 @@ from asyncrev.testing.strategies import payloads as framed_payloads
 
 # isort: split
 # After `strategies`, whose ImportError says what to install if Hypothesis is missing.
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky
 
-__all__ = ["Decoder", "check_framing", "check_processor"]
+from asyncrev.testing.search import search
+
+__all__ = ["check_processor"]
 
 
 _LARGE_BYTES = 5000  # more than a page, and more than `Reverse` reverses with slices
@@ -42,14 +42,6 @@ _REACHES = (
     "the replies depend on memory that is not the processor's: it keeps a chunk, or reads "
     "outside it"
 )
-
-
-class Decoder(Protocol):
-    """The part of a client's codec that takes received bytes."""
-
-    def feed(self, data: bytes) -> Iterable[bytes]:
-        """Return the payloads that `data` completes, in order; keep an unfinished one."""
-        ...
 
 
 def check_processor(
@@ -148,7 +140,7 @@ def check_processor(
             close()
         except Exception as error:
             raise AssertionError(f"close() of a new processor raised {error!r}") from error
-    _search(check, max_examples)
+    search(check, max_examples)
 
 
 def _with_chunks(violation: Violation, chunks: Sequence[bytes]) -> Violation:
@@ -226,92 +218,6 @@ def _check_inline(make: Any, chunks: list[bytes], outcome: Outcome) -> None:
         )
 
 
-def check_framing(
-    framing: str | Grammar,
-    *,
-    encode: Callable[[bytes], bytes],
-    decode: Callable[[], Decoder],
-    payloads: st.SearchStrategy[bytes] | None = None,
-    max_examples: int = 100,
-) -> None:
-    """Search for payloads and segmentations that a client's codec and our framing disagree on.
-
-    Args:
-        framing: "line", "len32", "len64" or a `Grammar`.
-        encode: returns the frame that the client sends for a payload. Our framing must pass exactly
-            that payload to a processor, whatever is sent before and after it, and however it is
-            split.
-        decode: makes a `Decoder`, one per connection. It must return the payloads of our framed
-            replies, however they are split, each as soon as its last byte is there.
-        payloads: what to send; by default `strategies.payloads(framing)`.
-        max_examples: how many lists of payloads are tried; see Hypothesis' setting of that name.
-
-    Raises:
-        AssertionError: they disagree; the message has the smallest payloads and segmentation found.
-        SettingsError: there is no such framing, or it is "raw".
-    """
-    __tracebackhide__ = True
-    borders = frame_borders(framing)
-    grammar = as_framing(framing)
-    name = framing if grammar is None else grammar.name
-    lists = st.lists(payloads if payloads is not None else framed_payloads(framing), max_size=8)
-
-    def encoded(payload: bytes) -> bytes:
-        return bytes(memoryview(encode(payload)))  # raises for an int or a str
-
-    def check(draw: Callable[[Any], Any]) -> None:
-        wanted = draw(lists)
-        sent = b"".join(_called("encode", encoded, payload) for payload in wanted)
-        chunks = draw(chunkings(sent, borders=borders))
-        got: list[bytes] = []
-        connection = FedLane(lambda: _Echo(got), grammar)
-        for chunk in chunks:
-            connection.feed(chunk)
-        if got != wanted or connection.error is not None:
-            error = "" if connection.error is None else f", then {connection.error!r}"
-            raise Violation(
-                f"what encode() made is not what {name} framing reads\n"
-                f"  got: {got}{error}\n  expected: {wanted}\n"
-                f"  chunks: {shown_chunks(chunks)}"
-            )
-        replies = connection.end().replies
-        pieces = draw(chunkings(replies, borders=borders))
-        decoder = _called("decode", decode)
-        decoded: list[bytes] = []
-        for piece in pieces:
-            decoded += map(bytes, _called("feed", decoder.feed, piece))
-        if decoded != wanted:
-            raise Violation(
-                f"the decoder does not read replies of {name} framing\n"
-                f"  got: {decoded}\n  expected: {wanted}\n"
-                f"  received pieces: {shown_chunks(pieces)}"
-            )
-
-    _search(check, max_examples)
-
-
-class _Echo:
-    """Replies to every payload with the payload, and keeps a copy in `got`."""
-
-    def __init__(self, got: list[bytes]) -> None:
-        self._got = got
-
-    def process(self, chunk: memoryview) -> memoryview:
-        self._got.append(bytes(chunk))
-        return chunk
-
-    def eof(self) -> None:
-        pass
-
-
-def _called(name: str, function: Callable[..., Any], *args: Any) -> Any:
-    try:
-        return function(*args)
-    except Exception as error:
-        shown = ", ".join(map(repr, args))
-        raise Violation(f"{name}({shown}) raised {error!r}") from error
-
-
 def _inputs(framing: str | Grammar) -> st.SearchStrategy[bytes]:
     """Generate any bytes, some of them text, some large; with framing, whole frames."""
     texts = st.text(st.characters(codec="ascii"), max_size=200).map(str.encode)
@@ -333,40 +239,6 @@ def _large(blocks: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
         return block * (1 + (nbytes + _LARGE_BYTES * large) // max(1, len(block)))
 
     return st.builds(build, blocks, st.integers(0, _LARGE_BYTES), st.booleans())
-
-
-def _search(check: Callable[[Callable[[Any], Any]], None], max_examples: int) -> None:
-    """Let Hypothesis search for draws that make `check` raise Violation; report the smallest."""
-    __tracebackhide__ = True
-    found: list[Violation] = []
-
-    @settings(
-        max_examples=max_examples,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=(HealthCheck.too_slow,),
-        report_multiple_bugs=False,
-    )
-    @given(st.data())
-    def example(data: st.DataObject) -> None:
-        try:
-            check(data.draw)
-        except Violation as violation:
-            found[:] = [violation]
-            raise
-
-    try:
-        example()
-    except Violation as violation:
-        raise AssertionError(str(violation)) from violation.__cause__
-    except Flaky:
-        if not found:
-            raise
-        raise AssertionError(
-            f"{found[0]}\n  This does not happen every time: the replies depend on something else "
-            "than the input, such as state that instances share, time or chance."
-        ) from found[0].__cause__
 
 
 def _fail(rule: str, got_text: str, wanted_text: str, got: Outcome, wanted: Outcome) -> None:

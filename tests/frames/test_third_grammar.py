@@ -15,7 +15,7 @@ from asyncrev.frames.grammar import Run, Scan
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import make_processor
 from asyncrev.testing import ServerThread, check_framing, check_processor
-from asyncrev.testing.history import FrameHistory
+from asyncrev.testing.frame_history import FrameHistory
 from asyncrev.testing.strategies import frame_borders, frames, payloads, wire_frame
 from asyncrev.work.framer import Framer
 from tests import strategies
@@ -348,7 +348,7 @@ def test_check_processor_takes_the_grammar() -> None:
         def process_netstrings(self, data: memoryview, runs: list[Run]) -> memoryview:
             return data
 
-    with pytest.raises(AssertionError, match=r"process_netstrings\(\) answers otherwise"):
+    with pytest.raises(AssertionError, match=r"process_netstrings\(\) gives other replies"):
         check_processor(Wrong, framing=NETSTRING)
 
 
