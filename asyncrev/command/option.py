@@ -1,4 +1,4 @@
-"""A row of the table of options, and the headings under which the rows are shown."""
+"""A row of the table of options, and the headings that group the rows."""
 
 import dataclasses
 import enum
@@ -22,7 +22,7 @@ __all__ = [
     "Said",
 ]
 
-# Headings of the help and of the reference, in their order; at most seven.
+# Headings of the help and of the reference, in order; at most seven.
 LISTENING = "Listening"
 PROCESSING = "Processing"
 RING = "Ring"
@@ -38,7 +38,7 @@ GROUP_NOTES = {
 
 
 class Said(enum.Enum):
-    """When the start line has the value of an option."""
+    """When the start line contains the value of an option."""
 
     NEVER = "never"
     ALWAYS = "always"
@@ -51,22 +51,22 @@ class Option:
     """A row of the table.
 
     Attributes:
-        name: as in Python; the flag and the variable follow from it.
-        type: click's type, which turns text into a value, from wherever the text comes.
+        name: as in Python; the flag and the environment variable are derived from it.
+        type: click's type, which converts text to a value, whatever the source of the text.
         default: the default, as text that `type` takes or as a value; None if there is none.
-        follows: what the default follows from if it is not given, as words for people.
+        follows: in words, what the default is derived from, if it depends on other options.
         help: one to three sentences.
-        metavar: what stands for the value in the help; "" for the name of the type.
+        metavar: the placeholder for the value in the help; "" for the name of the type.
         group: the heading in the help, one of `GROUPS`.
-        sets: what it sets, as a path from `ServeSettings`: "limits.slots", "host".
-        excludes: names of the options that cannot be given beside it.
-        needs: the name of an option that must be given beside it, or "".
-        needs_hint: what the error message advises if that one is not given.
-        said: whether the start line has it; there it stands under its own name.
+        sets: the setting, as a path from `ServeSettings`: "limits.slots", "host".
+        excludes: names of the options that cannot be given with it.
+        needs: the name of an option that must be given with it, or "".
+        needs_hint: advice in the error message if that option is missing.
+        said: when the start line contains it, under its own name.
     """
 
     name: str
-    type: "click.ParamType[Any]"  # a string: before click 8.4 it is no generic
+    type: "click.ParamType[Any]"  # a string: not generic before click 8.4
     help: str
     group: str
     sets: str
@@ -96,7 +96,7 @@ class Option:
 
     @property
     def placeholder(self) -> str:
-        """What stands for the value in the help."""
+        """The placeholder for the value in the help."""
         if self.metavar:
             return self.metavar
         if isinstance(self.type, click.Choice):
@@ -105,5 +105,5 @@ class Option:
 
     @property
     def shown_default(self) -> str:
-        """The default in the words of the help, or "" if the option has none."""
+        """The default as shown in the help, or "" if the option has none."""
         return self.follows or ("" if self.default is None else str(self.default))

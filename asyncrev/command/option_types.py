@@ -1,4 +1,4 @@
-"""Types of options; their error messages give the forms that they accept."""
+"""Types of options, with error messages that give the accepted forms."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ __all__ = ["BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "SECONDS"]
 if TYPE_CHECKING:
     _IntType = click.ParamType[int]
     _FloatType = click.ParamType[float]
-else:  # click before 8.4 has no such generic
+else:  # not generic before click 8.4
     _IntType = _FloatType = click.ParamType
 
 

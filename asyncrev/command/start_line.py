@@ -1,4 +1,4 @@
-"""The line that says what a server serves, where, and how much memory it may take."""
+"""The line that reports what a server serves, where, and its memory bound."""
 
 import operator
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["start_line"]
 
 
 def start_line(settings: ServeSettings, server: Server) -> str:
-    """Return the line for a server that listens, with the options that the table has said in it."""
+    """Return the line for a listening server, with the options that the table selects for it."""
     where = ", ".join(describe(address) for address in server.addresses)
     if settings.ssl is not None:
         where += " (TLS)"
@@ -33,7 +33,7 @@ def start_line(settings: ServeSettings, server: Server) -> str:
 
 
 def _terms(settings: ServeSettings, server: Server) -> str:
-    """Return what the memory bound is made of."""
+    """Return the terms of the memory bound."""
     limits = settings.limits
     times = "" if settings.threads == 1 else f"{settings.threads} x "
     pool = "" if settings.framing == "raw" else f" + {times}pool {limits.pool_bytes}"
@@ -42,6 +42,6 @@ def _terms(settings: ServeSettings, server: Server) -> str:
 
 
 def _text(value: Any) -> str:
-    if value is None:  # only --cpu has none
+    if value is None:  # only --cpu can be None
         return "any"
     return f"{value:g}" if isinstance(value, float) else str(value)
