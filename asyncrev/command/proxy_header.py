@@ -38,10 +38,9 @@ class ProxyHeaderWarning:
             return not self.given
         self.given = True
         logger.warning(
-            "a connection began with a PROXY header (version %d), which is treated as data like "
-            "any other: there is no option yet that reads it. Take send-proxy (HAProxy) or "
-            "proxy_protocol (nginx, load balancers) out of the proxy's configuration. It is not "
-            "looked for any more",
+            "a connection began with a PROXY header (version %d), which is processed as data, "
+            "because no option reads it yet. Remove send-proxy (HAProxy) or proxy_protocol (nginx, "
+            "load balancers) from the proxy's configuration. Further headers are not reported",
             version,
         )
         return False

@@ -53,12 +53,12 @@ BUGS = (
         """\
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         self.deliveries += 1
-        if self._on_results():  # what""",
+        if self._on_results():  # a delivery""",
         """\
         self.deliveries += 1
         more = self._on_results()
         self.signal.clear()
-        if more:  # what""",
+        if more:  # a delivery""",
         (_PIPES,),
     ),
     Bug(
