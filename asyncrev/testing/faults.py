@@ -14,10 +14,10 @@ import os
 import random
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from asyncrev.testing.loop_thread import LoopThread
 from asyncrev.testing.toxics import CHUNK_BYTES, ConnectionClosed, Flow, Toxics
 
 __all__ = ["NOTHING", "Address", "FaultProxy", "Toxics", "fault_proxy_thread"]
@@ -267,32 +267,17 @@ def fault_proxy_thread(server: Address, **settings: Any) -> Iterator[FaultProxy]
     Thread: any. `settings`: the arguments of `FaultProxy`.
     """
     proxy = FaultProxy(server, **settings)
-    started = threading.Event()
-    ended: list[BaseException] = []
-    stop = asyncio.Event()
 
-    async def run() -> None:
+    async def main(ready: Callable[[], None], stop: asyncio.Event) -> None:
         async with proxy:
-            started.set()
+            ready()
             await stop.wait()
 
-    def thread() -> None:
-        try:
-            asyncio.run(run())
-        except BaseException as error:
-            ended.append(error)
-        finally:
-            started.set()
-
-    runner = threading.Thread(target=thread, name="fault proxy")
-    runner.start()
-    started.wait()
+    thread = LoopThread(main, "fault proxy")
+    thread.start()
     try:
-        if not ended:
-            yield proxy
+        yield proxy
     finally:
-        if not ended:
-            proxy._loop.call_soon_threadsafe(stop.set)
-        runner.join()
-    if ended:
-        raise ended[0]
+        thread.stop()
+    if thread.failure is not None:
+        raise thread.failure

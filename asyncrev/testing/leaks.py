@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 __all__ = ["LeakCheck"]
 
@@ -17,6 +17,7 @@ _LOOK_EVERY_S = 0.005
 _FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+Found = TypeVar("Found")
 
 
 class LeakCheck:
@@ -115,10 +116,11 @@ class LeakCheck:
             problems.append(f"unhandled loop exceptions: {self.unhandled}")
         if self.left_tasks:
             problems.append(f"tasks left: {self.left_tasks}")
-        threads = self._wait_for_threads()
+        threads = _left(self._new_threads, self._deadline_s)
         if threads:
             problems.append(f"threads left after {self._deadline_s:g} s: {threads}")
-        left = self._wait_for_descriptors()
+        # On a free-threaded build, objects that another thread released last are freed later.
+        left = _left(self._new_descriptors, self._deadline_s if _FREE_THREADED else 0.0)
         if self._freeze:
             gc.freeze()
         if self.unhandled and not problems:  # from tasks collected since the first check
@@ -128,26 +130,22 @@ class LeakCheck:
         if problems:
             raise AssertionError("; ".join(problems))
 
-    def _wait_for_descriptors(self) -> dict[int, str]:
-        """Collect garbage, and return the descriptors that are left."""
-        end_s = time.monotonic() + self._deadline_s
-        while True:
-            gc.collect()  # after the threads, whose last frames keep objects alive
-            left = {
-                fd: what for fd, what in _descriptors().items() if self._descriptors.get(fd) != what
-            }
-            # On a free-threaded build, objects that another thread released last are freed later.
-            if not left or not _FREE_THREADED or time.monotonic() > end_s:
-                return left
-            time.sleep(_LOOK_EVERY_S)
+    def _new_threads(self) -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread not in self._threads]
 
-    def _wait_for_threads(self) -> list[threading.Thread]:
-        end_s = time.monotonic() + self._deadline_s
-        while left := [thread for thread in threading.enumerate() if thread not in self._threads]:
-            if time.monotonic() > end_s:
-                break
-            time.sleep(_LOOK_EVERY_S)
-        return left
+    def _new_descriptors(self) -> dict[int, str]:
+        gc.collect()  # after the threads, whose last frames keep objects alive
+        return {
+            fd: what for fd, what in _descriptors().items() if self._descriptors.get(fd) != what
+        }
+
+
+def _left(look: Callable[[], Found], deadline_s: float) -> Found:
+    """Return what `look` finds, as soon as that is nothing, or after `deadline_s`."""
+    end_s = time.monotonic() + deadline_s
+    while (found := look()) and time.monotonic() < end_s:
+        time.sleep(_LOOK_EVERY_S)
+    return found
 
 
 def _descriptors() -> dict[int, str]:

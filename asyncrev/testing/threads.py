@@ -4,7 +4,6 @@ import asyncio
 import functools
 import socket
 import ssl as ssl_module
-import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +13,7 @@ from asyncrev.limits import Limits
 from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.server.server import Server
 from asyncrev.statistics import ServerStatistics
+from asyncrev.testing.loop_thread import LoopThread
 from asyncrev.work.reverse import Reverse
 
 __all__ = ["ServerThread"]
@@ -68,14 +68,8 @@ class ServerThread:
         self._uds = uds
         self._loop_factory = loop_factory
         self._deadline_s = deadline_s
-        self._thread = threading.Thread(
-            target=self._run, name="asyncrev-server-thread", daemon=True
-        )
-        self._started = threading.Event()  # or failed
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._thread = LoopThread(self._serve, "asyncrev-server-thread", loop_factory)
         self._address: Any = None
-        self._failure: BaseException | None = None
         self.errors: list[dict[str, Any]] = []
 
     # -- life --------------------------------------------------------------------------------------
@@ -87,13 +81,8 @@ class ServerThread:
             TimeoutError: the server does not listen within `deadline_s`.
             OSError, SettingsError, LocalError: as `Server` and `Server.start`.
         """
-        self._thread.start()
-        if not self._started.wait(self._deadline_s):
+        if not self._thread.start(self._deadline_s):
             raise TimeoutError(f"the server did not listen within {self._deadline_s:g} s")
-        if self._failure is not None:
-            self._thread.join(self._deadline_s)
-            failure, self._failure = self._failure, None
-            raise failure
         return self
 
     def __exit__(
@@ -103,15 +92,8 @@ class ServerThread:
         traceback: TracebackType | None,
     ) -> None:
         """Drain, end the thread, and raise the failures."""
-        loop, stop = self._loop, self._stop
-        assert loop is not None
-        assert stop is not None
-        try:
-            loop.call_soon_threadsafe(stop.set)
-        except RuntimeError:
-            pass  # the loop has ended by itself
-        self._thread.join(self._deadline_s)
-        failures = self._failures()
+        ended = self._thread.stop(self._deadline_s)
+        failures = self._failures(ended)
         if error is not None:
             for failure in failures:
                 error.add_note(f"in the server's thread: {failure!r}")
@@ -120,42 +102,31 @@ class ServerThread:
         elif failures:
             raise BaseExceptionGroup("several failures in the server's thread", failures)
 
-    def _failures(self) -> list[BaseException]:
+    def _failures(self, ended: bool) -> list[BaseException]:
         found: list[BaseException] = []
-        if self._thread.is_alive():
+        if not ended:
             found.append(TimeoutError(f"the server did not end within {self._deadline_s:g} s"))
-        if self._failure is not None:
-            found.append(self._failure)
+        if self._thread.failure is not None:
+            found.append(self._thread.failure)
         for context in self.errors:
             error = context.get("exception") or AssertionError(context.get("message"))
             if not any(error is known for known in found):  # a worker's death is reported twice
                 found.append(error)
         # A bridge has descriptors until it is collected, and each of these references it.
-        self._failure = None
+        self._thread.failure = None
         self.errors.clear()
         self.__dict__.pop("server", None)
         return found
 
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-                runner.run(self._serve())
-        except BaseException as failure:
-            self._failure = failure
-        finally:
-            self._started.set()
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(self._note)
-        self._stop = asyncio.Event()
+    async def _serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._note)
         self.server = self._make()
         async with self.server as server:
             await server.start("127.0.0.1", 0, uds=self._uds)
             self._address = server.addresses[0]
-            self._started.set()
+            ready()
             ended = asyncio.create_task(server.serve_forever())
-            asked = asyncio.create_task(self._stop.wait())
+            asked = asyncio.create_task(stop.wait())
             await asyncio.wait((ended, asked), return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
             in_time = ended.done() or await server.drain(self._deadline_s / 2)
@@ -208,8 +179,9 @@ class ServerThread:
             TimeoutError: it took longer than `deadline_s`, and was cancelled.
             BaseException: what `function` raises.
         """
-        assert self._loop is not None
-        future = asyncio.run_coroutine_threadsafe(function(*args, **settings), self._loop)
+        loop = self._thread.loop
+        assert loop is not None
+        future = asyncio.run_coroutine_threadsafe(function(*args, **settings), loop)
         try:
             return future.result(self._deadline_s)
         finally:
