@@ -10,29 +10,22 @@ from asyncrev.errors import LocalError
 from asyncrev.testing.frame_history import FrameHistory
 from asyncrev.testing.history import Transform
 from asyncrev.testing.streams import Stream
+from tests.framed import PREFIX_BYTES, framed
 from tests.histories import FOREIGN, FRAMEWISE, OWN, cuts, error_of, feed, reverse
 
 framings = st.sampled_from(["line", "len32", "len64"])
 frame_transforms = st.sampled_from(FRAMEWISE)
-PREFIX_BYTES = {"line": 0, "len32": 4, "len64": 8}
-
-
-def frame(framing: str, payload: bytes) -> bytes:
-    """Return `payload` as a frame."""
-    if framing == "line":
-        return payload + b"\n"
-    return len(payload).to_bytes(PREFIX_BYTES[framing], "big") + payload
 
 
 def answers(
     history: FrameHistory, transform: Transform, framing: str, lengths: list[int]
 ) -> list[bytes]:
     """Send frames of these lengths; return the right answers."""
-    prefix_bytes = PREFIX_BYTES[framing]
+    prefix_bytes = PREFIX_BYTES.get(framing, 0)
     sent = [history.take(nbytes) for nbytes in lengths]
     payloads = [data[prefix_bytes:][:n] for data, n in zip(sent, lengths, strict=True)]
-    assert sent == [frame(framing, payload) for payload in payloads]
-    return [frame(framing, transform(payload)) for payload in payloads]
+    assert sent == [framed(framing, payload) for payload in payloads]
+    return [framed(framing, transform(payload)) for payload in payloads]
 
 
 @given(framings, frame_transforms, st.lists(st.integers(0, 600), max_size=12), cuts)

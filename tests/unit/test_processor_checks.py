@@ -17,23 +17,7 @@ from asyncrev.processors import (
     make_processor,
 )
 from asyncrev.work.reverse import Reverse
-
-
-class Whole:
-    """Has both methods, and no base."""
-
-    def process(self, chunk: memoryview) -> None:
-        """Answer nothing."""
-
-    def eof(self) -> None:
-        """Answer nothing."""
-
-
-class Half:
-    """Has one of the two methods."""
-
-    def process(self, chunk: memoryview) -> None:
-        """Answer nothing."""
+from tests.duck_types import Half, Whole
 
 
 def upper(data: bytes) -> bytes:
