@@ -69,7 +69,7 @@ def _refuse_what_has_no_other_end(path: str) -> None:
     """Raise an error with the reason of ENXIO from open(2), if the type of the file shows it."""
     mode = os.stat(path).st_mode
     if stat.S_ISFIFO(mode):
-        raise LocalError(f"--tee {path!r} is a FIFO that nobody reads; start its reader first")
+        raise LocalError(f"--tee {path!r} is a FIFO without a reader; start its reader first")
     if stat.S_ISSOCK(mode):
         raise LocalError(_NOT_WRITTEN_TO.format(path))
 

@@ -38,7 +38,7 @@ class LoopSide:
         self.signal = DeliverySignal(self._post_delivery)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake_loop: Callable[[], object] | None = None
-        self._on_results: Callable[[], bool] = _nobody
+        self._on_results: Callable[[], bool] = _no_results
         self._flushed_seq = 0
         # Whether a flush is scheduled already; with iteration hooks always, so this stays True.
         self.flush_is_due = True
@@ -74,7 +74,7 @@ class LoopSide:
             hooked.remove_iteration_hook(self)
         self._wake_loop = None  # so that the worker's side may be used after the loop is closed
         self.flush_is_due = True
-        self._on_results = _nobody
+        self._on_results = _no_results
 
     def flush_soon(self) -> None:
         """Flush in the next iteration. Call it after a publish while `flush_is_due` is False."""
@@ -150,6 +150,6 @@ class LoopSide:
             self._loop.call_soon(self._deliver)
 
 
-def _nobody() -> bool:
+def _no_results() -> bool:
     """Replace the consumer before `bind` and after `unbind`."""
     return False

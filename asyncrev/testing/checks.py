@@ -183,9 +183,11 @@ def _check_interleaved(
             for chunk in chunks[index : index + 1]:
                 connection.feed(chunk)
     got = [connection.end() for connection in connections]
-    who = f"two instances alternately, the other one with {shown_chunks(inputs[1])}"
-    _check_same(got[0], alone[0], who, "one instance", _SHARED)
-    _check_same(got[1], alone[1], f"{who}, which these are", "one instance", _SHARED)
+    second = shown_chunks(inputs[1])
+    first_way = f"a second instance alternately processing {second}"
+    second_way = f"{second} alternately with a first instance processing the chunks below"
+    _check_same(got[0], alone[0], first_way, "one instance", _SHARED)
+    _check_same(got[1], alone[1], second_way, "one instance", _SHARED)
 
 
 def _check_reference(

@@ -39,16 +39,16 @@ class HistoryError(AssertionError):
     """
 
     def __init__(
-        self, history: "History", fault: str, told: str, expected: bytes, actual: bytes
+        self, history: "History", fault: str, description: str, expected: bytes, actual: bytes
     ) -> None:
-        """Take the position from `history`; `told` is the description."""
+        """Take the position from `history`; `description` says what happened."""
         self.connection_id = history.stream.connection_id
         self.offset = history.received_bytes
         self.expected = expected
         self.actual = actual
         self.fault = fault
         super().__init__(
-            f"connection {self.connection_id}, offset {self.offset}: {fault}: {told}\n"
+            f"connection {self.connection_id}, offset {self.offset}: {fault}: {description}\n"
             f"  expected {_shown(expected)}\n  actual   {_shown(actual)}"
         )
 
@@ -149,8 +149,8 @@ class History:
             raise self._error()
         if complete and self._expected(1):
             start = self._expected_span()[0]
-            told = f"bytes {start} to {self.sent_bytes} of the stream are missing; no more came"
-            raise HistoryError(self, "lost", told, self._expected(_EVIDENCE_BYTES), b"")
+            description = f"bytes {start} to {self.sent_bytes} of the stream are missing"
+            raise HistoryError(self, "lost", description, self._expected(_EVIDENCE_BYTES), b"")
 
     def _verify(self, data: bytes) -> int:
         """Accept the right bytes at the front of `data`; return how many they are."""
@@ -207,8 +207,8 @@ class History:
 
     def _error(self) -> HistoryError:
         wrong = bytes(self._wrong)
-        fault, told = self._diagnosis(wrong)
-        return HistoryError(self, fault, told, self._expected(max(len(wrong), 1)), wrong)
+        fault, description = self._diagnosis(wrong)
+        return HistoryError(self, fault, description, self._expected(max(len(wrong), 1)), wrong)
 
     def _diagnosis(self, wrong: bytes) -> tuple[str, str]:
         start, end = self._expected_span()
