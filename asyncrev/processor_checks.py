@@ -14,6 +14,7 @@ from asyncrev.errors import SettingsError
 __all__ = [
     "check_class",
     "check_function",
+    "check_method",
     "check_methods",
     "hint_at_bytes",
     "takes_arguments",
@@ -88,7 +89,7 @@ def check_methods(cls: type) -> None:
         SettingsError: one of them cannot.
     """
     for name, arguments, _ in _METHODS:
-        _check_method(cls, name, arguments)
+        check_method(cls, name, arguments)
 
 
 def check_function(function: Any) -> bool:
@@ -186,8 +187,12 @@ def _check_kind(behind: Any, what: str, named: object) -> None:
     )
 
 
-def _check_method(cls: type, name: str, arguments: str) -> None:
-    """Check that the method `name` of `cls`, if it exists, can be called with `arguments`."""
+def check_method(cls: type, name: str, arguments: str) -> None:
+    """Check that the method `name` of `cls`, if it exists, can be called with `arguments`.
+
+    Raises:
+        SettingsError: it cannot.
+    """
     method = getattr(cls, name, None)
     if method is None:
         return

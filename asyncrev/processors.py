@@ -10,6 +10,7 @@ from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.processor_checks import (
     check_class,
     check_function,
+    check_method,
     check_methods,
     hint_at_bytes,
     takes_arguments,
@@ -23,6 +24,7 @@ __all__ = [
     "Reply",
     "as_factory",
     "as_reply",
+    "check_many_method",
     "check_reply",
     "make_processor",
 ]
@@ -116,6 +118,7 @@ class _FunctionFactory:
 _factories: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _functions: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _made: "weakref.WeakSet[type]" = weakref.WeakSet()
+_many_checked: "weakref.WeakKeyDictionary[type, set[str]]" = weakref.WeakKeyDictionary()
 
 
 def as_factory(processor: Any) -> ProcessorFactory:
@@ -197,6 +200,24 @@ def make_processor(factory: ProcessorFactory) -> Processor:
     if issubclass(kind, Processor):  # otherwise its methods may differ per object
         _made.add(kind)
     return processor
+
+
+def check_many_method(processor: Processor, name: str, arguments: str) -> None:
+    """Check the method for many frames that a grammar names, once per type. Thread: any.
+
+    `name`, `arguments`: `Grammar.method_name` and `Grammar.method_arguments`.
+
+    Raises:
+        ProcessorError: the method exists, and cannot be called with these arguments.
+    """
+    kind = type(processor)
+    if not arguments or name in _many_checked.get(kind, ()):
+        return
+    try:
+        check_method(kind, name, arguments)
+    except SettingsError as error:
+        raise ProcessorError(str(error)) from None
+    _many_checked.setdefault(kind, set()).add(name)
 
 
 def _hint_at_factory(factory: object, made: object) -> str:

@@ -96,6 +96,8 @@ class Grammar(abc.ABC):
         forbidden_name: the name of that byte in messages.
         method_name: the processor's method that takes many whole frames at once (see
             `answer_many`), or "" if there is no such method.
+        method_arguments: the names of that method's arguments, as in "frames, runs", with which
+            processors are checked; "" for no check.
         trust_name: the attribute by which a processor declares that the replies of that method need
             no `check_many`, or "" if there is nothing to check.
         most_at_once_bytes: the most bytes that this method gets in one call, except for a single
@@ -109,6 +111,7 @@ class Grammar(abc.ABC):
     forbidden_byte: int | None = None
     forbidden_name = ""
     method_name = ""
+    method_arguments = ""
     trust_name = ""
     most_at_once_bytes = UNBOUNDED_AT_ONCE_BYTES
 

@@ -32,6 +32,7 @@ class Lines(Grammar):
     forbidden_byte = _LF
     forbidden_name = "a line end"
     method_name = "process_lines"
+    method_arguments = "lines"
     trust_name = "keeps_line_ends"
     most_at_once_bytes = _AT_ONCE_BYTES
 

@@ -36,6 +36,7 @@ class Prefixed(Grammar):
     __slots__ = ("_unpack_from", "name", "prefix_bytes")
 
     method_name = "process_prefixed"
+    method_arguments = "frames, runs, prefix_bytes"
 
     def __init__(self, name: str, prefix_bytes: int) -> None:
         self.name = name

@@ -9,7 +9,7 @@ from typing import Any
 from asyncrev.errors import RemoteError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.processors import as_factory, make_processor
+from asyncrev.processors import as_factory, check_many_method, make_processor
 from asyncrev.testing.lanes import (
     OTHER,
     PLAIN,
@@ -83,14 +83,17 @@ def check_processor(
         AssertionError: a rule is broken; the message has the smallest input and segmentation found,
             the replies, and the expected replies.
         SettingsError: `factory` makes no processors, or there is no such framing.
-        ProcessorError: an object that `factory` made is not a processor.
+        ProcessorError: an object that `factory` made is not a processor, or its method for many
+            frames cannot be called.
     """
     __tracebackhide__ = True
     make, grammar = as_factory(factory), as_framing(framing)
     inputs = data if data is not None else _inputs(framing)
     borders = frame_borders(framing) if grammar is not None else ()
     hook = "" if grammar is None else grammar.method_name
-    hooked = bool(hook) and hasattr(make_processor(make), hook)
+    hooked = bool(hook) and hasattr(made := make_processor(make), hook)
+    if hooked and grammar is not None:
+        check_many_method(made, hook, grammar.method_arguments)
     runs_inline = grammar is None and getattr(factory, "may_run_inline", False)
 
     def run(chunks: Sequence[bytes], world: World = PLAIN, hooks: bool = True) -> Outcome:

@@ -15,7 +15,7 @@ from typing import Any
 
 from asyncrev.errors import LocalError, RemoteError
 from asyncrev.frames.grammar import CALLS_PER_RUN, UNBOUNDED_STEPS, Grammar
-from asyncrev.processors import Processor, Reply
+from asyncrev.processors import Processor, Reply, check_many_method
 from asyncrev.work.block_pool import Block, Pool
 from asyncrev.work.frame_answers import FrameAnswers, Pieces
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
@@ -66,7 +66,12 @@ class Framer:
         max_reply_bytes: int = 0,
         views_allowed: bool,
     ) -> None:
-        """Own `processor`. `views_allowed`: replies may be views of chunks and lent blocks."""
+        """Own `processor`. `views_allowed`: replies may be views of chunks and lent blocks.
+
+        Raises:
+            ProcessorError: the processor's method for many frames cannot be called.
+        """
+        check_many_method(processor, framing.method_name, framing.method_arguments)
         self._grammar = framing
         self._processor = processor
         self._pool = pool
