@@ -143,3 +143,11 @@ def test_as_many_reply_lines_as_lines_pass_and_one_more_is_refused() -> None:
 def test_longest_line_end_has_two_bytes() -> None:
     """That is what a line may take beside its payload."""
     assert LINE.overhead_bytes(1000) == max(map(len, LINE.tails)) == 2
+
+
+def test_scan_stops_after_its_steps_and_says_so() -> None:
+    """The rest is found by the next scan; what is no longer than a line needs no step."""
+    data = memoryview(b"1234567\n" * 3)
+    assert LINE.scan(data, 8, 1) == Scan(8, [], None, True)
+    assert LINE.scan(data[8:], 8, 1) == Scan(16, [], None, False)
+    assert LINE.scan(data, 8, 2) == Scan(24, [], None, False)
