@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from asyncrev.bridge.bridge import Bridge
     from asyncrev.connection.protocol import BridgeProtocol
     from asyncrev.errors import AsyncrevError
+    from asyncrev.frames.grammar import Grammar, Scan
     from asyncrev.limits import Limits
     from asyncrev.loop.eventloop import EpollEventLoop, run
     from asyncrev.processors import Processor
@@ -26,9 +27,11 @@ __all__ = [
     "BridgeProtocol",
     "Channel",
     "EpollEventLoop",
+    "Grammar",
     "Limits",
     "Processor",
     "Reverse",
+    "Scan",
     "Server",
     "__version__",
     "run",
@@ -41,9 +44,11 @@ _MODULE_OF = {
     "BridgeProtocol": "connection.protocol",
     "Channel": "ring.channel",
     "EpollEventLoop": "loop.eventloop",
+    "Grammar": "frames.grammar",
     "Limits": "limits",
     "Processor": "processors",
     "Reverse": "work.reverse",
+    "Scan": "frames.grammar",
     "Server": "server.server",
     "__version__": "version",
     "run": "loop.eventloop",

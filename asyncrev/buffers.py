@@ -1,4 +1,4 @@
-"""What callers hand over as bytes, as the flat view of bytes that everything here works on."""
+"""Conversion of bytes-like objects to flat views of bytes."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ __all__ = ["byte_view"]
 def byte_view(data: Any) -> memoryview:
     """Return `data`, anything with the buffer protocol, as a view of one dimension, format "B".
 
-    Contiguous; of the same memory if that is contiguous, else of a copy. Thread: any.
+    The view is contiguous: of the same memory if that is contiguous, else of a copy. Thread: any.
 
     Raises:
-        TypeError: `data` has no buffer.
+        TypeError: `data` does not support the buffer protocol.
     """
     view = memoryview(data)
     if not view.c_contiguous or not view.nbytes:  # a shape with a zero in it cannot be cast

@@ -1,27 +1,27 @@
-"""What a log record looks like as text: bounded, and impossible to forge from within.
+"""The text of log records: bounded in length, and escaped so that peers cannot forge records.
 
-Peers choose parts of what is logged: names of UNIX sockets, frames in the texts of exceptions. None
-of it can begin a line that looks like a record, nor reach a terminal as a control sequence.
+Peers choose parts of what is logged, such as names of UNIX sockets and frames in exceptions. These
+parts can neither begin a line that looks like a record nor send control sequences to a terminal.
 """
 
 import logging
 
 __all__ = ["MOST_CHARACTERS", "RecordFormatter", "name_of_peer", "printable", "shorten_to"]
 
-# What is kept of one record; the most of it from its beginning, and its end, where a traceback says
-# which exception it was.
+# What is kept of one record: its beginning, and less of its end, where a traceback has the
+# exception.
 MOST_CHARACTERS = 8192
 TAIL_CHARACTERS = MOST_CHARACTERS // 4
 
-# Before each line of a record but its first, which begins with a digit.
+# Before each line of a record except the first, which begins with a digit.
 INDENT = "    "
 
 
 def printable(text: str) -> str:
     r"""Return `text` with everything that is not printable escaped, as `repr` does: \n, \x1b.
 
-    That is all control characters, other separators than a space, marks that change the direction
-    of writing, and what is no character (`str.isprintable`).
+    Escaped are control characters, separators other than a space, marks that change the direction
+    of writing, and code points without a character (`str.isprintable`).
     """
     if text.isprintable():
         return text
@@ -32,9 +32,9 @@ def printable(text: str) -> str:
 
 
 def shorten_to(text: str, most_characters: int, tail_characters: int, gone: int = 0) -> str:
-    """Return `text`, without its middle if it is too long; the number left out is told there.
+    """Return `text`; if it is too long, its middle is replaced by the number of characters.
 
-    `gone`: how many characters of the middle have been left out before.
+    `gone`: how many characters of the middle were left out before.
     """
     left_out = len(text) - most_characters
     if left_out <= 0:
@@ -46,7 +46,8 @@ def shorten_to(text: str, most_characters: int, tail_characters: int, gone: int 
 def name_of_peer(address: object) -> str:
     """Return a peer's address, as a socket gives it, for messages.
 
-    A UNIX socket's is what its owner bound it to: any bytes, hence quoted and escaped (unix(7)).
+    The address of a UNIX socket is chosen by its owner and may be any bytes, so it is quoted and
+    escaped (unix(7)).
     """
     if isinstance(address, tuple):
         host, port = str(address[0]), address[1]
@@ -55,10 +56,10 @@ def name_of_peer(address: object) -> str:
 
 
 class RecordFormatter(logging.Formatter):
-    """Time, level and text; further lines, as of a traceback, are indented."""
+    """Formats time, level and text; further lines, such as a traceback, are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as text without a line end. Leaves the record as it is.
+        """Return a record as text without a line end. The record is not changed.
 
         Raises:
             Exception: the record's arguments do not fit its message.
@@ -71,7 +72,7 @@ class RecordFormatter(logging.Formatter):
         if record.stack_info:
             parts.append(self.formatStack(record.stack_info))
         text = "\n".join(parts).rstrip("\n")
-        # More than is kept of either end is not worth escaping, which takes a call per character.
+        # Only what is kept of either end is escaped, because that takes a call per character.
         gone = max(0, len(text) - 2 * MOST_CHARACTERS)
         if gone:
             text = text[:MOST_CHARACTERS] + text[-MOST_CHARACTERS:]

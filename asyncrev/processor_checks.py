@@ -1,6 +1,6 @@
-"""What can be seen of a processor before it works: why it cannot, in words.
+"""Checks of a processor before it is used, with messages that say what to change.
 
-All of it is looked up, nothing is called: neither a factory nor a function.
+They only inspect: neither a factory nor a function is called.
 """
 
 import functools
@@ -14,6 +14,7 @@ from asyncrev.errors import SettingsError
 __all__ = [
     "check_class",
     "check_function",
+    "check_method",
     "check_methods",
     "hint_at_bytes",
     "takes_arguments",
@@ -28,7 +29,7 @@ _ON_A_THREAD = (
     "thread, without an event loop"
 )
 
-# The methods that are called, how, and whether there must be such a method.
+# The methods that are called, their arguments, and whether they are required.
 _METHODS = (
     ("process", "chunk", True),
     ("eof", "", True),
@@ -41,7 +42,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _NO_PLAIN_CALL = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
 
-# What a processor's functions may be said to return by mistake, and what turns it into bytes.
+# Types that functions return by mistake, and how to convert them to bytes.
 _HINTS: dict[object, str] = {
     str: "encode the text: .encode()",
     int: 'write the number as bytes: b"%d" % number, or number.to_bytes(8, "big")',
@@ -82,17 +83,17 @@ def check_class(cls: type) -> None:
 
 
 def check_methods(cls: type) -> None:
-    """Check that the methods which `cls` has can be called as a processor's are.
+    """Check that the methods of `cls` can be called as those of a processor.
 
     Raises:
         SettingsError: one of them cannot.
     """
     for name, arguments, _ in _METHODS:
-        _check_method(cls, name, arguments)
+        check_method(cls, name, arguments)
 
 
 def check_function(function: Any) -> bool:
-    """Check what is no class; return whether it is a function from bytes to bytes, or a factory.
+    """Check a function or factory; return whether it is a function from bytes to bytes.
 
     Raises:
         SettingsError: it can be called as neither.
@@ -110,7 +111,7 @@ def check_function(function: Any) -> bool:
     _check_kind(behind, "processor", function)
     signature = _signature(function)
     if signature is None:
-        return True  # some built-in functions tell nothing; none is a factory
+        return True  # some built-in functions have no signature; none is a factory
     parameters = list(signature.parameters.values())
     required = [p for p in parameters if p.default is p.empty and p.kind in _POSITIONAL]
     if isinstance(behind, type) and not required:
@@ -137,10 +138,9 @@ def check_function(function: Any) -> bool:
         return True
     if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
         raise SettingsError(
-            f"processor {function!r} takes any arguments, so nobody can tell whether it is a "
-            "function from bytes to bytes or a factory; a decorator without functools.wraps makes "
-            "such functions: use it there, or say which it is with lambda data: f(data), or "
-            "lambda: f()"
+            f"processor {function!r} takes any arguments, so it may be a function from bytes to "
+            "bytes or a factory; a decorator without functools.wraps makes such functions: use "
+            "that there, or choose with lambda data: f(data) or lambda: f()"
         )
     if parameters and isinstance(function, types.BuiltinFunctionType):
         raise SettingsError(
@@ -152,13 +152,13 @@ def check_function(function: Any) -> bool:
 
 
 def takes_arguments(function: object) -> bool:
-    """Return whether `function` can be called with arguments, as far as can be seen."""
+    """Return whether `function` can be called with arguments, as far as its signature shows."""
     signature = _signature(function)
     return signature is None or bool(signature.parameters)
 
 
 def hint_at_bytes(result: object) -> str:
-    """Return what to do about `result`, which is no bytes, as "; do so", or ""."""
+    """Return advice about `result`, which is not bytes-like, as "; do so", or ""."""
     if inspect.isawaitable(result) or inspect.isasyncgen(result):
         return f"; {_ON_A_THREAD}"
     if inspect.isgenerator(result):
@@ -170,10 +170,10 @@ def hint_at_bytes(result: object) -> str:
 
 
 def _check_kind(behind: Any, what: str, named: object) -> None:
-    """Refuse what returns a coroutine or a generator however it is called."""
+    """Refuse a function that always returns a coroutine or a generator."""
     behind = getattr(behind, "__func__", behind)
     code = getattr(behind, "__code__", None)
-    if code is None:  # the function of an object that is called like one
+    if code is None:  # an object with `__call__`
         code = getattr(type(behind).__call__, "__code__", None)
     if code is None or not code.co_flags & _NO_PLAIN_CALL:
         return
@@ -182,13 +182,17 @@ def _check_kind(behind: Any, what: str, named: object) -> None:
     if code.co_flags & inspect.CO_ASYNC_GENERATOR:
         raise SettingsError(f"{what} {named!r} is an asynchronous generator; {_ON_A_THREAD}")
     raise SettingsError(
-        f"{what} {named!r} is a generator function, so it returns no bytes but a generator; "
+        f"{what} {named!r} is a generator function, so it returns a generator instead of bytes;  "
         'return b"".join(...) of what it yields'
     )
 
 
-def _check_method(cls: type, name: str, arguments: str) -> None:
-    """Check that a method of `cls`, if it has it, can be called with `arguments`."""
+def check_method(cls: type, name: str, arguments: str) -> None:
+    """Check that the method `name` of `cls`, if it exists, can be called with `arguments`.
+
+    Raises:
+        SettingsError: it cannot.
+    """
     method = getattr(cls, name, None)
     if method is None:
         return
@@ -196,13 +200,13 @@ def _check_method(cls: type, name: str, arguments: str) -> None:
     static = inspect.getattr_static(cls, name, None)
     if not callable(method):
         if hasattr(type(static), "__get__"):
-            return  # a property or a slot: each object has its own
+            return  # a property or a slot, which may differ per object
         raise SettingsError(f"{what} {cls!r} is {method!r}, which cannot be called")
     _check_kind(_behind(method), what, cls)
     bound = isinstance(static, (staticmethod, classmethod))
     signature = _signature(method)
     if signature is None or not (bound or isinstance(static, types.FunctionType)):
-        return  # who knows how it is bound
+        return  # unknown how it is bound
     count = len(arguments.split(", ")) if arguments else 0
     try:
         signature.bind(*range(count + (not bound)))
@@ -217,22 +221,22 @@ def _check_method(cls: type, name: str, arguments: str) -> None:
 
 
 def _check_returns(signature: inspect.Signature, what: str, named: object) -> None:
-    """Refuse a function whose annotation says that it returns no bytes."""
+    """Refuse a function that is annotated to return something else than bytes."""
     annotation = signature.return_annotation
     hint = _HINTS.get(annotation) if isinstance(annotation, (type, str)) else None
     if hint is not None:
         kind = annotation if isinstance(annotation, str) else annotation.__name__
         raise SettingsError(
-            f"{what} {named!r} returns {kind}, as it says; it must return bytes: {hint}"
+            f"{what} {named!r} is annotated to return {kind}; it must return bytes: {hint}"
         )
 
 
 def _hint_at_function(function: Any) -> str:
-    """Return how to use something that is meant as a function, if that is easy to guess."""
+    """Return how to use what is probably meant as a function, or ""."""
     name = getattr(function, "__name__", "").removeprefix("openssl_")
-    hashlib: Any = sys.modules.get("hashlib")  # whoever gives one of its functions has it
+    hashlib: Any = sys.modules.get("hashlib")  # imported if one of its functions is used
     if hashlib is not None and name in hashlib.algorithms_available:
-        nbytes = "32" if name.startswith("shake") else ""  # those have no length of their own
+        nbytes = "32" if name.startswith("shake") else ""  # those have no fixed length
         return f"for digests use lambda data: hashlib.{name}(data).digest({nbytes})"
     if function is bytes:
         return "for an echo use lambda data: data"
@@ -240,14 +244,14 @@ def _hint_at_function(function: Any) -> str:
 
 
 def _behind(function: Any) -> Any:
-    """Return what a partial calls in the end."""
+    """Return the function that a partial finally calls."""
     while isinstance(function, functools.partial):
         function = function.func
     return function
 
 
 def _signature(function: Any) -> inspect.Signature | None:
-    """Return the signature, or None if nobody tells."""
+    """Return the signature, or None if there is none."""
     try:
         return inspect.signature(function)
     except (TypeError, ValueError):

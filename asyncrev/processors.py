@@ -1,4 +1,4 @@
-"""What a processor is, how plain functions become one, and what may come out of it."""
+"""Processors: their interface, the conversion of plain functions, and checks of results."""
 
 import inspect
 import weakref
@@ -10,6 +10,7 @@ from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.processor_checks import (
     check_class,
     check_function,
+    check_method,
     check_methods,
     hint_at_bytes,
     takes_arguments,
@@ -23,57 +24,58 @@ __all__ = [
     "Reply",
     "as_factory",
     "as_reply",
+    "check_many_method",
     "check_reply",
     "make_processor",
 ]
 
-# What callers may write for "bytes-like"; anything with the buffer protocol works when it runs.
+# The annotation for "bytes-like"; at run time anything with the buffer protocol works.
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-# What goes back to the loop: memory that is not changed before it is sent, in one piece or more.
+# What goes back to the loop: one or more pieces of memory that do not change before they are sent.
 Reply: TypeAlias = bytes | memoryview | tuple[bytes | memoryview, ...]
 
 
 @runtime_checkable
 class Processor(Protocol):
-    """The work on one connection's bytes: one instance a connection, on the worker thread only.
+    """The work on one connection's bytes: one instance per connection, on the worker thread only.
 
-    A processor with a method `close()` has it called, once, when its connection or the bridge
-    has gone.
-    What it raises closes its connection only, and reaches the loop's exception handler.
+    If a processor has a method `close()`, it is called once, when the connection or the bridge has
+    gone. An exception closes only its connection, and is passed to the loop's exception handler.
 
-    A class (or factory) with a true attribute `may_run_inline` says that its work on a small chunk
-    is a matter of microseconds and does not depend on the chunks before: then one object may
-    answer some chunks of a connection on the loop's thread while another one answers the rest on
-    the worker's (`Limits.inline_below_bytes`). The former gets no `eof()` and no `close()`.
+    A true attribute `may_run_inline` of a class or factory declares that its work on a small chunk
+    takes microseconds and does not depend on earlier chunks. Then one object may answer some chunks
+    of a connection on the loop's thread, and another one the rest on the worker's
+    (`Limits.inline_below_bytes`). The former gets no call of `eof()` or `close()`.
 
-    One with a true attribute `replies_fit` says that no reply is longer than what it answers, so
-    that a server's memory bound has no term for such replies. It is believed, not checked.
+    A true attribute `replies_fit` declares that no reply is longer than its input, so that a
+    server's memory bound needs no term for longer replies. This is not checked.
 
     With framing, a chunk is the payload of one frame, which may be empty, and a reply becomes a
-    frame. A processor may then have a method that takes many whole frames at once, as they came:
-    `process_lines(lines)` or `process_prefixed(frames, runs, prefix_bytes)`; see `Reverse`.
-    With lines no reply may contain a line end: it would be taken for two, and shift all later
-    ones. `process_lines` may return at most as many lines as it got. That is checked, unless the
-    object has a true attribute `keeps_line_ends`, which says that it never returns more.
+    frame. A processor may then also have a method that takes many whole frames at once, as they
+    were received: `process_lines(lines)` or `process_prefixed(frames, runs, prefix_bytes)`; see
+    `Reverse`. With lines no reply may contain a line end, because the peer would take it for two
+    replies and misattribute all later ones. `process_lines` may return at most as many lines as it
+    got. This is checked unless the object has a true attribute `keeps_line_ends`, which declares
+    that it never returns more.
 
-    A class, factory or function with a true attribute `may_be_tried` says that it may be called
-    for trial, once, where it is given to a server, a bridge or a connection: one object is made
-    there, gets an empty chunk, then `eof()`, then `close()`. What that raises, and replies that are
-    not bytes, are then told at the start instead of to the first peer.
+    A true attribute `may_be_tried` of a class, factory or function permits one trial when it is
+    passed to a server, a bridge or a connection: one object is made, and gets an empty chunk, then
+    `eof()`, then `close()`. Exceptions and replies that are not bytes are then reported at the
+    start instead of at the first connection.
     """
 
     def process(self, chunk: memoryview) -> Buffer | None:
         """Return the reply to `chunk`, or None for none.
 
         Thread: worker. `chunk`: writable, contiguous, format "B", at least one byte long, split
-        where the network split it. Valid until this returns; it may be changed in place, and a
+        wherever the network splits. Valid until this returns; it may be changed in place, and a
         part of it may be returned.
         """
         ...
 
     def eof(self) -> Buffer | None:
-        """Return a last reply, or None, when the peer will send no more. Thread: worker."""
+        """Return a last reply, or None, at the end of the peer's input. Thread: worker."""
         ...
 
 
@@ -81,7 +83,7 @@ ProcessorFactory: TypeAlias = Callable[[], Processor]
 
 
 class FunctionProcessor:
-    """Processor that answers every chunk with what a function makes of its bytes."""
+    """Processor that answers every chunk with a function's result for its bytes."""
 
     __slots__ = ("_function",)
 
@@ -89,7 +91,7 @@ class FunctionProcessor:
         self._function = function
 
     def process(self, chunk: memoryview) -> Buffer | None:
-        """Call the function with a copy of the chunk: a function may keep its argument."""
+        """Call the function with a copy of the chunk, because it may keep its argument."""
         return self._function(bytes(chunk))
 
     def eof(self) -> None:
@@ -111,22 +113,25 @@ class _FunctionFactory:
         return f"<factory for {self._function!r}>"
 
 
-# What was checked: classes and factories, functions, and types of what factories made. So a
-# connection does not pay for its processor's checks; added to by any thread, never iterated over.
+# What was checked: classes and factories, functions, and the types of objects that factories made,
+# so that connections need not repeat the checks. Any thread adds to them; they are never iterated.
 _factories: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _functions: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _made: "weakref.WeakSet[type]" = weakref.WeakSet()
+_many_checked: "weakref.WeakKeyDictionary[type, set[str]]" = weakref.WeakKeyDictionary()
 
 
 def as_factory(processor: Any) -> ProcessorFactory:
-    """Return a factory of processors from what a user names as one.
+    """Return a factory of processors for a class, a factory or a function.
 
     A class with `process` and `eof`, and anything callable without arguments, is a factory; a
-    callable that needs an argument is a function from bytes to bytes. What can be seen not to work
-    is refused; what may be tried (`Processor`) is tried, the first time. Thread: any.
+    callable that needs an argument is a function from bytes to bytes. An object that evidently
+    cannot work is refused; one that may be tried (`Processor`) is tried at its first use.
+    Thread: any.
 
     Raises:
-        SettingsError: it is neither, or cannot work; says why, and what to give instead.
+        SettingsError: it is neither, or cannot work; the message has the reason and what to use
+            instead.
     """
     factory: ProcessorFactory = processor
     if type(processor) is _FunctionFactory or _is_in(_factories, processor):
@@ -147,7 +152,7 @@ def as_factory(processor: Any) -> ProcessorFactory:
 
 
 def _try(factory: ProcessorFactory, processor: object) -> None:
-    """Make a processor and give it nothing to work on."""
+    """Make a processor and call it with an empty chunk."""
     try:
         tried = make_processor(factory)
         try:
@@ -168,14 +173,14 @@ def make_processor(factory: ProcessorFactory) -> Processor:
     """Make one processor. Thread: worker.
 
     Raises:
-        ProcessorError: what came out has no `process` and `eof`, or has some that cannot work.
+        ProcessorError: the object has no `process` and `eof`, or they cannot work.
     """
     made: Any = factory()
     processor: Processor = made
     kind = type(made)
     if kind in _made:
         return processor
-    if isinstance(made, type):  # it may have both methods, which would lack their object
+    if isinstance(made, type):  # both methods, if it has them, would lack `self`
         raise ProcessorError(
             f"factory {factory!r} returned {made!r}, a class and not an object of it; return "
             f"{made.__name__}(...)"
@@ -192,14 +197,32 @@ def make_processor(factory: ProcessorFactory) -> Processor:
         raise ProcessorError(
             f"factory {factory!r} returned an object of type {kind.__name__}: {error}"
         ) from None
-    if issubclass(kind, Processor):  # else its methods are those of one object
+    if issubclass(kind, Processor):  # otherwise its methods may differ per object
         _made.add(kind)
     return processor
 
 
+def check_many_method(processor: Processor, name: str, arguments: str) -> None:
+    """Check the method for many frames that a grammar names, once per type. Thread: any.
+
+    `name`, `arguments`: `Grammar.method_name` and `Grammar.method_arguments`.
+
+    Raises:
+        ProcessorError: the method exists, and cannot be called with these arguments.
+    """
+    kind = type(processor)
+    if not arguments or name in _many_checked.get(kind, ()):
+        return
+    try:
+        check_method(kind, name, arguments)
+    except SettingsError as error:
+        raise ProcessorError(str(error)) from None
+    _many_checked.setdefault(kind, set()).add(name)
+
+
 def _hint_at_factory(factory: object, made: object) -> str:
     if inspect.iscoroutine(made):
-        made.close()  # or Python warns that nobody awaited it
+        made.close()  # so that Python does not warn that it was never awaited
         return hint_at_bytes(made)
     if not takes_arguments(factory):
         return "; a factory returns an object with process(chunk) and eof()"
@@ -213,22 +236,22 @@ def _hint_at_factory(factory: object, made: object) -> str:
 def _is_in(checked: "weakref.WeakSet[Any]", processor: object) -> bool:
     try:
         return processor in checked
-    except TypeError:  # it has no hash
+    except TypeError:  # it is not hashable
         return False
 
 
 def _note_in(checked: "weakref.WeakSet[Any]", processor: object) -> None:
     try:
         checked.add(processor)
-    except TypeError:  # neither hash nor weak references: it is checked each time
+    except TypeError:  # no hash or no weak references: it is checked each time
         pass
 
 
 def as_reply(result: object, storage: object, *, views_allowed: bool) -> bytes | memoryview | None:
-    """Return what may be kept until it is sent: bytes, a byte view into `storage`, or None.
+    """Return a reply that can be kept until it is sent: bytes, a byte view of `storage`, or None.
 
-    Thread: worker. `storage` is the memory that is not reused before the reply is sent; a view
-    of anything else is copied, because its owner may change it.
+    Thread: worker. `storage` is the memory that is not reused before the reply is sent. A view of
+    other memory is copied, because its owner may change it.
 
     Raises:
         ProcessorError: `result` is not bytes-like.
@@ -236,11 +259,11 @@ def as_reply(result: object, storage: object, *, views_allowed: bool) -> bytes |
     if result is None or type(result) is bytes:
         return result
     try:
-        view = memoryview(result)  # type: ignore[arg-type]  # the next line is for what is not
+        view = memoryview(result)  # type: ignore[arg-type]  # TypeError is handled
     except TypeError:
         hint = hint_at_bytes(result)
         if inspect.iscoroutine(result):
-            result.close()  # or Python warns that nobody awaited it
+            result.close()  # so that Python does not warn that it was never awaited
         raise ProcessorError(
             f"a processor returned {type(result).__name__}; it must return bytes, bytearray, "
             f"memoryview or another contiguous buffer, or None{hint}"
@@ -253,7 +276,7 @@ def as_reply(result: object, storage: object, *, views_allowed: bool) -> bytes |
 def check_reply(reply_bytes: int, answered_bytes: int, max_reply_bytes: int) -> None:
     """Check a reply's length against `Limits.max_reply_bytes`. Thread: any.
 
-    A reply that is no longer than what it answers is always allowed.
+    A reply that is no longer than its input is always allowed.
 
     Raises:
         ProcessorError: it is too long; the message has all three numbers.

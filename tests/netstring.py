@@ -27,6 +27,7 @@ class Netstring(Grammar):
     name = "netstring"
     tails = (b",",)
     method_name = "process_netstrings"
+    method_arguments = "frames, runs"
 
     def scan(
         self, data: memoryview, max_frame_bytes: int, most_steps: int = UNBOUNDED_STEPS

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import struct
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -97,12 +96,6 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         one = socket.create_connection(listening.getsockname())
         other, _ = listening.accept()
     return one, other
-
-
-def reset(sock: socket.socket) -> None:
-    """Close `sock` with a reset."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 def small_pair() -> tuple[socket.socket, socket.socket]:

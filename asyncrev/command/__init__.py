@@ -1,6 +1,6 @@
 """The command `asyncrev`: options, logging, signals, and a server that runs until a signal.
 
-Thread: the main thread, unless a docstring says otherwise: `log_output` writes on a thread of its
-own, and `taps` are called on workers' threads. Imports: any package but `testing`; nothing imports
-this one but `__main__`. Click is imported here only.
+Thread: the main thread, unless a docstring says otherwise: `log_output` writes on its own thread,
+and `taps` are called on the workers' threads. Imports: any package except `testing`; only
+`__main__` imports this one. Click is imported here only.
 """

@@ -1,8 +1,8 @@
-"""Which core the command's two threads run on.
+"""The choice of the core on which the command's threads run.
 
-Two threads of one interpreter hold the GIL by turns. On two cores each change of the holder wakes a
+The two threads of one interpreter hold the GIL alternately. On two cores each hand-over wakes a
 core; on one core it is a context switch. Light work has 1.1 to 1.8 times the throughput on one core
-(docs/decisions/0002-one-core.md). Work that releases the GIL for long needs a core of its own.
+(docs/decisions/0002-one-core.md). Work that releases the GIL for a long time needs its own core.
 """
 
 import os
@@ -16,12 +16,12 @@ __all__ = ["choose_cpu", "pin_to"]
 def choose_cpu(wanted: str, processor: object, threads: int = 1) -> int | None:
     """Return the core to run on, or None for any.
 
-    "any" is None, a number is itself; "auto" is the core this runs on if the GIL is on, there is
-    one worker, and `processor` has a true `shares_core`. The system moves other programs off a
-    busy core, unless they are pinned to it.
+    "any" gives None, and a number itself. "auto" gives the current core if the GIL is enabled,
+    there is one worker, and `processor` has a true attribute `shares_core`, else None. The system
+    moves other programs off a busy core, unless they are pinned to it.
 
     Raises:
-        SettingsError: `wanted` is none of these, or not a core this process may use.
+        SettingsError: `wanted` is none of these, or not a core that this process may use.
     """
     allowed = os.sched_getaffinity(0)
     if wanted == "any":
@@ -41,7 +41,7 @@ def choose_cpu(wanted: str, processor: object, threads: int = 1) -> int | None:
 
 
 def pin_to(cpu: int) -> None:
-    """Run this thread, and those it starts from now on, on `cpu` only.
+    """Restrict this thread, and threads that it starts later, to `cpu`.
 
     Raises:
         OSError: the system refuses; the message names the option.
@@ -55,7 +55,7 @@ def pin_to(cpu: int) -> None:
 def _current_cpu() -> int | None:
     try:
         with open("/proc/self/stat", encoding="ascii", errors="replace") as stat:
-            # Field 39, counted behind the name, which may hold spaces (proc(5)).
+            # Field 39, counted from the end of the name, which may contain spaces (proc(5)).
             return int(stat.read().rpartition(")")[2].split()[36])
     except (OSError, IndexError, ValueError):
         return None

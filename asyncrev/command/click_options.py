@@ -1,4 +1,4 @@
-"""What click needs of the table of options: parameters, the help, and the values in a context."""
+"""The table of options for click: parameters, the help, and the values in a context."""
 
 import click
 from click.core import ParameterSource
@@ -9,7 +9,7 @@ from asyncrev.command.options import OPTIONS
 
 __all__ = ["OptionsCommand", "parameters", "values_of"]
 
-# Names longer than this have their text on the next line, so that it is wide in 80 columns.
+# The text of longer names begins on the next line, so that it stays wide in 80 columns.
 _NAME_COLUMNS = 22
 
 _SOURCES = {
@@ -19,7 +19,7 @@ _SOURCES = {
 
 
 class _RowOption(click.Option):
-    """The parameter of one row. Its variable is read by click, and named in click's messages."""
+    """The parameter of one row. Click reads its environment variable and names it in messages."""
 
     def __init__(self, row: Option) -> None:
         super().__init__(
@@ -29,23 +29,23 @@ class _RowOption(click.Option):
             metavar=row.placeholder,
             multiple=row.repeatable,
             envvar=row.variable,
-            show_envvar=True,  # in messages; the help says once how variables are named
+            show_envvar=True,  # in messages; the help explains once how variables are named
             help=row.help,
         )
         self.row = row
 
     def get_help_record(self, context: click.Context) -> tuple[str, str]:
-        """Return name and text; click's own would add the variable and the range to each."""
+        """Return name and text, without the variable and range that click would add to each."""
         default = self.row.shown_default
         text = f"{self.row.help}  [default: {default}]" if default else self.row.help
         return f"{self.row.flag} {self.row.placeholder}", text
 
 
 class OptionsCommand(click.Command):
-    """A command whose help has its options under the headings of the table."""
+    """A command whose help lists its options under the headings of the table."""
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, each under its heading; those that are no rows under the last one."""
+        """Write each option under its heading; options that are not in the table under the last."""
         groups: dict[str, list[tuple[str, str]]] = {name: [] for name in GROUPS}
         for parameter in self.get_params(context):
             record = parameter.get_help_record(context)
@@ -61,12 +61,12 @@ class OptionsCommand(click.Command):
 
 
 def parameters() -> list[click.Parameter]:
-    """Return a new parameter for each row, named as the row."""
+    """Return a new parameter for each row, named like the row."""
     return [_RowOption(row) for row in OPTIONS]
 
 
 def values_of(context: click.Context) -> list[OptionValue]:
-    """Return each option with its value and where that comes from, in the order of the table."""
+    """Return each option with its value and the value's source, in the order of the table."""
     return [
         OptionValue(row, context.params[row.name], _source(context, row.name)) for row in OPTIONS
     ]

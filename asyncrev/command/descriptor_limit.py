@@ -1,4 +1,4 @@
-"""The limit of open files, raised as far as connections need it."""
+"""The limit of open files, which is raised to what the connections need."""
 
 import logging
 import resource
@@ -9,12 +9,12 @@ __all__ = ["raise_descriptor_limit"]
 
 logger = logging.getLogger("asyncrev")
 
-# Descriptors that are no connections: standard streams, listener, epoll, self-pipe, tee, modules.
+# Other descriptors than connections: standard streams, listener, epoll, self-pipe, tee, modules.
 SPARE_DESCRIPTORS = 64
 
 
 def raise_descriptor_limit(max_connections: int) -> None:
-    """Raise RLIMIT_NOFILE to what `max_connections` need, or warn that the hard limit is lower.
+    """Raise RLIMIT_NOFILE to what `max_connections` need; warn if the hard limit is lower.
 
     Thread: main.
 

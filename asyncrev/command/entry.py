@@ -1,4 +1,4 @@
-"""The entry point: standard descriptors and signals first, before anything that takes time."""
+"""The entry point, which sets up standard descriptors and signals before anything slow."""
 
 import atexit
 import os
@@ -22,7 +22,7 @@ def main() -> None:
     atexit.register(signals.ignore)  # the first to be registered is the last to run
     try:
         open_closed_streams()
-        from asyncrev.command.cli import main as command  # takes a good part of a second
+        from asyncrev.command.cli import main as command  # takes several tenths of a second
 
         command(prog_name="asyncrev", obj=signals)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Exit codes of the command; part of its interface, and in its help."""
+"""Exit codes of the command. They are part of its interface and listed in its help."""
 
 __all__ = ["EXIT_CLEAN", "EXIT_DRAIN_ABORTED", "EXIT_RUNTIME_ERROR", "EXIT_USAGE"]
 

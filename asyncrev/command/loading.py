@@ -1,4 +1,4 @@
-"""Importing the object that a command-line name such as `work:Work` stands for."""
+"""Import of the object that a command-line name such as `work:Work` refers to."""
 
 import importlib
 import os
@@ -13,16 +13,16 @@ __all__ = ["load"]
 
 OWN_PACKAGE = "asyncrev"
 
-# Where the frames of an import lie that are not of the module that is imported.
+# Where those frames of an import lie that do not belong to the imported module.
 _MACHINERY = frozenset({__file__, importlib.__file__})
 
 
 def load(name: str) -> object:
-    """Import the module and return the attribute that `name`, written MODULE:ATTR, stands for.
+    """Import the module and return the attribute that `name`, written MODULE:ATTR, refers to.
 
-    A module that is not asyncrev's is also searched for in the current directory: after everything
-    else, so that no file there can replace an installed module, and not at all with -P or
-    PYTHONSAFEPATH (https://docs.python.org/3/using/cmdline.html#cmdoption-P). Thread: main.
+    A module that is not asyncrev's is also searched for in the current directory: last, so that no
+    file there can replace an installed module, and not at all with -P or PYTHONSAFEPATH
+    (https://docs.python.org/3/using/cmdline.html#cmdoption-P). Thread: main.
 
     Raises:
         SettingsError: there is no such module or attribute, the name is not of that form, or the
@@ -38,7 +38,7 @@ def load(name: str) -> object:
         module = importlib.import_module(module_name)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # SystemExit too, which would end the command without a message
+    except BaseException as error:  # SystemExit, too, which would end the command without a message
         raise SettingsError(f"--processor {name!r}: {_what_failed(error, module_name)}") from error
     found: object = module
     try:
@@ -54,7 +54,7 @@ def _search_current_directory() -> None:
         return
     try:
         here = os.getcwd()
-    except FileNotFoundError:  # it was removed
+    except FileNotFoundError:  # the current directory was removed
         return
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
@@ -65,7 +65,7 @@ def _is_path(module_name: str) -> bool:
 
 
 def _suggested(name: str) -> str:
-    """Return what was probably meant: "; for this file, work:Work"; or nothing."""
+    """Return the form that was probably meant, "; for this file, work:Work", or ""."""
     path, colon, attributes = name.partition(":")
     if not _is_path(path):
         module_name, dot, attribute = path.rpartition(".")
@@ -82,12 +82,12 @@ def _suggested(name: str) -> str:
 
 
 def _what_failed(error: BaseException, module_name: str) -> str:
-    """Return why the import of `module_name` failed with `error`, and where."""
+    """Describe why the import of `module_name` failed with `error`, and where."""
     why = _why_not_found(error) if isinstance(error, ModuleNotFoundError) else ""
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing and f"{module_name}.".startswith(f"{missing}."):
         return f"{error}{why}"
-    if isinstance(error, SyntaxError) and error.filename:  # no frame has that place
+    if isinstance(error, SyntaxError) and error.filename:  # no frame shows that place
         return (
             f"importing it raised {type(error).__name__}: {error.msg} ({error.filename}, line "
             f"{error.lineno})"
@@ -109,7 +109,7 @@ def _why_not_found(error: ModuleNotFoundError) -> str:
 
 
 def _hidden_file(module: ModuleType) -> str:
-    """Return a hint if another file than the user's was imported, or nothing."""
+    """Return a hint if another file than the user's was imported, or ""."""
     found, here = getattr(module, "__file__", None), f"{module.__name__}.py"
     if os.path.exists(here) and os.path.realpath(found or os.sep) != os.path.realpath(here):
         return (

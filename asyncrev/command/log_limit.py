@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 __all__ = ["LeftOut", "LineLimit"]
 
-MOST_LINES = 10  # of one reason in one window
+MOST_LINES = 10  # per reason and window
 WINDOW_S = 1.0
-MOST_REASONS = 256  # beyond them all others are one; texts of other libraries may vary without end
+MOST_REASONS = 256  # all further ones count as one; some libraries' texts always differ
 
 
 class LeftOut(NamedTuple):
-    """How many lines of a reason were left out, at which level."""
+    """The number and the level of the lines of a reason that were left out."""
 
     reason: str
     level: int
@@ -27,16 +27,16 @@ class _Window:
 
 
 class LineLimit:
-    """Lets `MOST_LINES` of each reason through in `WINDOW_S`, and counts what it does not.
+    """Lets `MOST_LINES` lines per reason and `WINDOW_S` pass, and counts the others.
 
-    A window begins with the first line of its reason. Time is an argument. Not thread-safe: its
+    A window begins with the first line of its reason. The time is an argument. Not thread-safe: the
     owner holds a lock.
     """
 
     def __init__(self) -> None:
         self._windows: dict[tuple[str, int], _Window] = {}
         self._over: list[LeftOut] = []
-        self.next_s: float | None = None  # when the first window ends in which lines were left out
+        self.next_s: float | None = None  # when the first window with lines left out ends
 
     def passes(self, reason: str, level: int, now_s: float) -> bool:
         """Return whether one more line of `reason` may be written at `now_s`."""
@@ -63,7 +63,7 @@ class LineLimit:
         return False
 
     def take_left_out(self, now_s: float) -> list[LeftOut]:
-        """Return what was left out in windows that are over, each once."""
+        """Return what was left out in the windows that have ended, each once."""
         if self._over or (self.next_s is not None and now_s >= self.next_s):
             self._forget(now_s)
             ends_s = [w.end_s for w in self._windows.values() if w.left_out]

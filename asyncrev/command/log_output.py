@@ -1,4 +1,4 @@
-"""Logging that never blocks: a stderr that nobody reads must not stop the server's loop."""
+"""Logging that never blocks, so that a full stderr pipe cannot stop the server's loop."""
 
 import logging
 import math
@@ -15,31 +15,31 @@ from asyncrev.log_text import RecordFormatter, printable, shorten_to
 
 __all__ = ["BackgroundHandler", "BackgroundStream", "BackgroundWriter"]
 
-# The most lines that wait for the thread. A line has at most four times `MOST_CHARACTERS` bytes.
+# The most that waits for the thread. A line has at most four times `MOST_CHARACTERS` bytes.
 MOST_LINES = 10_000
 MOST_BYTES = 4 << 20
 LINE_OVERHEAD_BYTES = 64  # of the object, and of its place in the queue
 
-RETRY_S = 0.05  # when poll(2) reports a descriptor as writable and it is not
+RETRY_S = 0.05  # when a write blocks although poll(2) reports the descriptor as writable
 MOST_TEXT_CHARACTERS = 64 * 1024  # per write of another library's handler
 
-# Loggers whose lines peers can cause; these are limited. A processor's own loggers are not.
+# Loggers with lines that peers can cause. They are limited; a processor's own loggers are not.
 LIMITED = frozenset({"asyncrev", "asyncio"})
 
 FORMATTER = RecordFormatter()
 
 
 def note(text: str, level: int = logging.WARNING) -> bytes:
-    """Return a line of the log about itself."""
+    """Return a line by the log about itself."""
     record = logging.LogRecord("asyncrev", level, __file__, 0, text, None, None)
     return FORMATTER.format(record).encode() + b"\n"
 
 
 class BackgroundWriter:
-    """Writes lines to a descriptor on a thread of its own; counts what it cannot keep or write.
+    """Writes lines to a descriptor on its own thread; counts those it cannot keep or write.
 
-    A pipe of 64 KiB that nobody reads is full after 450 lines, and a write to it then blocks. A
-    full disk refuses each line. Both are reported once writing works again.
+    A pipe of 64 KiB without a reader is full after 450 lines, and then a write to it blocks. A full
+    disk refuses each line. Both are reported once writing works again.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class BackgroundWriter:
         self._fd = fd
         self._most_lines = most_lines
         self._most_bytes = most_bytes
-        # A SimpleQueue, whose put may interrupt itself: a line may come from a finaliser.
+        # A SimpleQueue, whose put is reentrant: a finaliser may log during it.
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._lock = threading.RLock()  # for the same reason
         self._kept_lines = 0  # guarded by _lock, as are the next two
@@ -69,7 +69,7 @@ class BackgroundWriter:
 
     def put(self, line: bytes) -> None:
         """Keep `line` for the thread, or count it as dropped. Thread: any; never waits."""
-        if os.getpid() != self._pid:  # a forked child has no such thread
+        if os.getpid() != self._pid:  # a forked child does not have the thread
             self._write(line)
             return
         size_bytes = len(line) + LINE_OVERHEAD_BYTES
@@ -85,11 +85,11 @@ class BackgroundWriter:
             self._lines.put(line)
 
     def wake(self) -> None:
-        """Make the thread call what `when_idle` was given. Thread: any; never waits."""
+        """Make the thread call the function passed to `when_idle`. Thread: any; never waits."""
         self._lines.put(b"")
 
     def stop(self, timeout_s: float) -> bool:
-        """Write what is kept, for at most `timeout_s`; return whether that was all."""
+        """Write the kept lines, for at most `timeout_s`; return whether all were written."""
         self._lines.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -119,10 +119,10 @@ class BackgroundWriter:
             self._write(note(f"{dropped} log lines were dropped: they were not read in time"))
 
     def _write(self, line: bytes) -> None:
-        """Write a line, and before it how many could not be written; or count it."""
+        """Write a line, preceded by the number of lines that could not be written; or count it."""
         if self._unwritten:
-            told = note(f"{self._unwritten} log lines could not be written: {self._why}")
-            if not self._try_to_write(told):
+            report = note(f"{self._unwritten} log lines could not be written: {self._why}")
+            if not self._try_to_write(report):
                 self._unwritten += 1
                 return
             self._unwritten = 0
@@ -140,10 +140,10 @@ class BackgroundWriter:
         return True
 
     def _write_all(self, data: bytes) -> None:
-        """Write to the descriptor, however long that takes; it may be a non-blocking one.
+        """Write to the descriptor, however long that takes, even if it is non-blocking.
 
-        Whether it blocks is a property of the open file, which other processes may share (open(2)),
-        so that is left as it is.
+        Blocking or not is a property of the open file, which other processes may share (open(2)),
+        so it is not changed.
         """
         waited = False
         while data:
@@ -163,11 +163,11 @@ class BackgroundWriter:
 
 
 class BackgroundHandler(logging.Handler):
-    """Passes records to a `BackgroundWriter`, as text: a record would keep its arguments alive.
+    """Passes records to a `BackgroundWriter` as text: a record would keep its arguments alive.
 
     At most ten lines per second are written for each reason; then one line reports how many were
     left out. The reason is the record's attribute `reason`, or else the first line of its message
-    before arguments are put in.
+    before the arguments are inserted.
     """
 
     def __init__(
@@ -182,14 +182,14 @@ class BackgroundHandler(logging.Handler):
         writer.when_idle(self._report_left_out)
 
     def handle(self, record: logging.LogRecord) -> Any:
-        """Do what the base does, without its lock: a long traceback must not delay others."""
-        passes: Any = self.filter(record)  # a record in place of this one, since Python 3.12
+        """Do what the base class does, without its lock: a long traceback must not delay others."""
+        passes: Any = self.filter(record)  # may be a replacement for the record since Python 3.12
         if passes:
             self.emit(passes if isinstance(passes, logging.LogRecord) else record)
         return passes
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record's text, count it as left out, or as dropped. Thread: any; never waits."""
+        """Keep a record's text, or count it as left out or dropped. Thread: any; never waits."""
         if record.levelno >= logging.INFO and record.name.partition(".")[0] in LIMITED:
             self.acquire()
             try:
@@ -209,7 +209,7 @@ class BackgroundHandler(logging.Handler):
         self._writer.put(text.encode(errors="backslashreplace") + b"\n")
 
     def report_all_left_out(self) -> None:
-        """Report what has been left out so far, before the end of its second. Thread: any."""
+        """Report what was left out so far, before the end of its second. Thread: any."""
         self._report_left_out(math.inf)
 
     def _report_left_out(self, now_s: float | None = None) -> float | None:
@@ -227,14 +227,14 @@ class BackgroundHandler(logging.Handler):
 
 
 class BackgroundStream:
-    """The stream of another library's StreamHandler, on a `BackgroundWriter`."""
+    """A stream for another library's StreamHandler that writes to a `BackgroundWriter`."""
 
     def __init__(self, writer: BackgroundWriter, fd: int) -> None:
         self._writer = writer
         self._fd = fd
 
     def write(self, text: str) -> None:
-        """Keep `text`, as its handler formatted it, or count it as dropped. Thread: any."""
+        """Keep `text`, as the handler formatted it, or count it as dropped. Thread: any."""
         text = shorten_to(text, MOST_TEXT_CHARACTERS, MOST_TEXT_CHARACTERS // 4)
         self._writer.put(text.encode(errors="backslashreplace"))
 
@@ -242,7 +242,7 @@ class BackgroundStream:
         """Do nothing: the thread writes as soon as it can."""
 
     def isatty(self) -> bool:
-        """Return whether it is a terminal; some formatters ask, to decide about colours."""
+        """Return whether it is a terminal; some formatters use colours only then."""
         return os.isatty(self._fd)
 
 
@@ -254,4 +254,4 @@ def _reason_of(record: logging.LogRecord) -> str:
 
 
 def _nothing_due() -> None:
-    """Report that nothing will be due."""
+    """Return None: no further call is due."""

@@ -14,34 +14,34 @@ OUR_LOGGERS = ("asyncrev", "asyncio")
 
 
 class _NeverDisabled(logging.Logger):
-    """A logger that nothing disables: neither logging.disable nor a configuration without its name.
+    """A logger that neither logging.disable nor a configuration without its name disables.
 
-    The latter may come at any time, as in a processor's first call (`logging.config`,
+    The latter may happen at any time, for instance in a processor's first call (`logging.config`,
     `disable_existing_loggers`).
     """
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (the base's name)
-        """Return whether `level` is logged; logging.disable has no say."""
+        """Return whether `level` is logged, whatever logging.disable was called with."""
         return level >= self.getEffectiveLevel()
 
     def handle(self, record: logging.LogRecord) -> None:
-        """Hand on a record, as the base does, also while `disabled`."""
-        passes: Any = self.filter(record)  # a record in place of this one, since Python 3.12
+        """Pass a record to the handlers, as the base class does, even while `disabled`."""
+        passes: Any = self.filter(record)  # may be a replacement for the record since Python 3.12
         if passes:
             self.callHandlers(passes if isinstance(passes, logging.LogRecord) else record)
 
 
 class ProcessLog:
-    """Logs to a descriptor on a thread of its own. Thread: main.
+    """Logs to a descriptor on a separate thread. Thread: main.
 
-    The loggers `asyncrev` and `asyncio` get the level and the handler themselves, and pass nothing
-    on: a root logger that is configured would write it once more, and in the loop's thread. The
-    root logger gets both too unless it is configured. Other handlers keep their level and format;
-    those that write to stderr do so through the same thread.
+    The loggers `asyncrev` and `asyncio` get the level and the handler themselves and do not
+    propagate, because a configured root logger would write each record again, in the loop's thread.
+    The root logger gets both, too, unless it is configured. Other handlers keep their level and
+    format; those that write to stderr do so through the same thread.
     """
 
     def __init__(self, level: str, fd: int = 2) -> None:
-        """Start to log at `level`, a name in any case."""
+        """Start to log at `level`, a name in upper or lower case."""
         self._writer = BackgroundWriter(fd)
         self._handler = BackgroundHandler(self._writer)
         self._before: list[tuple[logging.Logger, int, bool, bool]] = []
@@ -64,10 +64,10 @@ class ProcessLog:
             _exchange(handler, stream)
 
     def stop(self, timeout_s: float) -> bool:
-        """Write what is kept, for at most `timeout_s`; return whether that was all.
+        """Write the kept lines, for at most `timeout_s`; return whether all were written.
 
-        Then logging is as it was. If stderr cannot be written to, it is not: the interpreter's
-        last words would wait for it.
+        If so, logging is restored to what it was. Otherwise it is not, because the interpreter's
+        last messages would wait for stderr.
         """
         self._handler.report_all_left_out()
         if not self._writer.stop(timeout_s):
@@ -88,11 +88,11 @@ class ProcessLog:
 
 
 def _handlers_to_stderr() -> Iterator[logging.StreamHandler[Any]]:
-    """Yield those handlers of all loggers that write to stderr."""
+    """Yield the handlers of all loggers that write to stderr."""
     root = logging.getLogger()
     for logger in (root, *root.manager.loggerDict.values()):
         if not isinstance(logger, logging.Logger):
-            continue  # a place for one that is to come
+            continue  # a placeholder for a logger that does not exist yet
         for handler in logger.handlers:
             if isinstance(handler, logging.StreamHandler) and (
                 handler.stream is not None and handler.stream in (sys.stderr, sys.__stderr__)
@@ -101,7 +101,7 @@ def _handlers_to_stderr() -> Iterator[logging.StreamHandler[Any]]:
 
 
 def _exchange(handler: logging.StreamHandler[Any], stream: object) -> None:
-    """Do what `setStream` does, but for its flush, which raises if the disk is full."""
+    """Do what `setStream` does, without its flush, which raises if the disk is full."""
     handler.acquire()
     try:
         handler.stream = stream

@@ -1,4 +1,4 @@
-"""The memory that machine and cgroups allow this process, and a warning if it is not enough."""
+"""The memory that the machine and cgroups allow this process; a warning if it is too little."""
 
 import dataclasses
 import os
@@ -16,7 +16,7 @@ class MemoryLimit:
 
     Attributes:
         nbytes: the bound.
-        whose: what sets it, as a sentence begins.
+        whose: what sets it, as the beginning of a sentence.
     """
 
     nbytes: int
@@ -24,11 +24,11 @@ class MemoryLimit:
 
 
 def memory_limit(root: str = "/") -> MemoryLimit | None:
-    """Return the least of what machine and cgroups allow, or None if the system does not say.
+    """Return the lowest limit of the machine and the cgroups, or None if none is known.
 
-    Looks at MemTotal (proc_meminfo(5)) and at the cgroups of this process with their ancestors, of
-    both versions: memory.max and memory.limit_in_bytes (cgroups(7)). `root` is where the system's
-    files are. Thread: any.
+    Reads MemTotal (proc_meminfo(5)), and memory.max or memory.limit_in_bytes of this process's
+    cgroups and their ancestors, in either version (cgroups(7)). `root` is the directory that
+    contains the system's files. Thread: any.
     """
     found = [*_machine(root), *_cgroups(root)]
     return min(found, key=lambda limit: limit.nbytes, default=None)
@@ -37,7 +37,7 @@ def memory_limit(root: str = "/") -> MemoryLimit | None:
 def memory_warning(
     bound_bytes: int, limits: Limits, *, framed: bool, bridges: int, root: str = "/"
 ) -> str | None:
-    """Return a warning if `bound_bytes` exceeds the limit: both figures, and what lowers it."""
+    """Return a warning if `bound_bytes` exceeds the limit, with both and the options to lower."""
     limit = memory_limit(root)
     if limit is None or bound_bytes <= limit.nbytes:
         return None
@@ -84,7 +84,7 @@ def _cgroups(root: str) -> Iterator[MemoryLimit]:
         else:
             continue
         for point, top in _mounts(root, kind, option):
-            # Seen from a container, the path may be outside of what is mounted there.
+            # In a container, the path may be outside what is mounted there.
             below = path.removeprefix(top.rstrip("/")) if path.startswith(top) else ""
             yield from _ancestors(root, point, below.strip("/"), file)
 
@@ -94,12 +94,12 @@ def _ancestors(root: str, point: str, below: str, file: str) -> Iterator[MemoryL
     for length in range(len(parts), -1, -1):
         cgroup = "/".join(parts[:length])
         text = _text(root, os.path.join(point, cgroup, file).lstrip("/")).strip()
-        if text.isdecimal():  # "max" is none, and version 1 has a number beyond every machine
+        if text.isdecimal():  # "max" is no limit; version 1 has a huge number instead
             yield MemoryLimit(int(text), f"cgroup {'/' + cgroup!r} allows ({file})")
 
 
 def _mounts(root: str, kind: str, option: str) -> Iterator[tuple[str, str]]:
-    """Yield mount point, and what of the hierarchy is mounted there (proc_pid_mountinfo(5))."""
+    """Yield each mount point and the part of the hierarchy there (proc_pid_mountinfo(5))."""
     for line in _text(root, "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, (filesystem, *rest) = before.split(), after.split() or [""]

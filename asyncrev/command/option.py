@@ -1,4 +1,4 @@
-"""A row of the table of options, and the headings under which the rows are shown."""
+"""A row of the table of options, and the headings that group the rows."""
 
 import dataclasses
 import enum
@@ -22,7 +22,7 @@ __all__ = [
     "Said",
 ]
 
-# Headings of the help and of the reference, in their order; at most seven.
+# Headings of the help and of the reference, in order; at most seven.
 LISTENING = "Listening and TLS"
 PROCESSING = "Processing"
 RING = "Ring"
@@ -32,13 +32,13 @@ TIMEOUTS = "Timeouts"
 LOG = "Log and help"
 GROUPS = (LISTENING, PROCESSING, RING, CONNECTIONS, REPLIES, TIMEOUTS, LOG)
 GROUP_NOTES = {
-    RING: f"BYTES here and below: {BYTES_FORMS}.",
+    PROCESSING: f"BYTES here and below: {BYTES_FORMS}.",
     TIMEOUTS: f"SECONDS: {SECONDS_FORMS}.",
 }
 
 
 class Said(enum.Enum):
-    """When the start line has the value of an option."""
+    """When the start line contains the value of an option."""
 
     NEVER = "never"
     ALWAYS = "always"
@@ -51,24 +51,25 @@ class Option:
     """A row of the table.
 
     Attributes:
-        name: as in Python; the flag and the variable follow from it.
-        type: click's type, which turns text into a value, from wherever the text comes.
+        name: as in Python; the flag and the environment variable are derived from it.
+        type: click's type, which converts text to a value, whatever the source of the text.
         default: the default, as text that `type` takes or as a value; None if there is none.
-        follows: what the default follows from if it is not given, as words for people.
+        follows: in words, what the default is derived from, if it depends on other options.
         help: one to three sentences.
-        metavar: what stands for the value in the help; "" for the name of the type.
+        metavar: the placeholder for the value in the help; "" for the name of the type.
         group: the heading in the help, one of `GROUPS`.
-        sets: what it sets, as a path from `ServeSettings`: "limits.slots", "host".
-        excludes: names of the options that cannot be given beside it.
-        needs: the name of an option that must be given beside it, or "".
-        needs_hint: what the error message advises if that one is not given.
+        sets: the setting, as a path from `ServeSettings`: "limits.slots", "host".
+        excludes: names of the options that cannot be given with it.
+        needs: the name of an option that must be given with it, or "".
+        needs_hint: advice in the error message if that option is missing.
         repeatable: whether it can be given several times; its value is then a tuple. Its type
-            says what is between the values in a variable.
-        said: whether the start line has it; there it stands under its own name.
+            says what separates the values in an environment variable.
+        once: whether giving it twice is refused; else the last value counts.
+        said: when the start line contains it, under its own name.
     """
 
     name: str
-    type: "click.ParamType[Any]"  # a string: before click 8.4 it is no generic
+    type: "click.ParamType[Any]"  # a string: not generic before click 8.4
     help: str
     group: str
     sets: str
@@ -79,6 +80,7 @@ class Option:
     needs: str = ""
     needs_hint: str = ""
     repeatable: bool = False
+    once: bool = False
     said: Said = Said.NEVER
 
     @property
@@ -99,7 +101,7 @@ class Option:
 
     @property
     def placeholder(self) -> str:
-        """What stands for the value in the help."""
+        """The placeholder for the value in the help."""
         if self.metavar:
             return self.metavar
         if isinstance(self.type, click.Choice):
@@ -108,5 +110,5 @@ class Option:
 
     @property
     def shown_default(self) -> str:
-        """The default in the words of the help, or "" if the option has none."""
+        """The default as shown in the help, or "" if the option has none."""
         return self.follows or ("" if self.default is None else str(self.default))

@@ -1,4 +1,4 @@
-"""Types of options; their error messages give the forms that they accept."""
+"""Types of options, with error messages that give the accepted forms."""
 
 import os
 import re
@@ -8,15 +8,31 @@ import click
 
 from asyncrev.command.units import parse_bytes, parse_seconds
 
-__all__ = ["ALPN", "BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "PATHS", "SECONDS"]
+__all__ = ["ALPN", "BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "PATHS", "SECONDS", "IntegerRange"]
 
 if TYPE_CHECKING:
     _IntType = click.ParamType[int]
     _FloatType = click.ParamType[float]
     _StrType = click.ParamType[str]
     _TupleType = click.ParamType[tuple[str, ...]]
-else:  # click before 8.4 has no such generic
+else:  # not generic before click 8.4
     _IntType = _FloatType = _StrType = _TupleType = click.ParamType
+
+
+class IntegerRange(click.IntRange):
+    """A whole number in a range. click's own calls other texts "not a valid integer range"."""
+
+    name = "integer"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        try:
+            int(value)
+        except ValueError:
+            allowed = f"{self.min} or more" if self.max is None else f"{self.min} to {self.max}"
+            self.fail(f"{value!r} is not a whole number; give {allowed}", param, context)
+        return super().convert(value, param, context)
 
 
 class _Bytes(_IntType):

@@ -1,6 +1,6 @@
-"""Values of the options, each with its source, and what can be wrong with them together.
+"""Values of the options with their sources, and checks of their combinations.
 
-Knows nothing of click, so that values from elsewhere (a configuration file) are checked alike.
+It does not use click, so that values from elsewhere (a configuration file) get the same checks.
 """
 
 import dataclasses
@@ -30,10 +30,10 @@ class OptionValue:
 
     Attributes:
         option: its row.
-        value: what its type made of the text; None if it was not given and has no default, or one
-            that follows from other options (`Option.follows`). A tuple of such values, perhaps
+        value: the converted value; None if the option was not given and has no default, or a
+            default derived from other options (`Option.follows`). A tuple of such values, perhaps
             empty, if the option can be repeated.
-        source: where it comes from.
+        source: where the value comes from.
     """
 
     option: Option
@@ -42,12 +42,12 @@ class OptionValue:
 
     @property
     def is_given(self) -> bool:
-        """Whether somebody gave it."""
+        """Whether it was given, rather than a default."""
         return self.source is not Source.DEFAULT
 
     @property
     def origin(self) -> str:
-        """By what name it was given, for messages; "default" if it was not."""
+        """The name by which it was given, for messages, or "default"."""
         if self.source is Source.COMMAND_LINE:
             return self.option.flag
         if self.source is Source.ENVIRONMENT:
@@ -55,12 +55,12 @@ class OptionValue:
         return "default"
 
 
-# What to do about options of a group that exclude each other.
+# Advice about options of a group that exclude each other.
 _EXCLUSION_HINTS = {LISTENING: "say where to listen in one way"}
 
 
 def refuse_contradictions(values: Sequence[OptionValue]) -> None:
-    """Check that the options that were given go together. A variable counts as given.
+    """Check that the given options can be combined. Environment variables count as given.
 
     Raises:
         SettingsError: two exclude each other, or one is useless without another.
@@ -86,9 +86,9 @@ _OTHERS = re.compile(
 
 
 def warnings_of_variables(names: Iterable[str]) -> list[str]:
-    """Return a warning for each of `names`, the environment's, that only looks like an option's.
+    """Return a warning for each environment variable in `names` that only looks like an option's.
 
-    It names the nearest option, if one is near.
+    It suggests the nearest option, if one is similar.
     """
     known = {option.variable: option for option in OPTIONS}
     unknown = [name for name in names if name.startswith("ASYNCREV_") and name not in known]
@@ -96,9 +96,9 @@ def warnings_of_variables(names: Iterable[str]) -> list[str]:
 
 
 def _warning(name: str, known: dict[str, Option]) -> str:
-    import difflib  # seldom needed
+    import difflib  # rarely needed
 
-    # Without the prefix, which would make every name like every other.
+    # Without the prefix, which would make all names similar.
     suffixes = {variable.removeprefix("ASYNCREV_"): option for variable, option in known.items()}
     near = difflib.get_close_matches(name.removeprefix("ASYNCREV_").upper(), suffixes, n=1)
     if not near:

@@ -1,6 +1,6 @@
-"""The reference of the options, docs/options.md, made from the table.
+"""Generator of docs/options.md, the reference of the options, from the table.
 
-`python -m asyncrev.command.options_page > docs/options.md` writes it anew.
+Run `python -m asyncrev.command.options_page > docs/options.md` to update the page.
 """
 
 import textwrap

@@ -1,8 +1,8 @@
-"""A warning about a PROXY header that was not configured, recognized by its first bytes.
+"""A warning about an unexpected PROXY header, which is recognized by its first bytes.
 
-Proxies can be configured to send one before a connection's own bytes, as text or in binary
+Proxies can be configured to send a header before the bytes of a connection, as text or in binary
 (versions 1 and 2, www.haproxy.org/download/3.0/doc/proxy-protocol.txt, 2.1 and 2.2). No client
-begins with either. It comes in one piece, as the specification demands.
+begins with either. The specification demands that the header is sent in one piece.
 """
 
 import logging
@@ -19,29 +19,28 @@ LOOKED_AT_BYTES = 13
 
 
 def proxy_header_version(first: bytes) -> int | None:
-    """Return the version of the PROXY header that the bytes `first` begin, or None."""
+    """Return the version of the PROXY header that `first` begins with, or None."""
     if first.startswith(_VERSION_1):
         return 1
     return 2 if first.startswith(_VERSION_2) else None
 
 
 class ProxyHeaderWarning:
-    """Warns about the first PROXY header, and only about that one. Thread: loop."""
+    """Warns about the first PROXY header only. Thread: loop."""
 
     def __init__(self) -> None:
         self.given = False
 
     def __call__(self, first: memoryview) -> bool:
-        """Look at a connection's first bytes; return whether to look at the next connection's."""
+        """Check a connection's first bytes; return whether to check the next connection's."""
         version = proxy_header_version(bytes(first[:LOOKED_AT_BYTES]))
         if version is None or self.given:
             return not self.given
         self.given = True
         logger.warning(
-            "a connection began with a PROXY header (version %d), which is treated as data like "
-            "any other: there is no option yet that reads it. Take send-proxy (HAProxy) or "
-            "proxy_protocol (nginx, load balancers) out of the proxy's configuration. It is not "
-            "looked for any more",
+            "a connection began with a PROXY header (version %d), which is processed as data, "
+            "because no option reads it yet. Remove send-proxy (HAProxy) or proxy_protocol (nginx, "
+            "load balancers) from the proxy's configuration. Further headers are not reported",
             version,
         )
         return False

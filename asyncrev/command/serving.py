@@ -1,4 +1,4 @@
-"""One server until a signal: its start, its drain, the exit code."""
+"""Run one server until a signal: start, drain, exit code."""
 
 import asyncio
 import logging
@@ -29,9 +29,9 @@ __all__ = ["serve_until_signal"]
 
 logger = logging.getLogger("asyncrev")
 
-LAST_LINES_S = 0.5  # how long a stderr that nobody reads may delay the exit
+LAST_LINES_S = 0.5  # how long a blocked stderr may delay the exit
 
-# What the log adds about a signal that is ignored.
+# What the log adds about an ignored signal.
 REMARKS: dict[int, str] = {
     signal.SIGHUP: "; it is reserved for reloading, which does not exist yet",
 }
@@ -44,11 +44,11 @@ def serve_until_signal(
 ) -> int:
     """Serve until a signal or the stop word; return the exit code. Thread: main.
 
-    `signals`: the owner of the process's signals. Without one, handlers are as before afterwards.
-    `warnings`: what to log before anything else.
+    `signals`: the owner of the process's signals. Without one, the handlers are restored at the
+    end. `warnings`: what to log before anything else.
 
     Raises:
-        OSError: the address cannot be bound, or the tee's file not opened.
+        OSError: the address cannot be bound, or the tee's file cannot be opened.
         LocalError: the UNIX path belongs to another process, or a setting cannot be used.
     """
     log = ProcessLog(settings.log_level)  # the processor's module has been imported by now
@@ -82,7 +82,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals) -> int:
         (forced if again else stop).set()
 
     code = EXIT_RUNTIME_ERROR
-    # Before anything that takes long.
+    # Before anything slow.
     signals.deliver_to(loop, on_signal)
     tee_fd = -1
     try:
@@ -93,7 +93,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals) -> int:
         server.watch_first_input(ProxyHeaderWarning())
         try:
             if await _start(server, settings, stop):
-                warning = _memory_warning(settings, server)  # reads files: before the start line
+                warning = _memory_warning(settings, server)  # slow, so before the start line
                 logger.info("%s", start_line(settings, server))
                 if warning is not None:
                     logger.warning("%s", warning)
@@ -101,10 +101,11 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals) -> int:
             else:
                 code = EXIT_CLEAN
                 if signals.owns_process:
-                    # asyncio and the interpreter wait for the resolver's thread, which has no end.
+                    # asyncio and the interpreter would wait for the resolver's thread, which has no
+                    # timeout.
                     threading.Thread(target=_end_late, args=(code,), daemon=True).start()
         finally:
-            await server.close()  # nearly always it is, by `_run`
+            await server.close()  # `_run` has nearly always done it
         return code
     finally:
         signals.end(code)
@@ -131,7 +132,7 @@ def _make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
 
 
 async def _listen(server: Server, settings: ServeSettings) -> None:
-    """Start `server`; an error names the options that it comes from."""
+    """Start `server`; an error names the options that caused it."""
     if settings.fd is not None:
         names = "--fd"
     else:
@@ -145,7 +146,7 @@ async def _listen(server: Server, settings: ServeSettings) -> None:
         raise OSError(error.errno, f"{names}: {error.strerror or error}") from None
     except LocalError as error:
         raise type(error)(f"{names}: {error}") from None
-    except RuntimeError as error:  # of threading
+    except RuntimeError as error:  # from threading
         raise LocalError(
             f"--threads {settings.threads}: {error}; see ulimit -u, and pids.max of the cgroup"
         ) from None
@@ -157,12 +158,12 @@ def _end_late(code: int) -> None:
 
 
 async def _start(server: Server, settings: ServeSettings, stop: asyncio.Event) -> bool:
-    """Make the server listen; return whether it listens, False if a stop came first."""
+    """Make the server listen; return True, or False if a stop came first."""
     starting = asyncio.create_task(_listen(server, settings))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not starting.done():  # it waits for the address of a name
+    if not starting.done():  # it is resolving a host name
         starting.cancel()
         await asyncio.wait((starting,))
     if starting.cancelled():
@@ -183,7 +184,7 @@ async def _run(server: Server, stop: asyncio.Event, forced: asyncio.Event, stops
     stopping.cancel()
     try:
         if serving.done() and not stop.is_set():
-            await serving  # raises what ended it
+            await serving  # raises the error that ended it
             return EXIT_RUNTIME_ERROR
         draining = asyncio.create_task(server.drain())
         forcing = asyncio.create_task(forced.wait())
@@ -244,6 +245,6 @@ def _tapped(
                 )
         return with_frame_taps(settings.factory, [make() for make in chunk_taps], stop)
     if word is not None:
-        StopWord(word, request_stop)  # raises for a bad word now, not at the first client
+        StopWord(word, request_stop)  # raises for a bad word now instead of at the first client
         chunk_taps.append(lambda: StopWord(word, request_stop))
     return with_taps(settings.factory, chunk_taps)

@@ -1,9 +1,9 @@
-"""What signals do to the process of the command, from its first line to its last.
+"""The handling of signals in the command's process, from its first line to its last.
 
 There are three phases. While the process starts, a stop ends it at once, because there is nothing
-to drain. While it serves, signals are passed to the loop. Once its exit code is decided, they no
-longer change it. So no signal meets a default action or a handler that raises. This module is
-imported before all others, so it imports little.
+to drain. While it serves, signals are passed to the loop. Once its exit code is decided, signals no
+longer change it. So no signal causes a default action or an exception. This module is imported
+before all others, so it imports little.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EXIT_SIGNAL_BASE", "ProcessSignals", "name_of"]
 
-EXIT_SIGNAL_BASE = 128  # and the signal's number: the shells' convention
+EXIT_SIGNAL_BASE = 128  # plus the signal's number: the convention of shells
 
-# One stop often arrives as two signals: GNU timeout signals its child and then the whole group, so
-# do `tini -g` and a supervisor that passes on the Ctrl-C that the terminal gave to all.
+# One stop often arrives as two signals: GNU timeout and `tini -g` signal the child and then its
+# whole group, and a supervisor may pass on a Ctrl-C that the terminal sends to all processes.
 SAME_STOP_S = 0.5
 
 STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGQUIT})
@@ -38,7 +38,7 @@ class ProcessSignals:
 
     Attributes:
         owns_process: whether the process ends with what it serves.
-        exit_code: what the process ends with, once that is decided; before that None.
+        exit_code: the exit code of the process once it is decided, before that None.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class ProcessSignals:
         self._clock = clock
         self._before: dict[int, Any] = {}
         self._deliver: Callable[[int, bool], object] | None = None
-        self._early: dict[int, None] = {}  # of OTHERS, when nobody could be told; a set in order
+        self._early: dict[int, None] = {}  # of OTHERS, before `deliver_to`; an ordered set
         self._stopped_s: float | None = None  # when the first stop came
         self._undeliver: Callable[[], None] | None = None
 
     def take_over(self) -> None:
-        """Handle the signals; idempotent, and again after somebody else set a handler.
+        """Install the handlers; idempotent. Call it again after other code may have set one.
 
-        Of `OTHERS` only those with their default action, which is to end the process: a processor's
-        module may have a use for one, and nohup(1) has SIGHUP ignored, by child processes too.
+        Of `OTHERS`, only signals with the default action, to end the process, are handled: a
+        processor's module may use one, and nohup(1) makes SIGHUP ignored, in child processes, too.
         """
         for number in STOPS | OTHERS:
             if number in OTHERS and signal.getsignal(number) != signal.SIG_DFL:
@@ -67,9 +67,9 @@ class ProcessSignals:
                 self._before.setdefault(number, before)
 
     def give_back(self) -> None:
-        """Put back the handlers that `take_over` found: within another program, or after a fork.
+        """Restore the handlers that `take_over` replaced, within another program or after a fork.
 
-        A forked child that kept them would not end at SIGTERM, and would wake its parent's loop.
+        A forked child that kept ours would not end at SIGTERM, and would wake its parent's loop.
         """
         if self._deliver is not None:
             self._deliver = None
@@ -79,10 +79,10 @@ class ProcessSignals:
         self._before.clear()
 
     def ignore(self) -> None:
-        """Have the kernel drop the signals from now on.
+        """Make the kernel drop the signals from now on.
 
-        For the very end: the interpreter gives signals with a Python handler their default action
-        back before it takes itself apart; ignored ones it leaves alone.
+        For the end of the process: the interpreter restores the default action of signals with a
+        Python handler before it finalizes, but leaves ignored signals ignored.
         """
         for number in STOPS | OTHERS:
             signal.signal(number, signal.SIG_IGN)
@@ -92,16 +92,17 @@ class ProcessSignals:
     ) -> None:
         """Call `callback(number, again)` in `loop` for each signal, until `end`.
 
-        `again`: it is a stop, and not the first one. A stop that comes within `SAME_STOP_S` of the
-        first is the same one, delivered twice, and not handed on. Signals of `OTHERS` that came
-        earlier are handed on now.
+        `again`: whether the signal is a stop after the first one. A stop within `SAME_STOP_S` after
+        the first counts as the same stop and is not passed on. Signals of `OTHERS` that came
+        earlier are passed on now.
 
-        `loop.add_signal_handler` is no alternative: a loop that closes gives its signals their
-        default actions back.
+        `loop.add_signal_handler` cannot be used, because a loop restores the default actions when
+        it closes.
         """
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         loop.add_reader(reading, _empty, reading)
-        # The kernel may run the C handler on any thread, so it does not always end the loop's poll.
+        # The kernel may run the C handler on any thread, so a signal does not always end the loop's
+        # poll.
         before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
         def undeliver() -> None:
@@ -117,10 +118,10 @@ class ProcessSignals:
         self._early.clear()
 
     def end(self, exit_code: int) -> None:
-        """Decide the exit code; from now on signals change nothing about it.
+        """Decide the exit code, which signals do not change from now on.
 
-        After `SAME_STOP_S` a further stop ends the process at once, with that code: some thread of
-        the user may not let it end.
+        A stop that comes later than `SAME_STOP_S` ends the process at once, with that code, because
+        a thread of the user's code may keep it from ending.
         """
         self.exit_code = exit_code
         self._deliver = None
@@ -160,9 +161,10 @@ def name_of(number: int) -> str:
 def _end_at_once(number: int) -> None:
     """End a process that has not begun to serve.
 
-    Not by an exception: imports would take it for theirs, and a traceback would be printed.
+    An exception would not do: imports may catch it, and a traceback would be printed.
     """
-    if number == signal.SIGTERM:  # supervisors take death by SIGTERM for a clean stop
+    if number == signal.SIGTERM:  # supervisors treat death by SIGTERM as a clean stop
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-    os._exit(EXIT_SIGNAL_BASE + number)  # for SIGTERM: the first process of a container
+    # After SIGTERM: this is process 1 of a container, which its default action does not end.
+    os._exit(EXIT_SIGNAL_BASE + number)

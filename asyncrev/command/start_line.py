@@ -1,4 +1,4 @@
-"""The line that says what a server serves, where, and how much memory it may take."""
+"""The line that reports what a server serves, where, and its memory bound."""
 
 import math
 import operator
@@ -16,7 +16,7 @@ __all__ = ["start_line"]
 
 
 def start_line(settings: ServeSettings, server: Server) -> str:
-    """Return the line for a server that listens, with the options that the table has said in it."""
+    """Return the line for a listening server, with the options that the table selects for it."""
     where = ", ".join(describe(address) for address in server.addresses)
     if settings.tls is not None:
         where += f" (TLS, {_certificates(settings.tls)})"
@@ -43,7 +43,7 @@ def _certificates(tls: Tls) -> str:
 
 
 def _terms(settings: ServeSettings, server: Server) -> str:
-    """Return what the memory bound is made of."""
+    """Return the terms of the memory bound."""
     limits = settings.limits
     times = "" if settings.threads == 1 else f"{settings.threads} x "
     pool = "" if settings.framing == "raw" else f" + {times}pool {limits.pool_bytes}"
@@ -52,6 +52,6 @@ def _terms(settings: ServeSettings, server: Server) -> str:
 
 
 def _text(value: Any) -> str:
-    if value is None:  # only --cpu has none
+    if value is None:  # only --cpu can be None
         return "any"
     return f"{value:g}" if isinstance(value, float) else str(value)

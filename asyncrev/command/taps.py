@@ -20,14 +20,15 @@ Tap = Callable[[memoryview], None]
 class Tee:
     """Writes the bytes received to a file, in the order in which the worker takes them.
 
-    A slow file slows the worker, so the ring fills and reading stops at the sockets: the loop
-    never waits for it. A file that fails is given up, with one log line; the server goes on.
+    A slow file slows the worker, so the ring fills and the sockets are no longer read; the loop
+    never waits for the file. After an error of the file, the tee stops with one log line, and the
+    server goes on.
     """
 
     def __init__(
         self, fd: int, name: str, guard: contextlib.AbstractContextManager[object] | None = None
     ) -> None:
-        """Write to `fd`, named `name` for people; with several workers, under the lock `guard`."""
+        """Write to `fd`, `name` in messages; with several workers, under the lock `guard`."""
         self._fd = fd
         self._name = name
         self._guard = guard if guard is not None else contextlib.nullcontext()
@@ -43,7 +44,7 @@ class Tee:
             return
         offset = 0
         try:
-            while offset < len(chunk):  # a pipe takes what it has room for
+            while offset < len(chunk):  # a pipe may take a part
                 offset += os.write(self._fd, chunk[offset:])
         except OSError as error:
             logger.error(
@@ -57,10 +58,10 @@ class Tee:
 
 
 class StopWord:
-    """Calls back when a word occurs in one connection's bytes, however they were split."""
+    """Calls a function when a word occurs in one connection's bytes, however they are split."""
 
     def __init__(self, word: bytes, on_word: Callable[[], None]) -> None:
-        """Look for `word`; `on_word` is called on the worker's thread, once.
+        """Search for `word`; `on_word` is called once, on the worker's thread.
 
         Raises:
             SettingsError: the word is empty.
@@ -73,7 +74,7 @@ class StopWord:
         self._found = False
 
     def __call__(self, chunk: memoryview) -> None:
-        """Look at `chunk` and at what of the word came before it. Thread: worker."""
+        """Search `chunk`, and the end of earlier chunks with it. Thread: worker."""
         if self._found:
             return
         seen = self._tail + chunk
@@ -84,27 +85,27 @@ class StopWord:
 
 
 class StopFrame:
-    """Calls back when one frame of a connection is equal to a word."""
+    """Calls a function when a frame of a connection equals a word."""
 
     def __init__(self, word: bytes, on_word: Callable[[], None], grammar: Grammar) -> None:
-        """Look for `word`, which may be empty; `on_word` is called on the worker's thread."""
+        """Search for `word`, which may be empty; `on_word` is called on the worker's thread."""
         self._word = word
         self._on_word = on_word
         self._grammar = grammar
 
     def __call__(self, payload: memoryview) -> None:
-        """Look at the payload of one frame. Thread: worker."""
+        """Compare the payload of one frame. Thread: worker."""
         if payload == self._word:
             self._on_word()
 
     def see_frames(self, frames: memoryview, runs: Sequence[Run]) -> None:
-        """Look at whole frames, and call back once at most; see `Grammar.spans`. Thread: worker."""
+        """Compare whole frames; call back at most once; see `Grammar.spans`. Thread: worker."""
         if self._grammar.has_payload(frames, runs, self._word):
             self._on_word()
 
 
 class _Tapped:
-    """A processor whose input some taps see first."""
+    """A processor whose input taps get first."""
 
     __slots__ = ("_inner", "_taps", "close")
 
@@ -125,7 +126,7 @@ class _Tapped:
 def with_taps(
     factory: ProcessorFactory, make_taps: Sequence[Callable[[], Tap]]
 ) -> ProcessorFactory:
-    """Return a factory of processors whose input goes through taps first, one of each a lane."""
+    """Return a factory of processors with taps before them, one of each tap per lane."""
     if not make_taps:
         return factory
     return _TappedFactory(
@@ -135,7 +136,7 @@ def with_taps(
 
 
 class _TappedFactory:
-    """A factory of tapped processors, which says of them what the factory within says."""
+    """A factory of tapped processors, with the attributes of the wrapped factory."""
 
     __slots__ = ("_make", "replies_fit")
 
@@ -148,9 +149,9 @@ class _TappedFactory:
 
 
 class _TappedFrames:
-    """A processor of frames: some taps see its connection's chunks first, one its frames.
+    """A processor of frames with taps: some get its connection's chunks first, one its frames.
 
-    All else, its method for many frames at once and what it promises, is that of the processor.
+    Everything else, such as the method for many frames at once, is delegated to the processor.
     """
 
     __slots__ = ("_chunk_taps", "_inner", "_stop", "close", "see_frames")
@@ -181,11 +182,11 @@ class _TappedFrames:
 def with_frame_taps(
     factory: ProcessorFactory, chunk_taps: Sequence[Tap], stop: StopFrame | None
 ) -> ProcessorFactory:
-    """Return a factory of processors of frames, tapped; see `_TappedFrames`."""
+    """Return a factory of tapped processors of frames; see `_TappedFrames`."""
     if not chunk_taps and stop is None:
         return factory
     return _TappedFactory(factory, lambda: _TappedFrames(make_processor(factory), chunk_taps, stop))
 
 
 def _nothing() -> None:
-    """Close a processor that has nothing to close."""
+    """Do nothing: the processor has no `close`."""

@@ -1,4 +1,4 @@
-"""The file of `--tee`. It holds what peers sent, so only the server's user may read it."""
+"""The file of `--tee`. It contains what peers sent, so only the server's user may read it."""
 
 import errno
 import logging
@@ -14,29 +14,29 @@ logger = logging.getLogger("asyncrev")
 
 _NOT_WRITTEN_TO = "--tee {!r} is neither a file nor a FIFO or character device"
 
-# What a shell makes of >(command), and its like: a descriptor that this process was given. The
-# name is a symbolic link, but one of the system's (proc_pid_fd(5)).
+# The name that a shell passes for >(command), and similar names: they refer to a descriptor that
+# this process has inherited. The name is a symbolic link, but one of the system's (proc_pid_fd(5)).
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
 
 
 def open_tee(path: str) -> int:
     """Return a descriptor for writing to `path`, or to stdout for "-"; writes may block.
 
-    A file that is made has mode 0600 at most; one that exists is appended to and keeps its mode. A
-    FIFO that somebody reads and a character device, such as /dev/null, are written to as they are.
+    A new file gets mode 0600 or less; an existing file is appended to and keeps its mode. A FIFO
+    with a reader and a character device, such as /dev/null, are written to directly.
 
     Raises:
-        LocalError: `path` is a symbolic link, a FIFO without a reader, or something that is not
-            written to.
+        LocalError: `path` is a symbolic link, a FIFO without a reader, or of a type that is not
+            supported.
         OSError: it cannot be opened; the message names the option and the path.
     """
     try:
         if path == "-":
-            os.set_blocking(1, True)  # whoever shares it may have left it otherwise
+            os.set_blocking(1, True)  # another process that shares it may have made it non-blocking
             return 1
         fd = _open(path)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # "No such device or address", which is no help
+        if error.errno == errno.ENXIO:  # whose text, "No such device or address", does not help
             _refuse_what_has_no_other_end(path)
         raise OSError(error.errno, f"--tee {path!r}: {error.strerror}") from None
     try:
@@ -54,30 +54,31 @@ def _open(path: str) -> int:
     given = _DESCRIPTOR.fullmatch(path)
     if given is not None:
         return os.dup(int(given[1]))
-    if os.path.islink(path):  # O_NOFOLLOW below refuses it as well; this gives the message
+    if os.path.islink(path):  # O_NOFOLLOW below also refuses it; this gives the message
         raise LocalError(
             f"--tee {path!r} is a symbolic link, which is not followed; name the file that it "
             "leads to (for standard output: --tee -)"
         )
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW
-    # Non-blocking: a FIFO that nobody reads is an error now, not a wait that no signal ends.
+    # Non-blocking, so that a FIFO without a reader is an error instead of a wait that no signal
+    # ends.
     return os.open(path, flags | os.O_NONBLOCK, 0o600)
 
 
 def _refuse_what_has_no_other_end(path: str) -> None:
-    """Raise an error that says why open(2) failed with ENXIO, if the type of the file shows it."""
+    """Raise an error with the reason of ENXIO from open(2), if the type of the file shows it."""
     mode = os.stat(path).st_mode
     if stat.S_ISFIFO(mode):
-        raise LocalError(f"--tee {path!r} is a FIFO that nobody reads; start its reader first")
+        raise LocalError(f"--tee {path!r} is a FIFO without a reader; start its reader first")
     if stat.S_ISSOCK(mode):
         raise LocalError(_NOT_WRITTEN_TO.format(path))
 
 
 def close_tee(fd: int, path: str) -> None:
-    """Close what `open_tee` returned, but not stdout; an error of the last writes is logged."""
+    """Close what `open_tee` returned, unless it is stdout; log an error of the last writes."""
     if fd <= 2:
         return
     try:
         os.close(fd)
-    except OSError as error:  # ENOSPC, EDQUOT and EIO may come as late as that (close(2))
+    except OSError as error:  # ENOSPC, EDQUOT and EIO may be reported this late (close(2))
         logger.error("the end of what was written to --tee %r may be lost: %s", path, error)

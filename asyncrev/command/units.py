@@ -1,4 +1,4 @@
-"""Numbers of bytes and of seconds as people write them: 64K, 1.5MiB, 500ms, 1h30m."""
+"""Numbers of bytes and seconds in the forms that people write: 64K, 1.5MiB, 500ms, 1h30m."""
 
 import re
 from fractions import Fraction
@@ -12,14 +12,14 @@ __all__ = [
     "parse_seconds",
 ]
 
-# The units of GNU coreutils (dd, head, du): K and KiB are 1024 bytes, kB is 1000. A limit that was
-# meant as 64 KiB and is taken as 64,000 bytes, or the other way round, does no harm.
+# The units of GNU coreutils (dd, head, du): K and KiB are 1024 bytes, kB is 1000. It does no harm
+# if a limit that was meant as 64 KiB is 64,000 bytes, or the other way round.
 _BYTE_UNITS = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", start=1):
     _BYTE_UNITS[_letter] = _BYTE_UNITS[_letter + "ib"] = 1024**_power
     _BYTE_UNITS[_letter + "b"] = 1000**_power
 
-# Of systemd.time(7), the short ones.
+# The short units of systemd.time(7).
 _SECOND_UNITS = {
     "us": Fraction(1, 1_000_000),
     "ms": Fraction(1, 1000),
@@ -33,8 +33,8 @@ _SECOND_UNITS = {
 BYTES_FORMS = "65536, 64K or 64KiB (1024 each), 64kB (1000 each), 1.5M, 2G"
 SECONDS_FORMS = "30 or 0.5, or with units as 500ms, 30s, 5m, 2h, 1h30m, 1d"
 
-# At most 30 digits before and behind the point: longer ones are no numbers that anybody means, and
-# arithmetic on them takes long.
+# At most 30 digits before and after the point: longer numbers are mistakes, and arithmetic with
+# them is slow.
 _NUMBER = r"[0-9]{1,30}(?:\.[0-9]{1,30})?"
 _BYTES = re.compile(rf"([+-]?{_NUMBER})\s*([a-z]*)", re.IGNORECASE)
 _SECONDS = re.compile(rf"(?:{_NUMBER}\s*[a-z]+\s*)+", re.IGNORECASE)
@@ -42,12 +42,13 @@ _SECONDS_PART = re.compile(rf"({_NUMBER})\s*([a-z]+)", re.IGNORECASE)
 
 
 def parse_bytes(text: str) -> int:
-    """Return the number of bytes that `text` says; a plain number is one of bytes.
+    """Return the number of bytes that `text` gives; without a unit it counts bytes.
 
-    Whether it is in range is not decided here, so it may be negative.
+    The range is not checked here, so the number may be negative.
 
     Raises:
-        ValueError: `text` is none, or no whole number of bytes; the message has the forms.
+        ValueError: `text` is not a number of bytes, or not a whole one; the message has the
+            accepted forms.
     """
     match = _BYTES.fullmatch(text.strip().replace("_", ""))
     factor = _BYTE_UNITS.get(match[2].lower()) if match is not None else None
@@ -60,12 +61,12 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Return the number of seconds that `text` says; a plain number is one of seconds, or inf.
+    """Return the number of seconds that `text` gives; without a unit it counts seconds, or is inf.
 
-    Whether it is in range is not decided here, so it may be negative, and nan.
+    The range is not checked here, so the number may be negative or nan.
 
     Raises:
-        ValueError: `text` is none; the message has the forms.
+        ValueError: `text` is not a time; the message has the accepted forms.
     """
     stripped = text.strip()
     if _SECONDS.fullmatch(stripped):
@@ -79,7 +80,7 @@ def parse_seconds(text: str) -> float:
 
 
 def format_bytes(nbytes: int) -> str:
-    """Return a short form that `parse_bytes` takes, of exactly that number: 256KiB."""
+    """Format a number of bytes exactly, in a short form that `parse_bytes` accepts: 256KiB."""
     for power, letter in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
         if nbytes and nbytes % 1024**power == 0:
             return f"{nbytes // 1024**power}{letter}iB"
@@ -87,7 +88,7 @@ def format_bytes(nbytes: int) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a short form that `parse_seconds` takes, of exactly that number: 5m, 500ms."""
+    """Format a time exactly, in a short form that `parse_seconds` accepts: 5m, 500ms."""
     for unit in ("d", "h", "m", "s", "ms"):
         number = seconds / float(_SECOND_UNITS[unit])
         if 1 <= number < 1e9 and number == int(number):

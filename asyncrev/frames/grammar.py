@@ -1,14 +1,14 @@
-"""What a grammar of frames is: where frames begin and end in bytes, and how replies are framed.
+"""The base class of grammars: where frames begin and end in bytes, and how replies are framed.
 
-A grammar keeps no state and waits for nothing: callers bring bytes, and `scan` returns which of
-them are whole frames. What is left over is the beginning of a frame; the caller keeps it, and asks
-with each later chunk how many bytes of it are `missing`.
+A grammar keeps no state and never waits: callers pass bytes, and `scan` returns the whole frames at
+their front. The rest is a partial frame; the caller keeps it, and with each later chunk asks for
+the number of `missing` bytes.
 
-What the peer did wrong is an error of what comes after the frames before it. So `scan` returns
-the error instead of raising it, and the frames before are answered first.
+An error of the peer does not affect the frames before it. So `scan` returns the error instead of
+raising it, and these frames are answered first.
 
-Whatever uses frames (framer, taps, limits, `asyncrev.testing`) uses a `Grammar`, and none of them
-knows a particular one: another grammar is one more file, with one class.
+All users of frames (framer, taps, limits, `asyncrev.testing`) use only the methods of `Grammar`, so
+another grammar is one more file with one class.
 """
 
 import abc
@@ -31,7 +31,7 @@ __all__ = [
 UNBOUNDED_STEPS = sys.maxsize
 UNBOUNDED_AT_ONCE_BYTES = 1 << 62
 
-# Frames of 0 and 1 bytes in turn: 1 us each; 4 and 5 equal ones in turn: 4 us.
+# Frames of 0 and 1 bytes alternately: 1 us each; 4 and 5 equal ones alternately: 4 us.
 CALLS_PER_RUN = 2
 
 
@@ -39,10 +39,9 @@ class Run(NamedTuple):
     """Frames of equal length, one directly after another.
 
     Attributes:
-        start_off: where the payload of the first one begins.
-        payload_bytes: length of each payload; the next one begins this and the bytes between two
-            payloads further.
-        frames: how many.
+        start_off: where the first payload begins.
+        payload_bytes: length of each payload, without the bytes between two payloads.
+        frames: how many frames there are.
     """
 
     start_off: int
@@ -51,14 +50,14 @@ class Run(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What `Grammar.scan` found.
+    """The result of `Grammar.scan`.
 
     Attributes:
         consumed_bytes: length of the whole frames at the front.
-        runs: those frames, in order; empty if the grammar has no use for runs, as lines have none.
-        error: why what follows them cannot become a frame; None when it can.
-        stopped: whether the scan stopped because of `most_steps`, so more whole frames may follow.
-            It never does before the first frame.
+        runs: those frames, in order; empty if the grammar does not use runs, as for lines.
+        error: why the bytes after them cannot become a frame, or None if they can.
+        stopped: whether the scan stopped because of `most_steps`, so that more whole frames may
+            follow. It never stops before the first frame.
     """
 
     consumed_bytes: int
@@ -68,12 +67,13 @@ class Scan(NamedTuple):
 
 
 class OpenEnd(NamedTuple):
-    """An unfinished frame that the end of input finishes; offsets are of what was kept of it.
+    """A partial frame that the end of input completes; offsets are in its kept bytes.
 
     Attributes:
         start_off: where its payload begins.
         end_off: where its payload ends.
-        separator: what must follow the reply, which is sent as it is, if another frame follows.
+        separator: the bytes to insert after the reply, which is sent without a line end, if another
+            reply follows.
     """
 
     start_off: int
@@ -82,23 +82,26 @@ class OpenEnd(NamedTuple):
 
 
 class Grammar(abc.ABC):
-    r"""Base class of grammars; an object of one is shared by all connections.
+    r"""Base class of grammars; all connections share one object.
 
-    Every method may be called by any thread, at any time, and keeps nothing of its arguments, which
-    are valid until it returns. The worker calls them for each chunk: they must not wait. Buffers
+    Every method may be called by any thread at any time, and keeps none of its arguments, which are
+    valid until it returns. The worker calls them for each chunk, so they must not block. Buffers
     are memoryviews with one dimension, contiguous, of format "B"; offsets and lengths count bytes.
 
     Attributes:
-        name: what users call it, in settings, messages and log lines.
-        tails: what may stand behind a payload on the wire; the first one is sent where there is no
-            frame to take it from.
-        forbidden_byte: a byte that no payload may contain, or None if any payload may be sent.
-        forbidden_name: what messages call that byte.
+        name: its name in settings, messages and log lines.
+        tails: the possible bytes after a payload on the wire; the first is sent if there is no
+            frame to take them from.
+        forbidden_byte: a byte that no payload may contain, or None if all payloads are allowed.
+        forbidden_name: the name of that byte in messages.
         method_name: the processor's method that takes many whole frames at once (see
             `answer_many`), or "" if there is no such method.
-        trust_name: the attribute with which a processor promises that the replies of that method
-            need no `check_many`, or "" if there is nothing to check.
-        most_at_once_bytes: the most that this method gets at once, but for one frame.
+        method_arguments: the names of that method's arguments, as in "frames, runs", with which
+            processors are checked; "" for no check.
+        trust_name: the attribute by which a processor declares that the replies of that method need
+            no `check_many`, or "" if there is nothing to check.
+        most_at_once_bytes: the most bytes that this method gets in one call, except for a single
+            longer frame.
     """
 
     __slots__ = ()
@@ -108,6 +111,7 @@ class Grammar(abc.ABC):
     forbidden_byte: int | None = None
     forbidden_name = ""
     method_name = ""
+    method_arguments = ""
     trust_name = ""
     most_at_once_bytes = UNBOUNDED_AT_ONCE_BYTES
 
@@ -119,32 +123,33 @@ class Grammar(abc.ABC):
     ) -> Scan:
         """Find the whole frames at the front of `data`.
 
-        `data`: what comes after a whole frame, of any length. `max_frame_bytes`: the longest
-        payload that is allowed. It takes at most `most_steps` steps, each of which takes bounded
-        time and finds at least one frame, if there is one, and at most one run. Arguments and
-        result are a buffer, numbers and tuples of numbers, so this may as well be compiled.
+        `data`: bytes that begin at the start of a frame, of any length. `max_frame_bytes`: the
+        length of the longest allowed payload. The scan makes at most `most_steps` steps, each of
+        which takes bounded time and finds at least one frame, if there is one, and at most one run.
+        Arguments and result are a buffer, numbers and tuples of numbers, so that this method can be
+        compiled.
 
-        It must find the same frames however the bytes are split, and refuse what cannot become a
-        frame as soon as that is certain, with an error of the peer's (a `RemoteError`).
+        It must find the same frames however the bytes are split, and report bytes that cannot
+        become a frame as soon as that is certain, with an error of the peer (a `RemoteError`).
         """
 
     @abc.abstractmethod
     def missing(
         self, held: memoryview, chunk: memoryview, max_frame_bytes: int
     ) -> tuple[int, bool]:
-        """Return how many bytes of `chunk` belong to the frame begun, and whether they end it.
+        """Return how many bytes of `chunk` belong to a partial frame, and whether they complete it.
 
-        `held`: the beginning of one frame, at least a byte, not whole. `chunk`: what comes next, at
-        least a byte. Time should not grow with `held`: a peer may send byte by byte.
+        `held`: a partial frame of at least one byte. `chunk`: the next bytes, at least one. The
+        time taken should not grow with `held`, because a peer may send byte by byte.
 
         Raises:
-            RemoteError: this cannot become a frame, or one longer than `max_frame_bytes`.
+            RemoteError: the bytes cannot become a frame, or only one longer than `max_frame_bytes`.
         """
 
     def check_open(self, held: memoryview, max_frame_bytes: int) -> None:  # noqa: B027
-        """Look at an unfinished frame when more has been added; by default do nothing.
+        """Check a partial frame to which bytes were added; by default do nothing.
 
-        For a grammar in which `scan` and `missing` leave something to look at.
+        For grammars whose `scan` and `missing` leave something to check.
 
         Raises:
             RemoteError: as `missing`.
@@ -152,20 +157,20 @@ class Grammar(abc.ABC):
 
     @abc.abstractmethod
     def spans(self, data: memoryview, runs: Sequence[Run]) -> Iterator[tuple[int, int, int]]:
-        """Yield where each frame's payload begins, where that ends, and where the frame ends.
+        """Yield for each frame where its payload begins, where that ends, and where the frame ends.
 
-        `data`: whole frames; `runs`: those that `scan` found in them. Payloads may be changed
-        while this runs, to others of the same length.
+        `data`: whole frames; `runs`: the runs that `scan` found in them. Payloads may be
+        overwritten meanwhile, without a change of length.
         """
 
     def end_open(self, held: memoryview, max_frame_bytes: int) -> OpenEnd:
-        """Return what an unfinished frame is when the input ends; by default an error.
+        """Return the frame that a partial frame is at the end of input; by default raise an error.
 
-        `held`: all of it, at least a byte.
+        `held`: the partial frame, at least one byte.
 
         Raises:
-            IncompleteFrame: it has to be finished. The message says how much had come.
-            RemoteError: it is finished, but not allowed.
+            IncompleteFrame: the frame is incomplete; the message has the length received.
+            RemoteError: the frame is complete, but not allowed.
         """
         raise IncompleteFrame(
             f"the input ended within a frame: {len(held)} bytes of a {self.name} frame had come"
@@ -173,7 +178,7 @@ class Grammar(abc.ABC):
 
     @abc.abstractmethod
     def overhead_bytes(self, max_frame_bytes: int) -> int:
-        """Return the most that a frame has beside its payload of at most `max_frame_bytes`."""
+        """Return the most bytes of a frame beside a payload of up to `max_frame_bytes`."""
 
     # -- replies -----------------------------------------------------------------------------------
 
@@ -183,12 +188,12 @@ class Grammar(abc.ABC):
     ) -> None:
         """Append `payload` to `replies`, as a frame.
 
-        `tail`: what stands behind the payload of the frame that is answered, else the first of
-        `tails`; a grammar with a choice of them answers with the same. Nothing may have been
-        appended if this raises.
+        `tail`: the bytes after the payload in the frame that is answered, or else the first of
+        `tails`; a grammar with several of them replies with the same one. If this raises, it must
+        have appended nothing.
 
         Raises:
-            ProcessorError: no frame can have this payload; the message says why.
+            ProcessorError: no frame can have this payload; the message has the reason.
         """
 
     def encode(self, payload: bytes | memoryview, tail: bytes | None = None) -> bytes:
@@ -212,11 +217,11 @@ class Grammar(abc.ABC):
     def answer_many(
         self, method: Any, data: memoryview, runs: Sequence[Run], max_frame_bytes: int
     ) -> tuple[object, int, int]:
-        """Have a processor's method for many frames answer all of `data`.
+        """Call a processor's method for many frames with all of `data`.
 
         Thread: worker. `method`: the bound method `method_name`. `data`, `runs`: as for `spans`.
-        Returns what the method returned, which must be whole frames; how many calls with one
-        frame this cost about as much as; and a number for `check_many`.
+        Returns the method's result, which must be whole frames; its cost, as a number of calls with
+        one frame; and a number for `check_many`.
 
         Raises:
             Exception: what the method raises.
@@ -224,10 +229,10 @@ class Grammar(abc.ABC):
         raise NotImplementedError(f"{self.name} frames have no method for many at once")
 
     def check_many(self, replies: bytes | memoryview, number: int) -> None:  # noqa: B027
-        """Check what the method returned; `number` is from `answer_many`. Thread: worker.
+        """Check the method's result; `number` is from `answer_many`. Thread: worker.
 
         Raises:
-            ProcessorError: it would be taken for something else.
+            ProcessorError: the peer would misinterpret it.
         """
 
     def has_payload(self, data: memoryview, runs: Sequence[Run], payload: bytes) -> bool:

@@ -11,13 +11,13 @@ __all__ = ["Lines", "newline_off"]
 _CR = 13
 _LF = 10  # a number, because `bytes in bytes` takes 0.5 us longer
 
-# `process_lines` gets no more at once, because empty lines are an object each for a moment.
+# `process_lines` gets no more per call, because each line may temporarily become an object.
 _AT_ONCE_BYTES = 16 * 1024
 _LINES_PER_CALL = 8  # of `process_lines` cost about as much as a call with one line
 
-# A memoryview has no find. A regular expression needs no copy but looks at byte after byte: 32 us
-# for 64 KiB, where to copy and find takes 2.6 us. So pieces are copied, a small one first, for a
-# newline is mostly near; and none is so large that the copy leaves the cache.
+# A memoryview has no find. A regular expression needs no copy, but takes 32 us for 64 KiB, where a
+# copy and find take 2.6 us. So pieces are copied: a small one first, because a newline is mostly
+# near, and none so large that the copy leaves the cache.
 _LOOK_BYTES = 1024
 _LOOK_MOST_BYTES = 32 * 1024
 
@@ -32,6 +32,7 @@ class Lines(Grammar):
     forbidden_byte = _LF
     forbidden_name = "a line end"
     method_name = "process_lines"
+    method_arguments = "lines"
     trust_name = "keeps_line_ends"
     most_at_once_bytes = _AT_ONCE_BYTES
 
@@ -40,11 +41,12 @@ class Lines(Grammar):
     ) -> Scan:
         """Find the whole lines at the front of `data`; there are no runs. See `Grammar.scan`.
 
-        An unfinished line behind them that is already too long is an error (FrameTooLarge), too.
-        A step takes about 1 us, and looks at `max_frame_bytes` or one line.
+        A partial line after them that is already too long is also an error (FrameTooLarge). A step
+        takes about 1 us and covers `max_frame_bytes` or one line.
         """
         off = 0
-        # Bytes that are together no more than a line may have need no look at each line.
+        # Lines in the last `max_frame_bytes` bytes cannot be too long, so they are not checked one
+        # by one.
         while len(data) - off > max_frame_bytes:
             if not most_steps:
                 return Scan(off, [], None, True)
@@ -63,10 +65,10 @@ class Lines(Grammar):
     def missing(
         self, held: memoryview, chunk: memoryview, max_frame_bytes: int
     ) -> tuple[int, bool]:
-        """Return how much of `chunk` belongs to the line begun; see `Grammar.missing`.
+        """Return how much of `chunk` belongs to the partial line; see `Grammar.missing`.
 
         Raises:
-            FrameTooLarge: the line, or what there is of it, is longer than `max_frame_bytes`.
+            FrameTooLarge: the line, or its part so far, is longer than `max_frame_bytes`.
         """
         payload_bytes, line_bytes, whole = _first_line(chunk, held[-1])
         payload_bytes += len(held)
@@ -75,11 +77,11 @@ class Lines(Grammar):
         return line_bytes, whole
 
     def check_open(self, held: memoryview, max_frame_bytes: int) -> None:
-        r"""Look at an unfinished line.
+        r"""Check the length of a partial line.
 
         Raises:
             FrameTooLarge: it is longer than `max_frame_bytes`. A "\r" at its end does not count,
-                for it may be the first half of the line end.
+                because it may be the first half of the line end.
         """
         payload_bytes = len(held)
         if payload_bytes > max_frame_bytes:
@@ -89,7 +91,8 @@ class Lines(Grammar):
 
     def spans(self, data: memoryview, runs: Sequence[Run] = ()) -> Iterator[tuple[int, int, int]]:
         """Yield payloads and ends of all whole lines in `data`; see `Grammar.spans`."""
-        # One copy of all, because to find in it takes a fifth of what a search in `data` takes.
+        # One copy of everything, because finding in it takes a fifth of the time of a search in
+        # `data`.
         text = data.tobytes()
         start_off = 0
         while newline := text.find(b"\n", start_off) + 1:
@@ -100,12 +103,12 @@ class Lines(Grammar):
             start_off = newline
 
     def end_open(self, held: memoryview, max_frame_bytes: int) -> OpenEnd:
-        r"""Return all of it: a last line needs no end. A "\r" at its end is part of it.
+        r"""Return all of it: the last line needs no end. A "\r" at its end belongs to the payload.
 
         Raises:
             FrameTooLarge: it is longer than `max_frame_bytes`.
         """
-        if len(held) > max_frame_bytes:  # its last byte was no half of a line end
+        if len(held) > max_frame_bytes:  # a last "\r" is not half of a line end
             raise FrameTooLarge(
                 f"the last line has {len(held)} bytes; max_frame_bytes is {max_frame_bytes}"
             )
@@ -129,7 +132,7 @@ class Lines(Grammar):
         replies += tail
 
     def forbidden(self, payload: bytes | memoryview) -> ProcessorError:
-        """Return the error about a reply that would be taken for two lines."""
+        """Return the error about a reply that the peer would take for two lines."""
         line = bytes(payload)
         off = line.find(b"\n")
         return ProcessorError(
@@ -141,18 +144,18 @@ class Lines(Grammar):
     def answer_many(
         self, method: Any, data: memoryview, runs: Sequence[Run], max_frame_bytes: int
     ) -> tuple[object, int, int]:
-        """Call `process_lines(lines)`; the number is how many. See `Grammar.answer_many`."""
+        """Call `process_lines(lines)`; the number counts lines. See `Grammar.answer_many`."""
         lines = data.tobytes().count(b"\n")  # before the processor changes them
         replies = method(data)
-        # The scan looks at each line where they are not much shorter than they may be.
+        # Where lines are nearly as long as allowed, the scan has a step per line.
         looks = min(lines, 2 * data.nbytes // max_frame_bytes)
         return replies, 1 + lines // _LINES_PER_CALL + looks, lines
 
     def check_many(self, replies: bytes | memoryview, number: int) -> None:
-        """Check that replies to `number` lines are no more lines.
+        """Check that the replies to `number` lines are at most as many lines.
 
         Raises:
-            ProcessorError: they are.
+            ProcessorError: there are more.
         """
         count = bytes(replies).count(b"\n")
         if count > number:
@@ -164,16 +167,16 @@ class Lines(Grammar):
     def has_payload(self, data: memoryview, runs: Sequence[Run], payload: bytes) -> bool:
         """Search all of `data` for the payload first; see `Grammar.has_payload`."""
         text = data.tobytes()
-        if payload not in text:  # cheap, and nearly always the end of it
+        if payload not in text:  # cheap, and nearly always sufficient
             return False
         found = text.split(b"\n")
-        del found[-1]  # what follows the last line's end: nothing
-        # A "\r" that ends a payload cannot be in the line end, too.
+        del found[-1]  # the empty text after the last line end
+        # A "\r" at the end of the payload cannot also belong to the line end.
         return payload + b"\r" in found or (payload in found and not payload.endswith(b"\r"))
 
 
 def newline_off(data: memoryview, start_off: int) -> int:
-    """Return the offset of the first newline from `start_off` on, or the end without one."""
+    """Return the offset of the first newline from `start_off` on, or the length of `data`."""
     look_bytes = _LOOK_BYTES
     while start_off < len(data):
         found_off = data[start_off : start_off + look_bytes].tobytes().find(b"\n")
@@ -185,7 +188,7 @@ def newline_off(data: memoryview, start_off: int) -> int:
 
 
 def _after_last_newline(data: memoryview, start_off: int, end_off: int) -> int:
-    """Return the offset after the last newline between the two, or `start_off` without one."""
+    """Return the offset after the last newline between the offsets, or `start_off`."""
     look_bytes = _LOOK_BYTES
     while end_off > start_off:
         tail_off = max(start_off, end_off - look_bytes)
@@ -198,7 +201,7 @@ def _after_last_newline(data: memoryview, start_off: int, end_off: int) -> int:
 
 
 def _first_line(data: memoryview, before: int) -> tuple[int, int, bool]:
-    r"""Return the first line's payload length, its length, and whether it is whole.
+    r"""Return the length of the first line's payload, the line's length, and whether it is whole.
 
     `before` is the byte before `data`. If that is a "\r" and `data` begins with "\n", the payload
     ends before `data` and its length is -1.

@@ -16,12 +16,12 @@ from asyncrev.frames.grammar import (
 
 __all__ = ["Prefixed"]
 
-# After this many equal lengths in a row, the prefix that lies a run ahead is looked at; if it is
-# the same again, the frames ahead are compared at once. One frame takes 110 ns alone; in 64 KiB
-# of frames of 64 bytes it takes 10 ns (15 ns with len64).
+# After this many equal lengths in a row, the prefix a run ahead is compared; if it is equal, too,
+# the frames up to there are compared in one go. A single frame takes 110 ns; in 64 KiB of frames of
+# 64 bytes each takes 10 ns (15 ns with len64).
 _TRY_AFTER_FRAMES = 8
 _TRY_AHEAD_FRAMES = 16
-_TRY_TO_BYTES = 2048  # length of such a frame, for all are copied: 16 of 2 KiB cost what they gain
+_TRY_TO_BYTES = 2048  # of longer frames, the copy costs more than it saves
 _WINDOW_FRAMES = 64
 _WINDOW_MOST_FRAMES = 1024
 
@@ -36,6 +36,7 @@ class Prefixed(Grammar):
     __slots__ = ("_unpack_from", "name", "prefix_bytes")
 
     method_name = "process_prefixed"
+    method_arguments = "frames, runs, prefix_bytes"
 
     def __init__(self, name: str, prefix_bytes: int) -> None:
         self.name = name
@@ -85,7 +86,8 @@ class Prefixed(Grammar):
                     more_frames = _equal_frames(data, off, stride, prefix.tobytes())
                     frames += more_frames
                     off += more_frames * stride
-                    # Less comes only of bytes made up to look like a run; that shall not pay.
+                    # Fewer are found only in bytes that imitate a run; trying less often bounds
+                    # their cost.
                     if more_frames < _TRY_AHEAD_FRAMES:
                         try_at *= 2
         else:
@@ -97,10 +99,10 @@ class Prefixed(Grammar):
     def missing(
         self, held: memoryview, chunk: memoryview, max_frame_bytes: int
     ) -> tuple[int, bool]:
-        """Return how much of `chunk` belongs to the frame begun; see `Grammar.missing`.
+        """Return how much of `chunk` belongs to the partial frame; see `Grammar.missing`.
 
         Raises:
-            FrameTooLarge: the prefix is known, and announces more than `max_frame_bytes`.
+            FrameTooLarge: the prefix announces more than `max_frame_bytes`.
         """
         held_bytes, chunk_bytes = len(held), len(chunk)
         prefix_bytes = self.prefix_bytes
@@ -128,7 +130,7 @@ class Prefixed(Grammar):
                 yield off, end_off, end_off
 
     def end_open(self, held: memoryview, max_frame_bytes: int) -> OpenEnd:
-        """Refuse it: a frame has as many bytes as were announced.
+        """Raise IncompleteFrame: a frame must have as many bytes as were announced.
 
         Raises:
             IncompleteFrame: always.
@@ -173,7 +175,7 @@ class Prefixed(Grammar):
         return method(data, runs, self.prefix_bytes), CALLS_PER_RUN * len(runs), 0
 
     def has_payload(self, data: memoryview, runs: Sequence[Run], payload: bytes) -> bool:
-        """Look at frames of the same length only; see `Grammar.has_payload`."""
+        """Compare frames of the same length only; see `Grammar.has_payload`."""
         as_long = [run for run in runs if run.payload_bytes == len(payload)]
         return any(data[start:end] == payload for start, end, _ in self.spans(data, as_long))
 
@@ -191,9 +193,10 @@ def _equal_frames(data: memoryview, off: int, stride: int, prefix: bytes) -> int
     window_frames = _WINDOW_FRAMES
     while True:
         ahead_frames = min(window_frames, (len(data) - off) // stride)
-        # Every step of a slice of bytes takes a nanosecond, of a memoryview five.
+        # A slice with a stride takes 1 ns per element of bytes, and 5 ns per element of a
+        # memoryview.
         text = data[off : off + ahead_frames * stride].tobytes()
-        # The last byte first: where lengths differ, it nearly always does.
+        # The last byte first: if lengths differ, it nearly always differs.
         for byte_off in range(len(prefix) - 1, -1, -1):
             column = text[byte_off : ahead_frames * stride : stride]
             value = prefix[byte_off : byte_off + 1]

@@ -20,12 +20,12 @@ FRAMINGS: Mapping[str, Grammar] = MappingProxyType(
 def as_framing(framing: Any, limits: Limits | None = None) -> Grammar | None:
     """Return the grammar called `framing`, or `framing` itself if it is a grammar.
 
-    None stands for "raw", which has no frames. With `limits`, its longest frame must fit what one
-    connection may have of the pool. Thread: any.
+    None stands for "raw", which has no frames. With `limits`, its longest frame must fit the part
+    of the buffer pool that one connection may use. Thread: any.
 
     Raises:
-        SettingsError: there is no such grammar, and the message names those that there are; or
-            there is no room for its longest frame.
+        SettingsError: there is no such grammar (the message has the names of all), or its longest
+            frame does not fit.
     """
     if isinstance(framing, Grammar):
         grammar = framing
@@ -44,7 +44,7 @@ def as_framing(framing: Any, limits: Limits | None = None) -> Grammar | None:
 
 
 def _check_room(grammar: Grammar, limits: Limits) -> None:
-    """Check that the longest frame, and a small read more, may be held; as `Limits` for ours."""
+    """Check that the longest frame and one more small read fit, as `Limits` does for ours."""
     overhead_bytes = grammar.overhead_bytes(limits.max_frame_bytes)
     needed_bytes = limits.max_frame_bytes + overhead_bytes + LEAST_READ_BYTES
     if needed_bytes > limits.pool_connection_bytes:

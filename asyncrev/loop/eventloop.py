@@ -43,7 +43,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     - **Platform**: it needs epoll, which only Linux has.
     - **Selector**: one that is passed must be a `WatchingSelector`. `add_reader` and the like share
       it with the streams, but the descriptors of streams are not in its `get_map`.
-    - **Descriptors**: a loop has one more, an eventfd.
+    - **Descriptors**: a loop has one more descriptor, an eventfd.
     - **Transports**: plain and TLS streams get an `EpollTransport`, with another `repr` and none of
       the private attributes of asyncio's.
     - **Writes**: what the kernel does not take at once is copied, so a buffer may be reused as soon
@@ -79,7 +79,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
             LocalError: this platform has no epoll, or `selector` is of another kind or serves
                 another loop already; it stays open.
         """
-        self._closed = True  # until it is made; __del__ would close what is not there yet
+        self._closed = True  # until the loop is made, so that __del__ does not close it
         if not hasattr(selectors, "EpollSelector"):
             raise LocalError(
                 "EpollEventLoop needs epoll, which only Linux has; use asyncio's or uvloop's loop"
@@ -115,7 +115,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def wake(self) -> None:
         """Make the loop begin an iteration, which calls the hooks. Thread: any.
 
-        It costs a tenth of `call_soon_threadsafe`, which makes a Handle and wakes by a socket.
+        It costs a tenth of `call_soon_threadsafe`, which makes a Handle and writes to a socket.
 
         Raises:
             OSError: the loop is closed.
@@ -125,7 +125,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
         """Call `dispatch(events)` whenever epoll reports `fd`. Thread: loop.
 
-        For `EpollTransport`, as the next ones but `watch_in_batches`.
+        Used by `EpollTransport`, like the following methods except `watch_in_batches`.
 
         Raises:
             OSError: epoll refuses `fd`.
@@ -172,7 +172,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         if not self.is_closed():
             self._selector.unwatch(fd)
 
-    # -- what asyncio calls ----------------------------------------------------------------
+    # -- called by asyncio -----------------------------------------------------------------
 
     def _before_poll(self) -> bool:
         more = False
@@ -231,7 +231,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def _process_one_by_one(
         self, polled: list[tuple[int, int]], watches: dict[int, Dispatch]
     ) -> None:
-        # With a Handle for each, which asyncio times and reports when it is slow.
+        # One Handle per event, because asyncio times Handles and reports slow ones.
         for fd, events in polled:
             dispatch = watches.get(fd)
             if dispatch is not None:
@@ -242,7 +242,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
                 super()._process_events([stock])  # type: ignore[misc]
 
     def _dispatch_if_watched(self, fd: int, polled_for: Dispatch, events: int) -> None:
-        # `polled_for` is for the report of a slow callback; a pause since the poll replaces it.
+        # `polled_for` is only for the report of a slow callback; a pause since the poll replaces
+        # it.
         dispatch = self._selector.watches.get(fd)
         if dispatch is not None:
             dispatch(events)
@@ -280,7 +281,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         context: contextvars.Context | None = None,
         **timeouts: Any,
     ) -> Any:
-        # asyncio's makes its own transport here, without `_make_socket_transport`.
+        # asyncio's method makes its own transport here, without `_make_socket_transport`.
         self._ensure_fd_no_transport(rawsock)  # type: ignore[attr-defined]
         make_tls: Any = sslproto.SSLProtocol
         tls = make_tls(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)

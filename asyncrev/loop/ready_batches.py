@@ -25,7 +25,8 @@ class ReadyBatch:
 
     __slots__ = ("_loop", "_watches", "events")
 
-    # What `_run_once` reads of a Handle; `_callback` only when a callback sets debug mode.
+    # The attributes of a Handle that `_run_once` reads; `_callback` only after a callback sets
+    # debug mode.
     _cancelled = False
     _callback = None
 
@@ -35,7 +36,7 @@ class ReadyBatch:
         self.events: Events | None = None  # None: not in `_ready`
 
     def __repr__(self) -> str:
-        # In asyncio's log of slow callbacks, if a callback before this one has set debug mode.
+        # Shown in asyncio's log of slow callbacks if an earlier callback has set debug mode.
         return f"<events of streams of {self._loop!r}>"
 
     def _run(self) -> None:
@@ -44,7 +45,7 @@ class ReadyBatch:
         fd = -1
         try:
             for fd, reported in rest:
-                # Looked up now, because a callback before this one may have closed the descriptor.
+                # Looked up now, because an earlier callback may have closed the descriptor.
                 dispatch = watches.get(fd)
                 if dispatch is not None:
                     dispatch(reported)
@@ -65,7 +66,7 @@ class ReadyBatch:
 
 
 class HandledBatch(ReadyBatch):
-    """The same with descriptors that are watched in batches among them."""
+    """A `ReadyBatch` that also has events of descriptors that are watched in batches."""
 
     __slots__ = ("_batch_watches",)
 
@@ -82,7 +83,7 @@ class HandledBatch(ReadyBatch):
 
     def _run(self) -> None:
         events, self.events = self.events or [], None
-        fd, done = -1, 0  # how many events have been dispatched, or are being dispatched
+        fd, done = -1, 0  # how many events have been or are being dispatched
         try:
             while done < len(events):
                 fd, reported = events[done]
@@ -111,7 +112,7 @@ class HandledBatch(ReadyBatch):
     def _batch_from(
         self, events: Events, start: int, handler: BatchHandler
     ) -> tuple["array[int]", "array[int]", int]:
-        # The third: the index of the first event that is another's.
+        # The third result is the index of the first event that belongs to another handler.
         keys: list[int] = []
         masks: list[int] = []
         end, watch_of = start, self._batch_watches.get
@@ -120,7 +121,7 @@ class HandledBatch(ReadyBatch):
             if batch_watch is None:
                 if fd in self._watches:
                     break
-                # Else it is not watched any more.
+                # Otherwise it is no longer watched.
             elif batch_watch[0] is handler:
                 keys.append(batch_watch[1])
                 masks.append(reported)

@@ -21,22 +21,22 @@ __all__ = [
     "WatchingSelector",
 ]
 
-# Missing where there is no epoll; `EpollEventLoop` raises an error then.
+# Missing on platforms without epoll, where `EpollEventLoop` raises an error.
 SELECTOR_BASE: Any = getattr(selectors, "EpollSelector", selectors.SelectSelector)
 READABLE: int = getattr(select, "EPOLLIN", 0)
 WRITABLE: int = getattr(select, "EPOLLOUT", 0)
 HUNG_UP: int = getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 _EDGE: int = getattr(select, "EPOLLET", 0)
 
-# Per `select`. A loop iteration stays short with 10,000 ready descriptors, and what it publishes
-# is half of the default ring; epoll returns the other descriptors first the next time.
+# Per `select`. With 10,000 ready descriptors a loop iteration stays short, and it publishes at most
+# half of the default ring; epoll returns the other descriptors first the next time.
 MOST_EVENTS = 128
 
 Dispatch: TypeAlias = Callable[[int], None]
 
 
 class BatchHandler(Protocol):
-    """Gets the events of many descriptors in one call; see `EpollEventLoop.watch_in_batches`."""
+    """Handles the events of many descriptors in one call (`EpollEventLoop.watch_in_batches`)."""
 
     def on_ready_batch(self, keys: "array[int]", events: "array[int]") -> None:
         """Handle the events of descriptors that one poll found ready. Thread: loop.
@@ -47,13 +47,13 @@ class BatchHandler(Protocol):
         batch has one event, because asyncio times its callbacks one by one.
 
         A descriptor that was unwatched before this call is not in the batch. One that the handler
-        unwatches during the call may still be ahead in it: the handler has to skip it.
+        unwatches during the call may still follow in it: the handler has to skip it.
 
         Args:
             keys: the keys of the descriptors, as passed to `watch_in_batches`; format "q", one to
                 128 items.
-            events: epoll's events of the descriptor whose key has the same index; format "I".
-                They may include `HUNG_UP`, whatever was asked for. Both arrays are made for this
+            events: epoll's events of the descriptor whose key has the same index; format "I". They
+                may include `HUNG_UP`, whatever events are watched. Both arrays are made for this
                 call and may be kept.
 
         Raises:
@@ -69,12 +69,12 @@ class BatchHandler(Protocol):
 BatchWatch: TypeAlias = tuple[BatchHandler, int]  # and the key of the descriptor
 
 
-class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends on the platform
+class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends on the platform
     """EpollSelector that also serves watches, which are not in `get_map`.
 
     A watch is a descriptor and a function that is called with the events that epoll reports. It may
-    ask for no event at all (hang-ups and errors are always reported); asyncio's registrations
-    cannot. All methods but `wake`: the loop's thread.
+    be for no event at all, which asyncio's registrations cannot be; hang-ups and errors are always
+    reported. All methods except `wake`: the loop's thread.
     """
 
     def __init__(self) -> None:
@@ -85,19 +85,19 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
         # Called before and after every poll. The first returns whether the poll must not wait.
         self.before_poll: Callable[[], bool] | None = None
         self.after_poll: Callable[[], None] | None = None
-        # Edge-triggered, so that a wake-up costs one write and no read; the counter is full after
-        # 2**64 - 2 of them.
+        # Edge-triggered, so that a wake-up costs one write and no read; the counter would be full
+        # only after 2**64 - 2 wake-ups.
         self._wake_lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wake_fd, READABLE | _EDGE)
 
     def wake(self) -> None:
-        """Make the current `select`, or else the next one, return. Thread: any.
+        """Make the current or the next `select` return. Thread: any.
 
         Raises:
             OSError: the selector is closed.
         """
-        with self._wake_lock:  # after `close` the number may be another descriptor's
+        with self._wake_lock:  # after `close` the number may belong to another file
             if self._wake_fd < 0:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             os.eventfd_write(self._wake_fd, 1)
@@ -114,13 +114,13 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
             os.close(fd)
 
     def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
-        """Begin to watch `fd`, which is not registered otherwise. Raises OSError as epoll does."""
+        """Start watching `fd`, which is not registered otherwise. Raises OSError as epoll does."""
         self._selector.register(fd, events)
         self.watches[fd] = dispatch
         self.batch_watches.pop(fd, None)  # if the descriptor was closed while it was watched
 
     def watch_in_batches(self, fd: int, events: int, handler: BatchHandler, key: int) -> None:
-        """Begin to watch `fd`, whose events `handler` gets together with those of others.
+        """Start watching `fd`; `handler` gets its events together with those of others.
 
         Raises OSError as epoll does.
         """
@@ -137,7 +137,7 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
         self.watches[fd] = dispatch
 
     def unwatch(self, fd: int) -> None:
-        """Stop watching `fd`; events of it that were polled already are not dispatched."""
+        """Stop watching `fd`; its events that were already polled are not dispatched."""
         watches = self.watches if fd in self.watches else self.batch_watches
         if watches.pop(fd, None) is not None:
             try:
@@ -156,7 +156,8 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # its base depends
         if timeout is None:
             timeout_s = -1.0
         else:
-            # epoll_wait counts milliseconds; rounded up, or a timer would be polled for.
+            # epoll_wait counts milliseconds; rounding down would poll repeatedly until a timer is
+            # due.
             timeout_s = math.ceil(max(timeout, 0) * 1e3) * 1e-3
         try:
             polled: list[tuple[int, int]] = self._selector.poll(timeout_s, MOST_EVENTS)

@@ -1,10 +1,10 @@
 """The stream transport of `EpollEventLoop`: its receiving side, on top of the sending side.
 
-The three classes of one object, from the lowest up: `WatchedSocket` (state, watch, end),
+It consists of three classes, each derived from the one before: `WatchedSocket` (state, watch, end),
 `WriteSide` (sending), `EpollTransport` (receiving).
 
-Theory of operation. Pausing costs no system call unless input comes meanwhile: only then is
-EPOLLIN taken off. One event receives once, so that no peer keeps the loop to itself.
+Theory of operation. Pausing costs no system call unless input arrives meanwhile; only then is
+EPOLLIN removed. Each event causes one receive, so that no peer can monopolize the loop.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ logger = logging.getLogger("asyncio")
 _READ_EVENTS = READABLE | HUNG_UP
 _WRITE_EVENTS = WRITABLE | HUNG_UP
 
-# What failed, as the loop's exception handler gets it.
+# Messages for the loop's exception handler.
 _GET_BUFFER = "Fatal error: protocol.get_buffer() call failed."
 _RECEIVE = "Fatal read error on socket transport"
 _BUFFER_UPDATED = "Fatal error: protocol.buffer_updated() call failed."
@@ -74,7 +74,7 @@ class EpollTransport(WriteSide):
     # -- protocol --------------------------------------------------------------------------
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Give events to `protocol` from now on."""
+        """Use `protocol` from now on."""
         self._protocol = protocol
         if isinstance(protocol, asyncio.BufferedProtocol):
             self._read_ready: Callable[..., None] = self._read_into_buffer
@@ -84,7 +84,7 @@ class EpollTransport(WriteSide):
             self._read_ready = self._read_data
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the protocol that gets the events."""
+        """Return the protocol."""
         protocol: asyncio.BaseProtocol = self._protocol
         return protocol
 
@@ -92,24 +92,24 @@ class EpollTransport(WriteSide):
         try:
             super()._call_connection_lost(error)
         finally:
-            # These bound methods of the protocol and of this transport make cycles.
+            # These bound methods of the protocol and of this transport make reference cycles.
             self._get_buffer = self._buffer_updated = self._read_ready = closed
 
     # -- reading ---------------------------------------------------------------------------
 
     def is_reading(self) -> bool:
-        """Return whether input is given to the protocol."""
+        """Return whether input is passed to the protocol."""
         return self._state is OPEN and not self._paused
 
     def pause_reading(self) -> None:
-        """Give the protocol no input until `resume_reading`; idempotent."""
+        """Stop passing input to the protocol until `resume_reading`; idempotent."""
         if self._state is OPEN and not self._paused:
             self._paused = True
             if self._watched_events is not None and not self._write_buffer:
                 self._redirect()
 
     def resume_reading(self) -> None:
-        """Give the protocol input again; without a pause it does nothing."""
+        """Pass input to the protocol again; idempotent."""
         if self._paused and self._state is OPEN:
             self._paused = False
             self._start_reading()
@@ -121,7 +121,7 @@ class EpollTransport(WriteSide):
 
     def _on_events(self, events: int) -> None:
         if events == READABLE and not self._paused and self._state is OPEN:
-            self._read_ready()  # nearly always
+            self._read_ready()  # the most frequent case
             return
         if events & _READ_EVENTS:
             if self._state is not OPEN or self._paused or self._eof_received:
@@ -141,8 +141,8 @@ class EpollTransport(WriteSide):
                 error = OSError(code, os.strerror(code))
                 self._fatal_error(error, "the peer has gone while reading was paused")
             else:
-                # Both directions were shut in order, which epoll would report forever. Input
-                # that is left is read after resume_reading.
+                # Both directions were shut down in order, which epoll would report again and again.
+                # Remaining input is read after resume_reading.
                 self._unwatch()
 
     def _read_into_buffer(self) -> None:
@@ -197,7 +197,7 @@ class EpollTransport(WriteSide):
         if step is not _RECEIVE or not isinstance(error, (BlockingIOError, InterruptedError)):
             self._fatal_error(error, step)
 
-    # -- what loop.sendfile asks of a transport ---------------------------------------------
+    # -- required by loop.sendfile ------------ ---------------------------------------------
 
     def _make_empty_waiter(self) -> asyncio.Future[None]:
         if self._empty_waiter is not None:

@@ -29,7 +29,7 @@ __all__ = ["CLOSED", "CLOSING", "LOST", "OPEN", "WatchedSocket", "attach", "clos
 
 logger = logging.getLogger("asyncio")
 
-# As globals, because a lookup in an enumeration costs as much as several of these.
+# Globals, because one lookup in an enumeration costs as much as several lookups of globals.
 OPEN, CLOSING = TransportState.OPEN, TransportState.CLOSING
 LOST, CLOSED = TransportState.LOST, TransportState.CLOSED
 
@@ -135,7 +135,7 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
 
     def _lose(self, error: BaseException | None) -> None:
         self._state = advance(TRANSPORT_TRANSITIONS, self._state, TransportEvent.LOSE)
-        self._write_buffer = bytearray()  # dropped, so that no water mark calls the protocol (I13)
+        self._write_buffer = bytearray()  # so that no water mark calls the protocol (I13)
         self._unwatch()
         self._loop.call_soon(self._call_connection_lost, error, context=self._context)
 
@@ -148,7 +148,7 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
             self._sock.close()
             self._sock = None
             self._state = advance(TRANSPORT_TRANSITIONS, self._state, TransportEvent.REPORT)
-            # Both make cycles.
+            # Both make reference cycles.
             self._dispatch = closed
             self._protocol = None
             server, self._server = self._server, None
@@ -178,7 +178,8 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         self._redirect()
 
     def _redirect(self) -> None:
-        # The loop keeps a transport that reads or sends, as asyncio's does by its Handles.
+        # The loop keeps a transport alive that reads or sends, as asyncio's loop does with its
+        # Handles.
         reads = self._state is OPEN and not self._paused and not self._eof_received
         if reads or self._write_buffer:
             dispatch = self._dispatch
@@ -201,11 +202,11 @@ def _dispatch_to(transport_ref: "weakref.ref[WatchedSocket]", events: int) -> No
 
 
 def closed(*_: object) -> None:
-    """Take the place of callbacks after the end."""
+    """Replace the callbacks after the end; does nothing."""
 
 
 def attach(server: Any, transport: WatchedSocket) -> None:
-    """Have an `asyncio.Server` count `transport` until its end."""
+    """Make an `asyncio.Server` count `transport` until its end."""
     _call_server(server._attach, transport)
 
 

@@ -1,4 +1,4 @@
-"""The sending side of the stream transport: send at once, copy the rest, keep the order.
+"""The sending side of the stream transport: it sends at once, copies the rest, and keeps the order.
 
 Memory that a caller passes in is not kept: the kernel takes the bytes, or they are copied. So the
 caller may reuse it as soon as `write` returns, which asyncio does not allow since 3.12.
@@ -30,7 +30,7 @@ _MOST_PIECES = 1024  # IOV_MAX of Linux; with more, sendmsg fails
 class WriteSide(WatchedSocket):
     """The part of `EpollTransport` that sends. All methods: the loop's thread."""
 
-    # BridgeProtocol asks for this: a view passed to `write` is not kept.
+    # Read by BridgeProtocol: a view passed to `write` is not kept.
     keeps_no_views = True
 
     _maybe_pause_protocol: Callable[[], None]  # of asyncio's base, as the next
@@ -92,9 +92,10 @@ class WriteSide(WatchedSocket):
         self._maybe_pause_protocol()
 
     def writelines(self, list_of_data: Iterable[Bytes]) -> None:
-        """Send all buffers, in order, with one system call if they fit; else as `write` does.
+        """Send all buffers in order, with one system call if possible; see `write`.
 
-        The buffers are not joined first: what the kernel takes at once is never copied here.
+        The buffers are not joined first, so bytes that the kernel takes at once are not copied
+        here.
         """
         pieces = list(list_of_data)
         if self._write_buffer or self._state is not OPEN or not 1 < len(pieces) <= _MOST_PIECES:
@@ -121,7 +122,7 @@ class WriteSide(WatchedSocket):
             self._maybe_pause_protocol()
 
     def write_eof(self) -> None:
-        """Shut the sending direction once the write buffer has been sent."""
+        """Shut down the sending direction once the write buffer has been sent."""
         if self._state is not OPEN or self._eof_written:
             return
         self._eof_written = True
@@ -133,7 +134,7 @@ class WriteSide(WatchedSocket):
         return True
 
     def get_write_buffer_size(self) -> int:
-        """Return the bytes in the write buffer."""
+        """Return the length of the write buffer in bytes."""
         return len(self._write_buffer)
 
     def _refuse_write(self) -> None:
@@ -162,7 +163,7 @@ class WriteSide(WatchedSocket):
             # A new one, because an emptied bytearray may keep the memory of its largest size.
             self._write_buffer = bytearray()
             self._watch((self._watched_events or 0) & ~WRITABLE)
-        self._maybe_resume_protocol()  # it may write
+        self._maybe_resume_protocol()  # the protocol may write in it
         if self._write_buffer or self._state is LOST:
             return
         if self._empty_waiter is not None:
@@ -182,6 +183,6 @@ class WriteSide(WatchedSocket):
 
 
 def wake(waiter: "asyncio.Future[None]") -> None:
-    """Set the result of `waiter`, unless it is done or was cancelled."""
+    """Set the result of `waiter`, unless it is done or cancelled."""
     if not waiter.done():
         waiter.set_result(None)

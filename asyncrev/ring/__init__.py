@@ -1,6 +1,6 @@
-"""The hand-off between the two threads: slots, the two sides of the ring, how they wake each other.
+"""The hand-off between the two threads: slots, the two sides of the ring, and their wake-ups.
 
-Thread: `loop_side` and a channel's loop side belong to the loop, `thread_side` to the worker; each
-method of `ring` and `wakeups` says which thread may call it. Imports: root modules only; `ring`,
-`thread_side` and `wakeups` never reach asyncio.
+Thread: `loop_side` and a channel's loop side belong to the loop, `thread_side` to the worker; the
+methods of `ring` and `wakeups` state which thread may call them. Imports: root modules only;
+`ring`, `thread_side` and `wakeups` do not import asyncio, not even indirectly.
 """

@@ -6,8 +6,8 @@
     channel.thread_side.put(bytes(buffer)[::-1]) # answers, in order
     reply = await channel.loop_side.get()        # on the loop; frees the slot
 
-A slot is in use from `put` until the `get` of its answer, so both directions are bounded at
-once: a loop that never gets its replies cannot put for ever.
+A slot is in use from `put` until the `get` of its answer, so both directions are bounded: a loop
+that does not get its replies cannot put any more once the slots are used up.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ __all__ = ["AwaitableSide", "Channel"]
 
 
 class Channel:
-    """A ring with its two sides. Made anywhere, running loop or not.
+    """A ring with its two sides. It can be created without a running loop.
 
-    `async with` on its loop closes both sides at the end of the block, however that ends: then
-    neither the thread nor a coroutine waits for anything that does not come. The thread is not
-    waited for; its next `put` raises ChannelClosed, and so does `get`, once it has everything.
+    `async with` on its loop closes both sides at the end of the block, even after an exception, so
+    neither the thread nor a coroutine waits in vain. It does not wait for the thread, whose next
+    `put` raises ChannelClosed; so does `get` once everything was got.
 
     Attributes:
-        loop_side: for coroutines of one loop, which is the first that uses it.
+        loop_side: for coroutines of one loop, the first that uses it.
         thread_side: for one thread.
     """
 
     def __init__(self, slots: int = 256, slot_bytes: int = 64 * 1024) -> None:
-        """Allocate `slots` slots of `slot_bytes`.
+        """Allocate `slots` slots of `slot_bytes` bytes each.
 
         Raises:
             SettingsError: one of them is below 1.
@@ -56,7 +56,7 @@ class Channel:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.thread_side.close()  # ORDER: first, so that the loop's side is over for good
+        self.thread_side.close()  # ORDER: first, so that the loop's side ends for good
         self.loop_side.close()
         self.loop_side._let_go()
 
@@ -64,8 +64,8 @@ class Channel:
 class AwaitableSide:
     """The loop's side of a channel. All methods: the loop's thread.
 
-    Any number of coroutines may put and get; they take turns, first come first served.
-    Cancelling one that waits loses nothing: a buffer moves only when nothing is waited for.
+    Any number of coroutines may put and get; they are served in FIFO order. Cancelling a waiting
+    one loses nothing, because a buffer moves only after the wait.
     """
 
     def __init__(self, ring: Ring, side: LoopSide) -> None:
@@ -74,7 +74,7 @@ class AwaitableSide:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._put_lock = asyncio.Lock()
         self._get_lock = asyncio.Lock()
-        # What the one whose turn it is waits for.
+        # What the coroutine that holds the lock waits for.
         self._can_put = asyncio.Event()
         self._can_get = asyncio.Event()
 
@@ -82,8 +82,8 @@ class AwaitableSide:
         """Copy `data` into the next slot; wait while every slot is in use.
 
         Raises:
-            LocalError: `data` is longer than a slot; gives both numbers.
-            ChannelClosed: `close` was called, on either side.
+            LocalError: `data` is longer than a slot; the message has both numbers.
+            ChannelClosed: `close` was called on either side.
         """
         view = byte_view(data)
         ring = self._ring
@@ -109,11 +109,11 @@ class AwaitableSide:
     async def get(self) -> bytes:
         """Return the next answer, in the order of the `put` calls, and free its slot.
 
-        An answer of None on the other side comes as b"".
+        If the thread answered None, b"" is returned.
 
         Raises:
-            ChannelClosed: every answer was got and no other will come, because the thread's side
-                is closed, or this side is and nothing is left to answer.
+            ChannelClosed: no other answer will come, because the thread's side is closed, or this
+                side is closed and everything is answered.
         """
         self._bind()
         ring = self._ring
@@ -132,7 +132,7 @@ class AwaitableSide:
             return answer
 
     def close(self) -> None:
-        """Say that nothing will be put any more; the thread still gets what was put."""
+        """Close this side: nothing can be put any more; the thread still gets what was put."""
         self._bind()
         self._side.close()
         self._can_put.set()
@@ -143,12 +143,12 @@ class AwaitableSide:
         self._can_get.set()
         if self._ring.output_closed:
             self._can_put.set()
-        return False  # what is left waits for a `get`, not for the next turn
+        return False  # what is left waits for a `get`, not for the next iteration
 
     def _let_go_if_over(self) -> bool:
-        """Let go of the loop once no answer will come any more; return whether that is so."""
+        """Release the loop once no more answers will come; return whether that is the case."""
         ring = self._ring
-        closed = ring.output_closed  # ORDER: first, as the thread closes after its last answer
+        closed = ring.output_closed  # ORDER: first, because the thread closes after its last answer
         if ring.processed_seq != ring.released_seq:
             return False
         if not closed and not (ring.input_closed and ring.released_seq == ring.published_seq):

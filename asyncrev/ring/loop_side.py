@@ -1,4 +1,4 @@
-"""The loop's side of the ring: never blocks; one wake-up per iteration, results in batches."""
+"""The loop's side of the ring. It never blocks, wakes once per iteration, delivers in batches."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,10 +14,10 @@ __all__ = ["LoopSide"]
 class LoopSide:
     """Flushes what was published, and delivers results. Thread: loop, unless stated.
 
-    Made anywhere, bound to a loop later. On a loop with iteration hooks (ours) it flushes and
-    delivers at the end of every iteration, and the worker wakes the loop only when that sleeps.
-    Elsewhere one `call_soon` flushes all that one iteration publishes, one `call_soon_threadsafe`
-    asks for a delivery.
+    It is created without a loop and bound to one later. On a loop with iteration hooks (ours) it
+    flushes and delivers at the end of every iteration, and the worker wakes the loop only if it
+    sleeps. On other loops one `call_soon` flushes everything that an iteration publishes, and one
+    `call_soon_threadsafe` requests a delivery.
     """
 
     __slots__ = (
@@ -38,20 +38,20 @@ class LoopSide:
         self.signal = DeliverySignal(self._post_delivery)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake_loop: Callable[[], object] | None = None
-        self._on_results: Callable[[], bool] = _nobody
+        self._on_results: Callable[[], bool] = _no_results
         self._flushed_seq = 0
-        # Whether a flush will come anyway: with iteration hooks always, so this stays True.
+        # Whether a flush is scheduled already; with iteration hooks always, so this stays True.
         self.flush_is_due = True
         self.deliveries = 0
 
     def bind(self, loop: asyncio.AbstractEventLoop, on_results: Callable[[], bool]) -> None:
         """Use `loop` from now on, and call `on_results` there when there are results.
 
-        It returns whether it left some that it wants to take in the next iteration; the loop does
-        not wait for that iteration. It is called, too, when the worker's side has been closed.
+        `on_results` returns whether it left results for the next iteration, which then begins
+        without waiting. It is also called when the worker's side has been closed.
 
         Raises:
-            LocalError: it is bound already.
+            LocalError: this side is bound already.
         """
         if self._loop is not None:
             raise LocalError("this side is bound to a loop already; make another for another loop")
@@ -64,17 +64,17 @@ class LoopSide:
         else:
             self.flush_is_due = False
             self._wake_loop = self._call_delivery_soon
-        # Both threads may have used the ring before; the delivery clears what they asked in vain.
+        # Both threads may have used the ring before; this handles requests made without a loop.
         loop.call_soon(self._flush_and_deliver)
 
     def unbind(self) -> None:
-        """Let go of the loop; nothing is called there any more."""
+        """Release the loop; nothing is called there any more."""
         hooked: Any = self._loop
         if hasattr(hooked, "remove_iteration_hook"):
             hooked.remove_iteration_hook(self)
         self._wake_loop = None  # so that the worker's side may be used after the loop is closed
         self.flush_is_due = True
-        self._on_results = _nobody
+        self._on_results = _no_results
 
     def flush_soon(self) -> None:
         """Flush in the next iteration. Call it after a publish while `flush_is_due` is False."""
@@ -84,14 +84,14 @@ class LoopSide:
             self._loop.call_soon(self._flush_due)
 
     def flush(self) -> None:
-        """Wake the worker if it sleeps and something was published since the last flush."""
+        """Wake the worker if it sleeps and entries were published since the last flush."""
         published_seq = self._ring.published_seq
         if published_seq != self._flushed_seq:
             self._flushed_seq = published_seq
             self._parker.unpark()  # ORDER: after the cursor (I5).
 
     def close(self) -> None:
-        """Say that nothing will be published any more, and wake the worker."""
+        """Close the input: nothing will be published any more. Wake the worker."""
         self._ring.close_input()
         self._parker.unpark()
 
@@ -99,20 +99,20 @@ class LoopSide:
 
     def before_poll(self) -> bool:
         """Flush and deliver; return whether the next iteration must come at once."""
-        # First, and while a delivery still counts as coming: a worker on this core runs at once,
-        # and what it has finished when we go on is delivered here, without being woken for it.
+        # First, while a delivery still counts as due: a worker on the same core runs at once, and
+        # what it finishes before we go on is delivered here, without a wake-up.
         self.flush()
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         ring = self._ring
         if ring.processed_seq != ring.released_seq or ring.output_closed:
             self.deliveries += 1
             more = self._on_results()
-            self.flush()  # a delivery may publish what had waited for a slot
+            self.flush()  # a delivery may publish input that waited for a slot
             return more
         return False
 
     def after_poll(self) -> None:
-        """Say that the loop is awake: it will deliver at the end of this iteration."""
+        """Note that the loop is awake and will deliver at the end of this iteration."""
         self.signal.hold()
 
     # -- without iteration hooks -----------------------------------------------------------------
@@ -145,11 +145,11 @@ class LoopSide:
     def _deliver(self) -> None:
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         self.deliveries += 1
-        if self._on_results():  # what bounds a delivery (I11) leaves the rest to the next iteration
+        if self._on_results():  # a delivery is bounded (I11); the next iteration continues
             assert self._loop is not None
             self._loop.call_soon(self._deliver)
 
 
-def _nobody() -> bool:
-    """Stand in for a consumer before there is one, and after."""
+def _no_results() -> bool:
+    """Replace the consumer before `bind` and after `unbind`."""
     return False

@@ -1,19 +1,19 @@
 """The ring: pre-allocated entries and slots, and three cursors that only grow.
 
-Theory of operation. An entry has a small slot of its own; a slot is lent to it when it is
-published and comes back when it is released. An entry is handed on three times: the loop
-fills a slot and publishes it, the worker processes it, the loop takes its result and releases
-it. Who may touch an entry and its slot follows from where its sequence number lies:
+Theory of operation. An entry has a small slot of its own; a slot is lent to it when it is published
+and comes back when it is released. An entry is handed on three times: the loop fills a slot and
+publishes it, the worker processes it, the loop takes its result and releases it. The thread that
+may touch an entry and its slot follows from the entry's sequence number:
 
   I1  released_seq <= processed_seq <= published_seq <= released_seq + entries
   I2  entries in [processed_seq, published_seq) belong to the worker, all others to the loop
   I3  published_seq and released_seq are written by the loop only, processed_seq by the worker only
   I4  input_closed and output_closed go from False to True once, and never back
 
-The ring is bookkeeping: it waits for nobody and knows neither threads nor sockets. Waking is
-the business of `wakeups`, the two sides are in `loop_side` and `thread_side`. Others read the
-cursors and the two flags, which costs a tenth of a call; what changes the ring, or finds an entry,
-is a method.
+The ring only keeps accounts: it never waits, and uses neither threads nor sockets. Wake-ups are in
+`wakeups`, the two sides in `loop_side` and `thread_side`. Other modules read the cursors and the
+two flags directly, which costs a tenth of a call; they change the ring and find entries by methods
+only.
 
 ORDER: an entry is written before the cursor that hands it on. The GIL keeps that order; so does
 a free-threaded build, where the store of a slot attribute releases and its load acquires
@@ -22,8 +22,8 @@ the other thread sleeps: that needs a store before a load, hence the locks in `w
 
   I19 each thread has a view of each slot, and slices no view that the other may slice meanwhile
 
-I19 is for free-threaded builds: slices are counted in what their view was made of, and that count
-loses steps when two threads slice at once, until the memory counts as released
+I19 is for free-threaded builds: a memoryview's slices are counted in a shared object, and the count
+is wrong after two threads slice at once, until the memory is taken for released
 (github.com/python/cpython/issues/155606).
 """
 
@@ -38,41 +38,41 @@ __all__ = ["CLOSE", "DATA", "EOF", "RESUME", "Entry", "Kind", "Ring"]
 
 
 class Kind(enum.Enum):
-    """What an entry carries. Control travels with the data, so their order is never in doubt."""
+    """What an entry carries. Control uses the same way as data, which keeps their order."""
 
     DATA = "data"
-    EOF = "eof"  # no more input from this owner; its processor may add a last reply
-    RESUME = "resume"  # the owner's turn to have more of its deferred input processed
-    CLOSE = "close"  # the owner is gone; the worker drops what it keeps for it
+    EOF = "eof"  # no more input of this owner; its processor may add a last reply
+    RESUME = "resume"  # process more of the owner's deferred input
+    CLOSE = "close"  # the owner has gone; the worker drops what it keeps for it
 
 
-# Reading a member off its class takes 70 ns on CPython 3.11 (the metaclass's __getattr__).
+# Reading a member from its class takes 70 ns on CPython 3.11 (the metaclass's __getattr__).
 DATA, EOF, RESUME, CLOSE = Kind.DATA, Kind.EOF, Kind.RESUME, Kind.CLOSE
 
 
 class Entry:
-    """What is said about one chunk on its way, and a small slot for it.
+    """The record of one chunk in the ring, with a small slot for it.
 
     Attributes:
-        small_slot: memory of its own, for chunks that are not large: writable, contiguous,
-            format "B". The loop's view of it.
-        slot: the slot that holds the chunk, `small_slot` or a lent one. The loop's view of it.
-        view: the worker's view of it, writable, too. Valid from `publish` to `release`.
-        owner: whose bytes these are. An object, never a descriptor, which may be reused.
+        small_slot: the loop's view of the entry's own memory, for small chunks: writable,
+            contiguous, format "B".
+        slot: the loop's view of the slot that contains the chunk, `small_slot` or a lent one.
+        view: the worker's view of the same slot, also writable. Valid from `publish` to `release`.
+        owner: the owner of the bytes: an object, never a descriptor, which may be reused.
         kind: data or control.
-        nbytes: how much of `view` was filled. Of a lane, the worker makes of it how much of the
-            lane's input it has processed: less if it deferred some, and of a RESUME what came of
-            that.
-        result: the reply: None for none, or memory that stays as it is until the entry is
-            released: bytes, a view of this slot, or several such pieces. Written by the worker.
-        error: why there is no (further) reply. Written by the worker.
-        partial_frame_bytes: what the worker keeps of an unfinished frame of this owner, after this
-            entry. Written by the worker.
-        frame_seq: which unfinished frame of this owner that is. Written by the worker.
-        calls: how many calls of a processor this entry took. Written by the worker, with framing.
-        surplus_bytes: how much longer the reply is than what it answers. Written by the worker if
-            it is; the loop sets it to 0 again.
-        ended: of EOF and RESUME, whether the processor's `eof` has been called. Written by the
+        nbytes: the number of bytes in `view`. For lanes, the worker replaces it by the number of
+            input bytes that it has processed: less if it deferred some, and for RESUME the deferred
+            input that it has processed.
+        result: the reply, or None: bytes, a view of this slot, or several such pieces, which do not
+            change until the entry is released. Written by the worker.
+        error: the reason why there is no (further) reply. Written by the worker.
+        partial_frame_bytes: the length of the owner's partial frame after this entry. Written by
+            the worker.
+        frame_seq: the number of this partial frame among those of the owner. Written by the worker.
+        calls: how many calls of a processor this entry needed. Written by the worker, with framing.
+        surplus_bytes: how much longer the reply is than its input. Written by the worker if it is
+            longer; the loop resets it to 0.
+        ended: for EOF and RESUME, whether the processor's `eof` has been called. Written by the
             worker.
     """
 
@@ -94,7 +94,7 @@ class Entry:
     )
 
     def __init__(self, small_slot: memoryview, small_view: memoryview | None = None) -> None:
-        """Make an entry; of two views of its small slot, or of one, for use by one thread."""
+        """Make an entry with two views of its small slot, or with one for use by one thread."""
         self.small_slot = self.slot = small_slot
         self.small_view = self.view = small_slot if small_view is None else small_view
         self.owner: Any = None
@@ -110,7 +110,7 @@ class Entry:
 
 
 class Ring:
-    """Slots, entries and cursors. Which thread may call what is said at each method."""
+    """Slots, entries and cursors. Each method states which thread may call it."""
 
     __slots__ = (
         "entries",
@@ -139,10 +139,10 @@ class Ring:
         """Allocate everything that the ring will ever use.
 
         Args:
-            slots: how many large chunks may be on their way.
+            slots: how many large chunks the ring can contain.
             slot_bytes: length of a slot.
-            entries: how many chunks may be on their way, by default as many as `slots`.
-            small_slot_bytes: length of the small slot of each, at most `slot_bytes`.
+            entries: how many chunks the ring can contain, by default `slots`.
+            small_slot_bytes: length of the small slot of each entry, at most `slot_bytes`.
 
         Raises:
             SettingsError: `slots` or `slot_bytes` is below 1, or `entries` is below `slots`.
@@ -157,9 +157,9 @@ class Ring:
         self.slots = slots
         self.slot_bytes = slot_bytes
         self.small_slot_bytes = min(small_slot_bytes, slot_bytes)
-        # An anonymous mapping, because its pages become resident when they are first written: a
-        # server of small messages never pays for the slots. Private, or a process that is forked
-        # off would write into the same slots.
+        # An anonymous mapping, because its pages become resident only when they are first written:
+        # a server of small messages does not pay for the slots. Private, so that a forked child
+        # does not write into the same slots.
         stride_bytes = self.small_slot_bytes + SMALL_SLOT_GAP_BYTES
         small_bytes = self.nentries * stride_bytes
         self.storage = mmap.mmap(
@@ -185,18 +185,19 @@ class Ring:
         self.published_seq = 0  # writer: loop; reader: worker
         self.processed_seq = 0  # writer: worker; reader: loop
         self.released_seq = 0  # writer: loop; reader: worker (I18)
-        self.input_closed = False  # writer: whoever stops first; readers: both
+        self.input_closed = False  # writer: the thread that stops first; readers: both
         self.output_closed = False  # writers: worker, the loop when it leaves a channel
 
     def _worker_view(self, start: int, nbytes: int) -> memoryview:
-        # Not a slice of another slot's view: the loop slices replies, which are slices of this one.
+        # Not a slice of another slot's view: the loop slices replies, which are slices of this
+        # view.
         return memoryview(self.storage)[start : start + nbytes]
 
     def try_claim(self, *, small: bool = False) -> memoryview | None:
-        """Return where a chunk can go, a slot or a small slot; None when none is free.
+        """Return a free slot or small slot for a chunk, or None if there is none.
 
-        None, too, once the input is closed. Thread: loop. Valid until `publish`; claiming again
-        before that returns the same one.
+        None also once the input is closed. Thread: loop. Valid until `publish`; claiming again
+        before that returns the same slot.
         """
         if not self.free_entries or self.input_closed:
             return None
@@ -205,12 +206,12 @@ class Ring:
         return self.free_slots[-1] if self.free_slots else None
 
     def publish(self, owner: object, kind: Kind, slot: memoryview, nbytes: int) -> None:
-        """Hand the first `nbytes` of `slot`, the one claimed last, to the worker.
+        """Hand the first `nbytes` bytes of `slot`, the slot claimed last, to the worker.
 
         Thread: loop.
 
         Raises:
-            LocalError: `slot` cannot be claimed, or `nbytes` is more than it has.
+            LocalError: `slot` cannot be claimed, or has fewer than `nbytes` bytes.
         """
         if not 0 <= nbytes <= len(slot):
             raise LocalError(f"publish of {nbytes} bytes; the slot has {len(slot)}")
@@ -232,7 +233,8 @@ class Ring:
         entry.nbytes = nbytes
         seq = self.published_seq
         self.entries[seq % self.nentries] = entry
-        # ORDER: after the entry, its place and the slot's bytes; this store shows them (I2, I3).
+        # ORDER: after the entry, its place and the slot's bytes, which this store publishes (I2,
+        # I3).
         self.published_seq = seq + 1
 
     def entries_between(self, first_seq: int, end_seq: int) -> list[Entry]:
@@ -273,16 +275,16 @@ class Ring:
         seq = self.processed_seq
         if seq >= self.published_seq:
             raise LocalError(f"nothing to process: all {seq} published entries are done")
-        # ORDER: after the entry's result and error; this store shows them (I2, I3).
+        # ORDER: after the entry's result and error, which this store publishes (I2, I3).
         self.processed_seq = seq + 1
 
     def release(self, nentries: int) -> None:
         """Make the slots of the oldest `nentries` processed entries claimable again.
 
-        Thread: loop. Views of these slots are void from here on.
+        Thread: loop. Views of these slots are invalid from here on.
 
         Raises:
-            LocalError: fewer entries than that are processed; gives both numbers.
+            LocalError: fewer entries are processed; the message has both numbers.
         """
         seq = self.released_seq
         ready = self.processed_seq - seq
@@ -298,9 +300,9 @@ class Ring:
         self.released_seq = seq + nentries
 
     def close_input(self) -> None:
-        """Say that nothing will be published any more (I4). Thread: whoever stops first."""
+        """Close the input: nothing more is published (I4). Thread: the one that stops first."""
         self.input_closed = True
 
     def close_output(self) -> None:
-        """Say that no result will come any more (I4). Thread: worker, or the loop at the end."""
+        """Close the output: no more results come (I4). Thread: worker, or the loop at the end."""
         self.output_closed = True

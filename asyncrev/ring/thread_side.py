@@ -1,4 +1,4 @@
-"""The blocking side of the ring: what the worker thread sees of it."""
+"""The blocking side of the ring, for the worker's thread."""
 
 from types import TracebackType
 from typing import Self
@@ -9,19 +9,19 @@ from asyncrev.ring.wakeups import DeliverySignal, Parker
 
 __all__ = ["BACKSTOP_S", "ThreadSide"]
 
-# A worker with nothing to do wakes this often all the same. Log4j and the Disruptor ended with
-# such a net (github.com/LMAX-Exchange/disruptor/issues/138); 10 ms burnt 28 % of a core in
-# Apache Storm, 1 s still 5 %, and `Parker.backstop_wakes` shows that ours catches nothing.
+# A worker that has nothing to do wakes this often as a backstop, as Log4j and the Disruptor do
+# (github.com/LMAX-Exchange/disruptor/issues/138). An interval of 10 ms used 28 % of a core in
+# Apache Storm, and 1 s still 5 %; `Parker.backstop_wakes` shows that ours has nothing to catch.
 BACKSTOP_S = 5.0
 
 
 class ThreadSide:
-    """Takes entries in order, answers them in order. One thread, the worker, but for `close`.
+    """Takes entries and answers them, in order. Thread: worker, except for `close`.
 
-    `take` and `finish` are the batch interface; `get` and `put` do the same a buffer at a time.
-    `with` closes it at the end of the block, however that ends. A ChannelClosed that leaves the
-    block is taken for its regular end, if the channel is closed: that is how `get` says that there
-    is nothing more.
+    `take` and `finish` are the interface for batches; `get` and `put` do the same for one buffer at
+    a time. A `with` statement closes this side at the end of the block, even after an exception. It
+    suppresses ChannelClosed if the channel is closed, because `get` raises that when there is
+    nothing more.
     """
 
     __slots__ = ("_parker", "_ring", "_signal", "_taken_seq", "input_is_closed")
@@ -31,7 +31,7 @@ class ThreadSide:
         self._parker = parker
         self._signal = signal
         self._taken_seq = 0  # processed_seq <= _taken_seq <= published_seq
-        self.input_is_closed = False  # whether nothing comes any more, as of the last look
+        self.input_is_closed = False  # whether no more input will come, as of the last check
 
     def __enter__(self) -> Self:
         return self
@@ -47,24 +47,24 @@ class ThreadSide:
         return is_closed and isinstance(error, ChannelClosed)
 
     def take(self, timeout_s: float | None = None) -> list[Entry]:
-        """Wait for entries and return all that are published and not yet taken, oldest first.
+        """Wait for entries; return all that are published and not yet taken, oldest first.
 
-        Returns an empty list after `timeout_s`. Valid until `finish`: an entry and its view.
+        Returns an empty list after `timeout_s`. An entry and its view are valid until `finish`.
 
         Raises:
             ChannelClosed: the input is closed and every entry has been taken.
         """
         ring, first_seq = self._ring, self._taken_seq
-        if ring.processed_seq != ring.released_seq:  # else the loop has delivered everything
+        if ring.processed_seq != ring.released_seq:  # otherwise the loop has delivered everything
             self._signal.request()  # ORDER: after the cursor (I6), before any sleep.
         end_seq = self._taken_seq = self._wait_published(timeout_s)
         return ring.entries_between(first_seq, end_seq)
 
     def finish(self) -> None:
-        """Hand the oldest taken entry, its result set, back to the loop.
+        """Hand the oldest taken entry, with its result, back to the loop.
 
-        A loop that sleeps is asked for a delivery at once, so that a slow processor's first results
-        do not wait for its last. The peek may be wrong; `take` asks again under the lock.
+        A delivery is requested at once if the loop sleeps, so that a slow processor's first results
+        do not wait for its last. The check without a lock may be wrong; `take` repeats it under it.
         """
         self._ring.mark_processed()
         if not self._signal.awaited:
@@ -73,7 +73,7 @@ class ThreadSide:
     def get(self, timeout_s: float | None = None) -> memoryview:
         """Return the next buffer, writable and valid until the `put` that answers it.
 
-        Buffers can be got ahead of their answers; answers belong to them in order.
+        Several buffers can be got before the first is answered; answers are matched in order.
 
         Raises:
             TimeoutError: nothing came in `timeout_s`.
@@ -87,12 +87,12 @@ class ThreadSide:
         return entry.view[: entry.nbytes]
 
     def put(self, result: bytes | bytearray | memoryview | None) -> None:
-        """Answer the oldest buffer that is got and not yet answered.
+        """Answer the oldest buffer that was got and not yet answered.
 
         `result` is copied unless it is bytes or None (no answer).
 
         Raises:
-            LocalError: no buffer is waiting for an answer.
+            LocalError: no buffer waits for an answer.
             ChannelClosed: `close` was called.
         """
         ring = self._ring
@@ -108,15 +108,15 @@ class ThreadSide:
         self._signal.request()  # ORDER: after the cursor (I6).
 
     def close(self) -> None:
-        """Say that no answer will come any more. The loop still gets those that were put.
+        """Close this side: nothing can be put any more. The loop still gets what was put.
 
-        Thread: any; the loop closes it when it leaves a channel (``Channel.__aexit__``).
+        Thread: any; the loop calls it when it leaves a channel (``Channel.__aexit__``).
         """
         self._ring.close_output()
         self._signal.request()
 
     def _wait_published(self, timeout_s: float | None) -> int:
-        """Wait for an entry that is not taken; return the cursor, still the old after a timeout.
+        """Wait for an entry that is not taken; return `published_seq`, unchanged after a timeout.
 
         Raises:
             ChannelClosed: the input is closed and every entry has been taken.
@@ -128,7 +128,7 @@ class ThreadSide:
                     pass
             elif timeout_s > 0:
                 parker.park(self._has_work, timeout_s)
-        # ORDER: the flag before the cursor, because the last publish came before the close.
+        # ORDER: the flag before the cursor, because the last publish precedes the close.
         closed = self.input_is_closed = ring.input_closed
         published_seq = ring.published_seq
         if closed and published_seq == self._taken_seq:

@@ -1,15 +1,15 @@
-"""Checks of what users write, processors and clients' codecs, with the help of Hypothesis.
+"""Property-based checks of processors, with Hypothesis.
 
-What is checked runs through the real code, see `lanes`; it needs neither a loop nor a thread.
+A checked processor runs in the production code (see `lanes`), without a loop or a thread.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from asyncrev.errors import RemoteError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.processors import as_factory, make_processor
+from asyncrev.processors import as_factory, check_many_method, make_processor
 from asyncrev.testing.lanes import (
     OTHER,
     PLAIN,
@@ -24,32 +24,24 @@ from asyncrev.testing.strategies import chunkings, frame_borders, sendable
 from asyncrev.testing.strategies import payloads as framed_payloads
 
 # isort: split
-# Behind `strategies`, which tells what to install if there is no Hypothesis.
-from hypothesis import HealthCheck, Phase, given, settings
+# After `strategies`, whose ImportError says what to install if Hypothesis is missing.
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky
 
-__all__ = ["Decoder", "check_framing", "check_processor"]
+from asyncrev.testing.search import search
+
+__all__ = ["check_processor"]
 
 
-_LARGE_BYTES = 5000  # more than a page, and than what `Reverse` leaves to slices
+_LARGE_BYTES = 5000  # more than a page, and more than `Reverse` reverses with slices
 
 _SHARED = (
-    "the same chunks are not always answered alike: instances share state, or the answers depend "
-    "on time, chance or the like"
+    "the same chunks do not always get the same replies: instances share state, or the replies "
+    "depend on something else, such as time or chance"
 )
 _REACHES = (
-    "the replies depend on memory that is not the processor's: it keeps a chunk, or reaches "
-    "outside of it"
+    "the replies depend on memory that is not the processor's: it keeps a chunk, or reads "
+    "outside it"
 )
-
-
-class Decoder(Protocol):
-    """What of a client's codec takes received bytes."""
-
-    def feed(self, data: bytes) -> Iterable[bytes]:
-        """Return the payloads that `data` completes, in order; keep the beginning of the next."""
-        ...
 
 
 def check_processor(
@@ -62,39 +54,46 @@ def check_processor(
     raises: type[Exception] | tuple[type[Exception], ...] = (),
     max_examples: int = 100,
 ) -> None:
-    """Look for inputs and segmentations that make a processor violate its contract.
+    """Search for inputs and segmentations that make a processor violate its contract.
 
-    The rules: the same bytes give the same replies however they are split; replies are contiguous
-        and
-    bytes-like; a chunk is neither kept nor left; instances share nothing; the end of input and
-    `close()` work at any time; `process_lines` and `process_prefixed` answer what `process`
-    answers; with `may_run_inline`, no answer depends on earlier chunks.
+    The rules:
+
+    - The same bytes give the same replies, however they are split.
+    - Replies are contiguous and bytes-like.
+    - A processor neither keeps a chunk nor reads or writes outside it.
+    - Instances share nothing.
+    - The end of input and `close()` work at any time.
+    - `process_lines` and `process_prefixed` give the replies that `process` gives.
+    - With `may_run_inline`, no reply depends on earlier chunks.
 
     Args:
         factory: a class or factory of processors, or a function from bytes to bytes.
-        data: what to send; by default anything, with framing any whole frames.
+        data: what to send; by default any bytes, with framing any whole frames.
         framing: "raw", "line", "len32", "len64" or a `Grammar`; see `BridgeProtocol`.
-        split_matters: the replies depend on how the network split the bytes, as those of `Reverse`
-            do on raw chunks. Then different segmentations are not compared.
-        reference: says what must come of all input, as it is sent (with framing, frames), with the
-            last word at the end; it may raise what the processor raises. With `split_matters` it is
-            asked for every chunk, and the last word is not looked at.
-        raises: what the processor may raise. The same bytes must then raise the same type
-            wherever the splits are.
-        max_examples: how many inputs are tried; as Hypothesis has it.
+        split_matters: whether the replies may depend on how the network splits the bytes, as those
+            of `Reverse` do for raw chunks. If so, different segmentations are not compared.
+        reference: returns the expected replies to the whole input as it is sent (with framing,
+            frames), including what `eof()` returns; it may raise what the processor raises. With
+            `split_matters` it is called for each chunk, and the result of `eof()` is not compared.
+        raises: what the processor may raise. The same bytes must raise the same type wherever they
+            are split.
+        max_examples: how many inputs are tried; see Hypothesis' setting of that name.
 
     Raises:
         AssertionError: a rule is broken; the message has the smallest input and segmentation found,
-            what came, and what should have come.
-        SettingsError: `factory` is no processor, or there is no such framing.
-        ProcessorError: what `factory` makes is none.
+            the replies, and the expected replies.
+        SettingsError: `factory` makes no processors, or there is no such framing.
+        ProcessorError: an object that `factory` made is not a processor, or its method for many
+            frames cannot be called.
     """
     __tracebackhide__ = True
     make, grammar = as_factory(factory), as_framing(framing)
     inputs = data if data is not None else _inputs(framing)
     borders = frame_borders(framing) if grammar is not None else ()
     hook = "" if grammar is None else grammar.method_name
-    hooked = bool(hook) and hasattr(make_processor(make), hook)
+    hooked = bool(hook) and hasattr(made := make_processor(make), hook)
+    if hooked and grammar is not None:
+        check_many_method(made, hook, grammar.method_arguments)
     runs_inline = grammar is None and getattr(factory, "may_run_inline", False)
 
     def run(chunks: Sequence[bytes], world: World = PLAIN, hooks: bool = True) -> Outcome:
@@ -128,7 +127,7 @@ def check_processor(
                     _check_reference(reference, outcome, [sent])
             if hooked:
                 singly = run(chunks, hooks=False)
-                _check_like(outcome, singly, "by process()", f"{hook}() answers otherwise")
+                _check_like(outcome, singly, "by process()", f"{hook}() gives other replies")
             if runs_inline and outcome.error is None:
                 _check_inline(make, chunks, outcome)
             early = FedLane(make, grammar)
@@ -143,8 +142,8 @@ def check_processor(
         try:
             close()
         except Exception as error:
-            raise AssertionError(f"close() of a processor just made raised {error!r}") from error
-    _search(check, max_examples)
+            raise AssertionError(f"close() of a new processor raised {error!r}") from error
+    search(check, max_examples)
 
 
 def _with_chunks(violation: Violation, chunks: Sequence[bytes]) -> Violation:
@@ -159,18 +158,18 @@ def _check_error(outcome: Outcome, raises: Any) -> None:
     if error is None or isinstance(error, (RemoteError, raises)):
         return
     raise Violation(
-        f"the processor raised {error!r}; name in `raises` what it is meant to raise"
+        f"the processor raised {error!r}; pass what it may raise as `raises`"
     ) from error
 
 
 def _check_same(got: Outcome, wanted: Outcome, got_with: str, wanted_with: str, rule: str) -> None:
-    """Fail unless both are the same, chunk by chunk."""
+    """Fail unless the replies are equal, chunk by chunk."""
     if got[:2] != wanted[:2] or type(got.error) is not type(wanted.error):
         _fail(rule, f"{got} (with {got_with})", f"{wanted} (as with {wanted_with})", got, wanted)
 
 
 def _check_like(got: Outcome, wanted: Outcome, how: str, rule: str) -> None:
-    """Fail unless the same bytes came in all."""
+    """Fail unless the replies are equal as a whole."""
     if not got.is_like(wanted):
         _fail(rule, str(got), f"{wanted} (as {how})", got, wanted)
 
@@ -187,9 +186,11 @@ def _check_interleaved(
             for chunk in chunks[index : index + 1]:
                 connection.feed(chunk)
     got = [connection.end() for connection in connections]
-    who = f"two instances in turn, the other one with {shown_chunks(inputs[1])}"
-    _check_same(got[0], alone[0], who, "one instance", _SHARED)
-    _check_same(got[1], alone[1], f"{who}, which these are", "one instance", _SHARED)
+    second = shown_chunks(inputs[1])
+    first_way = f"a second instance alternately processing {second}"
+    second_way = f"{second} alternately with a first instance processing the chunks below"
+    _check_same(got[0], alone[0], first_way, "one instance", _SHARED)
+    _check_same(got[1], alone[1], second_way, "one instance", _SHARED)
 
 
 def _check_reference(
@@ -209,107 +210,21 @@ def _check_inline(make: Any, chunks: list[bytes], outcome: Outcome) -> None:
         answer = FedLane(make, None).answer_inline(chunk)
         if answer != outcome.answers[index]:
             raise Violation(
-                f"may_run_inline is true, but an answer depends on earlier chunks\n"
-                f"  came: {shown(outcome.answers[index])} as answer {index}\n"
-                f"  should have come: {shown(answer)} (as to that chunk alone)"
+                f"may_run_inline is true, but a reply depends on earlier chunks\n"
+                f"  got: {shown(outcome.answers[index])} as reply {index}\n"
+                f"  expected: {shown(answer)} (as to that chunk alone)"
             )
     last = FedLane(make, None).end().last
     if last != outcome.last:
         raise Violation(
             f"may_run_inline is true, but eof() depends on earlier chunks\n"
-            f"  came: {shown(outcome.last)}\n"
-            f"  should have come: {shown(last)} (as without any chunk)"
+            f"  got: {shown(outcome.last)}\n"
+            f"  expected: {shown(last)} (as without any chunk)"
         )
 
 
-def check_framing(
-    framing: str | Grammar,
-    *,
-    encode: Callable[[bytes], bytes],
-    decode: Callable[[], Decoder],
-    payloads: st.SearchStrategy[bytes] | None = None,
-    max_examples: int = 100,
-) -> None:
-    """Look for payloads and segmentations that a client's codec and our framing do not agree on.
-
-    Args:
-        framing: "line", "len32", "len64" or a `Grammar`.
-        encode: returns a payload as the frame that the client sends. Our framing must give just
-            that payload to a processor, whatever it is sent with and however that is split.
-        decode: makes a `Decoder`, one a connection. From our framed replies, however split, it must
-            return the payloads, and no later than with their last byte.
-        payloads: what to send; by default `strategies.payloads(framing)`.
-        max_examples: how many lists of payloads are tried; as Hypothesis has it.
-
-    Raises:
-        AssertionError: they do not agree; the message has the smallest payloads and segmentation
-            found.
-        SettingsError: there is no such framing, or it is "raw".
-    """
-    __tracebackhide__ = True
-    borders = frame_borders(framing)
-    grammar = as_framing(framing)
-    name = framing if grammar is None else grammar.name
-    lists = st.lists(payloads if payloads is not None else framed_payloads(framing), max_size=8)
-
-    def encoded(payload: bytes) -> bytes:
-        return bytes(memoryview(encode(payload)))  # an int or a str is no frame
-
-    def check(draw: Callable[[Any], Any]) -> None:
-        wanted = draw(lists)
-        sent = b"".join(_called("encode", encoded, payload) for payload in wanted)
-        chunks = draw(chunkings(sent, borders=borders))
-        got: list[bytes] = []
-        connection = FedLane(lambda: _Echo(got), grammar)
-        for chunk in chunks:
-            connection.feed(chunk)
-        if got != wanted or connection.error is not None:
-            error = "" if connection.error is None else f", then {connection.error!r}"
-            raise Violation(
-                f"what encode() made is not what {name} framing reads\n"
-                f"  came: {got}{error}\n  should have come: {wanted}\n"
-                f"  chunks: {shown_chunks(chunks)}"
-            )
-        replies = connection.end().replies
-        pieces = draw(chunkings(replies, borders=borders))
-        decoder = _called("decode", decode)
-        decoded: list[bytes] = []
-        for piece in pieces:
-            decoded += map(bytes, _called("feed", decoder.feed, piece))
-        if decoded != wanted:
-            raise Violation(
-                f"the decoder does not read replies of {name} framing\n"
-                f"  came: {decoded}\n  should have come: {wanted}\n"
-                f"  received pieces: {shown_chunks(pieces)}"
-            )
-
-    _search(check, max_examples)
-
-
-class _Echo:
-    """Answers every payload with itself, and keeps a copy in `got`."""
-
-    def __init__(self, got: list[bytes]) -> None:
-        self._got = got
-
-    def process(self, chunk: memoryview) -> memoryview:
-        self._got.append(bytes(chunk))
-        return chunk
-
-    def eof(self) -> None:
-        pass
-
-
-def _called(name: str, function: Callable[..., Any], *args: Any) -> Any:
-    try:
-        return function(*args)
-    except Exception as error:
-        shown = ", ".join(map(repr, args))
-        raise Violation(f"{name}({shown}) raised {error!r}") from error
-
-
 def _inputs(framing: str | Grammar) -> st.SearchStrategy[bytes]:
-    """Anything, some of it text, some of it large; with framing, whole frames."""
+    """Generate any bytes, some of them text, some large; with framing, whole frames."""
     texts = st.text(st.characters(codec="ascii"), max_size=200).map(str.encode)
     grammar = as_framing(framing)
     if grammar is None:
@@ -322,49 +237,15 @@ def _inputs(framing: str | Grammar) -> st.SearchStrategy[bytes]:
 
 
 def _large(blocks: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Blocks over and over; half of them longer than what code is likely to treat as small."""
+    """Generate repeated blocks, half of them longer than what code may treat as small."""
 
     def build(block: bytes, nbytes: int, large: bool) -> bytes:
-        # A sum, so that what fails for another reason than its length shrinks to a short one.
+        # A sum, so that an example that does not fail because of its length shrinks to a short one.
         return block * (1 + (nbytes + _LARGE_BYTES * large) // max(1, len(block)))
 
     return st.builds(build, blocks, st.integers(0, _LARGE_BYTES), st.booleans())
 
 
-def _search(check: Callable[[Callable[[Any], Any]], None], max_examples: int) -> None:
-    """Let Hypothesis look for draws with which `check` raises Violation; report the smallest."""
-    __tracebackhide__ = True
-    found: list[Violation] = []
-
-    @settings(
-        max_examples=max_examples,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=(HealthCheck.too_slow,),
-        report_multiple_bugs=False,
-    )
-    @given(st.data())
-    def example(data: st.DataObject) -> None:
-        try:
-            check(data.draw)
-        except Violation as violation:
-            found[:] = [violation]
-            raise
-
-    try:
-        example()
-    except Violation as violation:
-        raise AssertionError(str(violation)) from violation.__cause__
-    except Flaky:
-        if not found:
-            raise
-        raise AssertionError(
-            f"{found[0]}\n  This does not happen every time: the answers depend on something else "
-            "than the input, such as state that instances share, time or chance."
-        ) from found[0].__cause__
-
-
-def _fail(rule: str, came: str, should: str, got: Outcome, wanted: Outcome) -> None:
-    text = f"{rule}\n  came: {came}\n  should have come: {should}"
+def _fail(rule: str, got_text: str, wanted_text: str, got: Outcome, wanted: Outcome) -> None:
+    text = f"{rule}\n  got: {got_text}\n  expected: {wanted_text}"
     raise Violation(text) from (got.error or wanted.error)

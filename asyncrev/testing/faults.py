@@ -1,10 +1,9 @@
-"""A proxy that hurts connections on their way, as networks do.
+"""A proxy that injects network faults into connections.
 
-Theory of operation: a connection is one client and its connection to the server, and has two flows,
-    one
-for each direction (`toxics`). It ends when both have, or as soon as one side was reset or a toxic
-says so; then the other side sees the same. Without toxics it is a plain proxy: it reads no more
-than the other side takes, and passes a half-close on as one, a reset as one.
+Theory of operation. Each client gets its own connection to the server, and each direction between
+the two is a flow (`toxics`). They end when both flows have ended, or as soon as one side is reset
+or a toxic ends them; then the other side sees the same. Without toxics it is a plain proxy: it
+reads no more than the other side takes, and passes half-closes and resets on.
 """
 
 import asyncio
@@ -15,10 +14,10 @@ import os
 import random
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from asyncrev.testing.loop_thread import LoopThread
 from asyncrev.testing.toxics import CHUNK_BYTES, ConnectionClosed, Flow, Toxics
 
 __all__ = ["NOTHING", "Address", "FaultProxy", "Toxics", "fault_proxy_thread"]
@@ -32,19 +31,18 @@ _RETRY_S = 0.05
 
 
 class FaultProxy:
-    """Passes connections on to a server, with faults that may be changed at any time.
+    """Passes connections on to a server, with faults that can be changed at any time.
 
-    An async context manager. Thread: that of its loop, which may be any loop; `set` and what only
-    tells something: any.
+    An async context manager, on any event loop. Thread: the loop's; `set` and the attributes: any.
 
     Attributes:
-        toxics: what is done now, by direction: "upstream" is from client to server.
+        toxics: the present faults by direction; "upstream" is from client to server.
         faults: how often each fault took effect, by toxiproxy's names.
-        passed_bytes: so far, by direction.
-        connections: accepted so far.
+        passed_bytes: how many bytes were passed on, by direction.
+        connections: how many were accepted.
         address: where it listens.
-        random: where sizes and jitter come from.
-        changed: set, and replaced by a new one, when toxics change.
+        random: the source of sizes and jitter.
+        changed: an event that is set, and replaced by a new one, when toxics change.
     """
 
     def __init__(
@@ -57,11 +55,11 @@ class FaultProxy:
         seed: int = 0,
         socket_buffer_bytes: int | None = None,
     ) -> None:
-        """Prepare; `start` listens.
+        """Prepare a proxy; `start` makes it listen.
 
-        `server`: who gets the connections. `seed`: the same one makes the same sizes and jitter.
-        `socket_buffer_bytes`: for the kernel's buffers of all sockets, both ways; by default its
-        own choice. On UNIX sockets a reset is no more than a close.
+        `server`: the address to connect to. `seed`: of the random sizes and jitter, which it
+        reproduces. `socket_buffer_bytes`: SO_SNDBUF and SO_RCVBUF of all sockets; by default the
+        kernel's. On UNIX sockets a reset is only a close.
         """
         self.toxics = {"upstream": upstream, "downstream": downstream}
         self.faults: collections.Counter[str] = collections.Counter()
@@ -94,10 +92,10 @@ class FaultProxy:
         self._accepting = self._loop.create_task(self._accept())
 
     async def stop(self) -> None:
-        """Listen no more, and reset what is there.
+        """Stop listening, and reset all connections.
 
         Raises:
-            BaseException: what went wrong in the proxy itself, if something did.
+            BaseException: a failure of the proxy itself, if there was one.
         """
         tasks = [self._accepting, *self._tasks]
         for task in tasks:
@@ -119,10 +117,10 @@ class FaultProxy:
         await self.stop()
 
     def set(self, *, upstream: Toxics | None = None, downstream: Toxics | None = None) -> None:
-        """Do this from now on, to connections that are there, too. Thread: any.
+        """Change the toxics, of existing connections too. Thread: any.
 
-        What is None stays as it is. Times of `timeout_s` and `reset_peer_s` count from here, or
-        from a connection's beginning if it is later. Returns when it is so.
+        A direction that is None is left as it is. `timeout_s` and `reset_peer_s` count from now, or
+        from the beginning of a later connection. When this returns, the change has taken effect.
         """
         toxics = {"upstream": upstream, "downstream": downstream}
         try:
@@ -153,7 +151,7 @@ class FaultProxy:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._socket_buffer_bytes is not None:
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # before connecting, or no effect
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # effective only before connecting
                 sock.setsockopt(socket.SOL_SOCKET, option, self._socket_buffer_bytes)
         sock.setblocking(False)
         return sock
@@ -162,7 +160,7 @@ class FaultProxy:
         while True:
             try:
                 client, _ = await self._loop.sock_accept(self._listener)
-            except OSError:  # no descriptor left, or it has gone already
+            except OSError:  # out of descriptors, or the client has gone already
                 await asyncio.sleep(_RETRY_S)
                 continue
             self.connections += 1
@@ -176,7 +174,7 @@ class FaultProxy:
             self._defects.append(error)
 
     async def _connection(self, client: socket.socket) -> None:
-        """Serve one client: connect it, and end both sides as one has ended, or a toxic says."""
+        """Serve one client; end both sides as one side has ended, or as a toxic ends it."""
         socks = [client]
         end: Callable[[socket.socket], None] = _reset
         try:
@@ -187,7 +185,7 @@ class FaultProxy:
         except ConnectionClosed:
             await asyncio.gather(_finish(client), _finish(server))
             end = _close
-        except OSError:  # a reset, a refusal, no descriptor left
+        except OSError:  # a reset, a refusal, or out of descriptors
             pass
         finally:
             for sock in socks:
@@ -197,7 +195,7 @@ class FaultProxy:
         """Return when both directions have ended.
 
         Raises:
-            ConnectionError: one side was reset, or is to be.
+            ConnectionError: one side was reset, or a toxic resets both.
             ConnectionClosed: a toxic closes both.
         """
         upstream = Flow(self, "upstream", client, server)
@@ -218,11 +216,11 @@ class FaultProxy:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch(self) -> None:
-        """Raise when the time of a toxic has come.
+        """Wait until a toxic with a time expires, then raise.
 
         Raises:
-            ConnectionError: that of `reset_peer`.
-            ConnectionClosed: that of `timeout`.
+            ConnectionError: the toxic is `reset_peer`.
+            ConnectionClosed: the toxic is `timeout`.
         """
         begun_s = self._loop.time()
         while True:
@@ -244,7 +242,7 @@ class FaultProxy:
 
 
 async def _finish(sock: socket.socket) -> None:
-    """Send the end of stream, then drop what comes: a close with unread input is a reset."""
+    """Send the end of the stream, then drop input: closing with unread input is a reset."""
     with contextlib.suppress(OSError):  # TimeoutError is one
         sock.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(_LINGER_S):
@@ -264,37 +262,22 @@ def _reset(sock: socket.socket) -> None:
 
 @contextlib.contextmanager
 def fault_proxy_thread(server: Address, **settings: Any) -> Iterator[FaultProxy]:
-    """Run a `FaultProxy`, on a loop and a thread of its own, for clients that block.
+    """Run a `FaultProxy` on its own loop and thread, for clients that block.
 
-    Thread: any. `settings`: those of `FaultProxy`.
+    Thread: any. `settings`: the arguments of `FaultProxy`.
     """
     proxy = FaultProxy(server, **settings)
-    started = threading.Event()
-    ended: list[BaseException] = []
-    stop = asyncio.Event()
 
-    async def run() -> None:
+    async def main(ready: Callable[[], None], stop: asyncio.Event) -> None:
         async with proxy:
-            started.set()
+            ready()
             await stop.wait()
 
-    def thread() -> None:
-        try:
-            asyncio.run(run())
-        except BaseException as error:
-            ended.append(error)
-        finally:
-            started.set()
-
-    runner = threading.Thread(target=thread, name="fault proxy")
-    runner.start()
-    started.wait()
+    thread = LoopThread(main, "fault proxy")
+    thread.start()
     try:
-        if not ended:
-            yield proxy
+        yield proxy
     finally:
-        if not ended:
-            proxy._loop.call_soon_threadsafe(stop.set)
-        runner.join()
-    if ended:
-        raise ended[0]
+        thread.stop()
+    if thread.failure is not None:
+        raise thread.failure

@@ -1,8 +1,8 @@
-"""A lane fed by hand: the real code that runs a processor, in the caller's thread, and watched.
+"""A lane fed by hand: the production code that runs a processor, observed, in the caller's thread.
 
-`FedLane` gives chunks to `LaneWork.do`, with its framer and pool, as the worker does. Each chunk is
-in memory of its own, with bytes around it that belong to nobody; that memory is filled with
-something else once its reply was read. What that reveals raises `Violation`.
+`FedLane` passes chunks to `LaneWork.do`, with its framer and buffer pool, as the worker does. Each
+chunk has memory of its own, with guard bytes around it; the memory is overwritten once the reply
+has been read. A processor that this catches raises `Violation`.
 """
 
 import collections
@@ -35,15 +35,15 @@ _SHOWN_CHUNKS = 12
 
 
 class Violation(AssertionError):
-    """A rule is broken; the message tells which, and what shows it."""
+    """A processor or a codec breaks a rule; the message has the rule and the evidence."""
 
 
 class World(NamedTuple):
-    """What a processor must not be able to tell, or to depend on."""
+    """Conditions that a processor's replies must not depend on."""
 
-    filler: int  # what lies around a chunk, and in its place afterwards
+    filler: int  # the bytes around a chunk, and in its place afterwards
     views_allowed: bool
-    lag: int  # after how many further chunks a reply is read
+    lag: int  # how many more chunks are processed before a reply is read
 
 
 PLAIN = World(0xAA, views_allowed=True, lag=2)
@@ -51,7 +51,7 @@ OTHER = World(0x55, views_allowed=False, lag=0)
 
 
 class Outcome(NamedTuple):
-    """What came of some chunks, and of the end of input behind them."""
+    """The replies to some chunks and to the end of input after them."""
 
     answers: list[bytes]
     last: bytes
@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
         return b"".join(self.answers) + self.last
 
     def is_like(self, other: "Outcome") -> bool:
-        """Return whether the same bytes came, or, with the same error, as far as both came."""
+        """Return whether the bytes are equal; with the same error, as far as both go."""
         if type(self.error) is not type(other.error):
             return False
         mine, others = self.replies, other.replies
@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
 
 
 class _Watched:
-    """A processor whose replies are checked; its method `many` is hidden unless `hooks`."""
+    """A processor whose replies are checked; without `hooks` its method `many` is hidden."""
 
     def __init__(self, processor: Processor, many: str, hooks: bool) -> None:
         self._many = many
@@ -116,7 +116,7 @@ def _acceptable(method: str, result: Any) -> Any:
 
 
 class _VoidingPool(Pool):
-    """A pool whose blocks are filled with something else when they come back."""
+    """A pool whose blocks are overwritten when they are given back."""
 
     __slots__ = ("filler",)
     filler: int
@@ -137,7 +137,7 @@ class FedLane:
         *,
         hooks: bool = True,
     ) -> None:
-        self.processed_seq = self.released_seq = 0  # the cursors that a pool reads
+        self.processed_seq = self.released_seq = 0  # the cursors that the pool reads
         self._world = world
         self._pool = _VoidingPool(self, Limits().pool_bytes)
         self._pool.filler = world.filler
@@ -153,12 +153,12 @@ class FedLane:
         self.error: BaseException | None = None
 
     def feed(self, chunk: bytes) -> None:
-        """Have `chunk` answered, unless there was an error."""
+        """Process `chunk`, unless an error has occurred."""
         if self.error is None:
             self._work(DATA, chunk)
 
     def end(self) -> Outcome:
-        """Have the end of input answered, and close; return what came of all."""
+        """Process the end of input, and close; return the outcome of everything."""
         chunks = len(self.answers) + len(self._unread)
         if self.error is None:
             self._work(EOF)
@@ -174,7 +174,7 @@ class FedLane:
             raise Violation(f"close() raised {entry.error!r}") from entry.error
 
     def answer_inline(self, chunk: bytes) -> bytes:
-        """Return the reply to `chunk` as the loop's thread gets it."""
+        """Return the reply to `chunk` as the loop's thread makes it."""
         storage = self._storage(chunk)
         view = memoryview(storage)[_GUARD_BYTES:-_GUARD_BYTES]
         return bytes(InlineWork(self._lane_work).answer(view, storage) or b"")
@@ -199,7 +199,7 @@ class FedLane:
             raise self.error
         guard = bytes([self._world.filler]) * _GUARD_BYTES
         if storage[:_GUARD_BYTES] != guard or storage[-_GUARD_BYTES:] != guard:
-            raise Violation(f"the processor wrote outside of its chunk {shown(chunk)}")
+            raise Violation(f"the processor wrote outside its chunk {shown(chunk)}")
         self._unread.append((entry, storage))
         self._read(self._world.lag)
 
@@ -214,14 +214,14 @@ class FedLane:
 
 
 def shown(data: bytes) -> str:
-    """Return `data`, or its beginning, for a message."""
+    """Format `data`, or its beginning, for a message."""
     if len(data) <= _SHOWN_BYTES:
         return repr(data)
     return f"{data[:_SHOWN_BYTES]!r}... ({len(data)} bytes)"
 
 
 def shown_chunks(chunks: Sequence[bytes]) -> str:
-    """Return the first of `chunks` for a message."""
+    """Format the first of `chunks` for a message."""
     first = ", ".join(shown(chunk) for chunk in chunks[:_SHOWN_CHUNKS])
     if len(chunks) <= _SHOWN_CHUNKS:
         return f"[{first}]"

@@ -1,4 +1,4 @@
-"""What a test leaves behind: descriptors, threads, tasks, and exceptions that nobody handled."""
+"""Detection of what a test leaves behind: descriptors, threads, tasks, unhandled exceptions."""
 
 import asyncio
 import asyncio.runners
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 __all__ = ["LeakCheck"]
 
@@ -17,31 +17,34 @@ _LOOK_EVERY_S = 0.005
 _FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+Found = TypeVar("Found")
 
 
 class LeakCheck:
     """Context manager that fails if something is left when its block ends: `with LeakCheck(): ...`.
 
-    Looked for are descriptors that were opened or exchanged, threads that still run, tasks that
-    `asyncio.run` or a `Runner` had to cancel, and exceptions that went to a loop's own handler
-    (`loop.default_exception_handler`). A block that raises is not looked at: that error counts.
+    It looks for descriptors that were opened or replaced, threads that still run, tasks that
+    `asyncio.run` or a `Runner` had to cancel, and exceptions that reached a loop's own handler
+    (`loop.default_exception_handler`). If the block raises, nothing is checked, and its error
+    propagates.
 
-    One object may be entered again and again, but not within itself. Enter it where no loop runs:
-    threads get `deadline_s` to end, and meanwhile the caller waits. Linux only (/proc).
+    It is reusable but not reentrant. Enter it where no loop runs, because at the end the caller
+    waits up to `deadline_s` for threads to end. Linux only (/proc).
 
     Attributes:
-        unhandled: the contexts that loops' handlers got. A block that expects some clears them.
+        unhandled: the contexts that loops' handlers received. A block that expects some clears the
+            list.
         left_tasks: the tasks that were cancelled, as text.
     """
 
     def __init__(self, *, deadline_s: float = 10.0, freeze: bool = False) -> None:
-        """Prepare.
+        """Prepare a check.
 
         Args:
-            deadline_s: how long threads that are about to end may take.
-            freeze: leave what lives at the end out of all later collections (`gc.freeze`). A suite
-                of many tests gets much quicker, since each of them collects twice; but what is
-                frozen is never collected, be it garbage later.
+            deadline_s: how long to wait for threads that are about to end.
+            freeze: exclude the objects that exist at the end from all later collections
+                (`gc.freeze`). A suite of many tests runs much faster, since each of them collects
+                twice, but frozen objects are never collected, even if they become garbage.
         """
         self._deadline_s = deadline_s
         self._freeze = freeze
@@ -52,9 +55,9 @@ class LeakCheck:
         self.left_tasks: list[str] = []
 
     def recording(self, factory: LoopFactory) -> LoopFactory:
-        """Return a factory of `factory`'s loops whose unhandled exceptions are noted here.
+        """Return a factory of `factory`'s loops that records their unhandled exceptions here.
 
-        For loops that have a handler of their own in C, as uvloop's; asyncio's are seen anyway.
+        For loops with an exception handler in C, such as uvloop's; asyncio's are recorded anyway.
         """
 
         def make() -> asyncio.AbstractEventLoop:
@@ -107,45 +110,42 @@ class LeakCheck:
         setattr(owner, name, value)
 
     def _check(self) -> None:
-        """Raise AssertionError with all that is left."""
+        """Raise AssertionError with everything that is left."""
         problems = []
         if self.unhandled:
             problems.append(f"unhandled loop exceptions: {self.unhandled}")
         if self.left_tasks:
             problems.append(f"tasks left: {self.left_tasks}")
-        threads = self._wait_for_threads()
+        threads = _left(self._new_threads, self._deadline_s)
         if threads:
             problems.append(f"threads left after {self._deadline_s:g} s: {threads}")
-        left = self._wait_for_descriptors()
+        # On a free-threaded build, objects that another thread released last are freed later.
+        left = _left(self._new_descriptors, self._deadline_s if _FREE_THREADED else 0.0)
         if self._freeze:
             gc.freeze()
-        if self.unhandled and not problems:  # what a task says when it is collected
+        if self.unhandled and not problems:  # from tasks collected since the first check
             problems.append(f"unhandled loop exceptions: {self.unhandled}")
         if left:
             problems.append(f"descriptors left: {left}")
         if problems:
             raise AssertionError("; ".join(problems))
 
-    def _wait_for_descriptors(self) -> dict[int, str]:
-        """Collect, and return what descriptors are left."""
-        end_s = time.monotonic() + self._deadline_s
-        while True:
-            gc.collect()  # after the threads, whose last frames keep things alive
-            left = {
-                fd: what for fd, what in _descriptors().items() if self._descriptors.get(fd) != what
-            }
-            # What another thread let go of last is freed later on a free-threaded build.
-            if not left or not _FREE_THREADED or time.monotonic() > end_s:
-                return left
-            time.sleep(_LOOK_EVERY_S)
+    def _new_threads(self) -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread not in self._threads]
 
-    def _wait_for_threads(self) -> list[threading.Thread]:
-        end_s = time.monotonic() + self._deadline_s
-        while left := [thread for thread in threading.enumerate() if thread not in self._threads]:
-            if time.monotonic() > end_s:
-                break
-            time.sleep(_LOOK_EVERY_S)
-        return left
+    def _new_descriptors(self) -> dict[int, str]:
+        gc.collect()  # after the threads, whose last frames keep objects alive
+        return {
+            fd: what for fd, what in _descriptors().items() if self._descriptors.get(fd) != what
+        }
+
+
+def _left(look: Callable[[], Found], deadline_s: float) -> Found:
+    """Return what `look` finds, as soon as that is nothing, or after `deadline_s`."""
+    end_s = time.monotonic() + deadline_s
+    while (found := look()) and time.monotonic() < end_s:
+        time.sleep(_LOOK_EVERY_S)
+    return found
 
 
 def _descriptors() -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Blocking clients that follow a script: what peers do, good manners or bad, on a real socket."""
+"""Blocking clients that follow a script on a real socket, well-behaved or misbehaving."""
 
 import dataclasses
 import math
@@ -27,9 +27,9 @@ _READ_BYTES = 64 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class Send:
-    """Send all of `data`; while the kernel takes nothing, receive what has come.
+    """Send all of `data`; while the kernel takes nothing, receive what has arrived.
 
-    So a peer and a server that both have much to say never wait for each other for good.
+    So a peer and a server that both send a lot do not deadlock.
     """
 
     data: bytes
@@ -37,9 +37,10 @@ class Send:
 
 @dataclasses.dataclass(frozen=True)
 class Receive:
-    """Receive until `nbytes` more have been asked for and come, or the stream ends.
+    """Receive until `nbytes` more bytes have arrived, or the stream ends.
 
-    What a `Send` had to receive counts: the sum of all `Receive` so far is what must have come.
+    Bytes that a `Send` received count: the peer waits until it has received the sum of all
+    `Receive` steps so far.
     """
 
     nbytes: int
@@ -54,17 +55,17 @@ class Stall:
 
 @dataclasses.dataclass(frozen=True)
 class HalfClose:
-    """Send no more, and say so (FIN), as `nc -N` does."""
+    """Shut down the sending side (FIN), as `nc -N` does."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reset:
-    """Close with a reset (RST), whatever waits to be sent or received. The script ends."""
+    """Close with a reset (RST), dropping unsent and unread bytes. The script ends."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Close:
-    """Close without a look at what has come. The script ends."""
+    """Close without reading what has arrived. The script ends."""
 
 
 PeerStep: TypeAlias = Send | Receive | Stall | HalfClose | Reset | Close
@@ -73,12 +74,12 @@ Script: TypeAlias = list[PeerStep]
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a peer saw.
+    """What a peer sent, received and observed.
 
     Attributes:
         received: all bytes, in order.
-        end: "FIN" or "RST", as the server ended it, or "own close" or "own reset".
-        sent_bytes: what its kernel took of its `Send` steps.
+        end: "FIN" or "RST" if the server ended the connection, else "own close" or "own reset".
+        sent_bytes: how many bytes of its `Send` steps its kernel took.
     """
 
     received: bytes
@@ -87,7 +88,7 @@ class Outcome:
 
 
 class _Ended(Exception):
-    """The server has ended the connection; holds "FIN" or "RST"."""
+    """The server has ended the connection; the argument is "FIN" or "RST"."""
 
 
 def play(
@@ -102,28 +103,30 @@ def play(
 ) -> Outcome:
     """Connect to `address`, follow `script`, and then receive to the end of the stream.
 
-    Thread: any that may block. When the server ends the connection, the rest of the script is left
-    out. A script that does not end the connection itself waits for the server to do so.
+    Thread: any that may block. When the server ends the connection, the rest of the script is
+    skipped. After a script that does not end the connection, the peer waits for the server to do
+    so.
 
     Args:
-        script: the steps, by hand or from `strategies.peer_scripts`.
+        script: the steps, written by hand or drawn from `strategies.peer_scripts`.
         address: a host and a port, or a UNIX path.
-        deadline_s: for each step, for the connect, and for the end of the stream.
-        receive_buffer_bytes: SO_RCVBUF; small ones make the server's sends partial.
+        deadline_s: for each step, for connecting, and for the end of the stream.
+        receive_buffer_bytes: SO_RCVBUF; a small one makes the server's sends partial.
         send_buffer_bytes: SO_SNDBUF.
-        ssl: talk TLS. Then `HalfClose` is not allowed (asyncio has none over TLS).
-        server_hostname: what the certificate must be for.
+        ssl: a context to use TLS with. Then `HalfClose` is not allowed (asyncio has none over TLS).
+        server_hostname: the name that the certificate must be valid for.
 
     Raises:
-        TimeoutError: a step took longer than `deadline_s`; the message names it and what had come.
-        OSError: the connect failed.
+        TimeoutError: a step took longer than `deadline_s`; the message has the step and what had
+            been received.
+        OSError: connecting failed.
         ValueError: `HalfClose` over TLS.
     """
     if ssl is not None and HalfClose() in script:
-        raise ValueError("HalfClose over TLS: there is none; end the script with Close or Reset")
+        raise ValueError("HalfClose does not exist over TLS; end the script with Close or Reset")
     sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
     with sock:
-        # Before the connect, for the window of a connection is fixed then (tcp(7)).
+        # Before connecting, because the window is fixed then (tcp(7)).
         for option, nbytes in (
             (socket.SO_RCVBUF, receive_buffer_bytes),
             (socket.SO_SNDBUF, send_buffer_bytes),
@@ -152,7 +155,7 @@ class _Peer:
         self._sent_bytes = 0
 
     def play(self, script: Script) -> Outcome:
-        """Follow `script`; return what came of it."""
+        """Follow `script`; return the outcome."""
         try:
             for step in script:
                 self._begin(step)
@@ -191,7 +194,7 @@ class _Peer:
         if isinstance(step, Close):
             self._sock.close()
             return self._outcome("own close")
-        # Closed without lingering, a socket drops what it holds and sends a reset (socket(7)).
+        # A socket that is closed without lingering drops its data and sends a reset (socket(7)).
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()
         return self._outcome("own reset")
@@ -206,7 +209,7 @@ class _Peer:
                     self._take()
                 continue
             except OSError:
-                try:  # what came before the reset is still there, if the kernel has not dropped it
+                try:  # what arrived before the reset, unless the kernel has dropped it
                     while self._take():
                         pass
                 except _Ended:
@@ -216,17 +219,17 @@ class _Peer:
             self._sent_bytes += nbytes
 
     def _receive_some(self) -> None:
-        """Receive at least a byte. Raises _Ended, TimeoutError."""
+        """Receive at least one byte. Raises _Ended, TimeoutError."""
         while not self._take():
             self._wait(select.POLLIN)
 
     def _take(self) -> int:
-        """Receive what is there, if anything is; return how much."""
+        """Receive what has arrived, if anything; return its length."""
         try:
             part = self._sock.recv(_READ_BYTES)
         except (BlockingIOError, ssl_module.SSLWantReadError):
             return 0
-        except OSError:  # an SSLError, too: TLS that ends abruptly
+        except OSError:  # SSLError, too: the end of TLS without a close_notify
             raise _Ended("RST") from None
         if not part:
             raise _Ended("FIN")
@@ -234,7 +237,7 @@ class _Peer:
         return len(part)
 
     def _wait(self, events: int) -> int:
-        """Wait for one of `events`; return those that came."""
+        """Wait for one of `events`; return those that occurred."""
         poll = select.poll()
         poll.register(self._sock, events)
         left_s = self._end_s - time.monotonic()

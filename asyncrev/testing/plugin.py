@@ -1,8 +1,8 @@
 """pytest fixtures: `asyncrev_server` and `asyncrev_leaks`.
 
-Loaded on purpose only, by `pytest_plugins = ["asyncrev.testing.plugin"]` in the top conftest.py or
-by `pytest -p asyncrev.testing.plugin`. An entry point would load it into every run of pytest in the
-environment, and asyncrev and NumPy with it.
+Enable it with `pytest_plugins = ["asyncrev.testing.plugin"]` in the top-level conftest.py, or with
+`pytest -p asyncrev.testing.plugin`. It has no entry point, which would load asyncrev and NumPy into
+every run of pytest in the environment.
 """
 
 import contextlib
@@ -19,18 +19,19 @@ __all__ = ["asyncrev_leaks", "asyncrev_server"]
 
 @pytest.fixture
 def asyncrev_leaks() -> Iterator[LeakCheck]:
-    """Fail the test if it leaves descriptors, threads, tasks or unhandled exceptions of loops."""
+    """Fail the test if it leaves descriptors, threads, tasks or unhandled loop exceptions."""
     with LeakCheck() as check:
         yield check
 
 
 @pytest.fixture
 def asyncrev_server(request: pytest.FixtureRequest) -> Iterator[Callable[..., ServerThread]]:
-    """Return a factory of running servers, each on a free port, with `ServerThread`'s arguments.
+    """Return a factory of running servers, each on a free port; see `ServerThread`.
 
-    They drain and close at the end of the test, and what went wrong there fails it.
+    The servers drain and close at the end of the test, and their failures fail it.
     """
-    # The check must look when the servers have gone, whatever the order of a test's arguments.
+    # The leak check must run after the servers have ended, whatever the order of a test's
+    # arguments.
     if "asyncrev_leaks" in request.fixturenames:
         request.getfixturevalue("asyncrev_leaks")
     with contextlib.ExitStack() as servers:

@@ -1,6 +1,6 @@
-"""Hypothesis strategies: what networks, kernels and peers may do to a stream of bytes.
+"""Hypothesis strategies for what networks, kernels and peers may do to a stream of bytes.
 
-All of them shrink towards the plainest case: one piece, a kernel that takes everything, a peer that
+All of them shrink towards the simplest case: one piece, a kernel that takes everything, a peer that
 sends, half-closes and reads.
 """
 
@@ -46,7 +46,7 @@ __all__ = [
 Borders = Sequence[int] | Callable[[bytes], Sequence[int]]
 
 _MOST_SPLITS = 20
-_MOST_PIECES = 500  # up to so many bytes are also split one by one; behind them comes the rest
+_MOST_PIECES = 500  # data up to this long may be split into single bytes; the rest is one piece
 _MOST_STEPS = 12
 _MOST_PAUSE_S = 0.005
 _UNBOUNDED_BYTES = 1 << 62
@@ -56,7 +56,7 @@ _UNBOUNDED_BYTES = 1 << 62
 
 
 def lengths(most_bytes: int, most_pieces: int = _MOST_SPLITS) -> st.SearchStrategy[list[int]]:
-    """Lengths of up to `most_pieces` pieces, each from 1 to `most_bytes`; see `split`."""
+    """Generate lengths of up to `most_pieces` pieces, each 1 to `most_bytes`; see `split`."""
     return st.lists(st.integers(1, most_bytes), max_size=most_pieces)
 
 
@@ -68,23 +68,24 @@ def chunkings(
     most_bytes: int | None = None,
     borders: Borders = (),
 ) -> list[bytes]:
-    """Pieces of `data`, as a network may split it: none is empty, and together they are `data`.
+    """Generate pieces of `data`, as a network may split it: non-empty, and together `data`.
 
-    Few splits anywhere, runs of pieces of equal length (down to single bytes), or splits at and
-    next to borders.
+    Examples have a few splits anywhere, runs of pieces of equal length (down to single bytes), or
+    splits at borders and next to them.
 
     Args:
-        draw: given by Hypothesis.
-        data: the bytes, or a strategy of them.
+        draw: passed by Hypothesis.
+        data: the bytes, or a strategy for them.
         most_bytes: length of the longest piece; None for no limit.
-        borders: offsets near which it is worth splitting, or a function from `data` to such
-            offsets, as `frame_borders("len32")` returns one.
+        borders: offsets near which splits are likely to find errors, or a function from `data` to
+            such offsets, such as the one that `frame_borders("len32")` returns.
     """
     drawn = data if isinstance(data, bytes) else draw(data)
     found = sorted(borders(drawn) if callable(borders) else borders)
     longest_bytes = max(1, min(len(drawn), most_bytes or len(drawn)))
     if not found or draw(st.booleans()):
-        # Times before lengths: so Hypothesis shrinks three pieces of a byte to one of three.
+        # Times are drawn before lengths, so that Hypothesis shrinks three pieces of one byte to one
+        # piece of three.
         runs = st.tuples(
             st.one_of(st.just(1), st.integers(1, _MOST_PIECES)), st.integers(1, longest_bytes)
         )
@@ -107,15 +108,16 @@ def chunkings(
 def write_schedules(
     most_bytes: int = 64, *, errors: Sequence[type[OSError]] = ()
 ) -> st.SearchStrategy[Schedule]:
-    """What a kernel takes of one send after the other; see `ScriptedTransport`.
+    """Generate how much a kernel takes of each of a series of sends; see `ScriptedTransport`.
 
-    A step is None for all of it, a number for at most so many bytes, or 0 for "would block". Whole
-    runs of 0, and of one byte at a time, are likely. What comes behind the last step is up to who
-    follows the schedule.
+    A step is None for everything, a number for at most that many bytes, or 0 for "would block".
+    Whole runs of 0, and of one byte at a time, are likely. What happens after the last step is up
+    to the code that follows the schedule.
 
     Args:
-        most_bytes: of a partial send.
-        errors: with one of these at most every second schedule ends, as if the peer had gone.
+        most_bytes: the most that a partial send takes.
+        errors: exception classes; at most half of the schedules end with one, as if the peer had
+            gone.
     """
     partial = st.integers(1, most_bytes)
     runs = st.one_of(
@@ -148,16 +150,18 @@ def peer_scripts(
     may_break: bool = True,
     borders: Borders = (),
 ) -> Script:
-    """What a peer does that sends `data`; see `asyncrev.testing.peers.play`.
+    """Generate the actions of a peer that sends `data`; see `asyncrev.testing.peers.play`.
 
-    It sends in pieces, and receives some of its replies or stalls in between, in any order. In the
-    end it half-closes and reads the rest, or, with `may_break`, resets or closes at any moment.
+    The peer sends pieces and, in between, receives some of its replies or stalls, in any order. At
+    the end it half-closes and reads the rest; with `may_break` it may instead reset or close at any
+    moment.
 
     Args:
-        draw: given by Hypothesis.
-        data: what it sends, or a strategy of it; of one that breaks, a beginning of it.
-        reply_bytes: how many bytes of reply the peer may wait for once it has sent its argument;
-            by default as many as it has sent. Less is allowed, more makes it wait in vain.
+        draw: passed by Hypothesis.
+        data: what the peer sends, or a strategy for it; a peer that breaks sends a prefix of it.
+        reply_bytes: maps the bytes sent so far to the number of reply bytes that the peer may wait
+            for; by default that is their length. A smaller number is allowed; with a larger one the
+            peer waits in vain.
         may_break: whether it may reset or close instead of half-closing.
         borders: see `chunkings`.
     """
@@ -188,18 +192,18 @@ def peer_scripts(
 
 
 class Frame(NamedTuple):
-    """One message.
+    """One message as a frame.
 
     Attributes:
         payload: what a processor gets.
-        wire: what is sent.
+        wire: the frame as it is sent.
     """
 
     payload: bytes
     wire: bytes
 
 
-# What could be taken for a line end or a length prefix by code that looks in the wrong place.
+# What code that looks in the wrong place could take for a line end or a length prefix.
 _TRAPS = (
     b"",
     b"a\rb",
@@ -218,10 +222,11 @@ _TRAPS = (
 
 
 def payloads(framing: str | Grammar, most_bytes: int = 40) -> st.SearchStrategy[bytes]:
-    r"""Payloads that can be sent with `framing`: "line", "len32", "len64" or a `Grammar`.
+    r"""Generate payloads that `framing` can send: "line", "len32", "len64" or a `Grammar`.
 
-    Among them are empty ones, equally long ones, and such that hold what looks like a line end or
-    a prefix. A line has no "\n", and no "\r" as its last byte, which would belong to its end.
+    Among them are empty payloads, payloads of equal length, and payloads that contain what looks
+    like a line end or a prefix. The payload of a line has no "\n", and no "\r" as its last byte,
+    which would belong to the line end.
 
     Raises:
         SettingsError: there is no such framing, or it is "raw", which has no payloads.
@@ -234,7 +239,7 @@ def payloads(framing: str | Grammar, most_bytes: int = 40) -> st.SearchStrategy[
 
 
 def sendable(grammar: Grammar, drawn: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """What of `drawn` can be sent as one frame; without the byte that no payload may contain."""
+    """Keep what of `drawn` can be sent as one frame, without the byte that no payload may have."""
     if grammar.forbidden_byte is not None:
         forbidden = bytes([grammar.forbidden_byte])
         drawn = drawn.map(lambda payload: payload.replace(forbidden, b""))
@@ -242,7 +247,7 @@ def sendable(grammar: Grammar, drawn: st.SearchStrategy[bytes]) -> st.SearchStra
 
 
 def _arrives(grammar: Grammar, payload: bytes) -> bool:
-    """Return whether `payload`, sent as a frame, is what comes out of it."""
+    """Return whether a frame made from `payload` is parsed to `payload` again."""
     try:
         frame = memoryview(grammar.encode(payload))
     except ProcessorError:
@@ -258,10 +263,12 @@ def frames(
     most_frames: int = 12,
     line_ends: Sequence[bytes] | None = None,
 ) -> st.SearchStrategy[list[Frame]]:
-    r"""Lists of frames with `payloads`; the stream is `b"".join(frame.wire for frame in drawn)`.
+    r"""Generate lists of frames with `payloads`.
 
-    `line_ends`: which of the grammar's `tails` to use, by default all: for "line" they are "\n" and
-    "\r\n".
+    The stream is `b"".join(frame.wire for frame in drawn)`.
+
+    `line_ends`: which of the grammar's `tails` to use; by default all, which for "line" are "\n"
+    and "\r\n".
 
     Raises:
         SettingsError: as `payloads`.
@@ -285,7 +292,7 @@ def wire_frame(framing: str | Grammar, payload: bytes, line_end: bytes | None = 
 
 
 def frame_borders(framing: str | Grammar) -> Callable[[bytes], list[int]]:
-    """Return a function that tells where the frames of a stream, and their payloads, begin and end.
+    """Return a function that returns where the frames of a stream and their payloads begin and end.
 
     Raises:
         SettingsError: as `payloads`.

@@ -1,17 +1,17 @@
-"""The bytes that tests send: of each it can be told whose it is and where it belongs.
+"""Test data in which every part identifies its connection and its position.
 
 A stream is made of records of 16 bytes:
 
     # 00007 000000 1f jq
-    |   |      |   |  +- check: of the other digits
+    |   |      |   |  +- check over the other digits
     |   |      |   +---- number of the record, its last byte
-    |   |      +-------- number of the record, all before its last byte
+    |   |      +-------- number of the record without its last byte
     |   +--------------- connection
-    +------------------- beginning
+    +------------------- start of a record
 
-The check has letters of its own, so a record is not found where two meet, or in one reversed.
-They are ASCII, digits and lower-case letters, so a transform of single bytes (a complement, a
-change of case) leaves them legible, and so does one that reverses them.
+The check uses letters that occur nowhere else, so no record is found across the border of two
+records, or in a reversed one. Records are ASCII digits and lower-case letters, so they can still be
+read after a transform of single bytes (a complement, a change of case), and after a reversal.
 """
 
 import functools
@@ -33,9 +33,9 @@ _RECORD = re.compile(rb"#([0-9a-f]{5})([0-9a-f]{8})([g-v]{2})")
 
 
 def _head_sum(head: bytes) -> int:
-    """Return what the first twelve bytes of a record add to its check, by odd weights.
+    """Return what the first twelve bytes of a record add to its check, with odd weights.
 
-    One changed digit changes it, and so do two neighbours that are exchanged.
+    It changes when one digit changes, and when two neighbours are swapped.
     """
     return sum(weight * byte for weight, byte in zip(range(1, 25, 2), head, strict=True)) & 0xFF
 
@@ -47,7 +47,7 @@ def _check(head_sum: int, low: int) -> bytes:
 
 @functools.lru_cache(maxsize=256)
 def _tails(head_sum: int) -> list[bytes]:
-    """Return the last four bytes of each record of a block."""
+    """Return the last four bytes of each record in a block."""
     return [b"%02x%b" % (low, _check(head_sum, low)) for low in range(_BLOCK_RECORDS)]
 
 
@@ -58,7 +58,7 @@ def _block(connection_id: int, number: int) -> bytes:
 
 
 class Stream:
-    """The bytes that belong to one connection: 64 GiB, the same ones at every call.
+    """The bytes that belong to one connection: 64 GiB, the same at every call.
 
     Thread: any.
     """
@@ -66,10 +66,10 @@ class Stream:
     __slots__ = ("connection_id",)
 
     def __init__(self, connection_id: int) -> None:
-        """Name the connection.
+        """Select the connection.
 
         Raises:
-            LocalError: `connection_id` is negative, or takes more than five hexadecimal digits.
+            LocalError: `connection_id` is negative, or has more than five hexadecimal digits.
         """
         if not 0 <= connection_id < _CONNECTIONS:
             raise LocalError(
@@ -78,7 +78,7 @@ class Stream:
         self.connection_id = connection_id
 
     def bytes_at(self, offset: int, nbytes: int) -> bytes:
-        """Return the `nbytes` bytes from `offset` on; 4 KiB that are new take about 20 us.
+        """Return the `nbytes` bytes from `offset` on; a new block of 4 KiB takes about 20 us.
 
         Raises:
             LocalError: the stream has no such bytes.
@@ -96,7 +96,7 @@ class Stream:
 
 
 def records_in(text: bytes) -> list[tuple[int, int, int]]:
-    """Return of each whole record in `text` its position, connection and offset in its stream."""
+    """Return position, connection and stream offset of each whole record in `text`."""
     found = []
     for match in _RECORD.finditer(text):
         number = int(match[2], 16)

@@ -1,10 +1,9 @@
-"""A server on a loop in a thread of its own, for tests that block."""
+"""A server on an event loop in its own thread, for tests that block."""
 
 import asyncio
 import functools
 import socket
 import ssl as ssl_module
-import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +13,7 @@ from asyncrev.limits import Limits
 from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.server.server import Server
 from asyncrev.statistics import ServerStatistics
+from asyncrev.testing.loop_thread import LoopThread
 from asyncrev.work.reverse import Reverse
 
 __all__ = ["ServerThread"]
@@ -24,16 +24,16 @@ Result = TypeVar("Result")
 class ServerThread:
     """A server beside the test: `with ServerThread(Upper, framing="line") as server: ...`.
 
-    It listens on a free port of 127.0.0.1, or on a UNIX path, when the block begins. At its end the
-    server drains; then what went wrong there is raised: a worker that died, a drain that was
-    aborted short, and what the loop's exception handler got, such as what a processor raised. A
-    block that raises itself keeps its error, and gets what went wrong as notes.
+    It listens on a free port of 127.0.0.1, or on a UNIX path, when the block begins. At the end of
+    the block the server drains; then its failures are raised: a worker that died, a drain that did
+    not end in time, and exceptions that the loop's exception handler received, such as those of a
+    processor. If the block raises, its error propagates, with the failures as notes.
 
     Attributes:
         server: the server, within the block; its methods belong to the loop's thread, see `call`.
-        errors: the contexts that the loop's exception handler got so far. A test that expects some
-            looks at them within the block and clears the list. Writer: the loop's thread; readers:
-            any.
+        errors: the contexts that the loop's exception handler has received. A test that expects
+            some checks them within the block and clears the list. Writer: the loop's thread;
+            readers: any.
     """
 
     server: Server
@@ -50,7 +50,7 @@ class ServerThread:
         loop_factory: Callable[[], asyncio.AbstractEventLoop] = EpollEventLoop,
         deadline_s: float = 10.0,
     ) -> None:
-        """Prepare a server; nothing is opened yet.
+        """Prepare a server, which opens nothing yet.
 
         Args:
             processor: a class or factory of processors, or a function; see `Server`.
@@ -60,7 +60,7 @@ class ServerThread:
             ssl: serve TLS with this context.
             uds: listen on this UNIX path instead of a port.
             loop_factory: makes the loop, for instance `uvloop.new_event_loop`.
-            deadline_s: for start, end, calls, and for the timeout of connected sockets.
+            deadline_s: for the start, the end and each call, and the timeout of connected sockets.
         """
         self._make = functools.partial(
             Server, processor, framing=framing, limits=limits, threads=threads, ssl=ssl
@@ -68,14 +68,8 @@ class ServerThread:
         self._uds = uds
         self._loop_factory = loop_factory
         self._deadline_s = deadline_s
-        self._thread = threading.Thread(
-            target=self._run, name="asyncrev-server-thread", daemon=True
-        )
-        self._started = threading.Event()  # or failed
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._thread = LoopThread(self._serve, "asyncrev-server-thread", loop_factory)
         self._address: Any = None
-        self._failure: BaseException | None = None
         self.errors: list[dict[str, Any]] = []
 
     # -- life --------------------------------------------------------------------------------------
@@ -84,16 +78,11 @@ class ServerThread:
         """Start, and wait until the server listens.
 
         Raises:
-            TimeoutError: it does not.
-            OSError, SettingsError, LocalError: as of `Server` and `Server.start`.
+            TimeoutError: the server does not listen within `deadline_s`.
+            OSError, SettingsError, LocalError: as `Server` and `Server.start`.
         """
-        self._thread.start()
-        if not self._started.wait(self._deadline_s):
+        if not self._thread.start(self._deadline_s):
             raise TimeoutError(f"the server did not listen within {self._deadline_s:g} s")
-        if self._failure is not None:
-            self._thread.join(self._deadline_s)
-            failure, self._failure = self._failure, None
-            raise failure
         return self
 
     def __exit__(
@@ -102,60 +91,42 @@ class ServerThread:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Drain, end the thread, and raise what went wrong."""
-        loop, stop = self._loop, self._stop
-        assert loop is not None
-        assert stop is not None
-        try:
-            loop.call_soon_threadsafe(stop.set)
-        except RuntimeError:
-            pass  # the loop has ended by itself
-        self._thread.join(self._deadline_s)
-        failures = self._failures()
+        """Drain, end the thread, and raise the failures."""
+        ended = self._thread.stop(self._deadline_s)
+        failures = self._failures(ended)
         if error is not None:
             for failure in failures:
                 error.add_note(f"in the server's thread: {failure!r}")
         elif len(failures) == 1:
             raise failures[0]
         elif failures:
-            raise BaseExceptionGroup("several things went wrong in the server's thread", failures)
+            raise BaseExceptionGroup("several failures in the server's thread", failures)
 
-    def _failures(self) -> list[BaseException]:
+    def _failures(self, ended: bool) -> list[BaseException]:
         found: list[BaseException] = []
-        if self._thread.is_alive():
+        if not ended:
             found.append(TimeoutError(f"the server did not end within {self._deadline_s:g} s"))
-        if self._failure is not None:
-            found.append(self._failure)
+        if self._thread.failure is not None:
+            found.append(self._thread.failure)
         for context in self.errors:
             error = context.get("exception") or AssertionError(context.get("message"))
-            if not any(error is known for known in found):  # a worker's death is told twice
+            if not any(error is known for known in found):  # a worker's death is reported twice
                 found.append(error)
-        # A bridge has descriptors until it is collected, and all of these hold on to it.
-        self._failure = None
+        # A bridge has descriptors until it is collected, and each of these references it.
+        self._thread.failure = None
         self.errors.clear()
         self.__dict__.pop("server", None)
         return found
 
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-                runner.run(self._serve())
-        except BaseException as failure:
-            self._failure = failure
-        finally:
-            self._started.set()
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(self._note)
-        self._stop = asyncio.Event()
+    async def _serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._note)
         self.server = self._make()
         async with self.server as server:
             await server.start("127.0.0.1", 0, uds=self._uds)
             self._address = server.addresses[0]
-            self._started.set()
+            ready()
             ended = asyncio.create_task(server.serve_forever())
-            asked = asyncio.create_task(self._stop.wait())
+            asked = asyncio.create_task(stop.wait())
             await asyncio.wait((ended, asked), return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
             in_time = ended.done() or await server.drain(self._deadline_s / 2)
@@ -169,11 +140,11 @@ class ServerThread:
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.errors.append(context)
 
-    # -- what a test does --------------------------------------------------------------------------
+    # -- called by the test ----------------------------------------------------------------------
 
     @property
     def address(self) -> Any:
-        """Host and port, or the UNIX path."""
+        """The host and port, or the UNIX path."""
         return self._address
 
     @property
@@ -182,9 +153,9 @@ class ServerThread:
         return int(self._address[1])
 
     def connect(self, *, receive_buffer_bytes: int | None = None) -> socket.socket:
-        """Return a blocking connection whose timeout is `deadline_s`; the caller closes it.
+        """Return a connected blocking socket with a timeout of `deadline_s`; the caller closes it.
 
-        `receive_buffer_bytes` is SO_RCVBUF, which counts only if it is set before the connect.
+        `receive_buffer_bytes` is SO_RCVBUF, which is set before connecting, as the window requires.
         """
         sock = socket.socket(socket.AF_UNIX if self._uds is not None else socket.AF_INET)
         try:
@@ -200,22 +171,24 @@ class ServerThread:
     def call(
         self, function: Callable[..., Coroutine[Any, Any, Result]], *args: Any, **settings: Any
     ) -> Result:
-        """Await `function(*args, **settings)` on the server's loop; return or raise what it does.
+        """Run `function(*args, **settings)` on the server's loop; return its result.
 
         Thread: any but the loop's.
 
         Raises:
             TimeoutError: it took longer than `deadline_s`, and was cancelled.
+            BaseException: what `function` raises.
         """
-        assert self._loop is not None
-        future = asyncio.run_coroutine_threadsafe(function(*args, **settings), self._loop)
+        loop = self._thread.loop
+        assert loop is not None
+        future = asyncio.run_coroutine_threadsafe(function(*args, **settings), loop)
         try:
             return future.result(self._deadline_s)
         finally:
             future.cancel()
 
     def statistics(self) -> ServerStatistics:
-        """Return what the server has counted so far. Thread: any but the loop's."""
+        """Return the server's statistics. Thread: any but the loop's."""
         return self.call(self._statistics)
 
     async def _statistics(self) -> ServerStatistics:

@@ -1,12 +1,12 @@
-"""The faults of `faults.FaultProxy`, and one direction of a connection that suffers them.
+"""The faults of `faults.FaultProxy`, and one direction of a connection that has them.
 
-The faults, their names and what they mean are those of Shopify's toxiproxy; the units are in our
-names, and what is held up is never dropped while its connection lives:
+The faults, their names and their meanings are those of Shopify's toxiproxy. Here names contain the
+units, and delayed data is not dropped while its connection lives:
 
-    latency       every chunk is held for `latency_s` +- `jitter_s`, and stays in its order
+    latency       each chunk is delayed by `latency_s` +- `jitter_s`; the order is kept
     bandwidth     at most `bandwidth_bytes_per_s` are passed on
-    slow_close    an end of stream is held for `slow_close_s`
-    timeout       nothing is passed on; after `timeout_s` both sides are closed, with 0 never
+    slow_close    the end of the stream is delayed by `slow_close_s`
+    timeout       nothing is passed on; after `timeout_s` both sides are closed; with 0 never
     reset_peer    after `reset_peer_s` both sides are reset
     slicer        chunks are split into `slicer_bytes` +- `slicer_variation_bytes`, with
                   `slicer_delay_s` between them
@@ -29,14 +29,14 @@ __all__ = ["CHUNK_BYTES", "ConnectionClosed", "Flow", "Toxics"]
 
 CHUNK_BYTES = 64 * 1024
 
-_CHUNK_COST_BYTES = 128  # what a queued chunk takes beside its bytes
-_LOOK_EVERY_S = 0.05  # at a side that is not read, whether it was reset
+_CHUNK_COST_BYTES = 128  # memory of a queued chunk beside its bytes
+_LOOK_EVERY_S = 0.05  # checks a side that is not read for a reset
 _BANDWIDTH_STEP_S = 0.02  # shorter sleeps are not exact
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Toxics:
-    """What happens to one direction, see above; by default nothing."""
+    """The faults of one direction, see above; by default none."""
 
     latency_s: float = 0.0
     jitter_s: float = 0.0
@@ -53,7 +53,8 @@ class Toxics:
         """Check every value.
 
         Raises:
-            SettingsError: names the setting, its value and what is allowed.
+            SettingsError: a value is not allowed; the message has the setting, the value and the
+                allowed values.
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -73,7 +74,7 @@ class Toxics:
 
 
 class Faults(Protocol):
-    """What a flow has of its proxy; see `FaultProxy`."""
+    """The part of a proxy that a flow uses; see `FaultProxy`."""
 
     toxics: dict[str, Toxics]
     faults: collections.Counter[str]
@@ -83,19 +84,19 @@ class Faults(Protocol):
 
 
 class ConnectionClosed(Exception):
-    """A toxic says that this connection ends in good order."""
+    """A toxic ends this connection in an orderly way."""
 
 
 class Flow:
     """One direction of a connection. Thread: loop. Memory: two chunks.
 
-    It reads into a short queue and writes from it, so it reads no more when the sink does not take.
+    It reads into a short queue and writes from it, so it stops reading when the sink does.
     """
 
     def __init__(
         self, proxy: Faults, name: str, source: socket.socket, sink: socket.socket
     ) -> None:
-        """Join `source` to `sink`; `name` says whose toxics these are, "upstream" for one."""
+        """Pass `source` on to `sink`, with the toxics of direction `name`, such as "upstream"."""
         self._proxy = proxy
         self._name = name
         self._source = source
@@ -103,14 +104,14 @@ class Flow:
         self._passed_bytes = 0
         self._queue: collections.deque[tuple[float, bytes]] = collections.deque()
         self._queued_bytes = 0
-        self._moved = asyncio.Event()  # something was put into the queue, or taken from it
+        self._moved = asyncio.Event()  # set when the queue changes
 
     @property
     def _toxics(self) -> Toxics:
         return self._proxy.toxics[self._name]
 
     async def read(self) -> None:
-        """Put what the source sends into the queue, its end as empty; then look for a reset.
+        """Queue what the source sends, with b"" for its end; then watch for a reset.
 
         Raises:
             ConnectionError: the source was reset.
@@ -135,16 +136,16 @@ class Flow:
             self._look_for_reset()
 
     def _look_for_reset(self) -> None:
-        """Ask the source, for nobody reads from it now."""
+        """Raise ConnectionError if the source was reset; for when nothing reads from it."""
         if number := self._source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise ConnectionResetError(number, os.strerror(number))
 
     async def write(self) -> None:
-        """Pass on what is in the queue, until its end.
+        """Pass on the queued chunks, up to the end of the stream.
 
         Raises:
             ConnectionError: the sink was reset.
-            ConnectionClosed: a toxic has closed it.
+            ConnectionClosed: a toxic closes the connection.
         """
         while True:
             while not self._queue:
@@ -169,14 +170,14 @@ class Flow:
                 await self._moved.wait()
 
     async def _wait_open(self) -> None:
-        """Wait while a timeout stops everything; when it is over, the connection closes."""
+        """Wait while a `timeout` toxic holds all data; when it expires, the connection closes."""
         if self._toxics.timeout_s == 0:
             self._proxy.faults["timeout"] += 1
         while self._toxics.timeout_s is not None:
             await self._proxy.changed.wait()
 
     async def _pass(self, data: bytes) -> None:
-        """Pass on all of `data`; every piece is ruled by the toxics of its moment."""
+        """Pass on all of `data`, each piece with the toxics that are set at that moment."""
         loop = asyncio.get_running_loop()
         left = memoryview(data)
         while left:
@@ -197,7 +198,7 @@ class Flow:
                 await asyncio.sleep(pause_s)
 
     def _piece_bytes(self, toxics: Toxics, most_bytes: int) -> int:
-        """Return how much may be passed on at once."""
+        """Return how many bytes may be passed on at once."""
         if toxics.slicer_bytes is not None:
             variation = toxics.slicer_variation_bytes
             sliced = toxics.slicer_bytes + self._proxy.random.randint(-variation, variation)

@@ -1,7 +1,7 @@
-"""A transport without a socket: its kernel follows a script, and the test says when it goes on.
+"""A transport without a socket, whose kernel follows a script that the test advances.
 
-For tests of protocols. Nothing happens behind the test's back but what asyncio does by
-`call_soon` as well: `connection_lost`, and the input that waits after `resume_reading`.
+For tests of protocols. Only what asyncio also does with `call_soon` happens later by itself: the
+call of `connection_lost`, and the delivery of waiting input after `resume_reading`.
 """
 
 import asyncio
@@ -13,18 +13,18 @@ from asyncrev.buffers import byte_view
 
 __all__ = ["Schedule", "ScriptedTransport", "Step", "split"]
 
-# What the kernel takes of one send: None for all, a number of bytes at most, 0 for "would block",
-# or the class of what the send raises.
+# What the kernel takes of one send: None for everything, a number for at most that many bytes, 0
+# for "would block", or an exception class that the send raises.
 Step: TypeAlias = int | type[BaseException] | None
 Schedule: TypeAlias = list[Step]
 
-_DEFAULT_HIGH_BYTES = 64 * 1024  # asyncio's own
+_DEFAULT_HIGH_BYTES = 64 * 1024  # as in asyncio
 
 
 def split(data: bytes, lengths: Sequence[int]) -> list[bytes]:
-    """Return `data` in pieces of `lengths`; what they do not cover is the last piece.
+    """Return `data` in pieces of `lengths`; the rest is the last piece.
 
-    No piece is empty. Lengths that go beyond the end of `data` are of no effect.
+    No piece is empty. Lengths beyond the end of `data` have no effect.
     """
     pieces, start_off = [], 0
     for nbytes in lengths:
@@ -35,16 +35,16 @@ def split(data: bytes, lengths: Sequence[int]) -> list[bytes]:
 
 
 class ScriptedTransport(asyncio.Transport):
-    """A connected transport of `protocol`, whose kernel takes what `schedule` says.
+    """A connected transport of `protocol`; its kernel takes what `schedule` says.
 
     Attributes:
         sent: what the kernel has taken so far.
-        eof_sent: whether the sending side was shut, behind all of `sent`.
-        calls: what the protocol has called here, and what was called of the protocol, by name and
-            in order. The names of the two do not overlap.
-        keeps_no_views: tells `BridgeProtocol` that it may write views of memory it will reuse.
+        eof_sent: whether the sending side was shut down, after all of `sent`.
+        calls: names of the transport's methods that the protocol has called, and of the protocol's
+            methods that the transport has called, in order. No name is in both sets.
+        keeps_no_views: whether `BridgeProtocol` may write views of memory that it will reuse.
 
-    All methods: the loop's thread. What a protocol raises comes out of the call that led to it.
+    All methods: the loop's thread. What a protocol raises propagates from the call that led to it.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class ScriptedTransport(asyncio.Transport):
 
         Args:
             protocol: an `asyncio.Protocol` or an `asyncio.BufferedProtocol`.
-            schedule: a step for each send: None takes all, k takes at most k bytes, 0 would block,
-                an exception class is raised. Behind its last step all is taken. After a send that
-                did not take all, the rest waits until `flush` is called.
-            keeps_views: keep what could not be sent as views of the caller's memory, as asyncio
-                does since 3.12; a protocol that writes over it is found out. By default it is
-                copied, as our own transport does.
-            extra: what `get_extra_info` tells.
-            loop: by default the running one.
+            schedule: a step for each send: None takes everything, k takes at most k bytes, 0 would
+                block, an exception class is raised. After the last step everything is taken. What a
+                send did not take waits until `flush` is called.
+            keeps_views: keep unsent data as views of the caller's memory, as asyncio does since
+                3.12, which reveals a protocol that overwrites it. By default it is copied, as our
+                own transport does.
+            extra: the values for `get_extra_info`.
+            loop: by default the running loop.
         """
         super().__init__(extra)
         self._loop = loop if loop is not None else asyncio.get_running_loop()
@@ -89,29 +89,30 @@ class ScriptedTransport(asyncio.Transport):
         self._protocol: Any = protocol
         self._tell("connection_made", self)
 
-    # -- what the test does --------------------------------------------------------------------
+    # -- called by the test --------------------------------------------------------------------
 
     def feed(self, *chunks: bytes) -> None:
-        """Let `chunks` arrive, each by one receive, or by more if the protocol's buffer is short.
+        """Receive `chunks`, each in one receive, or in several if the protocol's buffer is short.
 
-        What arrives while reading is paused waits, in order, until it is resumed. What arrives
-        after `close` or `abort` is dropped, as a closed socket does.
+        Chunks that arrive while reading is paused wait, in order, until it is resumed. Chunks that
+        arrive after `close` or `abort` are dropped, as by a closed socket.
 
         Raises:
-            RuntimeError: `get_buffer` returned an empty buffer, which ends a connection of asyncio.
+            RuntimeError: `get_buffer` returned an empty buffer, with which asyncio ends the
+                connection.
         """
         self._input.extend(bytes(chunk) for chunk in chunks if chunk)
         self._deliver()
 
     def feed_eof(self) -> None:
-        """Let the end of input arrive, behind what was fed before."""
+        """Receive the end of input, after what was fed before."""
         self._input.append(None)
         self._deliver()
 
     def flush(self, times: int | None = None) -> int:
-        """Make the kernel writable `times` times, or until nothing is left; return what is left.
+        """Make the kernel writable `times` times, or until nothing is left; return the bytes left.
 
-        Each time is one send of the write buffer, hence one step of the schedule.
+        Each time, the write buffer is sent once, which uses one step of the schedule.
         """
         while self._write_buffer and (times is None or times > 0):
             times = times - 1 if times is not None else None
@@ -119,7 +120,7 @@ class ScriptedTransport(asyncio.Transport):
         return self.get_write_buffer_size()
 
     def lose(self, error: Exception | None = None) -> None:
-        """Let the connection get lost: `connection_lost(error)` comes soon, and only once."""
+        """Lose the connection: `connection_lost(error)` is called soon, and only once."""
         self._closing = True
         self._write_buffer.clear()
         self._input.clear()
@@ -129,31 +130,31 @@ class ScriptedTransport(asyncio.Transport):
 
     @property
     def is_lost(self) -> bool:
-        """Whether `connection_lost` was called, or is about to be."""
+        """Whether `connection_lost` was called or is scheduled."""
         return self._lost
 
-    # -- what the protocol calls: reading ------------------------------------------------------
+    # -- called by the protocol: reading ------------------------------------------------------
 
     def is_reading(self) -> bool:
         """Return whether input is delivered."""
         return not self._reading_paused and not self._closing
 
     def pause_reading(self) -> None:
-        """Let input wait. Twice is once."""
+        """Let input wait; idempotent."""
         self.calls.append("pause_reading")
         self._reading_paused = True
 
     def resume_reading(self) -> None:
-        """Deliver what waits, soon, and what comes. Twice is once."""
+        """Deliver waiting input soon, and later input on arrival; idempotent."""
         self.calls.append("resume_reading")
         if self._reading_paused:
             self._reading_paused = False
             self._loop.call_soon(self._deliver)
 
-    # -- what the protocol calls: writing ------------------------------------------------------
+    # -- called by the protocol: writing ------------------------------------------------------
 
     def write(self, data: Any) -> None:
-        """Send `data`, as far as the kernel takes it; keep the rest, or a copy of it.
+        """Send what the kernel takes of `data`; keep the rest, or a copy of it.
 
         Raises:
             TypeError: `data` is not bytes-like.
@@ -167,7 +168,7 @@ class ScriptedTransport(asyncio.Transport):
         self._write([data])
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
-        """Send all the buffers, in order, as one send.
+        """Send all buffers, in order, in one send.
 
         Raises:
             RuntimeError: after `write_eof`.
@@ -176,7 +177,7 @@ class ScriptedTransport(asyncio.Transport):
         self._write(list(list_of_data))
 
     def write_eof(self) -> None:
-        """Shut the sending side once the write buffer has gone out. Twice is once."""
+        """Shut down the sending side once the write buffer has been sent; idempotent."""
         self.calls.append("write_eof")
         if not self._closing and not self._eof_written:
             self._eof_written = True
@@ -187,11 +188,11 @@ class ScriptedTransport(asyncio.Transport):
         return self.get_extra_info("sslcontext") is None
 
     def get_write_buffer_size(self) -> int:
-        """Return the bytes of the write buffer."""
+        """Return the length of the write buffer in bytes."""
         return sum(view.nbytes for view in self._write_buffer)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the water marks of the write buffer, with asyncio's defaults.
+        """Set the water marks of the write buffer; the defaults are asyncio's.
 
         Raises:
             ValueError: not `high >= low >= 0`.
@@ -207,13 +208,13 @@ class ScriptedTransport(asyncio.Transport):
             self._heed_water_marks()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return low and high water, in this order."""
+        """Return the low and the high water mark, in this order."""
         return self._low_bytes, self._high_bytes
 
-    # -- what the protocol calls: life -----------------------------------------------------------
+    # -- called by the protocol: life -----------------------------------------------------------
 
     def close(self) -> None:
-        """Read no more; `connection_lost(None)` comes once `flush` has sent the write buffer."""
+        """Stop reading; call `connection_lost(None)` once `flush` has sent the write buffer."""
         self.calls.append("close")
         if not self._closing:
             self._closing = True
@@ -221,25 +222,25 @@ class ScriptedTransport(asyncio.Transport):
             self._after_sending()
 
     def abort(self) -> None:
-        """Drop the write buffer; `connection_lost(None)` comes soon."""
+        """Drop the write buffer, and call `connection_lost(None)` soon."""
         self.calls.append("abort")
         self.lose(None)
 
     def is_closing(self) -> bool:
-        """Return whether `close` or `abort` was called, or the connection got lost."""
+        """Return whether `close` or `abort` was called, or the connection was lost."""
         return self._closing
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return who is called."""
+        """Return the protocol."""
         protocol: asyncio.BaseProtocol = self._protocol
         return protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Call `protocol` from here on."""
+        """Call `protocol` from now on."""
         self.calls.append("set_protocol")
         self._protocol = protocol
 
-    # -- how it is done ----------------------------------------------------------------------------
+    # -- internals --------------------------------------------------------------------------------
 
     def _tell(self, name: str, *args: Any) -> Any:
         self.calls.append(name)
@@ -247,7 +248,7 @@ class ScriptedTransport(asyncio.Transport):
 
     def _deliver(self) -> None:
         if self._delivering:
-            return  # what the protocol fed itself comes behind what it is being told of
+            return  # called within a delivery: the outer loop delivers it afterwards
         self._delivering = True
         try:
             while self._input and self.is_reading():

@@ -1,14 +1,14 @@
-"""The pool: blocks in which the worker puts frames together that span chunks.
+"""The buffer pool: blocks in which the worker assembles frames that span chunks.
 
-Theory of operation. A block is in one of three places. *Leased*: somebody on the worker's thread
-writes into it. *Lent*: the result of an entry is a view of it, so the loop reads it until it has
-released that entry; only then the block can be claimed back. *Kept*: given back, and ready for
-the next lease of its class, so that nothing is allocated in steady state.
+Theory of operation. A block is in one of three states. *Leased*: code on the worker's thread writes
+into it. *Lent*: the result of an entry is a view of it, so the loop reads it until it has released
+that entry; only then can the block be claimed back. *Kept*: given back, and ready for the next
+lease of its class, so that nothing is allocated in steady state.
 
   I18  a lent block is not used again before the entry whose reply is in it has been released
 
-How much may be leased is decided on the loop, before bytes are received. So the pool refuses
-nothing: it holds what is in use, and keeps more only while all of it is within `most_bytes`.
+The loop decides how much may be leased, before it receives bytes. So the pool refuses no lease, and
+only limits what it keeps: blocks in use and kept together have at most `most_bytes`.
 """
 
 import mmap
@@ -20,30 +20,31 @@ from asyncrev.limits import class_bytes
 
 __all__ = ["Block", "Cursors", "Pool"]
 
-# From here on a block is a mapping of its own. The allocator may hold on to memory that it was
-# given back, and a bytearray is zeroed, hence resident, at once. A mapping has pages only where
-# it was touched, and all of them return to the system when it is dropped.
+# From this length on a block is a separate mapping. The allocator may keep memory that is freed,
+# and a bytearray is zeroed, and thus resident, at once. A mapping has pages only where it was
+# written, and all of them return to the system when it is dropped.
 _MAPPED_FROM_BYTES = 64 * 1024
 
 
 class Cursors(Protocol):
-    """What the pool wants to know of the ring."""
+    """The cursors of the ring that the pool reads."""
 
-    processed_seq: int  # while the worker works on an entry, that entry's sequence
-    released_seq: int  # the loop is done with the results of all entries below
+    processed_seq: int  # while the worker processes an entry, its sequence number
+    released_seq: int  # the loop has finished with the results of all entries below
 
 
 class Block:
-    """One piece of the pool's memory.
+    """A block of the pool's memory.
 
     Attributes:
-        storage: what `view` is a view of.
-        view: all of it: writable, contiguous, format "B". What was in it before is still there,
-            other connections' bytes too. Valid until the block is given back; of a lent block,
-            until its entry is released.
-        nbytes: its length, a power of two.
-        leased: neither lent nor given back. Written by the pool.
-        lent_seq: the entry whose result is a view of it, once lent. Written by the pool.
+        storage: the object that `view` is a view of.
+        view: the whole block: writable, contiguous, format "B". It contains old bytes, of other
+            connections, too. Valid until the block is given back, or its entry is released if it
+            is lent.
+        nbytes: the length, a power of two.
+        leased: whether it is neither lent nor given back. Written by the pool.
+        lent_seq: if lent, the sequence number of the entry whose result is a view of it. Written by
+            the pool.
     """
 
     __slots__ = ("leased", "lent_seq", "nbytes", "storage", "view")
@@ -51,7 +52,7 @@ class Block:
     def __init__(self, nbytes: int) -> None:
         self.storage: mmap.mmap | bytearray
         if nbytes >= _MAPPED_FROM_BYTES:
-            # Private, or a process that is forked off would write into the same block.
+            # Private, so that a forked child does not write into the same block.
             self.storage = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         else:
             self.storage = bytearray(nbytes)
@@ -62,17 +63,17 @@ class Block:
 
 
 class Pool:
-    """Blocks in power-of-two classes. Thread: worker, all methods; any may read the counters.
+    """Blocks in power-of-two classes. Thread: worker; any thread may read the counters.
 
     Attributes:
-        in_use_bytes: leased and lent.
-        in_use_high_bytes: the most that `in_use_bytes` ever was.
-        kept_bytes: given back and ready for reuse. With `in_use_bytes` it is at most
-            `most_bytes`; when that much is in use already, nothing is kept.
-        lent_bytes: lent and not yet claimed back; a part of `in_use_bytes`.
-        allocations: blocks ever made.
-        leases: blocks ever leased, those that `grow` needed included.
-        reclaimed: blocks that ever came back from being lent.
+        in_use_bytes: in leased and lent blocks.
+        in_use_high_bytes: the maximum of `in_use_bytes` so far.
+        kept_bytes: in blocks given back and ready for reuse. With `in_use_bytes` at most
+            `most_bytes`; if as much is in use, nothing is kept.
+        lent_bytes: in blocks lent and not yet claimed back; a part of `in_use_bytes`.
+        allocations: how many blocks were made.
+        leases: how many blocks were leased, including those that `grow` needed.
+        reclaimed: how many lent blocks were claimed back.
     """
 
     __slots__ = (
@@ -99,7 +100,7 @@ class Pool:
             raise SettingsError(f"most_bytes of a pool is {most_bytes}; it must be >= 0")
         self._cursors = cursors
         self._most_bytes = most_bytes
-        # By class; what was given back last is at the right end.
+        # By class; the block given back last is at the right end.
         self._kept: defaultdict[int, deque[Block]] = defaultdict(deque)
         self._lent: deque[Block] = deque()  # in the order of their entries
         self.in_use_bytes = 0
@@ -113,10 +114,10 @@ class Pool:
     def lease(self, nbytes: int) -> Block:
         """Return a block of `class_bytes(nbytes)`, to be given back or lent once.
 
-        Thread: worker. The block given back last comes first: its memory is still in the cache.
+        Thread: worker. The block given back last is reused first: its memory is still in the cache.
 
         Raises:
-            LocalError: no block can be that long; gives what is allowed.
+            LocalError: no block can be that long; the message has the allowed lengths.
             MemoryError, OSError: the system has no memory for a new block; nothing is leased.
         """
         block_bytes = class_bytes(nbytes)
@@ -138,15 +139,15 @@ class Pool:
         return block
 
     def grow(self, block: Block, held_bytes: int, nbytes: int) -> Block:
-        """Return a block for `nbytes` that begins with the first `held_bytes` of `block`.
+        """Return a block for `nbytes` bytes that begins with the first `held_bytes` of `block`.
 
-        Thread: worker. It is `block` itself when that is long enough; else `block` is given
-        back, and its view void. Both are in use while bytes are copied.
+        Thread: worker. This is `block` itself if it is long enough; otherwise `block` is given back
+        and its view becomes invalid. Both are in use while bytes are copied.
 
         Raises:
-            LocalError: `block` is not leased, does not have `held_bytes`, or none can have
-                `nbytes`; then `block` stays as it was.
-            MemoryError, OSError: as with `lease`; `block` stays leased.
+            LocalError: `block` is not leased or is shorter than `held_bytes`, or no block can have
+                `nbytes`; `block` is unchanged.
+            MemoryError, OSError: as for `lease`; `block` stays leased.
         """
         if not block.leased:
             raise LocalError(f"grow of a block of {block.nbytes} bytes that is not leased")
@@ -160,7 +161,7 @@ class Pool:
         return larger
 
     def give_back(self, block: Block) -> None:
-        """Take a leased block back. Its view is void from here on.
+        """Take a leased block back. Its view is invalid from here on.
 
         Thread: worker.
 
@@ -173,9 +174,9 @@ class Pool:
         self._keep(block)
 
     def lend(self, block: Block) -> None:
-        """Let the loop read a leased block until it releases the entry being worked on.
+        """Let the loop read a leased block until it releases the present entry.
 
-        Thread: worker, while it works on the entry whose result is a view of `block`.
+        Thread: worker, while it processes the entry whose result is a view of `block`.
 
         Raises:
             LocalError: it is not leased: lent, or given back before.
@@ -195,7 +196,7 @@ class Pool:
         lent = self._lent
         if not lent:
             return
-        # ORDER: the loop lets go of an entry's result before the store that this load sees (I18).
+        # ORDER: the loop drops an entry's result before the store that this load sees (I18).
         released_seq = self._cursors.released_seq
         while lent and lent[0].lent_seq < released_seq:
             block = lent.popleft()
@@ -204,7 +205,7 @@ class Pool:
             self._keep(block)
 
     def _keep(self, block: Block) -> None:
-        """Move a block out of use: to the kept ones, or away when too much is held."""
+        """Keep a block that is no longer in use, or drop it if too much is held."""
         held_bytes = self.in_use_bytes + self.kept_bytes
         self.in_use_bytes -= block.nbytes
         if held_bytes <= self._most_bytes:
@@ -212,11 +213,11 @@ class Pool:
             self._kept[block.nbytes].append(block)
 
     def _make_room(self, block_bytes: int) -> None:
-        """Drop kept blocks, largest first, until a new one of `block_bytes` fits in."""
+        """Drop kept blocks, largest first, until a new one of `block_bytes` fits."""
         over_bytes = self.in_use_bytes + self.kept_bytes + block_bytes - self._most_bytes
         for kept_block_bytes in sorted(self._kept, reverse=True):
             kept = self._kept[kept_block_bytes]
             while kept and over_bytes > 0:
-                kept.popleft()  # the one that is longest out of use
+                kept.popleft()  # the least recently used one
                 self.kept_bytes -= kept_block_bytes
                 over_bytes -= kept_block_bytes

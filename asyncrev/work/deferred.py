@@ -1,8 +1,8 @@
-"""Input that the worker has taken out of its slot and will process later.
+"""Input that the worker has copied out of its slot and will process later.
 
-A lane whose input costs many calls, or is answered with more than its peer takes, is not worked on
-to the end at once: what is left is copied here, its slot goes back, and the lane takes its turn
-again when the loop asks for it (`Kind.RESUME`). What is here counts as in flight (I8), so a lane
+If the input of a lane needs many calls, or its replies are longer than its peer accepts, the worker
+does not process it to the end. It copies the rest here, returns the slot, and continues when the
+loop publishes a RESUME entry (`Kind.RESUME`). Deferred input counts as in flight (I8), so a lane
 defers at most what it may have in flight.
 """
 
@@ -16,16 +16,16 @@ class DeferredInput:
     """One lane's deferred input, oldest first. Thread: worker.
 
     Attributes:
-        nbytes: how much it is.
-        ends: whether the end of input comes behind it.
+        nbytes: its length.
+        ends: whether the end of input follows it.
     """
 
     __slots__ = ("_head", "_piece_bytes", "_pieces", "ends", "nbytes")
 
     def __init__(self, piece_bytes: int) -> None:
-        """Start empty. Small chunks are joined up to `piece_bytes`: many would cost an object each.
+        """Start empty. Small chunks are joined up to `piece_bytes`, to save an object for each.
 
-        Where a chunk ends means nothing: the network could have split there, or not.
+        The end of a chunk has no meaning, because the network may split anywhere.
         """
         self._piece_bytes = piece_bytes
         self._head: memoryview | None = None
@@ -34,7 +34,7 @@ class DeferredInput:
         self.ends = False
 
     def add(self, chunk: memoryview) -> None:
-        """Keep a copy of `chunk` (contiguous, format "B") behind the others."""
+        """Append a copy of `chunk` (contiguous, format "B")."""
         pieces = self._pieces
         if pieces and len(pieces[-1]) + chunk.nbytes <= self._piece_bytes:
             pieces[-1] += chunk
@@ -45,17 +45,17 @@ class DeferredInput:
     def head(self) -> memoryview:
         """Return the oldest piece, or what `consume` has left of it.
 
-        Writable, contiguous, format "B", never empty. It stays valid, and nobody changes it, after
-        it was consumed: its memory is its own.
+        Writable, contiguous, format "B", never empty. It stays valid and unchanged after it was
+        consumed, because its memory is not reused.
         """
         if self._head is None:
             self._head = memoryview(self._pieces.popleft())
         return self._head
 
     def consume(self, nbytes: int) -> None:
-        """Drop the first `nbytes` of `head`: they have been processed.
+        """Drop the first `nbytes` bytes of `head`, which have been processed.
 
-        What is left keeps at most twice its own memory, or a piece: only what is left is counted.
+        The rest uses up to twice its length, or a piece, of memory; only its length is counted.
         """
         head = self.head()
         left_bytes = head.nbytes - nbytes

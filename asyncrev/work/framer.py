@@ -1,12 +1,12 @@
-"""The framer: one connection's frames, from chunks as the network split them to replies.
+"""The framer: splits one connection's chunks into frames, and frames the replies.
 
-Theory of operation. Whole frames are worked on where they lie, all of a chunk in one go. What is
-left at the end of a chunk, the beginning of a frame, is carried in a block of the pool. The next
-chunk brings what that frame lacks; once whole, it is worked on in its block. A reply that is a view
-of that block is lent to the loop (see `Pool.lend`).
+Theory of operation. Whole frames are processed in place, all frames of a chunk in one go. A partial
+frame at the end of a chunk is kept in a block of the buffer pool. Later chunks bring the rest; once
+the frame is whole, it is processed in its block. If the reply is a view of that block, the block is
+lent to the loop (see `Pool.lend`).
 
-How much of a chunk is worked on at once is bounded by calls and by bytes of replies: the caller
-brings the rest again. See `frame_answers` for what counts as a call.
+Calls and bytes of replies bound how much of a chunk is processed at once; the caller passes the
+rest again. See `frame_answers` for what counts as a call.
 
   I17  a lane holds at most one block that is not lent, and none between frames
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from asyncrev.errors import LocalError, RemoteError
 from asyncrev.frames.grammar import CALLS_PER_RUN, UNBOUNDED_STEPS, Grammar
-from asyncrev.processors import Processor, Reply
+from asyncrev.processors import Processor, Reply, check_many_method
 from asyncrev.work.block_pool import Block, Pool
 from asyncrev.work.frame_answers import FrameAnswers, Pieces
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
@@ -24,19 +24,19 @@ __all__ = ["Framer"]
 
 
 class Framer:
-    """Splits input into frames, has a processor answer them, and frames its replies.
+    """Splits input into frames, passes them to a processor, and frames its replies.
 
-    It is a processor of chunks itself, with two differences: its replies need no check, and what
-    goes wrong is in `error`, because the frames before it have been answered. All methods:
-    the worker's thread.
+    It is a processor of chunks itself, with two differences: its replies need no check, and it
+    stores an error in `error` instead of raising it, because frames before it have been answered.
+    All methods: the worker's thread.
 
     Attributes:
-        error: why no further input can be taken.
-        partial_frame_bytes: what of an unfinished frame is kept.
-        frame_seq: how many frames have been carried, the unfinished one included.
-        calls: how many calls the last `process` cost.
+        error: why no further input can be processed.
+        partial_frame_bytes: length of the partial frame that is kept.
+        frame_seq: how many partial frames were kept so far, the present one included.
+        calls: how many calls the last `process` needed.
         used_bytes: how much of its chunk the last `process` has used.
-        answered_bytes: length of the frames that it answered, parts that came earlier included.
+        answered_bytes: length of the frames that it answered, including parts from earlier chunks.
     """
 
     __slots__ = (
@@ -66,7 +66,12 @@ class Framer:
         max_reply_bytes: int = 0,
         views_allowed: bool,
     ) -> None:
-        """Own `processor`. `views_allowed`: replies may be views of chunks and lent blocks."""
+        """Own `processor`. `views_allowed`: replies may be views of chunks and lent blocks.
+
+        Raises:
+            ProcessorError: the processor's method for many frames cannot be called.
+        """
+        check_many_method(processor, framing.method_name, framing.method_arguments)
         self._grammar = framing
         self._processor = processor
         self._pool = pool
@@ -85,9 +90,9 @@ class Framer:
         self.error: BaseException | None = None
 
     def see(self, chunk: memoryview) -> None:
-        """Show a chunk, as it came and before any of it is worked on, to a processor that taps.
+        """Pass a chunk to the taps, if there are any, before it is processed.
 
-        Sets `error` to what its `see_chunk` raises.
+        Sets `error` to what the processor's `see_chunk` raises.
         """
         if self._see_chunk is not None:
             try:
@@ -104,9 +109,9 @@ class Framer:
         """Return the replies to the frames that `chunk` completes, framed, or None.
 
         It stops after about `most_calls` calls, or with the reply that reaches `most_reply_bytes`;
-        then `used_bytes` is less than `chunk` has, and the caller must bring the rest before
-        anything else. `chunk`: writable, contiguous, format "B". A view in the reply is of it or
-        of a lent block.
+        then `used_bytes` is less than the length of `chunk`, and the caller must pass the rest
+        before anything else. `chunk`: writable, contiguous, format "B". A view in the reply is a
+        view of it or of a lent block.
         """
         pieces: Pieces = []
         chunk_bytes = chunk.nbytes
@@ -114,15 +119,15 @@ class Framer:
         answers.calls = answers.answered_bytes = 0
         try:
             if self._block is not None:
-                chunk = self._finish_carried(chunk, pieces)
+                chunk = self._finish_partial(chunk, pieces)
             summed = 0
             while chunk and answers.calls < most_calls:
-                while summed < len(pieces):  # each once: there may be as many as calls
+                while summed < len(pieces):  # each once, because there may be as many as calls
                     most_reply_bytes -= len(pieces[summed])
                     summed += 1
                 if most_reply_bytes <= 0:
                     break
-                chunk = self._work_on_front(
+                chunk = self._process_front(
                     chunk, pieces, most_calls - answers.calls, most_reply_bytes
                 )
         except BaseException as error:
@@ -132,15 +137,15 @@ class Framer:
         return self._assemble(pieces)
 
     def eof(self) -> Reply | None:
-        """Return the reply to an unfinished last frame, and the processor's last word as a frame.
+        """Return the reply to an open last frame, and the processor's last reply as a frame.
 
-        Sets `error` to IncompleteFrame if the grammar has no unfinished last frames.
+        Sets `error` to IncompleteFrame if the grammar does not allow an open last frame.
         """
         pieces: Pieces = []
         answers = self._answers
         answers.calls = answers.answered_bytes = 0
         try:
-            separator = b"" if self._block is None else self._end_carried(self._block, pieces)
+            separator = b"" if self._block is None else self._end_partial(self._block, pieces)
             last = answers.last_word()
             if last:
                 pieces.append(separator + last)
@@ -150,16 +155,16 @@ class Framer:
         return self._assemble(pieces)
 
     def close(self) -> None:
-        """Give back what is carried, and close the processor."""
+        """Give back the partial frame's block, and close the processor."""
         self._drop_block()
         close = getattr(self._processor, "close", None)
         if close is not None:
             close()
 
-    # -- the frame that is carried ---------------------------------------------------------------
+    # -- the partial frame -----------------------------------------------------------------------
 
-    def _finish_carried(self, chunk: memoryview, pieces: Pieces) -> memoryview:
-        """Give the carried frame what `chunk` has of it; return the rest of `chunk`."""
+    def _finish_partial(self, chunk: memoryview, pieces: Pieces) -> memoryview:
+        """Add the bytes of the partial frame from `chunk`; return the rest of `chunk`."""
         assert self._block is not None
         held_bytes = self.partial_frame_bytes
         held = self._block.view[:held_bytes]
@@ -185,15 +190,15 @@ class Framer:
         self._leave_block(block, reply[0] if reply else b"", pieces)
         return chunk[missing_bytes:]
 
-    def _end_carried(self, block: Block, pieces: Pieces) -> bytes:
-        """Answer the last frame, which has no end; return what separates a frame behind it."""
+    def _end_partial(self, block: Block, pieces: Pieces) -> bytes:
+        """Answer the open last frame; return the separator before another reply."""
         held = block.view[: self.partial_frame_bytes]
         reply, separator = self._answers.answer_open(held, block.storage)
         self._leave_block(block, reply or b"", pieces)
         return separator if reply is not None else b""
 
     def _leave_block(self, block: Block, reply: bytes | memoryview, pieces: Pieces) -> None:
-        """Take the reply to the frame in `block`, and let go of the block."""
+        """Add the reply to the frame in `block`, and lend the block or give it back."""
         self._block, self.partial_frame_bytes = None, 0
         if type(reply) is memoryview and reply.obj is block.storage and self._views_allowed:
             self._pool.lend(block)
@@ -204,7 +209,7 @@ class Framer:
             pieces.append(reply)
 
     def _keep_partial(self, beginning: memoryview) -> None:
-        """Carry the beginning of a frame."""
+        """Keep a partial frame in a block."""
         self._grammar.check_open(beginning, self._max_frame_bytes)
         block = self._block = self._pool.lease(beginning.nbytes)
         block.view[: beginning.nbytes] = beginning
@@ -219,10 +224,10 @@ class Framer:
 
     # -- whole frames ------------------------------------------------------------------------------
 
-    def _work_on_front(
+    def _process_front(
         self, chunk: memoryview, pieces: Pieces, most_calls: int, most_reply_bytes: int
     ) -> memoryview:
-        """Work on whole frames at the front of `chunk`, or carry it; return the rest of it."""
+        """Process whole frames at the front of `chunk`, or keep a partial one; return the rest."""
         answers = self._answers
         front = chunk
         if chunk.nbytes > answers.at_once_bytes:
@@ -230,7 +235,7 @@ class Framer:
         most_steps = 1 + most_calls // CALLS_PER_RUN if answers.takes_many else most_calls
         scan = self._grammar.scan(front, self._max_frame_bytes, most_steps)
         if front is not chunk and not (scan.consumed_bytes or scan.stopped or scan.error):
-            # The first frame is longer than that. It is taken alone, or carried.
+            # The first frame is longer than that, so it is processed alone, or kept.
             missing_bytes, whole = self._grammar.missing(
                 front, chunk[front.nbytes :], self._max_frame_bytes
             )
@@ -242,11 +247,11 @@ class Framer:
             done_bytes = answers.work(frames, scan.runs, pieces, most_calls, most_reply_bytes)
             chunk = chunk[done_bytes:]
             if done_bytes < whole_bytes or scan.stopped or front.nbytes < done_bytes + chunk.nbytes:
-                return chunk  # what follows is looked at the next time
+                return chunk  # the rest is scanned by the next call
         if scan.error is not None:
             raise scan.error
         if scan.stopped:
-            # Whoever calls again would get the same answer, for ever.
+            # Another call would have the same result, without end.
             raise LocalError(
                 f"{type(self._grammar).__name__}.scan stopped before its first frame, with "
                 f"most_steps={most_steps}; it must take at least one step"
@@ -267,8 +272,9 @@ class Framer:
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, RemoteError):
-            # Its traceback tells nothing, but would keep the worker's frames, and with them the
-            # bridge and its ring, for as long as somebody keeps the error: a log record does.
+            # Its traceback has no information, but would keep the worker's stack frames alive, and
+            # with them the bridge and its ring, as long as the error itself, which a log record may
+            # reference.
             error.__traceback__ = None
         self.error = error
         self._drop_block()

@@ -1,11 +1,11 @@
-"""A flow-control window: how many bytes of replies a lane's worker may make beyond its input.
+"""A flow-control window for the bytes of replies that a lane makes beyond its input.
 
-Replies that are no longer than what they answer are bounded by what is received. What a reply has
-beyond that, its surplus, is bounded here: the worker stops at a full window, and the loop opens
-it as replies are delivered, unless the peer does not take them. HTTP/2 does the same for the
-receiver (RFC 9113, 5.2).
+Replies that are no longer than their input are bounded by what is received. The length beyond that,
+the surplus, is bounded here: the worker stops when the window is full, and the loop opens it as
+replies are delivered, unless the peer does not take them. HTTP/2 protects receivers in the same way
+(RFC 9113, 5.2).
 
-  I21  a lane's surplus on its way or unsent is at most the window and one reply
+  I21 a lane's surplus that is in the ring or unsent is at most the window and one reply
 """
 
 __all__ = ["UNBOUNDED_BYTES", "ReplyWindow"]
@@ -14,13 +14,13 @@ UNBOUNDED_BYTES = 1 << 62
 
 
 class ReplyWindow:
-    """One lane's window. It counts only grow; each has one writer.
+    """One lane's window. Its counts only grow, and each has one writer.
 
     Attributes:
         produced_bytes: all surplus so far.
         limit_bytes: the surplus at which the worker stops.
-        delivered_bytes: all surplus that was given to the sink.
-        is_stalled: whether the peer does not take its replies, so the limit stays.
+        delivered_bytes: all surplus that was passed to the sink.
+        is_stalled: whether the peer does not take its replies, so that the limit does not grow.
     """
 
     __slots__ = ("_window_bytes", "delivered_bytes", "is_stalled", "limit_bytes", "produced_bytes")
@@ -33,11 +33,11 @@ class ReplyWindow:
         self.is_stalled = False  # writer and reader: loop
 
     def is_full(self) -> bool:
-        """Return whether the worker must stop. Thread: worker. Seen late, it stops once more."""
+        """Return whether the worker must stop. Thread: worker. If seen late, it stops once more."""
         return self.produced_bytes >= self.limit_bytes
 
     def allowed_bytes(self) -> int:
-        """Return how much surplus there may be until it is full. Thread: worker."""
+        """Return how many bytes of surplus are left until it is full. Thread: worker."""
         return max(0, self.limit_bytes - self.produced_bytes)
 
     def produce(self, surplus_bytes: int) -> None:
@@ -45,13 +45,13 @@ class ReplyWindow:
         self.produced_bytes += surplus_bytes
 
     def deliver(self, surplus_bytes: int) -> None:
-        """Count a reply's surplus as given to the sink, and open the window by it. Thread: loop."""
+        """Count surplus as passed to the sink, and open the window by it. Thread: loop."""
         self.delivered_bytes += surplus_bytes
         if not self.is_stalled:
             self.limit_bytes = self.delivered_bytes + self._window_bytes
 
     def stall(self) -> None:
-        """Open it no further: the peer does not take its replies. Thread: loop."""
+        """Stop opening it: the peer does not take its replies. Thread: loop."""
         self.is_stalled = True
 
     def go_on(self) -> None:

@@ -1,7 +1,7 @@
-"""The reference work: reverse the bytes of a chunk.
+"""The reference processor: it reverses the bytes of a chunk.
 
 Large chunks are reversed by `reverse_numpy`, which imports NumPy. The first `Reverse()` imports
-it, so that a program which does other work never loads NumPy.
+that module, so that programs with other processors never load NumPy.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,16 +11,17 @@ from asyncrev.frames.lines import newline_off
 
 __all__ = ["NUMPY_FROM_BYTES", "Reverse"]
 
-# Under this a slice is faster; both take 2.6 us at it (docs/decisions/0005-reverse-kernel.md).
+# Below this a slice is faster; at it both take 2.6 us (docs/decisions/0005-reverse-kernel.md).
 NUMPY_FROM_BYTES = 4096
 
-# Equal frames from which NumPy beats a slice for each: 4 of 64 bytes take 1.1 us either way.
+# From this many equal frames on NumPy beats a slice for each: 4 of 64 bytes take 1.1 us either way.
 _ROWS_FROM_FRAMES = 4
 
-# Mean length of lines up to which the two bytes of \r\n are searched for at once.
+# Mean length of lines up to which \r\n is searched for as a whole.
 _SPLIT_TO_BYTES = 64
 
-# Lines that are worked on at once; the longest payload of frames that are reversed together.
+# Bytes of lines that are processed at once; the longest payload of frames that are reversed
+# together.
 _BATCH_BYTES = 64 * 1024
 
 _CR = 13
@@ -33,12 +34,13 @@ def _reversed_lines(lines: memoryview, reverse_in_place: Callable[[memoryview], 
     else:
         reverse_in_place(lines)
         text = lines.tobytes()
-    # All is reversed now: each line begins with its end, the last line comes first. So the
-    # parts are the payloads in the wrong order, behind one empty part.
+    # Everything is reversed now: each line begins with its end, and the last line comes first. So
+    # the parts are the payloads in reverse order, after one empty part.
     parts = text.split(b"\n")
     if b"\r" in text:
-        # With \r\n everywhere a split on both has no work left for each line, but searches slowly:
-        # lines of 16 bytes take 71 ns instead of 103, those of 256 bytes 415 ns instead of 244.
+        # If all line ends are \r\n, a split on both bytes leaves no work per line, but searches
+        # slowly: lines of 16 bytes take 71 ns instead of 103, those of 256 bytes 415 ns instead of
+        # 244.
         if len(text) < _SPLIT_TO_BYTES * len(parts):
             crlf_parts = text.split(b"\n\r")
             if len(crlf_parts) == len(parts):
@@ -53,8 +55,8 @@ class Reverse:
     """Processor that answers every chunk with its bytes in reverse order.
 
     Attributes:
-        shares_core: tells `asyncrev serve --cpu auto` that this work is so light that handing
-            it to another core costs more than the core gives.
+        shares_core: read by `asyncrev serve --cpu auto`: this work is so light that handing it to
+            another core costs more than it saves.
         may_run_inline, replies_fit, keeps_line_ends: see `Processor`.
     """
 
@@ -77,7 +79,7 @@ class Reverse:
         self._run = reverse_run
 
     def process(self, chunk: memoryview) -> memoryview | bytes:
-        """Return the reversed chunk: in place when large, new bytes when small."""
+        """Return the reversed chunk: a large one in place, a small one as new bytes."""
         if chunk.nbytes < NUMPY_FROM_BYTES:
             return chunk.tobytes()[::-1]
         self._in_place(chunk)
@@ -86,16 +88,16 @@ class Reverse:
     def process_lines(self, lines: memoryview) -> memoryview | bytes:
         r"""Return whole lines with each payload reversed, and the line ends as they were.
 
-        Thread: worker. `lines`: as a chunk of `process`; ends in "\n". If one of them is large,
-        or they are more than 64 KiB, `lines` itself is changed and returned; else new bytes are,
-        and what is in `lines` then is of no use.
+        Thread: worker. `lines`: like a chunk of `process`; ends in "\n". If a line is large, or all
+        lines are more than 64 KiB, `lines` is changed in place and returned; otherwise new bytes
+        are returned, and the content of `lines` is undefined.
         """
         off = done_off = 0
         while len(lines) - off > NUMPY_FROM_BYTES:
             ahead = lines[off : off + NUMPY_FROM_BYTES].tobytes()
             short_bytes = ahead.rfind(b"\n") + 1
             off += short_bytes
-            # Bounded, for each line becomes an object: many megabytes in all, if they are tiny.
+            # Bounded, because each line becomes an object: many megabytes in all for tiny lines.
             if off - done_off > _BATCH_BYTES or not short_bytes:
                 lines[done_off:off] = _reversed_lines(lines[done_off:off], self._in_place)
                 done_off = off
@@ -114,7 +116,7 @@ class Reverse:
     ) -> memoryview:
         """Return `frames`, with the payloads of all `runs` reversed in place.
 
-        Thread: worker. `frames`: as a chunk of `process`; whole frames, prefixes included.
+        Thread: worker. `frames`: like a chunk of `process`; whole frames, including prefixes.
         """
         for run in runs:
             start_off, payload_bytes, count = run
@@ -133,4 +135,4 @@ class Reverse:
         return frames
 
     def eof(self) -> None:
-        """Add nothing at the end of input: every chunk was answered as it came."""
+        """Add nothing at the end of input: every chunk has been answered."""

@@ -1,8 +1,7 @@
-"""Reversing bytes with NumPy; imported by the first `Reverse()`, because NumPy takes long.
+"""Reversal of bytes with NumPy; imported by the first `Reverse()`, because NumPy loads slowly.
 
-NumPy reverses large chunks because it reverses words and the bytes within them in
-one pass and releases the GIL meanwhile: 6 us for 64 KiB where a slice takes 38 us and holds it
-(docs/decisions/0005-reverse-kernel.md).
+NumPy reverses words and the bytes within them in one pass, and releases the GIL meanwhile: 64 KiB
+take 6 us, where a slice takes 38 us and holds the GIL (docs/decisions/0005-reverse-kernel.md).
 """
 
 from typing import Any
@@ -15,19 +14,19 @@ __all__ = ["SCRATCH_BYTES", "reverse_in_place", "reverse_run"]
 
 SCRATCH_BYTES = 64 * 1024
 
-# Rows from which words beat bytes: 16 KiB take 5 us by words, and 7 us by bytes.
+# Length of rows from which words beat bytes: 16 KiB take 5 us by words, and 7 us by bytes.
 _WORDS_FROM_BYTES = 16 * 1024
-# Up to a slot, a scratch as large is faster (256 KiB: 15 us, from both ends 20 us).
+# Up to a slot, a scratch of the same length is faster (256 KiB: 15 us, from both ends 20 us).
 _WHOLE_TO_BYTES = 256 * 1024
 _WORD_BYTES = 8
 
 
 def reverse_in_place(chunk: memoryview) -> None:
-    """Reverse the bytes of `chunk` where they lie.
+    """Reverse the bytes of `chunk` in place.
 
-    Thread: any, as long as no other touches `chunk`. `chunk`: writable, one dimension,
-    format "B", contiguous, of any length. The scratch is as long as `chunk` up to 256 KiB, and
-    64 KiB for a longer one.
+    Thread: any, while no other uses `chunk`. `chunk`: writable, one dimension, format "B",
+    contiguous, of any length. The scratch is as long as `chunk` up to 256 KiB, and 64 KiB for a
+    longer one.
     """
     source = np.frombuffer(chunk, np.uint8)
     if source.size > _WHOLE_TO_BYTES:
@@ -71,10 +70,10 @@ def _reverse_rows(source: Any) -> None:
 
 
 def reverse_run(frames: memoryview, run: Run, prefix_bytes: int) -> None:
-    """Reverse the payloads of the equal frames `run`, as many at once as fit the scratch.
+    """Reverse the payloads of the equal frames `run`, as many at a time as fit the scratch.
 
-    Thread: any, as long as no other touches `frames`, which are whole frames with their prefixes.
-    A payload has at most `SCRATCH_BYTES`.
+    Thread: any, while no other uses `frames`, which are whole frames with their prefixes. A payload
+    has at most `SCRATCH_BYTES`.
     """
     start_off, payload_bytes, left = run
     stride = payload_bytes + prefix_bytes
@@ -83,7 +82,7 @@ def reverse_run(frames: memoryview, run: Run, prefix_bytes: int) -> None:
         count = min(left, most)
         rows = np.ndarray((count, payload_bytes), np.uint8, frames, start_off, (stride, 1))
         if rows.size < _WORDS_FROM_BYTES:
-            rows[...] = rows[:, ::-1]  # NumPy sees that they overlap, and copies first
+            rows[...] = rows[:, ::-1]  # NumPy detects the overlap, and copies first
         else:
             _reverse_rows(rows)
         start_off += count * stride

@@ -35,8 +35,8 @@ MODELS = (
         bugs={
             "LOOK_BEFORE_PUBLISH": "the loop looks whether the worker sleeps, then publishes",
             "LOOK_BEFORE_PARK": "the worker looks for work, then says that it sleeps",
-            "CLEAR_AFTER_DRAIN": "the loop drains, then says that a drain has begun",
-            "NO_QUESTION_BEFORE_SLEEP": "the worker trusts its peeks",
+            "CLEAR_AFTER_DELIVERY": "the loop delivers, then says that a delivery has begun",
+            "NO_QUESTION_BEFORE_SLEEP": "the worker trusts its reads without the lock",
         },
     ),
     Model(
@@ -52,9 +52,9 @@ MODELS = (
             "CURSOR_BEFORE_ENTRY": "the loop moves its cursor, then writes the entry",
             "FINISH_BEFORE_WORK": "the worker moves its cursor, then writes the result",
             "RELEASE_BEFORE_DELIVERY": "the loop releases an entry, then delivers its result",
-            "EOF_OVERTAKES": "the end of input goes in before what has kept in the overflow",
-            "CLOSE_OVERTAKES": "the close of a lane goes in before what has kept in the overflow",
-            "SINK_IS_KEPT": "a lane that was given up is still told",
+            "EOF_OVERTAKES": "the end of input goes in before what is kept in the overflow",
+            "CLOSE_OVERTAKES": "the close of a lane goes in before what is kept in the overflow",
+            "SINK_IS_KEPT": "a lane that was given up still gets replies",
             "RECLAIM_EARLY": "a lent block is used again before its entry is released",
             "CURSOR_BEFORE_FLAG": "the worker reads the cursor, then whether the input is closed",
         },

@@ -55,7 +55,7 @@ inline request() {
 byte seen;
 
 inline deliver() {
-#ifdef CLEAR_AFTER_DRAIN
+#ifdef CLEAR_AFTER_DELIVERY
     seen = processed;
     released = seen;
     awaited = false;

@@ -55,4 +55,4 @@ def test_only_the_first_header_is_warned_of(
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert f"a PROXY header (version {version})" in record.getMessage()
-    assert "Take send-proxy (HAProxy) or proxy_protocol (nginx" in record.getMessage()
+    assert "Remove send-proxy (HAProxy) or proxy_protocol (nginx" in record.getMessage()

@@ -119,7 +119,7 @@ def test_fifo_without_reader_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(LocalError) as caught:
         open_tee(str(tmp_path / "fifo"))
     assert str(caught.value) == (
-        f"--tee {str(tmp_path / 'fifo')!r} is a FIFO that nobody reads; start its reader first"
+        f"--tee {str(tmp_path / 'fifo')!r} is a FIFO without a reader; start its reader first"
     )
 
 

@@ -135,7 +135,8 @@ def test_grammar_has_defaults_for_what_it_does_not_say() -> None:
     assert str(least.forbidden(b"!")) == said
     with pytest.raises(NotImplementedError, match="byte frames have no method for many at once"):
         least.answer_many(None, data, [], 9)
-    assert (least.method_name, least.trust_name, least.tails) == ("", "", (b"",))
+    assert (least.method_name, least.method_arguments) == ("", "")
+    assert (least.trust_name, least.tails) == ("", (b"",))
 
 
 def test_grammar_without_one_of_its_methods_cannot_be_made() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrev.errors import FrameTooLarge
+from asyncrev.errors import FrameTooLarge, ProcessorError
 from asyncrev.frames.grammar import Scan
 from asyncrev.frames.lines import newline_off
 from tests import strategies
@@ -99,3 +99,55 @@ def test_long_lines_are_measured_across_looks(lengths: list[int]) -> None:
     data = b"".join(b"x" * (length - 1) + b"\n" for length in lengths)
     for most in (0, 1023, 4999, 5000):
         assert scanned(LINE, data, most) == read_lines(data, most)
+
+
+def test_forbidden_reply_is_shown_around_its_first_line_end() -> None:
+    """With at most 20 bytes on each side, and what to do instead."""
+    advice = (
+        "; it would be taken for two replies, and shift all later ones; answer with the payload "
+        "alone, its line end is added"
+    )
+    for payload, shown in [
+        (b"ab\ncd\n", "at byte 2 of 6: b'ab\\ncd\\n'"),
+        (b"a" * 30 + b"\n" + b"b" * 30, f"at byte 30 of 61: b'{'a' * 20}\\n{'b' * 19}'"),
+    ]:
+        error = LINE.forbidden(payload)
+        assert type(error) is ProcessorError
+        assert str(error) == f"a reply to one line contains a line end, {shown}{advice}"
+
+
+def test_call_with_many_lines_costs_one_call_and_one_more_for_eight() -> None:
+    """And one for each line that the scan may have had to find alone."""
+    for data, max_frame_bytes, calls in [
+        (b"\n" * 7, 1000, 1),
+        (b"\n" * 17, 1000, 3),
+        (b"1234567\n" * 3, 8, 1 + 3),  # 24 bytes: as many as three lines, no more than six steps
+        (b"1234567\n" * 9, 16, 1 + 1 + 9),
+        (b"1234567\n" * 9, 40, 1 + 1 + 3),
+    ]:
+        found = LINE.answer_many(bytes, memoryview(data), [], max_frame_bytes)
+        assert found == (data, calls, data.count(b"\n"))
+
+
+def test_as_many_reply_lines_as_lines_pass_and_one_more_is_refused() -> None:
+    """With both numbers, and what to do instead."""
+    LINE.check_many(b"a\nb\n", 2)
+    with pytest.raises(ProcessorError) as caught:
+        LINE.check_many(b"a\nb\n", 1)
+    assert str(caught.value) == (
+        "process_lines answered 1 lines with 2; the replies would be taken for those to other "
+        "lines; answer each with one at most"
+    )
+
+
+def test_longest_line_end_has_two_bytes() -> None:
+    """That is what a line may take beside its payload."""
+    assert LINE.overhead_bytes(1000) == max(map(len, LINE.tails)) == 2
+
+
+def test_scan_stops_after_its_steps_and_says_so() -> None:
+    """The rest is found by the next scan; what is no longer than a line needs no step."""
+    data = memoryview(b"1234567\n" * 3)
+    assert LINE.scan(data, 8, 1) == Scan(8, [], None, True)
+    assert LINE.scan(data[8:], 8, 1) == Scan(16, [], None, False)
+    assert LINE.scan(data, 8, 2) == Scan(24, [], None, False)

@@ -3,7 +3,9 @@
 import pytest
 
 from asyncrev.errors import SettingsError
+from asyncrev.frames.lines import Lines
 from asyncrev.frames.registry import FRAMINGS, as_framing
+from asyncrev.limits import LEAST_READ_BYTES, Limits
 
 
 def test_framings_have_the_names_that_settings_use() -> None:
@@ -18,3 +20,32 @@ def test_framing_of_another_name_is_refused_with_those_that_are() -> None:
     """So a user who mistyped it sees what was meant."""
     with pytest.raises(SettingsError, match="'lines'; it must be one of raw, line, len32, len64"):
         as_framing("lines")
+
+
+class Roomy(Lines):
+    """Lines with more beside the payload than the limits reckon with."""
+
+    __slots__ = ("beside_bytes",)
+    name = "roomy"
+
+    def __init__(self, beside_bytes: int) -> None:
+        self.beside_bytes = beside_bytes
+
+    def overhead_bytes(self, max_frame_bytes: int) -> int:
+        """Return the number that the test has chosen."""
+        return self.beside_bytes
+
+
+def test_longest_frame_that_just_fits_the_connections_part_of_the_pool_passes() -> None:
+    """With a small read behind it; a byte more is refused, with all numbers."""
+    limits = Limits()
+    room_bytes = limits.pool_connection_bytes - limits.max_frame_bytes - LEAST_READ_BYTES
+    fits = Roomy(room_bytes)
+    assert as_framing(fits, limits) is fits
+    with pytest.raises(SettingsError) as caught:
+        as_framing(Roomy(room_bytes + 1), limits)
+    assert str(caught.value) == (
+        f"pool_connection_bytes is {limits.pool_connection_bytes}; roomy frames of "
+        f"max_frame_bytes, {limits.max_frame_bytes}, need at least "
+        f"{limits.pool_connection_bytes + 1}"
+    )

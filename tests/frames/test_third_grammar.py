@@ -10,12 +10,19 @@ from hypothesis import strategies as st
 import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Limits, Server
 from asyncrev.command.taps import StopFrame, with_frame_taps
-from asyncrev.errors import FrameTooLarge, IncompleteFrame, LocalError, RemoteError, SettingsError
+from asyncrev.errors import (
+    FrameTooLarge,
+    IncompleteFrame,
+    LocalError,
+    ProcessorError,
+    RemoteError,
+    SettingsError,
+)
 from asyncrev.frames.grammar import Run, Scan
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import make_processor
 from asyncrev.testing import ServerThread, check_framing, check_processor
-from asyncrev.testing.history import FrameHistory
+from asyncrev.testing.frame_history import FrameHistory
 from asyncrev.testing.strategies import frame_borders, frames, payloads, wire_frame
 from asyncrev.work.framer import Framer
 from tests import strategies
@@ -348,8 +355,22 @@ def test_check_processor_takes_the_grammar() -> None:
         def process_netstrings(self, data: memoryview, runs: list[Run]) -> memoryview:
             return data
 
-    with pytest.raises(AssertionError, match=r"process_netstrings\(\) answers otherwise"):
+    with pytest.raises(AssertionError, match=r"process_netstrings\(\) gives other replies"):
         check_processor(Wrong, framing=NETSTRING)
+
+
+def test_method_for_many_with_other_arguments_is_reported_with_those_of_the_grammar() -> None:
+    """By the check and by the framer, before the method is called."""
+
+    class Short(Upper):
+        def process_netstrings(self, frames: memoryview) -> memoryview:  # type: ignore[override]
+            return frames
+
+    wanted = r"write def process_netstrings\(self, frames, runs\)"
+    with pytest.raises(ProcessorError, match=wanted):
+        check_processor(Short, framing=NETSTRING)
+    with pytest.raises(ProcessorError, match=wanted):
+        Bench(NETSTRING, Short())
 
 
 class Decoder:

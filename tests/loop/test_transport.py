@@ -9,14 +9,13 @@ import pytest
 
 from asyncrev import EpollEventLoop
 from asyncrev.loop.transport import EpollTransport
-from tests.support import until
+from tests.support import reset, until
 from tests.wires import (
     FEW_POLLS,
     Buffered,
     Plain,
     on_epoll,
     polls_while_idle,
-    reset,
     tcp_pair,
     turns,
     wire,

@@ -12,8 +12,8 @@ import pytest
 
 from asyncrev import EpollEventLoop
 from asyncrev.states import TransportState
-from tests.support import until
-from tests.wires import Buffered, Plain, on_epoll, receive, reset, tcp_pair, turns, wire
+from tests.support import reset, until
+from tests.wires import Buffered, Plain, on_epoll, receive, tcp_pair, turns, wire
 
 both_protocols = pytest.mark.parametrize("make", [Plain, Buffered])
 

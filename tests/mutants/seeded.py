@@ -48,17 +48,17 @@ BUGS = (
         (_PIPES, "tests/ring/test_wakeups.py::test_unpark_between_look_and_sleep_is_not_lost"),
     ),
     Bug(
-        "the loop drains, then clears the flag",
+        "the loop delivers, then clears the flag",
         "ring.loop_side",
         """\
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         self.deliveries += 1
-        if self._on_results():  # what""",
+        if self._on_results():  # a delivery""",
         """\
         self.deliveries += 1
         more = self._on_results()
         self.signal.clear()
-        if more:  # what""",
+        if more:  # a delivery""",
         (_PIPES,),
     ),
     Bug(
@@ -78,7 +78,7 @@ BUGS = (
         (_PIPES,),
     ),
     Bug(
-        "every result asks for a drain of its own",
+        "every result requests its own delivery",
         "ring.wakeups",
         """\
             if self.awaited:
@@ -163,7 +163,7 @@ lane: Lane = entry.owner
         (_BRIDGES, "tests/bridge/test_admission.py::test_end_and_close_go_behind_the_spill"),
     ),
     Bug(
-        "what overflows later goes in before what kept in the overflow earlier",
+        "what overflows later goes in before what overflowed earlier",
         "bridge.admission",
         "        lane.overflow += source[:nbytes]\n",
         "        lane.overflow[:0] = source[:nbytes]\n",
@@ -197,7 +197,7 @@ lane: Lane = entry.owner
         ("tests/bridge/test_budget.py",),
     ),
     Bug(
-        "a drain takes all there is",
+        "a delivery is not bounded",
         "bridge.delivery",
         "ring.results(DELIVERY_ENTRIES)",
         "ring.results(1 << 30)",
@@ -390,7 +390,7 @@ lane: Lane = entry.owner
         ),
     ),
     Bug(
-        "the loop polls past a timer that was set in a drain",
+        "the loop polls past a timer that a delivery has set",
         "loop.eventloop",
         " or len(self._scheduled) != timers",
         "",

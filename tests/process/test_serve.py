@@ -314,7 +314,7 @@ def test_tee_to_a_fifo_without_reader_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     done = run_asyncrev("serve", "--port", "0", "--tee", str(fifo))
     assert done.returncode == 1
-    said = f"--tee {str(fifo)!r} is a FIFO that nobody reads; start its reader first"
+    said = f"--tee {str(fifo)!r} is a FIFO without a reader; start its reader first"
     assert done.stderr == f"asyncrev: error: {said}\n"
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from asyncrev.testing.faults import NOTHING, FaultProxy, Toxics
-from asyncrev.testing.history import FrameHistory, History, HistoryError
+from asyncrev.testing.frame_history import FrameHistory
+from asyncrev.testing.history import History, HistoryError
 from tests.process.processors import FLIP, HERE
 from tests.process.storm_processors import PAUSING, SLOW
 from tests.process.telling import statistics_of, telling

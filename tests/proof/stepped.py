@@ -242,7 +242,7 @@ class SteppedSignal(DeliverySignal):
             if self.requests > self.clears + 1:
                 self.run.forbid(
                     "TWO_DELIVERIES",
-                    f"asked {self.requests} times, {self.clears} drains have begun",
+                    f"asked {self.requests} times, {self.clears} deliveries have begun",
                 )
             post()
 

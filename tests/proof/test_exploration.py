@@ -13,13 +13,13 @@ hooked = pytest.mark.parametrize("hooked", [False, True], ids=["asyncio", "hooke
 # Of each scenario: what it is, and with how many preemptions it is run fast and slowly.
 PIPES = {
     "one entry": ({"nchunks": 2, "nentries": 1, "apart": True}, 1, 3),
-    "bounded drain": ({"nchunks": 3, "nentries": 2, "apart": False, "most": 1}, 1, 2),
-    "room for all": ({"nchunks": 2, "nentries": 2, "apart": False}, 2, 3),
+    "bounded delivery": ({"nchunks": 3, "nentries": 2, "apart": False, "most": 1}, 1, 2),
+    "slots for all": ({"nchunks": 2, "nentries": 2, "apart": False}, 2, 3),
 }
 BRIDGES = {
     "one lane": ({"chunks": (1,), "limits": limits_of(1, 1)}, 1, 2),
     "two lanes, one overflows": ({"chunks": (2, 1), "limits": limits_of(1, 1)}, 1, 2),
-    "two lanes, room": ({"chunks": (2, 1), "limits": limits_of(1, 2)}, 1, 2),
+    "two lanes, slots for all": ({"chunks": (2, 1), "limits": limits_of(1, 2)}, 1, 2),
     "lines across chunks": (
         {"chunks": (3,), "limits": limits_of(2, 4, slot_bytes=3), "framed": True},
         1,

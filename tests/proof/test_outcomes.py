@@ -22,7 +22,7 @@ from tests.proof.stepped import Scenario, explore_real
 
 PIPE = pipe(2, 2, hooked=False, apart=False)
 ONE = pipe(1, 1, hooked=False, apart=False)
-ONE_A_DRAIN = pipe(3, 3, hooked=False, apart=False, most=1)
+ONE_PER_DELIVERY = pipe(3, 3, hooked=False, apart=False, most=1)
 BRIDGE = bridge((2, 1), limits=limits_of(2, 4), hooked=False)
 SPILLS = bridge((2, 1), limits=limits_of(1, 2), hooked=False)
 CLOSED = bridge((1,), limits=limits_of(1, 1), hooked=False, meanwhile="close")
@@ -47,7 +47,7 @@ def unpark_without_lock(parker: Parker) -> bool:
 
 
 def request_again(signal: DeliverySignal) -> bool:
-    """`DeliverySignal.request` that does not ask whether a drain will come."""
+    """`DeliverySignal.request` that ignores that a delivery will come."""
     with signal._lock:
         signal.awaited = True
         signal.requests += 1
@@ -116,7 +116,7 @@ def deliver_to_the_first(delivery: Delivery) -> bool:
 
 
 def feed_eof_first(admission: Admission, lane: Lane) -> bool:
-    """`Admission._feed` in which the end of input overtakes what has kept in the overflow."""
+    """`Admission._feed` in which the end of input overtakes what is kept in the overflow."""
     if not (lane.eof_waits and lane.overflow):
         return _feed(admission, lane)
     overflow, lane.overflow = lane.overflow, bytearray()
@@ -162,7 +162,7 @@ BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("DOUBLED", LINES, Pool, "reclaim", reclaim_early, 2),
     ("CURSORS", ONE, Ring, "mark_processed", mark_two, 1),
     ("REORDERED", PIPE, ThreadSide, "take", take_backwards, 1),
-    ("UNDELIVERED", ONE_A_DRAIN, Ring, "release", release_one_more, 1),
+    ("UNDELIVERED", ONE_PER_DELIVERY, Ring, "release", release_one_more, 1),
     ("DOUBLED", BRIDGE, Delivery, "deliver", deliver_keeping_one, 0),
     ("CROSSED", BRIDGE, Delivery, "deliver", deliver_to_the_first, 0),
     ("EARLY_END", SPILLS, Admission, "_feed", feed_eof_first, 1),

@@ -29,10 +29,10 @@ class Bench:
         self.parker_unpark = self.parker.unpark
 
     def bind(self) -> None:
-        """Bind to the running loop, and take `most` results a drain."""
-        self.side.bind(asyncio.get_running_loop(), self.drain)
+        """Bind to the running loop, and take `most` results per delivery."""
+        self.side.bind(asyncio.get_running_loop(), self.deliver)
 
-    def drain(self) -> bool:
+    def deliver(self) -> bool:
         """Release what is processed; say whether something was left."""
         results = self.ring.results(self.most)
         self.calls.append(len(results))
@@ -96,7 +96,7 @@ async def test_flush_wakes_a_parked_worker_once_per_iteration() -> None:
 
 @HOOKED
 async def test_worker_that_finishes_within_the_flush_need_not_wake_the_loop() -> None:
-    """A drain still counts as coming while the worker is woken, and finds what it has done."""
+    """A delivery still counts as due while the worker is woken, and finds its results."""
     bench = Bench()
     bench.side = LoopSide(bench.ring, QuickParker(bench))
     bench.bind()
@@ -112,12 +112,12 @@ async def test_what_a_delivery_publishes_is_flushed_in_the_same_iteration() -> N
     """Input that had waited for a slot must not wait for the next event, too."""
     bench = Bench(slots=1)
 
-    def drain() -> bool:
-        bench.drain()
+    def deliver() -> bool:
+        bench.deliver()
         bench.publish()
         return False
 
-    bench.side.bind(asyncio.get_running_loop(), drain)
+    bench.side.bind(asyncio.get_running_loop(), deliver)
     with ThreadPoolExecutor(1) as pool:
         bench.publish()
         bench.side.flush()
@@ -132,7 +132,7 @@ async def test_what_a_delivery_publishes_is_flushed_in_the_same_iteration() -> N
 
 @pytest.mark.asyncio
 async def test_bounded_delivery_goes_on_in_the_next_iteration() -> None:
-    """I11: what a drain leaves comes without being asked for again."""
+    """I11: what a delivery leaves comes without another request."""
     bench = Bench(slots=8, most=3)
     bench.bind()
     for _ in range(8):
@@ -206,7 +206,7 @@ async def test_bind_twice_is_refused() -> None:
 
 @pytest.mark.asyncio
 async def test_unbind_ends_all_calls() -> None:
-    """A drain that was under way finds nobody, and the worker's requests go nowhere."""
+    """A pending delivery finds no consumer, and the worker's requests have no effect."""
     bench = Bench()
     bench.bind()
     bench.publish()
@@ -267,7 +267,7 @@ async def test_plain_loop_flushes_once_for_many_publishes() -> None:
 
 @pytest.mark.parametrize("factory", [EpollEventLoop, asyncio.SelectorEventLoop])
 def test_request_after_the_loop_was_closed_says_so(factory: type) -> None:
-    """I6: the worker hears that nobody will ever drain, instead of waiting for it."""
+    """I6: the worker gets an error instead of waiting for a delivery that never comes."""
     bench = Bench()
     with asyncio.Runner(loop_factory=factory) as runner:
 

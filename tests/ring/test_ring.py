@@ -275,6 +275,7 @@ def test_entries_of_a_new_ring_say_nothing() -> None:
         assert (entry.owner, entry.kind, entry.nbytes) == (None, DATA, 0)
         assert (entry.result, entry.error) == (None, None)
         assert (entry.partial_frame_bytes, entry.frame_seq, entry.calls) == (0, 0, 0)
+        assert (entry.surplus_bytes, entry.ended) == (0, False)
 
 
 def test_publish_of_other_memory_says_what_it_wants() -> None:
@@ -299,3 +300,31 @@ def test_memory_of_a_ring_is_private() -> None:
                 break
         else:
             raise AssertionError(f"{address:x} is in no mapping")
+
+
+def test_entry_is_found_by_its_sequence_number() -> None:
+    """From its publish to its release."""
+    ring = Ring(2, 4)
+    for owner in ("one", "two"):
+        publish(ring, owner)
+    assert [ring.entry(seq).owner for seq in (0, 1)] == ["one", "two"]
+
+
+def test_claim_is_of_a_slot_unless_a_small_one_is_asked_for() -> None:
+    """They differ in length."""
+    ring = Ring(1, 8, small_slot_bytes=2)
+    for small, nbytes in ((False, 8), (True, 2)):
+        slot = ring.try_claim(small=small)
+        assert slot is not None
+        assert len(slot) == nbytes
+    slot = ring.try_claim()
+    assert slot is not None
+    assert len(slot) == 8
+
+
+def test_closing_the_output_leaves_the_input_open() -> None:
+    """And it stays closed."""
+    ring = Ring(1, 4)
+    ring.close_output()
+    ring.close_output()
+    assert (ring.output_closed, ring.input_closed) == (True, False)

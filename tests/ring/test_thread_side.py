@@ -223,7 +223,7 @@ def test_backstop_is_at_least_a_second() -> None:
 
 
 def test_finish_asks_a_sleeping_loop_at_once_and_an_awake_one_not() -> None:
-    """I6: first results do not wait for the last; a drain that will come is not asked for."""
+    """I6: first results do not wait for the last; a delivery that will come is not requested."""
     bench = Bench()
     bench.publish(b"a")
     bench.publish(b"b")
@@ -262,7 +262,7 @@ def pump(slots: int, nitems: int, work: Callable[[ThreadSide], None]) -> Bench:
                 sent += 1
             bench.parker.unpark()
             if ring.processed_seq == ring.released_seq:
-                assert bench.asked.wait(DEADLINE_S), "a drain was never asked for"
+                assert bench.asked.wait(DEADLINE_S), "a delivery was never requested"
             bench.asked.clear()
             bench.signal.clear()
             for answer in bench.answers():

@@ -151,7 +151,7 @@ def worker(
         if not ask_first:
             yield None
             s.made += 1
-        if not peek:  # a stale peek says "a drain will come" and asks for nothing
+        if not peek:  # a stale peek says "a delivery will come" and requests none
             yield from request(s)
         if ask_first:
             yield None
@@ -205,10 +205,10 @@ def set_awaited(s: SimpleNamespace, value: bool) -> Actor:
         (True, True, True, False, 9),  # every peek wrong: `take` asks under the lock
         (True, True, False, False, 1),  # every peek wrong and nobody asks again
         (True, False, False, True, 1),  # asked before the cursor was moved
-        (False, False, True, False, 2),  # drain, then clear: the second result is lost
+        (False, False, True, False, 2),  # deliver, then clear: the second result is lost
     ],
 )
-def test_requesting_a_drain_in_every_order(
+def test_requesting_a_delivery_in_every_order(
     nresults: int,
     hooked: bool,
     clear_first: bool,
@@ -217,7 +217,7 @@ def test_requesting_a_drain_in_every_order(
     ask_first: bool,
     lost_from: int,
 ) -> None:
-    """I6, I7: no drain is lost, and the model finds the loss where there is one."""
+    """I6, I7: no delivery is lost, and the model finds the loss where there is one."""
 
     def make() -> tuple[SimpleNamespace, list[Actor]]:
         s = shared(awaited=False, posted=0)
@@ -348,7 +348,7 @@ def test_request_asks_once_until_cleared() -> None:
 
 
 def test_hold_makes_requests_needless_until_clear() -> None:
-    """The loop is awake and will drain anyway."""
+    """The loop is awake and will deliver anyway."""
     posts: list[int] = []
     signal = DeliverySignal(lambda: posts.append(1))
     signal.hold()

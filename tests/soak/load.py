@@ -9,7 +9,8 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 
 from asyncrev.testing.faults import FaultProxy, Toxics
-from asyncrev.testing.history import FrameHistory, History
+from asyncrev.testing.frame_history import FrameHistory
+from asyncrev.testing.history import History
 from tests.soak.clients import connected, ping_pong, pipelined, receive_into, resetting, split
 from tests.support import flipped
 

@@ -116,7 +116,7 @@ def test_soak_of_a_server_that_corrupts_fails_at_once() -> None:
     done = short_run(10, "--processor", "tests.soak.processors:Corrupting")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "HistoryError" in done.stdout
-    assert "changed: bytes of nobody" in done.stdout
+    assert "changed: bytes of no stream" in done.stdout
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ def reaches_out(chunk: memoryview) -> bytes:
 @pytest.mark.parametrize(
     ("process", "says"),
     [
-        (reaches_out, "wrote outside of its chunk b'abcd'"),
+        (reaches_out, "wrote outside its chunk b'abcd'"),
         (lambda chunk: "text", r"process\(\) returned str; it must return bytes"),
         (lambda chunk: chunk[::2], r"not contiguous \(strides \(2,\)\)"),
     ],

@@ -83,7 +83,7 @@ def test_call_runs_on_the_servers_loop() -> None:
         return threading.current_thread().name, asyncio.get_running_loop()
 
     with ServerThread() as server:
-        assert server.call(where, "x") == ("asyncrev-server-thread", server._loop)
+        assert server.call(where, "x") == ("asyncrev-server-thread", server._thread.loop)
         with pytest.raises(KeyError, match="x"):
             server.call(where, "x", fail=True)
         assert server.call(server.server.drain, 1.0) is True  # and the block ends all the same

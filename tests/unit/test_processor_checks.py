@@ -17,23 +17,7 @@ from asyncrev.processors import (
     make_processor,
 )
 from asyncrev.work.reverse import Reverse
-
-
-class Whole:
-    """Has both methods, and no base."""
-
-    def process(self, chunk: memoryview) -> None:
-        """Answer nothing."""
-
-    def eof(self) -> None:
-        """Answer nothing."""
-
-
-class Half:
-    """Has one of the two methods."""
-
-    def process(self, chunk: memoryview) -> None:
-        """Answer nothing."""
+from tests.duck_types import Half, Whole
 
 
 def upper(data: bytes) -> bytes:
@@ -147,8 +131,8 @@ CANNOT_WORK = {
     "method of a class": (Whole.process, r"needs 2 arguments \(self, chunk\)"),
     "keyword": (keyword, "needs the keyword arguments key"),
     "no wraps": (unwrapped(upper), r"without functools\.wraps"),
-    "text": (text, r"returns str, as it says; .*encode\(\)"),
-    "number": (number, r"returns int, as it says; .*%d"),
+    "text": (text, r"is annotated to return str; .*encode\(\)"),
+    "number": (number, r"is annotated to return int; .*%d"),
     "digest": (hashlib.sha256, r"lambda data: hashlib\.sha256\(data\)\.digest\(\)"),
     "digest class": (hashlib.blake2b, r"lambda data: hashlib\.blake2b\(data\)\.digest\(\)"),
     "builtin factory": (zlib.compressobj, r"returns an object without process\(chunk\) and eof"),
@@ -171,7 +155,7 @@ CANNOT_WORK = {
     "async eof": (having(eof=_async_method), "eof of processor .*" + ASYNC),
     "async close": (having(close=_async_method), "close of processor .*" + ASYNC),
     "generating process": (having(process=_generator_method), "a generator function"),
-    "text process": (having(process=_text_method), "process of processor .* returns str"),
+    "text process": (having(process=_text_method), "process of processor .* to return str"),
     "async init": (having(__init__=_async_method), "__init__ of processor .*" + ASYNC),
     "generating init": (having(__init__=_generator_method), "__init__ of .* a generator function"),
     "close is none": (having(close=3), "is 3, which cannot be called"),

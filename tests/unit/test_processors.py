@@ -18,26 +18,11 @@ from asyncrev.processors import (
     Processor,
     as_factory,
     as_reply,
+    check_many_method,
     make_processor,
 )
 from asyncrev.work.reverse import Reverse
-
-
-class Whole:
-    """Has both methods, and no base."""
-
-    def process(self, chunk: memoryview) -> None:
-        """Answer nothing."""
-
-    def eof(self) -> None:
-        """Answer nothing."""
-
-
-class Half:
-    """Has one of the two methods."""
-
-    def process(self, chunk: memoryview) -> None:
-        """Answer nothing."""
+from tests.duck_types import Half, Whole
 
 
 class CallableObject:
@@ -293,3 +278,18 @@ def test_as_reply_refuses_what_is_not_bytes(storage: Any, result: Any) -> None:
     """The message names the type; an integer is not that many zeros."""
     with pytest.raises(ProcessorError, match=f"returned {type(result).__name__}; it must return"):
         as_reply(result, storage, views_allowed=True)
+
+
+def test_method_for_many_frames_is_checked_with_the_arguments_of_its_grammar() -> None:
+    """One that exists and takes others is refused; without arguments nothing is checked."""
+
+    class Many(Whole):
+        def process_pairs(self, frames: memoryview, runs: Any) -> memoryview:
+            return frames
+
+    for _ in range(2):
+        check_many_method(Many(), "process_pairs", "frames, runs")
+        check_many_method(Many(), "process_others", "frames")
+        check_many_method(Many(), "process_pairs", "")
+        with pytest.raises(ProcessorError, match=r"write def process_pairs\(self, frames\)"):
+            check_many_method(Whole.__new__(type("Other", (Many,), {})), "process_pairs", "frames")

@@ -94,7 +94,7 @@ def test_frames_are_answered_at_every_split(kind: Any, views_allowed: bool) -> N
 
 
 @every_framing
-def test_trailing_bytes_are_carried_and_answered_with_their_rest(name: str) -> None:
+def test_partial_frame_is_kept_and_answered_with_their_rest(name: str) -> None:
     """What follows the last whole frame waits, for every length of it and every processor."""
     frames = framed(name, b"first") + framed(name, b"second")
     third = framed(name, b"the third")
@@ -360,7 +360,7 @@ def test_processor_sees_each_chunk_once_before_its_frames(name: str) -> None:
 
 
 def test_tap_that_raises_ends_the_input_without_a_reply() -> None:
-    """The block of the carried frame comes back."""
+    """The block of the partial frame comes back."""
 
     class Seeing(Inverting):
         def see_chunk(self, chunk: memoryview) -> None:
@@ -460,7 +460,7 @@ def test_framer_holds_one_block_at_most(name: str) -> None:
 def test_memory_that_there_is_none_of_is_that_connections_error(
     name: str, fails: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it carried comes back; the frames before are answered."""
+    """Its partial frame comes back; the frames before are answered."""
     bench = Bench(name, Reversing())
     frame = framed(name, b"a" * 1000)
     small = framed(name, b"ab")
@@ -481,7 +481,7 @@ def test_memory_that_there_is_none_of_is_that_connections_error(
     assert bench.close() == reply
 
 
-def test_framing_that_finds_a_carried_frame_too_large_when_it_is_whole_ends_the_input() -> None:
+def test_framing_that_finds_a_kept_frame_too_large_when_it_is_whole_ends_the_input() -> None:
     """Ours tell earlier; what `scan` says counts all the same, and nothing is dropped silently."""
 
     class Late(Prefixed):
@@ -501,7 +501,7 @@ def test_framing_that_finds_a_carried_frame_too_large_when_it_is_whole_ends_the_
     bench.close()
 
 
-def test_close_gives_back_what_is_carried_and_closes_the_processor_once() -> None:
+def test_close_gives_back_what_is_kept_and_closes_the_processor_once() -> None:
     """Whether it has a `close` or not; twice is as good as once."""
     calls: list[str] = []
 
@@ -545,7 +545,7 @@ def test_any_frames_in_any_chunks_are_answered_as_the_oracle_says(
     lag: int,
     ends: bool,
 ) -> None:
-    """I17 after each chunk; the replies, the error, what is carried; no block left."""
+    """I17 after each chunk; the replies, the error, the partial frame; no block left."""
     data = b"".join(framed(name, payload, line_end) for payload, line_end in frames) + trailing
     check(
         name,
