@@ -66,7 +66,7 @@ matrix: $(DEV)
 		ASYNCREV_TEST_TRANSPORT=$$1 ASYNCREV_TEST_LOOPS=$$2 $(BIN)/python -m pytest tests/protocol \
 			-rfE -m "not slow and not stress" $(ARGS); \
 	}; \
-	run tcp $(TCP_LOOPS) && run unix $(ALL_LOOPS) && run tls $(ALL_LOOPS)
+	run tcp $(TCP_LOOPS) && run unix $(ALL_LOOPS) && run tls $(ALL_LOOPS) && run loop-tls $(ALL_LOOPS)
 
 # Fails if a byte was wrong, or if memory, descriptors or threads grew.
 soak: $(DEV)

@@ -18,6 +18,10 @@ __all__ = [
     "ProcessorError",
     "RemoteError",
     "SettingsError",
+    "TlsError",
+    "TlsHandshakeFailed",
+    "TlsHandshakeLate",
+    "TlsTruncated",
     "WorkerDied",
     "WorkerHung",
     "WriteStalled",
@@ -78,10 +82,34 @@ class IncompleteFrame(RemoteError):
     reason = "incomplete frame"
 
 
+class TlsError(RemoteError):
+    """A peer broke the TLS protocol; the message is OpenSSL's."""
+
+    reason = "TLS error"
+
+
+class TlsHandshakeFailed(TlsError):
+    """A peer does not speak TLS, has no version or cipher in common, or no valid certificate."""
+
+    reason = "TLS handshake failed"
+
+
+class TlsTruncated(RemoteError):
+    """A peer ended its stream without close_notify, so it may be truncated (RFC 8446, 6.1)."""
+
+    reason = "TLS truncated"
+
+
 class DeadlinePassed(RemoteError):
     """A peer was too slow; the message names the deadline and its setting."""
 
     reason = "deadline"
+
+
+class TlsHandshakeLate(DeadlinePassed):
+    """A TLS handshake was not complete within `Limits.tls_handshake_timeout_s` of the accept."""
+
+    reason = "TLS handshake deadline"
 
 
 class FirstByteLate(DeadlinePassed):

@@ -16,6 +16,7 @@ __all__ = [
     "MOST_C_INT",
     "SMALL_SLOT_BYTES",
     "SMALL_SLOT_GAP_BYTES",
+    "TLS_CONNECTION_BYTES",
     "Limits",
     "class_bytes",
 ]
@@ -23,6 +24,11 @@ __all__ = [
 # What one open connection costs beside its buffers: transport, protocol, socket, lane and their
 # entries in asyncio's tables. Measured 2.0 to 3.8 KB (docs/memory.md), and doubled.
 FIXED_CONNECTION_BYTES = 8 * 1024
+
+# What a connection over TLS costs besides: OpenSSL's state, and the memory of two BIOs, of which
+# each keeps what a record took. Measured 20 KB after the handshake, 51 KB within it, 59 KB after
+# records of 16 KiB (docs/memory.md).
+TLS_CONNECTION_BYTES = 64 * 1024
 
 # A bytearray that grows takes an eighth more than it holds (CPython, Objects/bytearrayobject.c).
 WRITE_BUFFER_OVERHEAD = 1.125
@@ -272,7 +278,7 @@ class Limits:
 
     @property
     def bridge_bytes(self) -> int:
-        """What a bridge with raw connections holds beside them: ring and overflow buffer."""
+        """What a bridge with raw connections holds beside them, its ring and overflow buffer."""
         return self.ring_bytes + self.overflow_bytes
 
     @property
@@ -301,6 +307,7 @@ class Limits:
             self.idle_timeout_s,
             self.frame_timeout_s,
             self.write_stall_timeout_s,
+            self.tls_handshake_timeout_s,
         )
 
     # -- framed connections -----------------------------------------------------------------

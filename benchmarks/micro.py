@@ -17,8 +17,8 @@ from asyncrev.limits import Limits
 from asyncrev.ring.ring import DATA, Ring
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.work.block_pool import Pool
-from asyncrev.work.framed_work import make_work
 from asyncrev.work.framer import Framer
+from asyncrev.work.make_work import make_work
 from asyncrev.work.reverse import Reverse
 from asyncrev.work.reverse_numpy import reverse_in_place
 

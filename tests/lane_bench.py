@@ -7,8 +7,8 @@ from typing import Any
 from asyncrev.frames.registry import as_framing
 from asyncrev.ring.ring import Entry, Kind, Ring
 from asyncrev.work.block_pool import Pool
-from asyncrev.work.framed_work import make_work
 from asyncrev.work.lane_work import UNBOUNDED_SHARE, Share
+from asyncrev.work.make_work import make_work
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
 
 

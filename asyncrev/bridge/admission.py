@@ -15,7 +15,7 @@ a RESUME entry gives its lane the next turn. A lane has one when nothing else of
 and its peer takes the replies.
 
 asyncio closes a connection whose `get_buffer` returns an empty view, and neither pausing nor
-closing is safe inside it; hence a overflow buffer that is always there, instead of a refusal.
+closing is safe inside it; hence an overflow buffer that is always there, instead of a refusal.
 """
 
 import collections
@@ -27,12 +27,13 @@ from asyncrev.errors import LocalError
 from asyncrev.limits import Limits
 from asyncrev.ring.loop_side import LoopSide
 from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME, Entry, Ring
+from asyncrev.work.lane_work import InputEnd
 
 __all__ = ["Admission"]
 
 
 class Admission:
-    """The publishing half of a bridge. All methods: the loop's thread."""
+    """Publishes the input of lanes. All methods: the loop's thread."""
 
     __slots__ = (
         "_claimed_by",
@@ -126,10 +127,16 @@ class Admission:
             lane.waits_for_credit = True
         return may_go_on
 
-    def publish_eof(self, lane: Lane) -> None:
-        """Put the end of `lane`'s input behind all of it."""
+    def publish_start(self, lane: Lane) -> None:
+        """Have the worker look at `lane` before there is input: a TLS client speaks first."""
+        lane.resume_waits = True
+        self._feed_or_wait(lane)
+
+    def publish_eof(self, lane: Lane, end: InputEnd = InputEnd.PEER) -> None:
+        """Put the end of `lane`'s input, which came for the reason `end`, behind all of it."""
         if self.is_closed:
             return  # what came before it may have been dropped
+        lane.work.input_end = end  # before the entry is published (I3)
         lane.eof_waits = True
         self._feed_or_wait(lane)
 

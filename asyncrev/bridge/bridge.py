@@ -24,8 +24,9 @@ from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.statistics import BridgeStatistics
-from asyncrev.work.framed_work import make_work
+from asyncrev.work.make_work import make_work
 from asyncrev.work.reverse import Reverse
+from asyncrev.work.tls_work import TlsParameters
 
 __all__ = ["Bridge"]
 
@@ -56,6 +57,7 @@ class Bridge:
         self.claimed = admission.claimed
         self.publish = admission.publish
         self.publish_eof = admission.publish_eof
+        self.publish_start = admission.publish_start
         self._inlined = 0
 
     # -- life ------------------------------------------------------------------------------
@@ -139,12 +141,14 @@ class Bridge:
         framing: Grammar | None = None,
         max_frame_bytes: int | None = None,
         max_reply_bytes: int | None = None,
+        tls: TlsParameters | None = None,
     ) -> Lane:
         """Return a new lane whose replies go to `sink`.
 
         With `views_allowed` a reply may be a view, valid until `on_reply` returns; without it
         replies are bytes. With `framing` the processor gets a frame at a time, of at most
         `max_frame_bytes`; a reply may have `max_reply_bytes`; both by default as in `limits`.
+        With `tls` input and replies are ciphertext; a client's lane begins with `publish_start`.
 
         Raises:
             BridgeStopped: the bridge does not run.
@@ -171,6 +175,7 @@ class Bridge:
             if max_reply_bytes is None
             else max_reply_bytes,
             window_bytes=self.limits.window_bytes,
+            tls=tls,
         )
         lane = Lane(sink, work, is_framed=framing is not None)
         self.parts.lanes.add(lane)

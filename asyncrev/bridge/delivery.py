@@ -83,6 +83,7 @@ class Delivery:
                     if entry.kind is not DATA and self._has_ended(lane, entry):
                         if not lane.abandoned:  # by its own `on_reply`; so the next
                             sink.on_end()
+                        lane.abandon()  # no reply can follow, whatever is still published
                         continue
                     if credit and not lane.abandoned:
                         sink.on_credit()

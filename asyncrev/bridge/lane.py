@@ -96,7 +96,7 @@ class Lane:
 
     @property
     def held_bytes(self) -> int:
-        """How much input of a framed lane is here: carried, in flight, or kept in the overflow."""
+        """How much input of a framed lane is here: as a partial frame, in flight, or overflowed."""
         return self.partial_frame_bytes + self.in_flight_bytes + len(self.overflow)
 
     @property

@@ -9,7 +9,14 @@ of the loop, and with many sockets ready, input that came in time has not been r
 
 from collections.abc import Callable, Hashable
 
-from asyncrev.errors import DeadlinePassed, FirstByteLate, FrameLate, IdleTooLong, WriteStalled
+from asyncrev.errors import (
+    DeadlinePassed,
+    FirstByteLate,
+    FrameLate,
+    IdleTooLong,
+    TlsHandshakeLate,
+    WriteStalled,
+)
 from asyncrev.limits import Limits
 
 __all__ = ["MOST_OPAQUE_LOOKS", "Deadlines", "Unchanged"]
@@ -17,6 +24,9 @@ __all__ = ["MOST_OPAQUE_LOOKS", "Deadlines", "Unchanged"]
 # How often input in the kernel puts a deadline off when reading it need not show in
 # `received_bytes`: TLS records may be incomplete, or empty, for as long as a peer likes.
 MOST_OPAQUE_LOOKS = 16
+
+# How often it puts the deadline of a TLS handshake off, by a quarter each time.
+MOST_HANDSHAKE_LOOKS = 4
 
 
 def _nothing_held() -> tuple[int, bool]:
@@ -55,6 +65,8 @@ class Deadlines:
 
     __slots__ = (
         "_frame",
+        "_handshake",
+        "_handshake_looks",
         "_late_bytes",
         "_limits",
         "_opaque_looks",
@@ -69,6 +81,8 @@ class Deadlines:
         self._quiet = Unchanged()
         self._taking = Unchanged()
         self._frame = Unchanged()
+        self._handshake = Unchanged()
+        self._handshake_looks = 0
         self._late_bytes: int | None = None  # received or held when a frame was seen to be late
         self._opaque_looks = 0  # that put something off since `_received_bytes` changed
         self._received_bytes = 0
@@ -87,6 +101,8 @@ class Deadlines:
         paused: bool = False,
         held_input: Callable[[], tuple[int, bool]] = _nothing_held,
         opaque: bool = False,
+        handshaking: bool = False,
+        data_bytes: int | None = None,
     ) -> DeadlinePassed | None:
         """Return what deadline has passed, as the error to end the connection with, or None.
 
@@ -104,10 +120,16 @@ class Deadlines:
             paused: whether the connection is not read for now.
             held_input: returns how many bytes of input the kernel holds, and whether it has the
                 end of the input. Called only when a deadline seems to have passed.
-            opaque: whether those bytes are not those that `received_bytes` counts (TLS).
+            opaque: whether those bytes may hold no data of the peer's (TLS).
+            handshaking: whether the TLS handshake is not complete; then only that has a deadline.
+            data_bytes: what of `received_bytes` were data, if not all (TLS).
         """
         limits = self._limits
         self.quiet_until_s = 0.0
+        if handshaking:
+            return self._handshake_late(now_s, held_input)
+        if data_bytes is None:
+            data_bytes = received_bytes
         taken_bytes = written_bytes - unsent_bytes
         stalled_s = self._taking.for_s(now_s, (taken_bytes, unsent_bytes > 0))
         if unsent_bytes and stalled_s >= limits.write_stall_timeout_s:
@@ -115,7 +137,7 @@ class Deadlines:
                 f"the peer took none of {unsent_bytes} unsent bytes for {stalled_s:.1f} s; "
                 f"write_stall_timeout_s is {limits.write_stall_timeout_s:g}"
             )
-        quiet_s = self._quiet.for_s(now_s, (received_bytes, taken_bytes, busy))
+        quiet_s = self._quiet.for_s(now_s, (data_bytes, taken_bytes, busy))
         if received_bytes != self._received_bytes:
             self._received_bytes = received_bytes
             self._opaque_looks = 0
@@ -136,18 +158,33 @@ class Deadlines:
         self._late_bytes = None
         if busy or frame_seq is not None or unsent_bytes:
             return None
-        timeout_s = limits.idle_timeout_s if received_bytes else limits.first_byte_timeout_s
+        timeout_s = limits.idle_timeout_s if data_bytes else limits.first_byte_timeout_s
         if quiet_s < timeout_s:
             self.quiet_until_s = now_s - quiet_s + timeout_s
             return None
         if any(held_input()) and self._put_off(opaque=opaque):
             return None
-        if received_bytes:
+        if data_bytes:
             return IdleTooLong(
                 f"nothing was received for {quiet_s:.1f} s; idle_timeout_s is {timeout_s:g}"
             )
         return FirstByteLate(
             f"nothing was received within {quiet_s:.1f} s; first_byte_timeout_s is {timeout_s:g}"
+        )
+
+    def _handshake_late(
+        self, now_s: float, held_input: Callable[[], tuple[int, bool]]
+    ) -> TlsHandshakeLate | None:
+        shaking_s = self._handshake.for_s(now_s, True)
+        timeout_s = self._limits.tls_handshake_timeout_s
+        if shaking_s < timeout_s + self._handshake_looks * timeout_s / 4:
+            return None
+        if self._handshake_looks < MOST_HANDSHAKE_LOOKS and any(held_input()):
+            self._handshake_looks += 1
+            return None
+        return TlsHandshakeLate(
+            f"the TLS handshake was not complete after {shaking_s:.1f} s; "
+            f"tls_handshake_timeout_s is {timeout_s:g}"
         )
 
     def _rest_may_come(

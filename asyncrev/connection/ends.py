@@ -15,6 +15,9 @@ from asyncrev.errors import (
     IdleTooLong,
     IncompleteFrame,
     RemoteError,
+    TlsHandshakeFailed,
+    TlsHandshakeLate,
+    TlsTruncated,
     WorkerDied,
 )
 from asyncrev.loop_errors import report_to_loop
@@ -22,6 +25,10 @@ from asyncrev.loop_errors import report_to_loop
 __all__ = ["abort_reason_of", "end_stream", "log_abort", "log_fault", "report_error"]
 
 logger = logging.getLogger("asyncrev")
+
+# Clients that keep a connection for later, that close a socket without ending its TLS, and scanners
+# of ports do this every day.
+_EVERYDAY = (FirstByteLate, IdleTooLong, TlsTruncated, TlsHandshakeFailed, TlsHandshakeLate)
 
 
 def log_abort(peer: str, reason: str, error: AsyncrevError | None) -> None:
@@ -70,8 +77,7 @@ def report_error(
 
 def log_fault(peer: str, error: RemoteError) -> None:
     """Log that the connection to `peer` is closed because of what the peer did, or did not do."""
-    # Clients that keep a connection for later do so every day.
-    level = logging.INFO if isinstance(error, (FirstByteLate, IdleTooLong)) else logging.WARNING
+    level = logging.INFO if isinstance(error, _EVERYDAY) else logging.WARNING
     logger.log(level, "%s: closed: %s", peer, error, extra={"reason": f"closed: {error.reason}"})
 
 

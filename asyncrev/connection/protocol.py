@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl as ssl_module
 from typing import Any
 
 from asyncrev.bridge.bridge import Bridge
@@ -16,7 +17,13 @@ from asyncrev.connection.socket_probe import (
     reset_on_close,
     unsent_bytes,
 )
-from asyncrev.errors import AsyncrevError, DeadlinePassed, LocalError, WriteStalled
+from asyncrev.errors import (
+    AsyncrevError,
+    DeadlinePassed,
+    LocalError,
+    TlsHandshakeLate,
+    WriteStalled,
+)
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
@@ -29,7 +36,9 @@ from asyncrev.states import (
     InputState,
     advance,
 )
+from asyncrev.work.lane_work import InputEnd
 from asyncrev.work.reverse import Reverse
+from asyncrev.work.tls_work import TlsParameters, TlsWork
 
 __all__ = ["BridgeProtocol"]
 
@@ -59,6 +68,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         *,
         framing: str | Grammar = "raw",
         limits: Limits | None = None,
+        tls: ssl_module.SSLContext | None = None,
+        server_hostname: str | None = None,
     ) -> None:
         """Prepare a connection on `bridge`.
 
@@ -71,16 +82,22 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 way.
             limits: water marks, longest frame and timeouts of this connection, by default the
                 bridge's; the quotas are the bridge's in any case.
+            tls: speak TLS with this context, as server or client, whichever it is made for. The
+                worker does it, so the transport must be a plain one.
+            server_hostname: with a client's context, the name that the server's certificate must
+                have.
 
         Raises:
             SettingsError: `processor` cannot be used as one, there is no such framing, or there is
-                no room for its longest frame.
+                no room for its longest frame; or `tls` and `server_hostname` do not fit together.
         """
         self._bridge = bridge
         self._factory = as_factory(processor)
         self._framing = as_framing(framing, bridge.limits)
         self._limits = limits if limits is not None else bridge.limits
-        may_run_inline = self._framing is None and getattr(processor, "may_run_inline", False)
+        self._tls = None if tls is None else TlsParameters(tls, server_hostname)
+        is_raw = self._framing is None and tls is None
+        may_run_inline = is_raw and getattr(processor, "may_run_inline", False)
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
         self._state = ConnectionState.NEW
         self._transport: Any = None
@@ -126,10 +143,14 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 framing=self._framing,
                 max_frame_bytes=limits.max_frame_bytes,
                 max_reply_bytes=limits.max_reply_bytes,
+                tls=self._tls,
             )
         except LocalError as error:
             logger.error("%s: connection refused: %s", self._peer(), error)
             self._transport.abort()
+            return
+        if self._tls is not None and not self._tls.server_side:
+            self._bridge.publish_start(self._lane)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the transport may receive into. Valid until `buffer_updated`.
@@ -171,10 +192,12 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self.on_reply(reply)
 
     def eof_received(self) -> bool:
-        """Have what came before answered, then close: half-close works, except over TLS."""
+        """Have what came before answered, then close: half-close works.
+
+        It does not over a TLS transport of the loop (github.com/python/cpython/issues/82918).
+        """
         self._input.end_by_peer()
-        self._end_input()
-        # TLS as asyncio does it has no half-close (github.com/python/cpython/issues/82918).
+        self._end_input(InputEnd.PEER)
         return not self._reading.is_tls
 
     def pause_writing(self) -> None:
@@ -217,7 +240,12 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     def on_end(self) -> None:
         """Close, now that everything is answered."""
-        self._move(ConnectionEvent.ANSWERED)
+        if self._tls is not None:
+            if self._state is ConnectionState.OPEN:  # the peer's close_notify ended its input
+                self._move(ConnectionEvent.INPUT_ENDED)
+            self._give_lane_up()
+        if self._state is ConnectionState.ANSWERING:
+            self._move(ConnectionEvent.ANSWERED)
         self._finish()
 
     def on_error(self, error: BaseException) -> None:
@@ -246,6 +274,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         lane = self._lane
         if lane is None:
             return
+        work = lane.work if isinstance(lane.work, TlsWork) else None
         error = self._deadlines.passed(
             now_s,
             received_bytes=self.received_bytes,
@@ -256,7 +285,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             on_way_bytes=lane.in_flight_bytes + len(lane.overflow),
             paused=bool(self._reading.pauses),
             held_input=lambda: held_input(self._transport),
-            opaque=self._reading.is_tls,
+            opaque=self._reading.is_tls or self._tls is not None,
+            handshaking=work is not None and not work.is_established,
+            data_bytes=None if work is None else work.data_bytes,
         )
         if error is not None:
             self._end_late(error)
@@ -288,10 +319,17 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         """End the connection for a deadline; what it is owed goes out, if it takes it."""
         if isinstance(error, WriteStalled):
             self.abort(error.reason, error)
+        elif isinstance(error, TlsHandshakeLate):
+            self.abort_reason = error.reason
+            log_fault(self._peer(), error)
+            self._transport.abort()
         elif self._state is ConnectionState.OPEN:
             self._move(ConnectionEvent.FAILED)
             self.abort_reason = error.reason
             log_fault(self._peer(), error)
+            if self._tls is not None and self._lane is not None:
+                self._bridge.publish_eof(self._lane, InputEnd.DEADLINE)  # for its close_notify
+                return
             if not self._transport.get_write_buffer_size() and self._transport.can_write_eof():
                 self._give_lane_up()  # now, because others may wait for what it holds
             elif self._lane is not None:
@@ -312,12 +350,12 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self._lane.look_at_s = 0.0
         self._input.start(self._end_input)
 
-    def _end_input(self) -> None:
+    def _end_input(self, end: InputEnd = InputEnd.DRAIN) -> None:
         if self._state is ConnectionState.OPEN:
             self._move(ConnectionEvent.INPUT_ENDED)
             self._reading.pause(INPUT_ENDED)
             assert self._lane is not None
-            self._bridge.publish_eof(self._lane)
+            self._bridge.publish_eof(self._lane, end)
 
     def _finish(self) -> None:
         """Send what is written, then an end of stream."""

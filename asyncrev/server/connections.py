@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import logging
+import ssl as ssl_module
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -161,12 +162,10 @@ class ServerConnection(BridgeProtocol):
         *,
         framing: str | Grammar,
         limits: Limits,
-        on_made: Callable[[], None] | None = None,
+        tls: ssl_module.SSLContext | None,
     ) -> None:
-        """Prepare a connection; `on_made` is called first of all when it is made."""
-        super().__init__(bridge, processor, framing=framing, limits=limits)
+        super().__init__(bridge, processor, framing=framing, limits=limits, tls=tls)
         self._registry = registry
-        self._on_made = on_made
 
     def claimed(self, nbytes: int) -> memoryview:
         """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
@@ -174,9 +173,6 @@ class ServerConnection(BridgeProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register."""
-        if self._on_made is not None:
-            self._on_made()
-            self._on_made = None
         super().connection_made(transport)
         self._registry.add(self)
 

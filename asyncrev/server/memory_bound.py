@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from asyncrev.limits import Limits
+from asyncrev.limits import TLS_CONNECTION_BYTES, Limits
 
 __all__ = ["MemoryBound"]
 
@@ -16,12 +16,14 @@ class MemoryBound:
         bridges: how many bridges it has.
         framed: whether its processors get frames.
         replies_fit: whether no reply is longer than what it answers.
+        tls: whether its connections use TLS.
     """
 
     limits: Limits
     bridges: int
     framed: bool
     replies_fit: bool
+    tls: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -32,6 +34,7 @@ class MemoryBound:
             fitting_bytes = limits.framed_memory_bound_bytes + more * limits.framed_bridge_bytes
         else:
             fitting_bytes = limits.memory_bound_bytes + more * limits.bridge_bytes
+        fitting_bytes += limits.max_connections * self._tls_bytes
         # Two more: a reply that is copied to a write buffer, and one buffer that is moved.
         return fitting_bytes + (limits.max_connections + 2) * self._amplified_bytes
 
@@ -40,12 +43,16 @@ class MemoryBound:
         """The most for one of them; a term of `total_bytes`."""
         limits = self.limits
         fitting_bytes = limits.framed_connection_bytes if self.framed else limits.connection_bytes
-        return fitting_bytes + self._amplified_bytes
+        return fitting_bytes + self._tls_bytes + self._amplified_bytes
 
     @property
     def replies_are_bounded(self) -> bool:
         """Whether the bound holds whatever a processor returns."""
         return self.replies_fit or self.limits.max_reply_bytes > 0
+
+    @property
+    def _tls_bytes(self) -> int:
+        return TLS_CONNECTION_BYTES if self.tls else 0
 
     @property
     def _amplified_bytes(self) -> int:

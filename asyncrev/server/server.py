@@ -25,6 +25,7 @@ from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
 from asyncrev.work.reverse import Reverse
+from asyncrev.work.tls_work import TlsParameters
 
 __all__ = ["Server"]
 
@@ -62,7 +63,7 @@ class Server:
                 are spread over them. For processors that release the GIL for most of their time,
                 and for builds without it: others get slower by more than one. Processors are
                 then made and called on several threads, each on one of them.
-            ssl: serve TLS with this context.
+            ssl: serve TLS with this context, one for the server's side, on the workers' threads.
 
         Raises:
             SettingsError: `processor` cannot be used as one, there is no such framing, the
@@ -83,15 +84,12 @@ class Server:
             bridges=len(self.bridges),
             framed=framed,
             replies_fit=bool(getattr(processor, "replies_fit", False)),
+            tls=ssl is not None,
         )
         self._state = ServerState.NEW
         self.connections = Connections(limits.max_connections, self._heed_limit)
-        self._arrivals = Arrivals(
-            self.connections,
-            self._make_connection,
-            ssl=ssl,
-            timeout_s=limits.tls_handshake_timeout_s,
-        )
+        self._tls = None if ssl is None else TlsParameters(ssl)
+        self._arrivals = Arrivals(self.connections, self._make_connection)
         self._listeners = Listeners(
             self._arrivals.accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
         )
@@ -273,8 +271,9 @@ class Server:
     def watch_first_input(self, look: Callable[[memoryview], bool]) -> None:
         """Have `look` see what each connection begins with, until it returns False.
 
-        It gets what was received first, valid until it returns, and must not raise. Later input
-        costs no more by it. Connections that were made before are not watched.
+        It gets what was received first, over TLS the ciphertext: what precedes TLS, such as a PROXY
+        header, comes there. It is valid until it returns, and must not raise. Later input costs no
+        more by it. Connections that were made before are not watched.
         """
         self._arrivals.watch_first_input(look)
 
@@ -302,14 +301,14 @@ class Server:
 
     # -- what the parts call -----------------------------------------------------------------
 
-    def _make_connection(self, on_made: Callable[[], None] | None) -> ServerConnection:
+    def _make_connection(self) -> ServerConnection:
         return ServerConnection(
             self.connections,
             self._group.choose(),
             self._factory,
             framing=self._framing,
             limits=self.limits,
-            on_made=on_made,
+            tls=None if self._tls is None else self._tls.context,
         )
 
     def _heed_limit(self) -> None:

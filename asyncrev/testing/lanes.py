@@ -15,7 +15,7 @@ from asyncrev.limits import Limits
 from asyncrev.processors import Processor, make_processor
 from asyncrev.ring.ring import CLOSE, DATA, EOF, Entry, Kind
 from asyncrev.work.block_pool import Block, Pool
-from asyncrev.work.framed_work import make_work
+from asyncrev.work.make_work import make_work
 
 __all__ = [
     "OTHER",

@@ -10,10 +10,9 @@ from asyncrev.ring.ring import DATA, EOF, Entry
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.framer import Framer
 from asyncrev.work.lane_work import UNBOUNDED_CALLS, UNBOUNDED_SHARE, LaneWork, Share
-from asyncrev.work.raw_work import RawWork
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
 
-__all__ = ["FramedWork", "make_work"]
+__all__ = ["FramedWork"]
 
 
 class FramedWork(LaneWork):
@@ -123,30 +122,3 @@ class FramedWork(LaneWork):
             )
         assert isinstance(self.processor, Framer)
         return self.processor
-
-
-def make_work(
-    factory: ProcessorFactory,
-    *,
-    views_allowed: bool,
-    framing: Grammar | None = None,
-    max_frame_bytes: int = 0,
-    max_reply_bytes: int = 0,
-    window_bytes: int = UNBOUNDED_BYTES,
-) -> LaneWork:
-    """Return the work of a lane: a `FramedWork` with `framing`, else a `RawWork`. Thread: any."""
-    if framing is None:
-        return RawWork(
-            factory,
-            views_allowed=views_allowed,
-            max_reply_bytes=max_reply_bytes,
-            window_bytes=window_bytes,
-        )
-    return FramedWork(
-        factory,
-        framing,
-        views_allowed=views_allowed,
-        max_frame_bytes=max_frame_bytes,
-        max_reply_bytes=max_reply_bytes,
-        window_bytes=window_bytes,
-    )

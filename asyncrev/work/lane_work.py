@@ -5,6 +5,7 @@ chunks and for frames, are in `raw_work` and `framed_work`.
 """
 
 import abc
+import enum
 
 from asyncrev.limits import SMALL_SLOT_BYTES
 from asyncrev.processors import ProcessorFactory
@@ -12,25 +13,61 @@ from asyncrev.ring.ring import CLOSE, Entry
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.deferred import DeferredInput
 from asyncrev.work.reply_window import UNBOUNDED_BYTES, ReplyWindow
+from asyncrev.work.scratch import Scratch
 
-__all__ = ["SHARE_CALLS", "UNBOUNDED_SHARE", "LaneWork", "Share"]
+__all__ = ["SHARE_CALLS", "UNBOUNDED_SHARE", "InputEnd", "LaneWork", "Share"]
 
 # About a millisecond of a light function, or of frames of 0 and 1 bytes in turn.
 SHARE_CALLS = 1024
 
+# About a millisecond of records with a byte each.
+SHARE_RECORDS = 256
+
+# One server's step of a handshake takes 0.3 ms (ECDSA) to 1.5 ms (RSA, 2,048 bits).
+SHARE_HANDSHAKES = 1
+
 UNBOUNDED_CALLS = 1 << 62
 
 
+class InputEnd(enum.Enum):
+    """Why the input of a lane ended."""
+
+    PEER = "the peer ended its stream"
+    DRAIN = "this side takes no more input"
+    DEADLINE = "a deadline of the peer has passed"
+
+
 class Share:
-    """What each framed lane may cost in one batch of the worker, in calls. Thread: worker."""
+    """What lanes may use in one batch of the worker. Thread: worker.
 
-    __slots__ = ("most_calls",)
+    Attributes:
+        most_calls: calls of its processor, of each framed lane.
+        most_records: TLS records of each lane over TLS.
+        handshakes_left: steps of TLS handshakes, of all lanes together.
+        scratch: memory of the worker, for use during one entry.
+    """
 
-    def __init__(self, most_calls: int = UNBOUNDED_CALLS) -> None:
+    __slots__ = ("handshakes_left", "most_calls", "most_records", "scratch")
+
+    def __init__(
+        self,
+        scratch: Scratch,
+        most_calls: int = SHARE_CALLS,
+        most_records: int = SHARE_RECORDS,
+        most_handshakes: int = SHARE_HANDSHAKES,
+    ) -> None:
+        self.scratch = scratch
         self.most_calls = most_calls
+        self.most_records = most_records
+        self.handshakes_left = most_handshakes
+
+    @classmethod
+    def unbounded(cls, scratch: Scratch) -> "Share":
+        """Return a share that nothing uses up."""
+        return cls(scratch, UNBOUNDED_CALLS, UNBOUNDED_CALLS, UNBOUNDED_CALLS)
 
 
-UNBOUNDED_SHARE = Share()
+UNBOUNDED_SHARE = Share.unbounded(Scratch())  # for one thread
 
 
 class LaneWork(abc.ABC):
@@ -44,6 +81,7 @@ class LaneWork(abc.ABC):
         window: how much longer than their input replies may be; its fields name their writers.
         abandoned: whether nobody wants replies any more. Writer: loop; seen late, it costs some
             work in vain.
+        input_end: why the input ended. Writer: loop, before it publishes the end (I3).
         processor: what works on the input, once it is made.
         broken: whether it has failed; later input is dropped.
         deferred: input that is kept for later, if there is any.
@@ -55,6 +93,7 @@ class LaneWork(abc.ABC):
         "broken",
         "deferred",
         "factory",
+        "input_end",
         "max_reply_bytes",
         "processor",
         "views_allowed",
@@ -75,6 +114,7 @@ class LaneWork(abc.ABC):
         self.max_reply_bytes = max_reply_bytes or UNBOUNDED_BYTES
         self.window = ReplyWindow(window_bytes)
         self.abandoned = False
+        self.input_end = InputEnd.PEER
         self.processor: object = None
         self.broken = False
         self.deferred: DeferredInput | None = None

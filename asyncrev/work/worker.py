@@ -7,7 +7,8 @@ from asyncrev.errors import ChannelClosed, LocalError
 from asyncrev.ring.thread_side import BACKSTOP_S, ThreadSide
 from asyncrev.states import WORKER_TRANSITIONS, WorkerEvent, WorkerState, advance
 from asyncrev.work.block_pool import Pool
-from asyncrev.work.lane_work import SHARE_CALLS, LaneWork, Share
+from asyncrev.work.lane_work import LaneWork, Share
+from asyncrev.work.scratch import Scratch
 
 __all__ = ["Worker"]
 
@@ -91,7 +92,7 @@ class Worker:
         self._on_end(error)
 
     def _work(self) -> None:
-        side, storage, pool = self._side, self._storage, self._pool
+        side, storage, pool, scratch = self._side, self._storage, self._pool, Scratch()
         while True:
             batch = side.take(BACKSTOP_S)
             pool.reclaim()  # at each batch, hence at least once a cycle of the ring; and when idle
@@ -101,7 +102,7 @@ class Worker:
             self.entries += len(batch)
             self.largest_batch = max(self.largest_batch, len(batch))
             # A lane with more than its share is deferred, unless nobody could resume it any more.
-            share = Share() if side.input_is_closed else Share(SHARE_CALLS)
+            share = Share.unbounded(scratch) if side.input_is_closed else Share(scratch)
             for entry in batch:
                 work: LaneWork = entry.owner.work
                 work.do(entry, storage, pool, share)

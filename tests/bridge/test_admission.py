@@ -14,8 +14,8 @@ from asyncrev.errors import LocalError
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import LEAST_READ_BYTES
 from asyncrev.ring.ring import CLOSE, DATA, EOF, Kind, Ring
-from asyncrev.work.framed_work import make_work
 from asyncrev.work.lane_work import SHARE_CALLS
+from asyncrev.work.make_work import make_work
 
 
 class FakeSide:

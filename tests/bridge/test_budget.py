@@ -16,8 +16,8 @@ from asyncrev.limits import FRAME_OVERHEAD_BYTES, LEAST_BLOCK_BYTES, LEAST_READ_
 from asyncrev.ring.ring import CLOSE, Entry, Ring
 from asyncrev.testing.transports import split
 from asyncrev.work.block_pool import Pool
-from asyncrev.work.framed_work import make_work
 from asyncrev.work.framer import Framer
+from asyncrev.work.make_work import make_work
 from asyncrev.work.reverse import Reverse
 
 # A pool of two lanes' quota; frames up to 1,500 bytes need blocks of 2,048.

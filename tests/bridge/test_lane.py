@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asyncrev.bridge.lane import Lane
-from asyncrev.work.framed_work import make_work
+from asyncrev.work.make_work import make_work
 from asyncrev.work.reverse import Reverse
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asyncrev.bridge.lane import Lane
 from asyncrev.bridge.lanes import Lanes
-from asyncrev.work.framed_work import make_work
+from asyncrev.work.make_work import make_work
 from asyncrev.work.reverse import Reverse
 from tests.support import wait_until
 

@@ -14,7 +14,7 @@ from asyncrev.bridge.lane import Lane
 from asyncrev.bridge.lanes import Lanes
 from asyncrev.bridge.sweep import SWEEP_S, Sweep
 from asyncrev.connection.deadlines import Deadlines
-from asyncrev.work.framed_work import make_work
+from asyncrev.work.make_work import make_work
 from asyncrev.work.reverse import Reverse
 from tests.stalled_loop import StalledLoop
 from tests.support import until

@@ -14,15 +14,14 @@ An input's first bytes choose the settings, the rest is what the peer sends:
     3   n (low 4 bits): the next n bytes are lengths of chunks, used over and over; 0 is 256
 """
 
-import argparse
 import random
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 from tests.framed import NAMES, PREFIX_BYTES, PROCESSORS, Bench, expected
+from tests.fuzz import running
 
+NAME = "framer"
 CORPUS = Path(__file__).parent / "corpus"
 HEADER_BYTES = 4
 LONGEST_FRAMES = (1, 2, 7, 16, 64, 255, 256, 1000)
@@ -150,45 +149,8 @@ _MUTATIONS = (
 
 def run(inputs: int, seed: int, save_to: Path) -> Path | None:
     """Check `inputs` mutated inputs; return the file of the first that fails, or None."""
-    source = random.Random(seed)
-    seeds = corpus()
-    for number in range(inputs):
-        data = mutated(source, seeds)
-        try:
-            check(data)
-        except BaseException as error:
-            path = save_to / f"framer-{seed}-{number}"
-            path.write_bytes(data)
-            print(f"input {number} of seed {seed}: {error!r}; saved as {path}", file=sys.stderr)
-            return path
-    return None
-
-
-def main() -> int:
-    """Run as a script; 0 when nothing failed."""
-    parser = argparse.ArgumentParser(description="Check the framer on mutated inputs.")
-    parser.add_argument("--inputs", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--save-to", type=Path, default=Path(tempfile.gettempdir()), help="for an input that fails"
-    )
-    parser.add_argument("files", nargs="*", type=Path, help="check these inputs instead")
-    options = parser.parse_args()
-    for path in options.files:
-        check(path.read_bytes())
-    if options.files:
-        return 0
-    start_s = time.perf_counter()
-    failed = run(options.inputs, options.seed, options.save_to)
-    if failed is not None:
-        return 1
-    took_s = time.perf_counter() - start_s
-    print(
-        f"{options.inputs} inputs of seed {options.seed} in {took_s:.1f} s "
-        f"({options.inputs / took_s:.0f}/s), none failed"
-    )
-    return 0
+    return running.run(sys.modules[__name__], inputs, seed, save_to)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(running.main(sys.modules[__name__]))

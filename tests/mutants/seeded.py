@@ -28,6 +28,11 @@ _UNIT = "tests/unit/test_"
 _LOOP = "tests/loop/test_"
 _CONNECTION = "tests/connection/test_"
 _SERVER = "tests/server/test_"
+_TLS_WORK = "tests/work/test_tls_work.py::"
+_TLS_ERRORS = "tests/work/test_tls_errors.py::"
+_TLS_SHARES = "tests/work/test_tls_shares.py::"
+_TLS_MEMORY = "tests/work/test_tls_memory.py::"
+_TLS_SESSION = "tests/work/test_tls_session.py::"
 
 BUGS = (
     Bug(
@@ -436,5 +441,195 @@ lane: Lane = entry.owner
         " | os.O_NOCTTY | os.O_NOFOLLOW",
         " | os.O_NOCTTY",
         (_COMMAND + "tee_file.py::test_link_that_comes_after_the_look_is_not_followed_either",),
+    ),
+    Bug(
+        "TLS reads the next record, then encrypts the reply",
+        "work.tls_work",
+        """\
+        off, inner, view = 0, self._inner, share.scratch.view
+        while (
+            off < len(chunk)
+            and self._records_left > 0
+            and not (session.input_ended or self.broken)
+            and inner.deferred is None
+            and not inner.window.is_full()
+        ):
+            off = session.feed(chunk, off)
+            if not session.has_record:
+                continue
+            self._records_left -= 1
+            entry.calls += 1
+            if session.is_established:
+                nbytes = session.read(view)
+                if nbytes:
+                    self.data_bytes += nbytes
+                    self._give(session, DATA, nbytes, entry, pool, output)
+""",
+        """\
+        off, inner, view, late = 0, self._inner, share.scratch.view, b""
+        while (
+            off < len(chunk)
+            and self._records_left > 0
+            and not (session.input_ended or self.broken)
+            and inner.deferred is None
+            and not inner.window.is_full()
+        ):
+            off = session.feed(chunk, off)
+            if not session.has_record:
+                continue
+            self._records_left -= 1
+            entry.calls += 1
+            if session.is_established:
+                nbytes = session.read(view)
+                for data in (late, bytes(view[:nbytes]) if off == len(chunk) else b""):
+                    if data:
+                        view[: len(data)] = data
+                        self.data_bytes += len(data)
+                        self._give(session, DATA, len(data), entry, pool, output)
+                late = bytes(view[:nbytes])
+""",
+        (_TLS_ERRORS + "test_replies_before_a_bad_record_come_and_then_the_alert",),
+    ),
+    Bug(
+        "a chunk of TLS is fed whole",
+        "work.tls_work",
+        "            off = session.feed(chunk, off)\n",
+        """\
+            while off < len(chunk):
+                off = session.feed(chunk, off)
+""",
+        (
+            _TLS_WORK + "test_bytes_through_tls_are_those_of_the_inner_work",
+            _TLS_SHARES + "test_lane_decrypts_its_share_of_records_in_a_batch",
+        ),
+    ),
+    Bug(
+        "TLS ends without close_notify",
+        "work.tls_work",
+        "                session.shut_down()\n",
+        "",
+        (_TLS_WORK + "test_close_notify_ends_the_input_and_replies_go_before_ours",),
+    ),
+    Bug(
+        "a session of TLS stays after its end",
+        "work.tls_work",
+        """\
+                session.shut_down()
+                self._session = None
+""",
+        """\
+                session.shut_down()
+""",
+        (_TLS_MEMORY + "test_openssl_is_let_go_at_the_end",),
+    ),
+    Bug(
+        "ciphertext that is deferred is credited",
+        "work.tls_work",
+        "            held_bytes = self.deferred.nbytes\n",
+        "            held_bytes = 0\n",
+        (_TLS_SHARES + "test_lanes_share_the_handshakes_of_a_batch",),
+    ),
+    Bug(
+        "plaintext that is deferred is credited",
+        "work.tls_work",
+        "            held_bytes += self._inner.deferred.nbytes\n",
+        "            held_bytes += 0\n",
+        (_TLS_SHARES + "test_rest_of_a_record_whose_beginning_is_credited_stays_in_flight",),
+    ),
+    Bug(
+        "what a record was credited with is held again",
+        "work.tls_work",
+        "        held_bytes = min(held_bytes, self._uncredited_bytes)\n",
+        "",
+        (_TLS_SHARES + "test_rest_of_a_record_whose_beginning_is_credited_stays_in_flight",),
+    ),
+    Bug(
+        "records of TLS take nothing of a share",
+        "work.tls_work",
+        "            self._records_left -= 1\n",
+        "",
+        (_TLS_SHARES + "test_lane_decrypts_its_share_of_records_in_a_batch",),
+    ),
+    Bug(
+        "handshakes take nothing of a share",
+        "work.tls_work",
+        "                share.handshakes_left -= takes_step  # one for all records of a flight\n",
+        "",
+        (_TLS_SHARES + "test_lanes_share_the_handshakes_of_a_batch",),
+    ),
+    Bug(
+        "TLS decrypts while the inner work defers",
+        "work.tls_work",
+        "            and inner.deferred is None\n",
+        "",
+        (_TLS_SHARES + "test_inner_work_that_defers_stops_the_decrypting",),
+    ),
+    Bug(
+        "TLS decrypts while the window is full",
+        "work.tls_work",
+        "            and not inner.window.is_full()\n",
+        "",
+        (_TLS_SHARES + "test_full_window_stops_the_decrypting",),
+    ),
+    Bug(
+        "a stream of TLS that was cut is taken for whole",
+        "work.tls_work",
+        "        cut = self.input_end is InputEnd.PEER and not session.input_ended\n",
+        "        cut = False\n",
+        (
+            _TLS_WORK + "test_end_that_comes_with_the_stream_only",
+            _TLS_WORK + "test_stream_that_ends_within_a_record_is_truncated",
+        ),
+    ),
+    Bug(
+        "a deadline over TLS waits for what is deferred",
+        "work.tls_work",
+        "                self.deferred = self._inner.deferred = None\n",
+        "                pass\n",
+        (_TLS_SHARES + "test_deadline_drops_what_is_deferred",),
+    ),
+    Bug(
+        "an empty record with a split header is not seen",
+        "work.tls_session",
+        """\
+            self._missing_bytes = missing_bytes
+            self.has_record = not missing_bytes
+            return end
+""",
+        """\
+            self._missing_bytes = missing_bytes
+            return end
+""",
+        (
+            _TLS_SESSION + "test_feed_knows_a_records_end_wherever_chunks_end",
+            _TLS_SESSION + "test_feed_knows_a_records_end_at_every_split_of_two_records",
+        ),
+    ),
+    Bug(
+        "half a header of TLS is forgotten",
+        "work.tls_session",
+        "            self._head = head\n",
+        "",
+        (_TLS_SESSION + "test_feed_knows_a_records_end_wherever_chunks_end",),
+    ),
+    Bug(
+        "output of TLS is taken after it has grown",
+        "work.tls_session",
+        "            if out.pending + nbytes > OUTPUT_BYTES:\n",
+        "            if out.pending > OUTPUT_BYTES:\n",
+        (
+            _TLS_SESSION + "test_output_is_taken_before_it_is_longer_than_a_record",
+            _TLS_MEMORY + "test_idle_session_that_was_used_keeps_at_most_64_kib",
+        ),
+    ),
+    Bug(
+        "an error over TLS stands in a frame that its traceback leads to",
+        "work.tls_work",
+        "            self._break(entry, inner.error)\n",
+        """\
+            error = inner.error
+            self._break(entry, error)
+""",
+        (_TLS_ERRORS + "test_failed_lane_over_tls_keeps_no_error",),
     ),
 )

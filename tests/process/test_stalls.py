@@ -246,7 +246,8 @@ def test_handshakes_that_went_on_while_it_was_stopped_are_completed(
         wait_until(lambda: sockets(server) <= base + 1, "all have gone")
         code, stderr = server.terminate()
     assert code == 0
-    assert cuts(stderr) == {"TLS handshake deadline": 10}
+    # The others close their sockets without close_notify.
+    assert cuts(stderr) == {"TLS handshake deadline": 10, "TLS truncated": 2 * PEERS}
     assert "Traceback" not in stderr
     assert "never retrieved" not in stderr
 

@@ -393,7 +393,7 @@ _STAND_INS: dict[str, Any] = {
     ),
     "ring.ring.Entry": OwnedEntry,
     "ring.loop_side.DeliverySignal": SteppedSignal,
-    "work.framed_work.RawWork": SteppedWork,
+    "work.make_work.RawWork": SteppedWork,
     "bridge.parts.Ring": SteppedRing,
     "bridge.parts.Parker": SteppedParker,
     "ring.channel.Ring": SteppedRing,

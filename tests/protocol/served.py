@@ -1,9 +1,10 @@
 """What the protocol's tests share: servers of BridgeProtocol, blocking clients in threads.
 
-All of it goes over TCP, or over what ASYNCREV_TEST_TRANSPORT says: `tcp`, `unix` or `tls`, see
-`make matrix`. A UNIX socket has an abstract name, which the kernel gives and takes back. A TLS
-client is a plain socket whose other end a thread takes through TLS to the server, so tests may use
-it like any other, on the loop's thread too.
+All of it goes over TCP, or over what ASYNCREV_TEST_TRANSPORT says: `tcp`, `unix`, `tls`, which is
+the worker's, or `loop-tls`, which is the loop's own; see `make matrix`. A UNIX socket has an
+abstract name, which the kernel gives and takes back. A TLS client is a plain socket whose other
+end a thread takes through TLS to the server, so tests may use it like any other, on the loop's
+thread too.
 """
 
 import asyncio
@@ -23,8 +24,9 @@ import pytest
 import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Limits, Server
 from tests.support import DEADLINE_S, until
+from tests.tls_proxy import through_tls
 
-KINDS = ("tcp", "unix", "tls")
+KINDS = ("tcp", "unix", "tls", "loop-tls")
 KIND = os.environ.get("ASYNCREV_TEST_TRANSPORT", "tcp")
 if KIND not in KINDS:
     raise ValueError(f"ASYNCREV_TEST_TRANSPORT is {KIND!r}; it must be one of {', '.join(KINDS)}")
@@ -34,11 +36,12 @@ both_families = pytest.mark.parametrize("kind", KINDS[:2] if KIND == "tcp" else 
 every_kind = pytest.mark.parametrize("kind", KINDS if KIND == "tcp" else [KIND])
 
 # What a transport must have for a test.
-half_closes = pytest.mark.skipif(KIND == "tls", reason="half-close: TLS has none here")
+half_closes = pytest.mark.skipif(KIND == "loop-tls", reason="half-close: the loops' TLS has none")
+plain_only = pytest.mark.skipif("tls" in KIND, reason="the test speaks without TLS")
 resets = pytest.mark.skipif(KIND != "tcp", reason="resets: only TCP has them")
 tcp_only = pytest.mark.skipif(KIND != "tcp", reason="the test brings a transport of its own")
 kernel_tells = pytest.mark.skipif(
-    KIND == "tls", reason="what has arrived: a TLS client sends by a thread, and TLS holds input"
+    "tls" in KIND, reason="what has arrived: a TLS client sends by a thread, and TLS holds input"
 )
 
 SMALL = Limits(slots=16, slot_bytes=1024, in_flight_bytes=4096, high_water_bytes=4096)
@@ -76,8 +79,8 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 def skip_without(kind: str) -> None:
-    """Skip the test if `kind` is "tls" and there are no certificates; call it before anything."""
-    if kind == "tls":
+    """Skip the test if `kind` needs certificates and there are none; call it before anything."""
+    if "tls" in kind:
         tls_contexts()
 
 
@@ -120,11 +123,13 @@ def connect_to(address: Any, buffer_bytes: int | None = None, *, kind: str = KIN
     if is_unix:
         client.bind("")  # a name of its own, by which a server may find it
     client.connect(address)
-    return _through_tls(client) if kind == "tls" else client
+    if kind == "tls":
+        return through_tls(client, tls_contexts()[1], "localhost", DEADLINE_S)
+    return _through_streams(client) if kind == "loop-tls" else client
 
 
-def _through_tls(far: socket.socket) -> socket.socket:
-    """Return a plain socket; a thread takes what goes through it to `far` and back, over TLS."""
+def _through_streams(far: socket.socket) -> socket.socket:
+    """Do what `through_tls` does with asyncio's streams, which close both directions at once."""
     near, its_end = socket.socketpair()
     near.settimeout(DEADLINE_S)
 
@@ -171,6 +176,8 @@ async def serve(
     """Return a server that listens on a socket of its own."""
     if kind == "tls":
         settings["ssl"] = tls_contexts()[0]
+    elif kind == "loop-tls":
+        pytest.skip("a server's TLS is the worker's")
     sock = listening(kind, buffer_bytes)
     return await asyncrev.serve(sock=sock, processor=processor, **settings)
 
@@ -208,10 +215,11 @@ async def served(
     connections: list[BridgeProtocol] = []
 
     def make() -> BridgeProtocol:
-        connections.append(BridgeProtocol(running, processor, framing=framing))
+        connections.append(BridgeProtocol(running, processor, framing=framing, tls=tls))
         return connections[-1]
 
-    if kind == "tls":
+    tls = tls_contexts()[0] if kind == "tls" else None
+    if kind == "loop-tls":
         create["ssl"] = tls_contexts()[0]
     async with contextlib.AsyncExitStack() as stack:
         running = bridge or await stack.enter_async_context(Bridge(limits))

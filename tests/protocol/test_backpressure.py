@@ -14,10 +14,10 @@ from tests.protocol.served import (
     SMALL,
     both_families,
     gated_swapcase,
-    half_closes,
     in_thread,
     kernel_tells,
     letters,
+    plain_only,
     reset,
     resets,
     served,
@@ -29,7 +29,7 @@ BUFFER_BYTES = 32 * 1024
 
 
 @on_all
-@half_closes
+@plain_only
 @both_families
 async def test_slow_reader_stops_the_reading_and_loses_no_byte(kind: str) -> None:
     """I8: what is received stays under a bound while the client goes on sending."""
@@ -74,6 +74,7 @@ async def test_slow_reader_stops_the_reading_and_loses_no_byte(kind: str) -> Non
 
 
 @on_all
+@plain_only
 async def test_quota_of_a_connection_holds_while_the_worker_is_slow() -> None:
     """I8: no more entries and bytes in flight than the quota and the chunk that reached it."""
     gate, gated = gated_swapcase()

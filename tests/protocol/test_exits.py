@@ -10,7 +10,7 @@ import pytest
 
 from asyncrev import Bridge, EpollEventLoop, Limits
 from asyncrev.errors import BridgeStopped
-from tests.protocol.served import KIND, connect, in_thread, serve
+from tests.protocol.served import connect, in_thread, serve
 from tests.sinks import RecordingSink, Upper
 from tests.support import ask, receive_all, until
 
@@ -65,8 +65,6 @@ async def test_exit_out_of_a_processor_ends_its_connection_only(
     loop_errors: list[dict[str, Any]],
 ) -> None:
     """Another connection is answered before and after; the handler gets it; the drain is clean."""
-    if KIND == "tls" and where in ("eof", "close"):
-        pytest.skip("TLS of asyncio has no half-close: the connection is lost before its end")
     made: list[Exits] = []
 
     class Second(Exits):

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from asyncrev import Limits, Reverse, Server
-from tests.protocol.served import KIND, connect, in_thread, kernel_tells, serve
+from tests.protocol.served import connect, in_thread, plain_only, serve
 from tests.support import ask, receive_all, receive_exactly, until
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, plain_only]
 
 INLINE = Limits(inline_below_bytes=100, slots=4, slot_bytes=4096)
 
@@ -39,9 +39,8 @@ async def test_small_chunks_are_answered_without_the_worker() -> None:
             assert await in_thread(ask, client, b"xyz") == b"zyx"
             found = server.bridges[0].statistics()
             assert (found.inlined, found.published) == (4, 1)
-            if KIND != "tls":
-                client.shutdown(socket.SHUT_WR)
-                assert await in_thread(receive_all, client) == b""
+            client.shutdown(socket.SHUT_WR)
+            assert await in_thread(receive_all, client) == b""
         assert server.statistics().received_bytes == server.statistics().replied_bytes == 112
 
 
@@ -123,7 +122,6 @@ async def test_processor_that_fails_inline_ends_its_connection_only(
     loop_errors.clear()
 
 
-@kernel_tells
 async def test_drain_answers_small_chunks_inline_too() -> None:
     """What the kernel holds is read and answered, then the end."""
     async with served() as server:

@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import socket
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,8 +19,7 @@ pytestmark = pytest.mark.asyncio
 class Made(asyncio.BufferedProtocol):
     """As much of a connection as arrivals ask for; notes what happens to it."""
 
-    def __init__(self, on_made: Callable[[], None] | None) -> None:
-        self.on_made = on_made
+    def __init__(self) -> None:
         self.buffer = bytearray(64)
         self.received = b""
         self.transport: Any = None
@@ -32,8 +30,6 @@ class Made(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        if self.on_made is not None:
-            self.on_made()
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self.buffer
@@ -54,12 +50,12 @@ class Bench:
         self.registry = Connections(8, lambda: None)
         self.made: list[Made] = []
 
-    def arrivals(self, *, tls: ssl.SSLContext | None = None, timeout_s: float = 60.0) -> Arrivals:
+    def arrivals(self) -> Arrivals:
         make: Any = self.make
-        return Arrivals(self.registry, make, ssl=tls, timeout_s=timeout_s)
+        return Arrivals(self.registry, make)
 
-    def make(self, on_made: Callable[[], None] | None) -> Made:
-        self.made.append(Made(on_made))
+    def make(self) -> Made:
+        self.made.append(Made())
         return self.made[-1]
 
     async def close(self) -> None:
@@ -80,7 +76,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def test_accepted_socket_becomes_a_connection_and_has_arrived(bench: Bench) -> None:
-    """It is counted while it arrives; without a handshake there is no deadline to end."""
+    """It is counted while it arrives."""
     arrivals = bench.arrivals()
     arrivals.accept(bench.sock, None)
     assert (bench.registry.accepted, bench.registry.arriving) == (1, 1)
@@ -88,7 +84,6 @@ async def test_accepted_socket_becomes_a_connection_and_has_arrived(bench: Bench
     assert (bench.registry.accepted, bench.registry.arriving) == (1, 0)
     (made,) = bench.made
     assert made.transport is not None
-    assert made.on_made is None
     bench.peer.send(b"hello")
     await until(lambda: made.received == b"hello", "the protocol has the input")
 
@@ -105,10 +100,10 @@ async def test_socket_that_fails_on_its_arrival_is_closed_and_logged(
     """With the peer's name; it is nobody's error, and not one that this side has aborted."""
     caplog.set_level(logging.INFO, "asyncrev")
 
-    def fail(on_made: Callable[[], None] | None) -> Any:
+    def fail() -> Any:
         raise OSError(107, "Transport endpoint is not connected")
 
-    arrivals = Arrivals(bench.registry, fail, ssl=None, timeout_s=60.0)
+    arrivals = Arrivals(bench.registry, fail)
     arrivals.accept(bench.sock, ("192.0.2.1", 7))
     await arrivals.wait()
     assert bench.sock.fileno() == -1
@@ -118,67 +113,20 @@ async def test_socket_that_fails_on_its_arrival_is_closed_and_logged(
     assert line.startswith("192.0.2.1:7: closed on its arrival: ")
 
 
-async def test_peer_that_shakes_no_hands_is_closed_at_the_deadline_and_counted(
-    bench: Bench, contexts: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The deadline is the one that was set when the socket was accepted."""
-    caplog.set_level(logging.INFO, "asyncrev")
-    arrivals = bench.arrivals(tls=contexts[0])
-    arrivals.timeout_s = 0.02
-    arrivals.accept(bench.sock, None)
-    await arrivals.wait()
-    assert bench.registry.aborted == {"TLS handshake deadline": 1}
-    assert bench.registry.is_idle
-    assert bench.sock.fileno() == -1
-    assert caplog.messages[0].endswith("tls_handshake_timeout_s is 0.02")
-    assert bench.peer.recv(1) == b""
-
-
-async def test_peer_that_speaks_no_tls_is_closed_and_not_counted(
-    bench: Bench, contexts: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    """This side aborts nothing: the handshake has failed."""
-    caplog.set_level(logging.INFO, "asyncrev")
-    arrivals = bench.arrivals(tls=contexts[0])
-    bench.peer.send(b"GET / HTTP/1.0\r\n\r\n")
-    arrivals.accept(bench.sock, None)
-    await arrivals.wait()
-    assert bench.registry.aborted == {}
-    assert bench.registry.is_idle
-    assert caplog.messages[0].startswith("unnamed peer: TLS handshake failed: ")
-
-
-async def test_deadline_ends_with_the_handshake(bench: Bench, contexts: Any) -> None:
-    """What the connection calls when it is made ends it: a slow task afterwards is not late."""
-    arrivals = bench.arrivals(tls=contexts[0], timeout_s=60.0)
-    arrivals.accept(bench.sock, None)
-    bench.peer.setblocking(False)
-    _, writer = await asyncio.open_connection(
-        sock=bench.peer, ssl=contexts[1], server_hostname="localhost"
-    )
-    await arrivals.wait()
-    (made,) = bench.made
-    assert made.on_made is not None
-    writer.write(b"secret")
-    await until(lambda: made.received == b"secret", "the protocol has the input")
-    assert bench.registry.aborted == {}
-    writer.transport.abort()
-
-
 async def test_cancel_closes_what_is_on_its_way(
-    bench: Bench, contexts: Any, caplog: pytest.LogCaptureFixture
+    bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is not counted here: who cancels knows why."""
+    """Before its task has run; it is not counted here, because the caller knows why."""
     caplog.set_level(logging.INFO, "asyncrev")
-    arrivals = bench.arrivals(tls=contexts[0])
+    arrivals = bench.arrivals()
     arrivals.accept(bench.sock, None)
-    await until(lambda: bench.made, "the handshake has begun")
     arrivals.cancel()
     await arrivals.wait()
     assert bench.sock.fileno() == -1
     assert bench.registry.is_idle
     assert bench.registry.aborted == {}
-    assert caplog.messages == ["unnamed peer: TLS handshake failed: the server was closed"]
+    assert not bench.made
+    assert caplog.messages == ["unnamed peer: closed on its arrival: the server was closed"]
 
 
 async def test_first_input_is_seen_and_comes_to_the_connection(bench: Bench) -> None:

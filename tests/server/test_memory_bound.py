@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncrev.limits import Limits
+from asyncrev.limits import TLS_CONNECTION_BYTES, Limits
 from asyncrev.server.memory_bound import MemoryBound
 
 LIMITS = Limits(max_connections=10, max_reply_bytes=0)
@@ -38,3 +38,12 @@ def test_replies_that_may_be_longer_add_their_bytes_for_each_connection_and_two(
     assert longer.total_bytes == fitting.total_bytes + 12 * limits.amplified_bytes
     assert longer.replies_are_bounded
     assert not MemoryBound(LIMITS, bridges=1, framed=True, replies_fit=False).replies_are_bounded
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_tls_adds_its_bytes_for_each_connection(framed: bool) -> None:
+    """Whatever the limits are."""
+    plain = MemoryBound(LIMITS, bridges=1, framed=framed, replies_fit=True)
+    over_tls = MemoryBound(LIMITS, bridges=1, framed=framed, replies_fit=True, tls=True)
+    assert over_tls.connection_bytes == plain.connection_bytes + TLS_CONNECTION_BYTES
+    assert over_tls.total_bytes == plain.total_bytes + 10 * TLS_CONNECTION_BYTES

@@ -14,6 +14,7 @@ from asyncrev.errors import (
     LocalError,
     RemoteError,
     SettingsError,
+    TlsHandshakeLate,
     WriteStalled,
 )
 
@@ -43,7 +44,7 @@ def test_every_fault_of_a_peer_has_a_reason_of_its_own() -> None:
     """Connections are counted under it; two that share one could not be told apart."""
     kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, RemoteError)]
     reasons = [kind.reason for kind in kinds]
-    assert len(reasons) == len(set(reasons)) == 8
+    assert len(reasons) == len(set(reasons)) == 12
     assert all("reason" in vars(kind) for kind in kinds)  # none has only what it inherits
 
 
@@ -52,6 +53,13 @@ def test_deadlines_can_be_caught_together() -> None:
     late = {
         v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, DeadlinePassed)
     }
-    assert late == {DeadlinePassed, FirstByteLate, FrameLate, IdleTooLong, WriteStalled}
+    assert late == {
+        DeadlinePassed,
+        FirstByteLate,
+        FrameLate,
+        IdleTooLong,
+        TlsHandshakeLate,
+        WriteStalled,
+    }
     assert not issubclass(FrameTooLarge, DeadlinePassed)
     assert not issubclass(IncompleteFrame, DeadlinePassed)

@@ -111,9 +111,10 @@ def test_deadline_of_a_peer_may_be_switched_off(name: str) -> None:
         )
 
 
-def test_shortest_deadline_is_that_of_the_four_a_sweep_looks_after() -> None:
+def test_shortest_deadline_is_that_of_the_five_a_sweep_looks_after() -> None:
     """Others have timers of their own."""
-    times = dict.fromkeys([*SECONDS_OR_NEVER, "write_stall_timeout_s"], 20.0)
+    swept = [*SECONDS_OR_NEVER, "write_stall_timeout_s", "tls_handshake_timeout_s"]
+    times = dict.fromkeys(swept, 20.0)
     for name in times:
         assert Limits(**{**times, name: 3.5}).shortest_deadline_s == 3.5
     assert Limits(**times, linger_timeout_s=0.1, drain_timeout_s=0.1).shortest_deadline_s == 20.0

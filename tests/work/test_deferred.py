@@ -16,7 +16,8 @@ from asyncrev.errors import BridgeStopped, ProcessorError
 from asyncrev.processors import Reply
 from asyncrev.work import worker as worker_module
 from asyncrev.work.deferred import DeferredInput
-from asyncrev.work.lane_work import SHARE_CALLS
+from asyncrev.work.lane_work import SHARE_CALLS, Share
+from asyncrev.work.scratch import Scratch
 from tests.framed import NAMES, framed
 from tests.sinks import RecordingSink
 from tests.support import until
@@ -353,13 +354,19 @@ def test_any_deferral_keeps_every_lanes_bytes_in_order(
             sink.go_on(len(sink.received) + stall_every)
         return sink.is_over if to_the_end else sink.may_publish
 
-    before = worker_module.SHARE_CALLS
-    worker_module.SHARE_CALLS = turn_calls
+    class SmallShare(Share):
+        """What a batch of the worker may use here."""
+
+        def __init__(self, scratch: Scratch, most_calls: int = turn_calls, *more: int) -> None:
+            super().__init__(scratch, most_calls, *more)
+
+    before = worker_module.Share
+    worker_module.Share = SmallShare  # type: ignore[misc]
     try:
         with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
             runner.run(main())
     finally:
-        worker_module.SHARE_CALLS = before
+        worker_module.Share = before  # type: ignore[misc]
 
 
 # -- replies that are too long -----------------------------------------------------------------

@@ -8,10 +8,12 @@ import pytest
 from asyncrev.errors import FrameTooLarge, ProcessorError
 from asyncrev.frames.registry import as_framing
 from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME
-from asyncrev.work.framed_work import FramedWork, make_work
+from asyncrev.work.framed_work import FramedWork
 from asyncrev.work.framer import Framer
 from asyncrev.work.lane_work import Share
+from asyncrev.work.make_work import make_work
 from asyncrev.work.raw_work import RawWork
+from asyncrev.work.scratch import Scratch
 from tests.lane_bench import Bench, Recorder, joined
 
 
@@ -105,7 +107,7 @@ def test_framed_lane_defers_what_costs_more_than_its_share(most_calls: int) -> N
     """Each entry says what it answered; a new share goes on with the oldest, in order."""
     recorder = Recorder()
     bench = Bench(lambda: recorder, framing="line")
-    share = Share(most_calls)
+    share = Share(Scratch(), most_calls)
     entry = bench.work(DATA, b"a\nb\nc\nd\n", share)
     assert entry.calls == min(most_calls, 4) == entry.nbytes // 2
     replies, answered_bytes = joined(entry), entry.nbytes
@@ -116,7 +118,7 @@ def test_framed_lane_defers_what_costs_more_than_its_share(most_calls: int) -> N
     while not entry.ended:
         assert bench.lane_work.deferred is not None
         before = len(recorder.calls)
-        entry = bench.work(RESUME, share=Share(most_calls))
+        entry = bench.work(RESUME, share=Share(Scratch(), most_calls))
         replies, answered_bytes = replies + joined(entry), answered_bytes + entry.nbytes
         assert len(recorder.calls) <= before + most_calls
     assert replies == b"a\nb\nc\nd\ne\nf\ng\nh\nbye\n"

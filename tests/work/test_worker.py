@@ -14,7 +14,7 @@ from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.states import WorkerState
 from asyncrev.work import worker as worker_module
 from asyncrev.work.block_pool import Pool
-from asyncrev.work.framed_work import make_work
+from asyncrev.work.make_work import make_work
 from asyncrev.work.worker import Worker
 from tests.support import DEADLINE_S, publish, wait_until
 

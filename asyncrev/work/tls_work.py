@@ -1,0 +1,321 @@
+"""The worker's part of a lane over TLS: the outermost layer, around frames and processor.
+
+A record is decrypted, its data is given to the lane's own work, and the reply is encrypted, before
+the next record is looked at: OpenSSL cannot encrypt once a bad record has come, so replies that
+were owed before it would be lost.
+
+  I22  what a connection holds of TLS is bounded: a record of input, a record of output, OpenSSL's
+       own state; ciphertext is decrypted only while the inner work defers nothing
+  I23  in one batch of the worker a lane costs at most SHARE_RECORDS records, and all lanes
+       together SHARE_HANDSHAKES steps of handshakes; what would cost more is deferred
+"""
+
+import dataclasses
+import ssl
+
+from asyncrev.errors import RemoteError, SettingsError, TlsError, TlsHandshakeFailed, TlsTruncated
+from asyncrev.ring.ring import DATA, EOF, RESUME, Entry, Kind
+from asyncrev.work.block_pool import Pool
+from asyncrev.work.lane_work import (
+    UNBOUNDED_CALLS,
+    UNBOUNDED_SHARE,
+    InputEnd,
+    LaneWork,
+    Share,
+)
+from asyncrev.work.tls_session import TlsSession
+
+__all__ = ["TlsParameters", "TlsWork"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TlsParameters:
+    """What TLS a connection speaks. Thread: any.
+
+    Attributes:
+        context: shared by connections; nobody changes it any more.
+        server_hostname: of a client: the name that the server's certificate must have.
+    """
+
+    context: ssl.SSLContext
+    server_hostname: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check that they fit together.
+
+        Raises:
+            SettingsError: the context is none, or of neither side, or lacks, or has no use for, a
+                name.
+        """
+        if not isinstance(self.context, ssl.SSLContext):
+            raise SettingsError(f"tls is {self.context!r}; it must be an ssl.SSLContext")
+        protocol = self.context.protocol
+        if protocol not in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT):
+            raise SettingsError(
+                f"tls is a context of {protocol!r}; it must be one of PROTOCOL_TLS_SERVER or "
+                "PROTOCOL_TLS_CLIENT, as ssl.create_default_context makes them"
+            )
+        if self.server_side and self.server_hostname is not None:
+            raise SettingsError(
+                f"server_hostname is {self.server_hostname!r}, but tls is a server's context; only "
+                "clients check a name"
+            )
+        if self.context.check_hostname and not (self.server_side or self.server_hostname):
+            raise SettingsError(
+                "the context of tls checks the server's name; give server_hostname, or set its "
+                "check_hostname to False"
+            )
+        name = self.server_hostname
+        if name is not None and (not name or name.startswith(".")):
+            raise SettingsError(
+                f"server_hostname is {name!r}; it must be a name, as the certificate has it"
+            )
+
+    @property
+    def server_side(self) -> bool:
+        """Whether this side is the server; else it begins the handshake."""
+        return self.context.protocol == ssl.PROTOCOL_TLS_SERVER
+
+
+class TlsWork(LaneWork):
+    """Gives the data of TLS records to another lane's work. Thread: worker.
+
+    Attributes:
+        is_established: whether the handshake is complete. Writer: worker; reader: loop, behind an
+            entry that came back.
+        data_bytes: how much data all records so far had. Writer: worker; reader: any.
+    """
+
+    __slots__ = (
+        "_frame_seq",
+        "_has_input",
+        "_inner",
+        "_parameters",
+        "_partial_frame_bytes",
+        "_records_left",
+        "_session",
+        "_share",
+        "_stream_ended",
+        "_uncredited_bytes",
+        "data_bytes",
+        "is_established",
+    )
+
+    def __init__(self, inner: LaneWork, parameters: TlsParameters) -> None:
+        """Prepare TLS around `inner`, the work of no other lane. Thread: any.
+
+        A client begins the handshake at its first entry, which is a RESUME.
+        """
+        super().__init__(inner.factory, views_allowed=False)
+        self.window = inner.window
+        self._inner = inner
+        self._parameters = parameters
+        self._session: TlsSession | None = None
+        self._partial_frame_bytes = 0  # of the inner work, as of its last entry; as the next
+        self._frame_seq = 0
+        self._share = UNBOUNDED_SHARE  # the last one in which this lane was worked on
+        self._records_left = UNBOUNDED_CALLS  # of that share
+        self._has_input = False  # whether the peer has begun its handshake
+        self._stream_ended = False  # whether an EOF entry has come
+        self._uncredited_bytes = 0  # of input, not yet reported as processed
+        self.is_established = False
+        self.data_bytes = 0
+
+    def close_processor(self) -> None:
+        """See `LaneWork.close_processor`; what TLS holds goes, too."""
+        self._session = None
+        self.deferred = None
+        self._inner.close_processor()
+
+    def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
+        if share is not self._share:
+            self._share = share
+            self._records_left = share.most_records
+        entry.ended = False
+        entry.calls = 0
+        output: list[bytes] = []
+        try:
+            self._work(self._session or self._open(), entry, pool, output)
+        except ssl.SSLError as error:
+            self._break(entry, self._fault(error))
+        session = self._session
+        if session is not None:
+            if self.broken:
+                session.shut_down()
+                self._session = None
+            session.take_output(output)
+        entry.result = None if not output else output[0] if len(output) == 1 else tuple(output)
+        entry.partial_frame_bytes, entry.frame_seq = self._partial_frame_bytes, self._frame_seq
+        entry.nbytes = self._credit()
+
+    def _fail(self, entry: Entry, error: BaseException) -> None:
+        super()._fail(entry, error)
+        self._session = None
+
+    def _open(self) -> TlsSession:
+        parameters = self._parameters
+        session = self._session = TlsSession(
+            parameters.context,
+            server_side=parameters.server_side,
+            server_hostname=parameters.server_hostname,
+        )
+        if not parameters.server_side:
+            session.handshake()
+        return session
+
+    def _work(
+        self,
+        session: TlsSession,
+        entry: Entry,
+        pool: Pool,
+        output: list[bytes],
+    ) -> None:
+        """Do what `entry` asks for, as far as share and window allow, oldest input first."""
+        chunk = entry.view[: entry.nbytes] if entry.kind is DATA else entry.view[:0]
+        self._uncredited_bytes += len(chunk)
+        if entry.kind is EOF:
+            self._stream_ended = True
+            if self.input_end is InputEnd.DEADLINE:
+                self.deferred = self._inner.deferred = None
+        if self._inner.deferred is not None:
+            self._give(session, RESUME, 0, entry, pool, output)
+        deferred, used_bytes = self.deferred, 0
+        while deferred is not None:
+            used_bytes = self._decrypt(session, deferred.head(), entry, pool, output)
+            if not used_bytes:
+                break
+            self._consume(deferred, used_bytes)
+            deferred = self.deferred
+        used_bytes = 0
+        if self.deferred is None and not self.broken:
+            used_bytes = self._decrypt(session, chunk, entry, pool, output)
+        if session.input_ended or self.broken:
+            self.deferred = None
+        elif used_bytes < len(chunk):
+            self._defer(entry, chunk[used_bytes:])
+        if not self.broken and (session.input_ended or self._stream_ended):
+            self._end(session, entry, pool, output)
+
+    def _decrypt(
+        self,
+        session: TlsSession,
+        chunk: memoryview,
+        entry: Entry,
+        pool: Pool,
+        output: list[bytes],
+    ) -> int:
+        """Work on the records at the front of `chunk`; return how many bytes were used."""
+        share, takes_step = self._share, not session.is_established
+        if takes_step and len(chunk):
+            if share.handshakes_left <= 0:
+                return 0
+            self._has_input = True
+        off, inner, view = 0, self._inner, share.scratch.view
+        while (
+            off < len(chunk)
+            and self._records_left > 0
+            and not (session.input_ended or self.broken)
+            and inner.deferred is None
+            and not inner.window.is_full()
+        ):
+            off = session.feed(chunk, off)
+            if not session.has_record:
+                continue
+            self._records_left -= 1
+            entry.calls += 1
+            if session.is_established:
+                nbytes = session.read(view)
+                if nbytes:
+                    self.data_bytes += nbytes
+                    self._give(session, DATA, nbytes, entry, pool, output)
+            else:
+                share.handshakes_left -= takes_step  # one for all records of a flight
+                takes_step = False
+                self.is_established = session.handshake()
+        return off
+
+    def _give(
+        self,
+        session: TlsSession,
+        kind: Kind,
+        nbytes: int,
+        entry: Entry,
+        pool: Pool,
+        output: list[bytes],
+    ) -> None:
+        """Have the inner work do `kind` with `nbytes` of the scratch; encrypt its reply."""
+        scratch = self._share.scratch
+        inner = scratch.entry
+        inner.kind, inner.nbytes = kind, nbytes
+        inner.calls = inner.surplus_bytes = 0
+        self._inner.do(inner, scratch.storage, pool, self._share)
+        result, inner.result = inner.result, None
+        entry.calls += inner.calls
+        entry.surplus_bytes += inner.surplus_bytes
+        self._partial_frame_bytes, self._frame_seq = inner.partial_frame_bytes, inner.frame_seq
+        if type(result) is tuple:
+            for piece in result:
+                session.write(piece, output)
+        elif result is not None:
+            session.write(result, output)  # type: ignore[arg-type]
+        if inner.error is not None:
+            # Never in a local of this frame: the error's traceback leads here.
+            self._break(entry, inner.error)
+            inner.error = None
+
+    def _end(self, session: TlsSession, entry: Entry, pool: Pool, output: list[bytes]) -> None:
+        """End the lane if nothing of its input is left; else have the loop come back for it."""
+        if entry.kind is DATA:
+            entry.kind = EOF  # the loop does not know that the input has ended
+        if self.deferred is not None or self._inner.deferred is not None:
+            return
+        cut = self.input_end is InputEnd.PEER and not session.input_ended
+        late = self.input_end is InputEnd.DEADLINE and self._stream_ended
+        if late or not (cut or session.is_established):
+            entry.ended = True
+        elif not cut:
+            self._give(session, EOF, 0, entry, pool, output)
+            entry.ended = not self.broken
+        elif session.is_established:
+            self._break(entry, TlsTruncated("the peer ended its stream without TLS's close_notify"))
+        elif self._parameters.server_side and not self._has_input:
+            entry.ended = True  # a look at the port
+        else:
+            text = "TLS handshake failed: the peer ended its stream within it"
+            self._break(entry, TlsHandshakeFailed(text))
+        if entry.ended:
+            self.broken = True  # what comes now is dropped
+
+    def _break(self, entry: Entry, error: BaseException) -> None:
+        self.broken = True
+        self.deferred = None
+        self._partial_frame_bytes = 0
+        entry.error = error
+
+    def _credit(self) -> int:
+        """Return how much input is processed now, and was not before."""
+        held_bytes = 0
+        if self.deferred is not None:
+            held_bytes = self.deferred.nbytes
+        if self._inner.deferred is not None and not self.broken:
+            held_bytes += self._inner.deferred.nbytes
+        # Data that is held may belong to a record whose beginning was credited before.
+        held_bytes = min(held_bytes, self._uncredited_bytes)
+        credit_bytes = self._uncredited_bytes - held_bytes
+        self._uncredited_bytes = held_bytes
+        return credit_bytes
+
+    def _fault(self, error: ssl.SSLError) -> RemoteError:
+        """Return the peer's fault that OpenSSL has found."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            text = error.verify_message
+        elif isinstance(error, ssl.SSLWantReadError):
+            text = "the peer began a renegotiation, which is not supported"
+        elif isinstance(error, ssl.SSLZeroReturnError):
+            text = "the peer ended its stream within it"
+        else:
+            text = (error.reason or error.strerror or str(error)).partition(" (_ssl.c")[0]
+            text = text.replace("_", " ").lower()
+        if self.is_established:
+            return TlsError(f"TLS: {text}")
+        return TlsHandshakeFailed(f"TLS handshake failed: {text}")
