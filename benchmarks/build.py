@@ -29,7 +29,7 @@ def compiled(
     `libraries`: flags for the linker, which stand behind the source.
 
     Raises:
-        RuntimeError: it cannot be compiled; carries what the compiler said.
+        RuntimeError: it cannot be compiled; has what the compiler said.
     """
     source = HERE / f"{name}.c"
     flags = [*FLAGS, *more_flags]

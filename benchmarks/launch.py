@@ -26,7 +26,7 @@ def _counting_take(side: ThreadSide, timeout_s: float | None = None) -> list[Ent
 
 
 class TellingServer(Server):
-    """Notes its counters with every look of the probe; tells them when it is drained.
+    """Notes its counters with every look of the probe; reports them when it is drained.
 
     That is how the runner ends it.
     """
@@ -38,7 +38,7 @@ class TellingServer(Server):
         self._probe.start()
 
     async def drain(self, timeout_s: float | None = None) -> bool:
-        """Tell, then drain."""
+        """Report, then drain."""
         tell(self._probe)
         return await super().drain(timeout_s)
 

@@ -10,7 +10,7 @@
  *   line, len32            every byte of every reply
  *   raw, one message of at most EXACT_RAW_BYTES under way
  *                          every byte: such a message arrives in one piece and is reversed as one
- *   raw, otherwise         length and sum of all bytes: the network cuts messages where it likes,
+ *   raw, otherwise         length and sum of all bytes: the network splits messages anywhere,
  *                          and each piece is reversed by itself
  *
  * --tls VERSION speaks TLS of that version, with a program that was compiled with -DWITH_TLS. The
@@ -22,7 +22,7 @@
  * the connect to the last byte of the reply.
  *
  * Prints one line of JSON; exits with 1 if there was any error. Its `from_s` and `to_s` are the
- * ends of what was measured, by CLOCK_MONOTONIC, so that a server's own notes can be cut to it.
+ * ends of what was measured, by CLOCK_MONOTONIC, so that a server's own notes can be restricted to it.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

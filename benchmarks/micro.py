@@ -24,7 +24,7 @@ from asyncrev.work.reverse_numpy import reverse_in_place
 
 SLOT_BYTES = 64 * 1024
 PAYLOAD_BYTES = 60
-KERNEL_SIZES = (64, 1024, 4096, 16 * 1024, 64 * 1024, 256 * 1024)
+REVERSED_SIZES_BYTES = (64, 1024, 4096, 16 * 1024, 64 * 1024, 256 * 1024)
 PARK_S = 5.0
 
 
@@ -53,17 +53,17 @@ def unpark_awake(loops: int) -> float:
 
 
 def request_awaited(loops: int) -> float:
-    """Find that a drain will come anyway."""
-    drains = DeliverySignal(lambda: None)
-    drains.hold()
+    """Find that a delivery will come anyway."""
+    deliveries = DeliverySignal(lambda: None)
+    deliveries.hold()
     start_s = time.perf_counter()
     for _ in range(loops):
-        drains.request()
+        deliveries.request()
     return time.perf_counter() - start_s
 
 
 def hand_over(loops: int) -> float:
-    """Wake a sleeping thread and be woken by it: two hand-overs a loop."""
+    """Wake a sleeping thread and be woken by it: two hand-overs per loop."""
     ping, pong = Parker(), Parker()
     asked = answered = 0
 
@@ -137,7 +137,7 @@ class NoSink:
 
 
 def budgeting() -> Callable[[], object]:
-    """Return a call that asks for room as a framed connection does before each receive."""
+    """Return a call that asks for budget as a framed connection does before each receive."""
     budget = Budget(Limits())
     work = make_work(Reverse, views_allowed=True, framing=as_framing("len32"))
     lane = Lane(NoSink(), work, is_framed=True)
@@ -158,15 +158,15 @@ def main() -> None:
         name = f"ring: claim, publish, finish, release; {batch} at a time, per entry"
         runner.bench_time_func(name, cycle_ring, batch, inner_loops=batch)
     runner.bench_time_func("wake-up: unpark a worker that is awake", unpark_awake)
-    runner.bench_time_func("wake-up: request a drain that is awaited", request_awaited)
+    runner.bench_time_func("wake-up: request a delivery that is awaited", request_awaited)
     runner.bench_time_func("wake-up: hand over to a sleeping thread", hand_over, inner_loops=2)
     for framing in ("line", "len32"):
         for frames in (1, 64):
             name = f"framer: {framing}, {frames} of 60 bytes in a chunk"
             runner.bench_func(name, processing(framing, frames))
         runner.bench_func(f"framer: {framing}, one in two chunks", processing_split(framing))
-    runner.bench_func("budget: room and charge, nothing reserved", budgeting())
-    for nbytes in KERNEL_SIZES:
+    runner.bench_func("budget: allowed_bytes and reserve, nothing reserved", budgeting())
+    for nbytes in REVERSED_SIZES_BYTES:
         runner.bench_func(f"reverse: {nbytes} bytes", reversing(nbytes))
     chunk = memoryview(bytearray(64 * 1024))
     runner.bench_func("reverse: 65536 bytes in place, NumPy only", reverse_in_place, chunk)

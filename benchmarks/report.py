@@ -82,7 +82,7 @@ def _text_head(scenario: dict[str, Any]) -> str:
     return (
         f"{'':16}{UNITS[scenario['headline']]:>11}  {ratio:22}{'p50 us':>8}{'p99 us':>9}"
         f"{'CPU us/msg':>12}{'client cores':>14}{'lag p99 us':>12}  "
-        "batch, wakes, drains a message"
+        "batch; wakes, deliveries per message"
     )
 
 
@@ -103,10 +103,10 @@ def _text_row(scenario: dict[str, Any], label: str, server: dict[str, Any]) -> s
         wakes = median["worker_wakes_per_message"] + median["loop_wakes_per_message"]
         row += (
             f"  {median['entries_per_batch']:.1f} (most {median['largest_batch']:.0f}), "
-            f"{wakes:.3f}, {median['drains_per_message']:.3f}"
+            f"{wakes:.3f}, {median['deliveries_per_message']:.3f}"
         )
     if median.get("rss_bytes_per_idle"):
-        row += f"  {median['rss_bytes_per_idle'] / 1024:.1f} KiB an idle connection"
+        row += f"  {median['rss_bytes_per_idle'] / 1024:.1f} KiB per idle connection"
     if server["errors"] or server["failures"]:
         row += f"  ERRORS {server['errors']}, FAILED RUNS {len(server['failures'])}"
     return row
@@ -297,8 +297,8 @@ def _threads(scenarios: dict[str, Any]) -> str:
                     _sizes(server["batch_sizes"]),
                     f"{median['worker_wakes_per_message']:.4f}",
                     f"{median['loop_wakes_per_message']:.4f}",
-                    f"{median['drains_per_message']:.4f}",
-                    f"{100 * median['spills_per_entry']:.0f} %",
+                    f"{median['deliveries_per_message']:.4f}",
+                    f"{100 * median['overflows_per_entry']:.0f} %",
                 ]
             )
     return _table(head, rows)

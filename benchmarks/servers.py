@@ -41,7 +41,7 @@ FRAMED = ("line", "len32")
 
 
 class ServerFailed(Exception):
-    """A server did not start, or ended before it was told to; carries what it said."""
+    """A server did not start, or ended before it was told to; has what it printed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

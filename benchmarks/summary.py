@@ -29,8 +29,8 @@ MEDIANS = (
     "largest_batch",
     "worker_wakes_per_message",
     "loop_wakes_per_message",
-    "drains_per_message",
-    "spills_per_entry",
+    "deliveries_per_message",
+    "overflows_per_entry",
 )
 
 Runs = list[dict[str, Any]]
@@ -81,8 +81,8 @@ def with_derived(run: dict[str, Any]) -> dict[str, Any]:
         derived["largest_batch"] = max(sizes)
         derived["worker_wakes_per_message"] = told["worker_wakes"] / messages
         derived["loop_wakes_per_message"] = told["loop_wakes"] / messages
-        derived["drains_per_message"] = told["loop_deliveries"] / messages
-        derived["spills_per_entry"] = told["overflows"] / max(1, told["entries"])
+        derived["deliveries_per_message"] = told["loop_deliveries"] / messages
+        derived["overflows_per_entry"] = told["overflows"] / max(1, told["entries"])
     return {**run, **derived}
 
 

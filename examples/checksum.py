@@ -1,4 +1,4 @@
-"""A processor with state: one CRC a connection, told when the peer has sent everything.
+"""A processor with state: one CRC per connection, sent when the peer has sent everything.
 
 asyncrev serve --processor examples.checksum:Checksum
 printf hello | nc -N 127.0.0.1 9090

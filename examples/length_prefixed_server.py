@@ -34,7 +34,7 @@ async def receive(reader: asyncio.StreamReader) -> list[int]:
 
 
 async def main() -> None:
-    """Ask a thousand times and check that no answer is missing, doubled or out of turn."""
+    """Ask a thousand times and check that no answer is missing, doubled or out of order."""
     async with await asyncrev.serve("127.0.0.1", 0, processor=square, framing="len32") as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         _, answers = await asyncio.gather(send(writer), receive(reader))

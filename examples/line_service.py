@@ -1,4 +1,4 @@
-"""A line protocol with state of each connection, and state that all share without a lock.
+"""A line protocol with state per connection, and state that all share without a lock.
 
 asyncrev serve --framing line --processor examples.line_service:Counters
 nc 127.0.0.1 9090
@@ -16,7 +16,7 @@ MOST_NAMES = 1000  # names are peers' input, so their number needs a bound
 
 
 class Counters:
-    """Commands: `add NAME NUMBER`, `get NAME`, `mine`. One object a connection."""
+    """Commands: `add NAME NUMBER`, `get NAME`, `mine`. One object per connection."""
 
     def __init__(self) -> None:
         self.commands = 0

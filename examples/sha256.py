@@ -11,7 +11,7 @@ import asyncrev
 
 
 class Sha256:
-    """Answers with the digest of all input, at its end. One object a connection, so it has state.
+    """Answers with the digest of all input, at its end. One object per connection, so it has state.
 
     hashlib releases the GIL for pieces of 2 KiB and more, so two such threads use two cores.
     """

@@ -147,7 +147,7 @@ class Inverting(Answering):
 _INVERTED = bytes(value if value in (10, 245) else 255 - value for value in range(256))
 
 
-class Cutting(Answering):
+class Truncating(Answering):
     """Returns a part of the view that it got; of less than two bytes that part is empty."""
 
     last_word = b"cut"
@@ -320,7 +320,7 @@ PROCESSORS: dict[str, Any] = {
         Reversing,
         Function,
         Inverting,
-        Cutting,
+        Truncating,
         Silent,
         Longer,
         Reusing,

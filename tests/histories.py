@@ -27,7 +27,7 @@ def shout(payload: bytes) -> bytes:
 BYTEWISE: list[Transform] = [bytes, flipped, bytes.swapcase, bytes.upper]
 FRAMEWISE: list[Transform] = [bytes, flipped, reverse, shout]
 
-cuts = st.lists(st.integers(1, 200), max_size=20)
+splits = st.lists(st.integers(1, 200), max_size=20)
 
 
 def feed(history: History, data: bytes, pieces: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""A client and a server with a proxy between them that hurts their connection."""
+"""A client and a server with a proxy between them that injects faults."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,9 @@ from tests.support import DEADLINE_S
 
 DIRECTIONS = ["upstream", "downstream"]
 DELAY_S = 0.06
-LEAST_S = DELAY_S / 2  # loops whose clock stands still within a turn may be early by that turn
+LEAST_S = (
+    DELAY_S / 2
+)  # loops whose clock stands still within an iteration may be early by that iteration
 
 
 class Linked:

@@ -10,7 +10,7 @@ __all__ = ["StalledLoop"]
 
 
 class StalledLoop:
-    """A loop in virtual time that runs and stalls by turns; it counts the time in which it ran."""
+    """A loop in virtual time that runs and stalls; it counts the time in which it ran."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0

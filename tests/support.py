@@ -191,7 +191,7 @@ def run_asyncrev(*args: str, **settings: Any) -> "subprocess.CompletedProcess[st
 
 
 def flipped(data: bytes) -> bytes:
-    """Return what the processor `Flip` answers; wherever the network cuts, it is the same."""
+    """Return what the processor `Flip` answers; wherever the network splits it, it is the same."""
     return data.translate(_FLIP)
 
 

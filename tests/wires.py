@@ -142,14 +142,14 @@ async def receive(peer: socket.socket, nbytes: int | None = None) -> bytes:
     return bytes(received)
 
 
-async def turns(count: int = 4) -> None:
+async def iterations(count: int = 4) -> None:
     """Let the loop iterate `count` times."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
-class TurnCounter:
-    """A iteration hook that counts the polls of the loop."""
+class PollCounter:
+    """An iteration hook that counts the polls of the loop."""
 
     def __init__(self) -> None:
         self.polls = 0
@@ -166,7 +166,7 @@ async def polls_while_idle(loop: Any) -> int:
 
     A loop that spins polls thousands of times; one that waits, a handful.
     """
-    counter = TurnCounter()
+    counter = PollCounter()
     loop.add_iteration_hook(counter)
     await asyncio.sleep(0.05)
     loop.remove_iteration_hook(counter)

@@ -1,4 +1,4 @@
-"""The work done by `run_in_executor`, a call a chunk: `executor PORT asyncio|uvloop`.
+"""The work done by `run_in_executor`, a call per chunk: `executor PORT asyncio|uvloop`.
 
 Each connection waits for its own call before it reads on, so its replies are in order. One
 thread: with the GIL more do not reverse faster, and they cost.

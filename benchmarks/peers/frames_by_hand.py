@@ -1,4 +1,4 @@
-"""Frames cut and answered in the loop: `frames_by_hand PORT line|len32 protocol|streams LOOP`.
+"""Frames found and answered in the loop: `frames_by_hand PORT line|len32 protocol|streams LOOP`.
 
 `protocol`: written by hand for speed, all frames of a chunk at once, one write for them all.
 `streams`: as the asyncio documentation would have it, a frame at a time.

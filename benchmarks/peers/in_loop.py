@@ -38,7 +38,7 @@ class InLoop(asyncio.BufferedProtocol):
 
 
 class InLoopNumpy(InLoop):
-    """The same with asyncrev's kernel."""
+    """The same with asyncrev's NumPy code."""
 
     def buffer_updated(self, nbytes: int) -> None:
         if nbytes < NUMPY_FROM_BYTES:
@@ -57,14 +57,14 @@ class InLoopTls(InLoop):
 
 
 if __name__ == "__main__":
-    port, loop_name, *kernel = sys.argv[1:]
+    port, loop_name, *options = sys.argv[1:]
     protocol: type[InLoop] = InLoop
     context = None
-    if kernel[:1] == ["--tls"]:
+    if options[:1] == ["--tls"]:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(kernel[1])
+        context.load_cert_chain(options[1])
         protocol = InLoopTls
-    elif kernel == ["numpy"]:
+    elif options == ["numpy"]:
         from asyncrev.work.reverse import NUMPY_FROM_BYTES
         from asyncrev.work.reverse_numpy import reverse_in_place
 

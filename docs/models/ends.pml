@@ -2,7 +2,7 @@
    work/block_pool.py).
 
    LANES lanes of one bridge receive N chunks each, whenever they like, into a ring of ENTRIES; what
-   finds no room overflows and waits. Then comes the end of input, behind all of it. A lane may be given
+   finds no free entry overflows and waits. Then comes the end of input, behind all of it. A lane may be given
    up at any moment: its overflow is dropped, a close entry follows, nobody hears of it any more. Replies
    are made in the one block of a pool while that can be had, else apart. With -DSTOP the loop may
    close the input at any moment; the worker then takes what was published, and ends.
@@ -48,8 +48,8 @@ bool eof_said[LANES], ended[LANES], gone[LANES], let_go[LANES];
 bool stays[LANES];                     /* it is not given up before its end */
 byte at, lane, upto;
 
-#define ROOM (published - released < ENTRIES)
-#define SPILLED(l) (fed[l] < received[l])
+#define FREE_ENTRY (published - released < ENTRIES)
+#define OVERFLOWED(l) (fed[l] < received[l])
 
 #define CLEAR(e) kind[e] = 0; owner[e] = 0; chunk[e] = 0; result[e] = 0; in_block[e] = 0
 
@@ -66,22 +66,22 @@ inline publish(l, what) {
 inline feed(l) {
     do
 #ifdef EOF_OVERTAKES
-    :: ROOM && eof_waits[l] -> eof_waits[l] = false; publish(l, EOF)
-    :: ROOM && SPILLED(l) && !eof_waits[l] -> publish(l, DATA); fed[l]++
+    :: FREE_ENTRY && eof_waits[l] -> eof_waits[l] = false; publish(l, EOF)
+    :: FREE_ENTRY && OVERFLOWED(l) && !eof_waits[l] -> publish(l, DATA); fed[l]++
 #else
-    :: ROOM && SPILLED(l) -> publish(l, DATA); fed[l]++
-    :: ROOM && !SPILLED(l) && eof_waits[l] -> eof_waits[l] = false; publish(l, EOF)
+    :: FREE_ENTRY && OVERFLOWED(l) -> publish(l, DATA); fed[l]++
+    :: FREE_ENTRY && !OVERFLOWED(l) && eof_waits[l] -> eof_waits[l] = false; publish(l, EOF)
 #endif
 #ifdef CLOSE_OVERTAKES
-    :: ROOM && close_waits[l] ->
+    :: FREE_ENTRY && close_waits[l] ->
 #else
-    :: ROOM && !SPILLED(l) && !eof_waits[l] && close_waits[l] ->
+    :: FREE_ENTRY && !OVERFLOWED(l) && !eof_waits[l] && close_waits[l] ->
 #endif
         close_waits[l] = false;
         publish(l, CLOSE)
     :: else -> break
     od;
-    waits[l] = SPILLED(l) || eof_waits[l] || close_waits[l]
+    waits[l] = OVERFLOWED(l) || eof_waits[l] || close_waits[l]
 }
 
 inline give_up(l) {

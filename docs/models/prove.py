@@ -82,8 +82,8 @@ def explore(name: str, defines: str) -> Outcome:
         said = _run(["./pan", "-m1000000"], directory)
     errors = re.search(r"errors: (\d+)", said)
     states = re.search(r"(\d+) states, stored", said)
-    cut_short = "Search not completed" in said and errors is not None and errors[1] == "0"
-    if errors is None or states is None or cut_short or "max search depth too small" in said:
+    is_incomplete = "Search not completed" in said and errors is not None and errors[1] == "0"
+    if errors is None or states is None or is_incomplete or "max search depth too small" in said:
         raise RuntimeError(f"{name} {defines}: the exploration is not complete:\n{said}")
     return Outcome(int(errors[1]), int(states[1]))
 

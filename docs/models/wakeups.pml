@@ -71,7 +71,7 @@ active proctype loop() {
     :: released == N ->
         break
     :: else ->
-        /* The poll. It returns when woken, or when a chunk has come that the ring has room for. */
+        /* The poll. It returns when woken, or when a chunk has come and the ring has a free entry. */
         if
         :: wake -> wake = false
         :: published < N && published - released < ENTRIES -> skip

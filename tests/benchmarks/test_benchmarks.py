@@ -165,7 +165,7 @@ def test_ratio_leaves_out_rounds_without_the_reference() -> None:
     assert other["failures"] == ["it broke"]
 
 
-def test_notes_of_a_server_are_cut_to_what_was_measured() -> None:
+def test_notes_of_a_server_are_restricted_to_what_was_measured() -> None:
     """What a server did before and after, for example to accept, is no part of its figures."""
     counts = {"entries": 0, "batch_sizes": {}}
     looks = [

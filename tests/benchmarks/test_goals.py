@@ -1,4 +1,4 @@
-"""goals: what was aimed at, and what a run says of it."""
+"""goals: the targets, and what a run says of them."""
 
 from pathlib import Path
 from typing import Any

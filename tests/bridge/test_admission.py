@@ -1,4 +1,4 @@
-"""admission: quotas, waiters and overflows, with the worker's and the drain's part played here."""
+"""admission: quotas, waiters and overflows; worker and delivery are played here."""
 
 from typing import Any
 
@@ -143,7 +143,7 @@ def test_lanes_with_slots_do_not_stop_lanes_of_short_reads() -> None:
     large, late, small = bench.lane(), bench.lane(), bench.lane(small_reads=2)
     assert bench.send(large, b"a" * 64)
     assert bench.send(large, b"b" * 64)
-    assert not bench.send(late, b"c" * 12)  # no slot: spilt, and it waits
+    assert not bench.send(late, b"c" * 12)  # no slot: into the overflow, and it waits
     assert bench.send(small, b"d")
     bench.take_one()
     assert bench.admission.serve_waiters() == [late]
@@ -151,7 +151,7 @@ def test_lanes_with_slots_do_not_stop_lanes_of_short_reads() -> None:
     assert entries == [(large, DATA, b"b" * 64), (small, DATA, b"d"), (late, DATA, b"c" * 12)]
 
 
-def test_spill_goes_in_by_small_slots_when_there_are_no_others() -> None:
+def test_overflow_goes_in_by_small_slots_when_there_are_no_others() -> None:
     """Who waits is served with what there is, in order."""
     bench = Bench(slots=1, slot_bytes=64, entries=4, small_slot_bytes=8)
     large, late, small = bench.lane(), bench.lane(), bench.lane(small_reads=2)
@@ -178,7 +178,7 @@ def test_publish_by_another_lane_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("overflow_bytes", "expected"), [(3, 3), (8, 8), (100, 8)])
-def test_claim_on_a_full_ring_returns_the_spill_and_never_nothing(
+def test_claim_on_a_full_ring_returns_the_overflow_and_never_nothing(
     overflow_bytes: int, expected: int
 ) -> None:
     """asyncio closes a connection whose buffer is empty."""
@@ -187,8 +187,8 @@ def test_claim_on_a_full_ring_returns_the_spill_and_never_nothing(
     assert bench.admission.claim(bench.lane()).nbytes == expected
 
 
-def test_publish_of_more_than_the_spill_raises() -> None:
-    """It would be cut silently otherwise."""
+def test_publish_of_more_than_the_overflow_raises() -> None:
+    """It would be truncated silently otherwise."""
     bench = Bench(slots=1, overflow_bytes=3)
     bench.send(bench.lane(), b"x")
     lane = bench.lane()
@@ -250,13 +250,13 @@ def test_lane_that_publishes_although_it_waits_keeps_its_place_and_its_order() -
     assert not bench.send(second, b"efg")
     bench.take_one()  # a slot is free, and nobody was served yet
     assert not bench.send(second, b"h")
-    assert bench.admission.serve_waiters() == []  # not all of it found room
+    assert bench.admission.serve_waiters() == []  # not all of it found a slot
     entries, served = bench.take_all()
     assert entries == [(second, DATA, b"bcde"), (second, DATA, b"fgh")]
     assert served == [second]
 
 
-def test_end_and_close_go_behind_the_spill() -> None:
+def test_end_and_close_go_behind_the_overflow() -> None:
     """I10: overflow, end of input, close, for a full ring."""
     bench = Bench(slots=1, slot_bytes=2)
     lane = bench.lane()
@@ -274,7 +274,7 @@ def test_end_and_close_go_behind_the_spill() -> None:
     assert bench.take_one()[:3] == (lane, CLOSE, b"")
 
 
-def test_close_drops_the_spill_and_the_end_that_wait() -> None:
+def test_close_drops_the_overflow_and_the_end_that_wait() -> None:
     """Nobody wants the replies; the close still comes, and the place is kept."""
     bench = Bench(slots=1)
     lane, other = bench.lane(), bench.lane()
@@ -357,7 +357,7 @@ def test_allowed_in_the_pool_limits_the_claim_of_a_framed_lane() -> None:
 
 
 def test_slot_and_last_reads_limit_the_claim_of_a_framed_lane() -> None:
-    """However much room there is."""
+    """However much budget there is."""
     large = {**FRAMED, "pool_connection_bytes": 1 << 20, "pool_bytes": 1 << 20}
     assert FIRST_READ_BYTES < 32 * 1024
     bench = Bench(slots=4, **large)
@@ -367,27 +367,27 @@ def test_slot_and_last_reads_limit_the_claim_of_a_framed_lane() -> None:
 
 
 def test_claim_of_a_framed_lane_is_never_empty() -> None:
-    """asyncio closes a connection whose buffer is empty: no slot, no room, over its quota."""
+    """asyncio closes a connection whose buffer is empty: no slot, no budget, over its quota."""
     bench = Bench(slots=1, overflow_bytes=700, **FRAMED)
     bench.fill_pool()
     lane = bench.lane("line")
     assert bench.admission.claim(lane).nbytes == 1024
     bench.send(bench.lane(), b"x")
-    for spilt_bytes in (0, 700, 1400, 2100, 9000):
-        lane.overflow = bytearray(spilt_bytes)
-        assert bench.admission.claim(lane).nbytes == (700 if not spilt_bytes else LEAST_READ_BYTES)
+    for overflow_bytes in (0, 700, 1400, 2100, 9000):
+        lane.overflow = bytearray(overflow_bytes)
+        assert bench.admission.claim(lane).nbytes == (
+            700 if not overflow_bytes else LEAST_READ_BYTES
+        )
 
 
-def test_framed_lane_without_room_stops_until_others_give_back() -> None:
-    """The room it held is not enough for more; the credit comes with the room, and is served."""
+def test_framed_lane_without_budget_stops_until_others_give_back() -> None:
+    """What it had reserved is not enough for more; the credit comes with the budget."""
     bench = Bench(slots=4, **FRAMED)
     lane, other = bench.lane("line"), bench.fill_pool(left_bytes=2048)
     assert not bench.send(lane, bytes(1800))
     assert (lane.reserved_bytes, lane.waits_for_credit, lane.waits_for_budget) == (2048, True, True)
     assert bench.admission.waiting_lanes == 1
-    assert (
-        bench.take_one(partial_frame_bytes=1400)[3] is True
-    )  # what it keeps needs less: room enough
+    assert bench.take_one(partial_frame_bytes=1400)[3] is True  # what it keeps needs less: it fits
     assert lane.reserved_bytes == 2048
     assert not bench.send(lane, bytes(500))
     assert bench.take_one(partial_frame_bytes=1900)[3] is False
@@ -398,20 +398,20 @@ def test_framed_lane_without_room_stops_until_others_give_back() -> None:
     assert lane.reserved_bytes == 4096
 
 
-def test_framed_lane_gets_its_credit_when_slot_quota_and_room_allow() -> None:
+def test_framed_lane_gets_its_credit_when_slot_quota_and_budget_allow() -> None:
     """I8, I9: each alone is not enough."""
     bench = Bench(slots=2, in_flight_entries=2, overflow_bytes=900, **FRAMED)
     lane, other = bench.lane("line"), bench.fill_pool(left_bytes=2048)
     assert bench.send(lane, bytes(300))
     assert not bench.send(lane, bytes(300))  # its quota
     assert not bench.send(lane, bytes(900))  # no slot
-    assert not bench.send(lane, bytes(512))  # no room
+    assert not bench.send(lane, bytes(512))  # no budget
     assert lane.waits_for_slot
     assert lane.waits_for_budget
     assert bench.take_one(partial_frame_bytes=300)[3] is False
     assert bench.admission.serve_waiters() == []  # now it has its slot
     assert not lane.waits_for_slot
-    assert bench.take_one(partial_frame_bytes=600)[3] is False  # half its quota, but no room
+    assert bench.take_one(partial_frame_bytes=600)[3] is False  # half its quota, but no budget
     assert lane.waits_for_budget
     assert bench.admission.serve_waiters() == []
     bench.admission.set_excess(other, 0)
@@ -419,8 +419,8 @@ def test_framed_lane_gets_its_credit_when_slot_quota_and_room_allow() -> None:
     assert lane.reserved_bytes == 4096
 
 
-def test_framed_lane_with_room_waits_for_its_quota() -> None:
-    """I8: room is not all."""
+def test_framed_lane_with_budget_waits_for_its_quota() -> None:
+    """I8: budget alone is not enough."""
     bench = Bench(slots=4, in_flight_entries=2, **FRAMED)
     lane, other = bench.lane("line"), bench.fill_pool()
     bench.send(lane, bytes(300))
@@ -434,7 +434,7 @@ def test_framed_lane_with_room_waits_for_its_quota() -> None:
 
 
 def test_framed_lane_at_its_own_quota_stops_until_its_own_comes_back() -> None:
-    """Others' room is of no use to it, so it does not stand in the queue."""
+    """Others' budget is of no use to it, so it does not stand in the queue."""
     bench = Bench(slots=4, **FRAMED)
     lane = bench.lane("line")
     assert not bench.send(lane, bytes(4000))
@@ -459,7 +459,7 @@ def test_excess_gives_credit_only_to_who_waits_for_nothing_else() -> None:
     assert served == [lane]
 
 
-def test_lane_that_may_read_keeps_the_room_of_its_next_read_whatever_is_unsent() -> None:
+def test_lane_that_may_read_keeps_its_next_read_reserved_whatever_is_unsent() -> None:
     """I14: it was given up when replies went unsent, and the read came all the same."""
     bench = Bench(slots=4, **FRAMED)
     lane = bench.lane("line")

@@ -144,7 +144,7 @@ async def test_open_needs_a_bridge_that_runs() -> None:
 
 @EPOLL
 async def test_unsent_replies_of_one_lane_stop_another_until_they_are_taken() -> None:
-    """The pool counts them; whoever waits for room is served in the next iteration."""
+    """The pool counts them; whoever waits for budget is served in the next iteration."""
     async with Bridge(FRAMES) as bridge:
         slow, other = (RecordingSink(bridge, Upper, framing="line") for _ in range(2))
         bridge.set_excess(slow.lane, 3600)
@@ -163,7 +163,7 @@ async def test_unsent_replies_of_one_lane_stop_another_until_they_are_taken() ->
 
 @EPOLL
 async def test_taken_replies_give_their_own_lane_its_credit() -> None:
-    """In the next iteration, though others wait: it is the lane's own room that comes back."""
+    """In the next iteration, though others wait: it is the lane's own budget that comes back."""
     async with Bridge(FRAMES) as bridge:
         sink, closed = (RecordingSink(bridge, Upper, framing="line") for _ in range(2))
         for each in (sink, closed):
@@ -182,7 +182,7 @@ async def test_taken_replies_give_their_own_lane_its_credit() -> None:
 
 
 @EPOLL
-async def test_allowed_of_a_closed_lane_goes_to_who_waits() -> None:
+async def test_budget_of_a_closed_lane_goes_to_who_waits() -> None:
     """With its last entry, which is what frees its block."""
     async with Bridge(FRAMES) as bridge:
         holds, waits = (RecordingSink(bridge, Upper, framing="line") for _ in range(2))
@@ -199,7 +199,7 @@ async def test_allowed_of_a_closed_lane_goes_to_who_waits() -> None:
 
 
 @EPOLL
-async def test_lane_of_longer_frames_than_the_bridge_has_room_for_is_refused() -> None:
+async def test_lane_of_longer_frames_than_the_budget_of_the_bridge_is_refused() -> None:
     """Shorter ones are allowed; without frames the number says nothing."""
     async with Bridge(FRAMES) as bridge:
 

@@ -186,14 +186,14 @@ def test_nobody_enlarges_a_reservation_while_somebody_waits() -> None:
     assert budget.serve_waiters() == [second]
 
 
-def test_waiters_are_served_in_fifo_order_as_far_as_the_room_goes() -> None:
+def test_waiters_are_served_in_fifo_order_as_far_as_the_budget_goes() -> None:
     """I16: the one that does not fit holds back those behind it, even if they would."""
     budget, lanes = Budget(SMALL), [a_lane() for _ in range(4)]
     budget.reserved_bytes = 8192
     for lane, partial_frame_bytes in zip(lanes, (600, 600, 1600, 600), strict=True):
         lane.partial_frame_bytes = partial_frame_bytes
         assert not budget.reserve(lane)
-    # What they hold is here, so it is reserved although there is no room (more than 1,024 only).
+    # What they hold is here, so it is reserved although there is no budget (more than 1,024 only).
     assert [lane.reserved_bytes for lane in lanes] == [0, 0, 2048, 0]
     budget.reserved_bytes = 2048 + 8192 - 5000
     assert budget.serve_waiters() == [lanes[0]]
@@ -206,7 +206,7 @@ def test_waiters_are_served_in_fifo_order_as_far_as_the_room_goes() -> None:
 
 
 def test_waiter_that_has_gone_or_holds_its_quota_by_now_is_passed_over() -> None:
-    """Room is of no use to either; the second asks again when its own comes back."""
+    """Budget is of no use to either; the second asks again when its own comes back."""
     budget, lanes = Budget(SMALL), [a_lane() for _ in range(3)]
     budget.reserved_bytes = 8192
     for lane in lanes:
@@ -270,7 +270,7 @@ def test_lane_that_is_closed_leaves_the_queue() -> None:
 
 
 def test_excess_is_reserved_whatever_others_hold() -> None:
-    """I14: the bytes are here. The lane keeps the room of its next small read, for it may read."""
+    """I14: the bytes are here. The lane keeps its next small read reserved, for it may read."""
     budget, lane = Budget(SMALL), a_lane()
     lane.partial_frame_bytes = 1600
     assert budget.reserve(lane)
@@ -346,13 +346,13 @@ class Client:
     def __init__(self) -> None:
         self.lane = a_lane()
         self.may_read = True  # as it was told
-        self.worker_carry_bytes = 0  # of an unfinished frame, on the worker
+        self.worker_partial_frame_bytes = 0  # of an unfinished frame, on the worker
         self.unsent_bytes = 0
         self.is_open = True
 
 
 class AnySchedule(RuleBasedStateMachine):
-    """Loop, worker and peers take turns in any order; the worker keeps what it likes to.
+    """Loop, worker and peers act in any order; the worker keeps what it likes to.
 
     The receiving side obeys what it is told, as transports do: it reads no more than what it
     claimed, and not at all without credit, or while its replies are above the high water.
@@ -439,21 +439,21 @@ class AnySchedule(RuleBasedStateMachine):
         seq = self.ring.processed_seq
         (entry,) = self.ring.entries_between(seq, seq + 1)
         client = self.of[entry.owner]
-        has_bytes = client.worker_carry_bytes + entry.nbytes
+        has_bytes = client.worker_partial_frame_bytes + entry.nbytes
         longest_bytes = self.limits.max_frame_bytes + FRAME_OVERHEAD_BYTES
         if entry.kind is CLOSE:
-            client.worker_carry_bytes = entry.partial_frame_bytes = 0
+            client.worker_partial_frame_bytes = entry.partial_frame_bytes = 0
         elif client.lane.abandoned:
             entry.partial_frame_bytes = 0  # as FramedWork: the block is kept until the close
         else:
             keeps_bytes = int(share * min(has_bytes, longest_bytes))
-            client.worker_carry_bytes = entry.partial_frame_bytes = keeps_bytes
-        self.answered.append(has_bytes - client.worker_carry_bytes)
+            client.worker_partial_frame_bytes = entry.partial_frame_bytes = keeps_bytes
+        self.answered.append(has_bytes - client.worker_partial_frame_bytes)
         self.ring.mark_processed()
 
     @precondition(lambda self: self.answered)
     @rule(entries=st.integers(1, 4), taken=SHARES)
-    def drain(self, entries: int, taken: float) -> None:
+    def deliver(self, entries: int, taken: float) -> None:
         """The loop gives results out, as `Bridge` does; peers take some of the replies at once."""
         seq = self.ring.released_seq
         settled = 0
@@ -556,11 +556,11 @@ class AnySchedule(RuleBasedStateMachine):
             blocks_bytes = lane.reserved_bytes - write_buffer_bytes(lane)
             if not lane.abandoned and held_bytes(lane) > self.limits.partial_frame_bytes:
                 assert class_bytes(held_bytes(lane)) <= blocks_bytes
-            if client.worker_carry_bytes > self.limits.partial_frame_bytes:
-                assert class_bytes(client.worker_carry_bytes) <= blocks_bytes
+            if client.worker_partial_frame_bytes > self.limits.partial_frame_bytes:
+                assert class_bytes(client.worker_partial_frame_bytes) <= blocks_bytes
 
     @invariant()
-    def who_may_read_has_room_for_a_small_read(self) -> None:
+    def who_may_read_has_a_small_read_reserved(self) -> None:
         """Else that read would need what nobody has promised."""
         for client in self.of.values():
             lane = client.lane
@@ -585,7 +585,7 @@ class AnySchedule(RuleBasedStateMachine):
         while self.ring.published_seq != self.ring.released_seq:
             while self.ring.processed_seq != self.ring.published_seq:
                 self.work_on_one(0.0)
-            self.drain(8, 1.0)
+            self.deliver(8, 1.0)
         for number, client in enumerate(self.clients):
             if client.is_open:
                 self.take(number)

@@ -180,7 +180,7 @@ async def test_sink_that_raises_at_a_reply_gets_an_error_and_no_later_reply(
 async def test_interrupt_out_of_a_sink_gives_no_reply_twice(
     loop_errors: list[dict[str, Any]],
 ) -> None:
-    """What was handed over is released, and the others get theirs in the same drain."""
+    """What was handed over is released, and the others get theirs in the same delivery."""
     async with Bridge(TINY) as bridge:
         interrupted, other = RecordingSink(bridge), RecordingSink(bridge)
 
@@ -247,7 +247,7 @@ async def test_delivery_takes_a_bounded_number_of_entries() -> None:
         for _ in range(3 * most + 1):
             sink.send(b"x")
         held.go.set()
-        # Blocks the loop, so that every result is there before the first drain.
+        # Blocks the loop, so that every result is there before the first delivery.
         bridge.parts.side.flush()
         wait_until(lambda: bridge.statistics().processed == 3 * most + 1, "all is processed")
         released = bridge.statistics().released
@@ -319,7 +319,7 @@ async def test_peers_fault_that_nobody_hears_is_not_reported() -> None:
 async def test_reply_in_pieces_reaches_a_sink_that_allows_views(
     views_allowed: bool, pieces: int
 ) -> None:
-    """The carried frame is in a block, the others where they were received."""
+    """The frame that spanned chunks is in a block, the others where they were received."""
     async with Bridge(FRAMES) as bridge:
         sink = RecordingSink(bridge, Reverse, framing="line", views_allowed=views_allowed)
         sink.send(b"ab\ncd")
@@ -347,7 +347,7 @@ async def test_sink_closed_while_it_is_given_a_reply_hears_no_error() -> None:
 
 
 @EPOLL
-async def test_failed_lane_gets_no_credit_when_others_give_room() -> None:
+async def test_failed_lane_gets_no_credit_when_others_give_budget_back() -> None:
     """Its error was the last that it heard."""
     async with Bridge(FRAMES) as bridge:
         slow, fails = (RecordingSink(bridge, Raises, framing="line") for _ in range(2))

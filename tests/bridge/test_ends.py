@@ -77,7 +77,7 @@ def full_bridge() -> tuple[Bridge, Held, RecordingSink, RecordingSink]:
 
 
 @EPOLL
-async def test_close_answers_what_was_spilled_before_it() -> None:
+async def test_close_answers_the_overflow_before_it() -> None:
     """It waits for the slots that others give back."""
     bridge, held, first, waiter = full_bridge()
     closing = asyncio.ensure_future(bridge.close())

@@ -99,7 +99,7 @@ def test_in_every_state_who_is_answered_is_owed_or_waits_for_a_slot() -> None:
             assert lane.is_being_answered is bool(entries or waits)
 
 
-def test_held_bytes_are_the_carried_the_published_and_the_spilled() -> None:
+def test_held_bytes_are_partial_frame_in_flight_and_overflow() -> None:
     """For the budget of a framed lane."""
     lane = a_lane(nbytes=20, overflow=b"abc")
     lane.partial_frame_bytes = 100

@@ -112,7 +112,7 @@ def test_new_bridge_has_counted_nothing_and_its_worker_has_its_name() -> None:
     st.integers(0, 9),
 )
 def test_counters_agree_with_what_any_lanes_did(lanes: list[list[bytes]], inlined: int) -> None:
-    """A ring with room for all: each chunk, each end and each close is an entry."""
+    """A ring with entries for all: each chunk, each end and each close is an entry."""
 
     async def main() -> None:
         limits = Limits(slots=64, entries=64, slot_bytes=8, in_flight_entries=32)

@@ -118,14 +118,14 @@ def test_timer_that_is_cancelled_does_nothing_more() -> None:
 )
 @example(2.0, [(1.9, 30.0)])
 @example(2.0, [(0.01, 30.0)])
-def test_timer_counts_running_time(delay_s: float, turns: list[tuple[float, float]]) -> None:
+def test_timer_counts_running_time(delay_s: float, spells: list[tuple[float, float]]) -> None:
     """Early by at most a step for a stall, late by at most one."""
     loop: Any = StalledLoop()
     step_s = step_of(delay_s)
     fired: list[float] = []
     stalls = 0
     RunningTimer(loop, delay_s, lambda: fired.append(loop.ran_s))
-    for run_s, stall_s in turns:
+    for run_s, stall_s in spells:
         loop.run(run_s)
         if fired:
             break

@@ -132,8 +132,8 @@ TIMEOUT_S = 8.0
 INTERVAL_S = 1.0
 
 
-def silent_for_s(turns: list[tuple[float, float]], heard_at_s: float | None = None) -> float:
-    """Return how long a loop had run when a silent peer was aborted, with `turns` of run and stall.
+def silent_for_s(spells: list[tuple[float, float]], heard_at_s: float | None = None) -> float:
+    """Return how long a loop had run when a silent peer was aborted; `spells` are of run and stall.
 
     `heard_at_s`: when the peer has sent a byte, which stays in the kernel until the loop runs.
     """
@@ -168,7 +168,7 @@ def silent_for_s(turns: list[tuple[float, float]], heard_at_s: float | None = No
 
     sweep = Sweep(lanes, look, 4 * INTERVAL_S)
     sweep.start(loop)
-    for run_s, stall_s in turns:
+    for run_s, stall_s in spells:
         loop.run(run_s)
         loop.stall(stall_s)
     loop.run(10 * TIMEOUT_S)
@@ -176,28 +176,30 @@ def silent_for_s(turns: list[tuple[float, float]], heard_at_s: float | None = No
     return aborted_s
 
 
-turns_of_a_loop = st.lists(st.tuples(st.floats(0.0, 4.0), st.floats(0.0, 30.0)), max_size=8)
+spells_of_a_loop = st.lists(st.tuples(st.floats(0.0, 4.0), st.floats(0.0, 30.0)), max_size=8)
 
 
-@given(turns_of_a_loop)
-def test_deadline_of_a_silent_peer_passes_by_running_time(turns: list[tuple[float, float]]) -> None:
+@given(spells_of_a_loop)
+def test_deadline_of_a_silent_peer_passes_by_running_time(
+    spells: list[tuple[float, float]],
+) -> None:
     """Early by at most a sweep for each stall; late by one for its start, one for its end."""
-    aborted_s = silent_for_s(turns)
-    stalls = len([stall_s for _, stall_s in turns if stall_s])
+    aborted_s = silent_for_s(spells)
+    stalls = len([stall_s for _, stall_s in spells if stall_s])
     assert aborted_s >= TIMEOUT_S - stalls * INTERVAL_S - 1e-6
     assert aborted_s <= TIMEOUT_S + (2 + stalls) * INTERVAL_S + 1e-6
 
 
-@given(turns_of_a_loop, st.floats(0.0, TIMEOUT_S - 1e-3))
+@given(spells_of_a_loop, st.floats(0.0, TIMEOUT_S - 1e-3))
 def test_peer_that_sent_within_its_time_is_never_aborted_for_what_the_loop_was_late(
-    turns: list[tuple[float, float]], heard_at_s: float
+    spells: list[tuple[float, float]], heard_at_s: float
 ) -> None:
     """By the clock on the wall, whatever the loop did meanwhile; then it has an idle time."""
-    assert silent_for_s(turns, heard_at_s) >= TIMEOUT_S - len(turns) * INTERVAL_S
+    assert silent_for_s(spells, heard_at_s) >= TIMEOUT_S - len(spells) * INTERVAL_S
     ran_s = 0.0  # of the loop when the byte was sent
     at_s = 0.0
-    for run_s, stall_s in [*turns, (100.0, 0.0)]:
+    for run_s, stall_s in [*spells, (100.0, 0.0)]:
         ran_s += min(run_s, max(0.0, heard_at_s - at_s))
         at_s += run_s + stall_s
-    stalls = len(turns)
-    assert silent_for_s(turns, heard_at_s) >= ran_s + TIMEOUT_S - stalls * INTERVAL_S - 1e-6
+    stalls = len(spells)
+    assert silent_for_s(spells, heard_at_s) >= ran_s + TIMEOUT_S - stalls * INTERVAL_S - 1e-6

@@ -158,7 +158,7 @@ def test_kept_line_holds_nothing_but_its_text(pipe: Pipe) -> None:
     assert writer.stop(10.0)
 
 
-def test_long_record_is_cut(pipe: Pipe) -> None:
+def test_long_record_is_shortened(pipe: Pipe) -> None:
     """Its exception, too."""
     writer = BackgroundWriter(pipe.writing)
     try:
@@ -352,11 +352,11 @@ def test_lines_of_one_reason_are_limited_and_the_rest_is_told_without_another_li
     writer = BackgroundWriter(pipe.writing)
     logger = logger_to(writer, "asyncrev")
     for number in range(50):
-        logger.warning("%s: cut", number)
-    logger.info("%s: cut", "another level")
+        logger.warning("%s: limited", number)
+    logger.info("%s: limited", "another level")
     wait_until(lambda: len(pipe.lines()) == 12, "the rest is told")
-    assert pipe.lines()[:11] == [f"{n}: cut" for n in range(10)] + ["another level: cut"]
-    assert pipe.lines()[11] == "40 more lines like this were left out within 1 s: %s: cut"
+    assert pipe.lines()[:11] == [f"{n}: limited" for n in range(10)] + ["another level: limited"]
+    assert pipe.lines()[11] == "40 more lines like this were left out within 1 s: %s: limited"
     assert b" WARNING 40 more" in pipe.got
     assert writer.stop(10.0)
 
@@ -392,7 +392,7 @@ def test_debug_and_other_loggers_have_no_limit(pipe: Pipe) -> None:
 
 
 def test_stream_keeps_text_as_it_was_formatted(pipe: Pipe) -> None:
-    """For a StreamHandler with a format of its own, and long texts are aborted."""
+    """For a StreamHandler with a format of its own, and long texts are shortened."""
     writer = BackgroundWriter(pipe.writing)
     stream = BackgroundStream(writer, pipe.writing)
     handler = logging.StreamHandler(stream)

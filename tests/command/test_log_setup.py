@@ -127,11 +127,11 @@ def test_what_was_left_out_in_the_last_second_is_told_at_the_end() -> None:
 
     def repeat() -> None:
         for number in range(25):
-            logging.getLogger("asyncrev").warning("%d: cut", number)
+            logging.getLogger("asyncrev").warning("%d: shortened", number)
 
     lines = lines_of("info", repeat)
-    assert lines[:10] == [f"WARNING {number}: cut" for number in range(10)]
-    assert lines[10:] == ["WARNING 15 more lines like this were left out within 1 s: %d: cut"]
+    assert lines[:10] == [f"WARNING {number}: shortened" for number in range(10)]
+    assert lines[10:] == ["WARNING 15 more lines like this were left out within 1 s: %d: shortened"]
 
 
 def test_handler_to_elsewhere_is_left_alone(tmp_path: object) -> None:

@@ -376,7 +376,7 @@ async def run(server: Any, *, stop: bool = True, second: int | None = None) -> i
 
 @pytest.mark.asyncio(loop_factories=["epoll"])
 @pytest.mark.parametrize(("clean", "code"), [(True, 0), (False, 3)])
-async def test_drain_in_time_is_0_and_cut_is_3(clean: bool, code: int) -> None:
+async def test_drain_in_time_is_0_and_aborted_is_3(clean: bool, code: int) -> None:
     """What `Server.drain` returns decides."""
     assert await run(FakeServer(drain=clean)) == code
 
@@ -392,7 +392,7 @@ async def test_second_signal_closes_and_is_128_more(number: int) -> None:
 
 @pytest.mark.asyncio(loop_factories=["epoll"])
 async def test_hung_worker_is_3(caplog: pytest.LogCaptureFixture) -> None:
-    """The deadline cut what its processor had not answered."""
+    """The deadline aborted what its processor had not answered."""
     error = WorkerHung("a processor does not return")
     assert await run(FakeServer(drain=error)) == 3
     assert "a processor does not return" in caplog.text

@@ -111,7 +111,7 @@ def found_in(word: bytes, pieces: list[bytes]) -> int:
 
 @pytest.mark.parametrize("word", [b"e", b"ex", b"exit", b"aab"])
 def test_stop_word_is_found_at_every_split(word: bytes) -> None:
-    """Whole, byte by byte, and cut once at every point."""
+    """Whole, byte by byte, and split once at every point."""
     data = b"aa" + word + b"zz"
     assert found_in(word, [data]) == 1
     assert found_in(word, [data[n : n + 1] for n in range(len(data))]) == 1
@@ -145,7 +145,7 @@ def test_stop_word_that_is_empty_is_refused() -> None:
     lengths=strategies.chunkings(7),
 )
 def test_stop_word_agrees_with_a_plain_search(word: bytes, data: bytes, lengths: list[int]) -> None:
-    """Oracle: `in` on the whole, for words that overlap themselves, however it was aborted."""
+    """Oracle: `in` on the whole, for words that overlap themselves, however it was split."""
     assert found_in(word, strategies.split(data, lengths)) == (word in data)
 
 

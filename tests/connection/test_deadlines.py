@@ -191,7 +191,7 @@ def test_frame_that_is_late_is_judged_by_what_had_come_when_it_was_seen_so() -> 
     assert watched.look(12.0, received_bytes=90, on_way_bytes=40) is FrameLate
 
 
-def test_frame_that_is_late_but_was_ended_by_what_had_come_is_not_cut() -> None:
+def test_frame_that_is_late_but_was_ended_by_what_had_come_is_not_aborted() -> None:
     """It was we who were late; the next frame has all its time."""
     watched = Watched()
     assert watched.look(0.0, received_bytes=1, frame_seq=1) is None
@@ -277,15 +277,15 @@ def test_write_stall_starts_anew_when_one_byte_is_taken() -> None:
 
 
 def test_write_stall_is_not_put_off_by_input_or_by_more_replies() -> None:
-    """A backlog that only grows is a stall all the same."""
+    """A write buffer that only grows is a stall all the same."""
     watched = Watched()
     assert watched.look(0.0, received_bytes=9, written_bytes=50, unsent_bytes=20) is None
     assert watched.look(10.0, received_bytes=99, written_bytes=80, unsent_bytes=50) is None
     assert watched.look(20.0, received_bytes=999, written_bytes=99, unsent_bytes=69) is WriteStalled
 
 
-def test_write_stall_starts_when_a_backlog_does() -> None:
-    """A peer that took everything for long owes nothing, and a backlog is no stall at first."""
+def test_write_stall_starts_when_the_write_buffer_fills() -> None:
+    """A peer that took everything for long owes nothing; unsent replies are no stall at first."""
     watched = Watched(LIMITS.replace(idle_timeout_s=INF))
     assert watched.look(0.0, received_bytes=9, written_bytes=50) is None
     assert watched.look(500.0) is None
@@ -379,7 +379,7 @@ def test_frame_that_is_late_waits_for_an_end_that_the_kernel_has() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"unsent_bytes": 5, "written_bytes": 5}])
-def test_frame_that_waits_for_room_or_for_its_replies_to_be_taken_is_late(
+def test_frame_that_waits_for_budget_or_for_its_replies_to_be_taken_is_late(
     changes: dict[str, Any],
 ) -> None:
     """Its input stays in the kernel for that: nothing of it is waited for."""
@@ -389,7 +389,7 @@ def test_frame_that_waits_for_room_or_for_its_replies_to_be_taken_is_late(
     assert watched.look(10.0) is FrameLate
 
 
-def test_frame_that_comes_to_wait_for_room_when_it_is_late_waits_no_longer() -> None:
+def test_frame_that_comes_to_wait_for_budget_when_it_is_late_waits_no_longer() -> None:
     """Else it would keep what it holds of the pool, for bytes that are not read for want of it."""
     watched = Watched()
     assert watched.look(0.0, received_bytes=4, frame_seq=1) is None

@@ -114,7 +114,7 @@ def test_transport_whose_connection_was_reset_is_aborted() -> None:
         (SystemExit(), False, "processor error"),
     ],
 )
-def test_cut_reason_says_whose_fault_it_was(
+def test_abort_reason_says_whose_fault_it_was(
     error: BaseException, peer_ended: bool, reason: str | None
 ) -> None:
     """A frame that a drain left unfinished is nobody's."""
@@ -170,7 +170,7 @@ def test_peers_fault_is_one_line_of_the_log(
 
 
 @pytest.mark.parametrize(("error", "text"), [(None, "why"), (FrameLate("details"), "details")])
-def test_cut_is_logged_with_the_most_that_is_known(
+def test_abort_is_logged_with_the_most_that_is_known(
     error: FrameLate | None, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The reason, or the error if there is one."""

@@ -37,7 +37,7 @@ SAMPLES: dict[str, list[bytes]] = {
 
 
 @pytest.mark.parametrize("name", FRAMINGS)
-def test_frames_cut_anywhere_are_found_the_same(name: str) -> None:
+def test_frames_split_anywhere_are_found_the_same(name: str) -> None:
     """Whole, byte by byte, and at every one and two split points, with anything behind them."""
     framing = FRAMINGS[name]
     for sample in SAMPLES[name]:

@@ -39,13 +39,13 @@ def test_fuzzer_makes_the_same_inputs_of_a_seed_and_others_of_another() -> None:
 def test_fuzzer_finds_a_defect_and_saves_the_input(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A framer that loses a carried byte now and then would not live long."""
-    carry = Framer._keep_partial
+    """A framer that loses a byte of a partial frame now and then would not live long."""
+    keep_partial = Framer._keep_partial
 
-    def carry_less(self: Framer, beginning: memoryview) -> None:
-        carry(self, beginning[:5])
+    def keep_less(self: Framer, beginning: memoryview) -> None:
+        keep_partial(self, beginning[:5])
 
-    monkeypatch.setattr(Framer, "_keep_partial", carry_less)
+    monkeypatch.setattr(Framer, "_keep_partial", keep_less)
     path = framer_fuzz.run(3000, 0, tmp_path)
     assert path is not None
     assert str(path) in capsys.readouterr().err

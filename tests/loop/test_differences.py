@@ -14,7 +14,7 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.loop.transport import EpollTransport
 from tests.support import until
-from tests.wires import Plain, on_epoll, receive, small_pair, turns, wire
+from tests.wires import Plain, iterations, on_epoll, receive, small_pair, wire
 
 # The tests of each difference; without a name of a module they are here.
 TESTS = {
@@ -100,10 +100,10 @@ async def test_reset_after_the_end_of_input_is_noticed() -> None:
         peer, _ = listening.accept()
     async with wire(protocol, lambda: (mine, peer)) as (transport, _):
         peer.shutdown(socket.SHUT_WR)
-        await turns(4)
+        await iterations(4)
         assert protocol.calls == ["made", "eof"]
         transport.write(b"never read")
-        await turns(2)
+        await iterations(2)
         peer.close()
         await until_lost(protocol)
     assert isinstance(protocol.error, ConnectionError)
@@ -125,13 +125,13 @@ async def test_input_polled_before_a_pause_and_a_resume_is_read_in_its_iteration
 
     streams += [Pausing(), Pausing()]
     async with wire(streams[0]) as (_, peer_0), wire(streams[1]) as (_, peer_1):
-        await turns(2)
+        await iterations(2)
         peer_0.send(b"x")
         peer_1.send(b"x")
         asyncio.get_running_loop().call_soon(
             lambda: asyncio.get_running_loop().call_soon(order.append, "next iteration")
         )
-        await turns(3)
+        await iterations(3)
         assert order == ["data", "data", "next iteration"]
 
 
@@ -148,11 +148,11 @@ async def test_resume_in_another_context_keeps_that_of_the_connection() -> None:
     variable.set("connecting")
     async with wire(Looking()) as (transport, peer):
         transport.pause_reading()
-        await turns(2)
+        await iterations(2)
         variable.set("resuming")
         transport.resume_reading()
         peer.send(b"x")
-        await turns(4)
+        await iterations(4)
     assert seen == ["connecting"]
 
 
@@ -188,13 +188,13 @@ async def test_ready_streams_of_a_poll_are_one_entry_of_the_queue(debug: bool) -
         wire(protocols[1]) as (_, peer_1),
         wire(protocols[2]) as (_, peer_2),
     ):
-        await turns(2)
+        await iterations(2)
         for peer in (peer_0, peer_1, peer_2):
             peer.send(b"x")
         before = len(loop._ready)
         loop._process_events(loop._selector.select(0))
         assert len(loop._ready) - before == (3 if debug else 1)
-        await turns(2)
+        await iterations(2)
         assert [bytes(protocol.data) for protocol in protocols] == [b"x"] * 3
 
 

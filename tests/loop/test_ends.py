@@ -14,7 +14,7 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.errors import LocalError
 from asyncrev.loop.selector import READABLE, WatchingSelector
-from tests.wires import Plain, small_pair, turns
+from tests.wires import Plain, iterations, small_pair
 
 OURS_AND_STOCK = [EpollEventLoop, asyncio.SelectorEventLoop]
 
@@ -32,7 +32,7 @@ async def connect(mine: socket.socket, keep_open: bool = False) -> Any:
     mine.setblocking(False)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(lambda: Plain(keep_open), sock=mine)
-    await turns(2)
+    await iterations(2)
     return transport
 
 
@@ -113,7 +113,7 @@ def test_paused_connection_that_is_dropped_is_reclaimed(loop: Any) -> None:
         transport.pause_reading()
         transport.resume_reading()
     transport.pause_reading()
-    loop.run_until_complete(turns(3))
+    loop.run_until_complete(iterations(3))
     del transport, mine
     assert len(reclaimed(peer)) == 1
     assert not getattr(loop._selector, "watches", None)
@@ -126,7 +126,7 @@ def test_half_closed_connection_that_is_dropped_is_reclaimed(loop: Any) -> None:
     peer.setblocking(False)
     transport = loop.run_until_complete(connect(mine, keep_open=True))
     peer.shutdown(socket.SHUT_WR)
-    loop.run_until_complete(turns(3))
+    loop.run_until_complete(iterations(3))
     assert "eof" in transport.get_protocol().calls
     del transport, mine
     assert len(reclaimed(peer)) == 1
@@ -148,7 +148,7 @@ def test_paused_connection_that_is_dropped_sends_its_write_buffer_first(loop: An
         received = 0
         while received < 100_000:
             received += len(loop.run_until_complete(loop.sock_recv(peer, 65536)))
-        loop.run_until_complete(turns(3))
+        loop.run_until_complete(iterations(3))
         assert len(reclaimed(peer)) == 1
         peer.close()
 
@@ -165,10 +165,10 @@ def test_reading_connection_that_is_dropped_is_kept(loop: Any) -> None:
     protocol.transport = None
     assert reclaimed(peer) == []
     peer.send(b"hello")
-    loop.run_until_complete(turns(3))
+    loop.run_until_complete(iterations(3))
     assert protocol.data == b"hello"
     peer.close()
-    loop.run_until_complete(turns(3))
+    loop.run_until_complete(iterations(3))
     assert "lost" in protocol.calls
 
 

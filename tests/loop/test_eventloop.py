@@ -18,7 +18,7 @@ from asyncrev.errors import LocalError
 from asyncrev.loop.selector import MOST_EVENTS, READABLE
 from asyncrev.loop.transport import EpollTransport
 from tests.support import until
-from tests.wires import Plain, on_epoll, receive, turns, wire
+from tests.wires import Plain, iterations, on_epoll, receive, wire
 
 # -- iterations ------------------------------------------------------------------------------------
 
@@ -51,8 +51,8 @@ async def test_iteration_hooks_run_around_every_poll_in_the_order_they_were_adde
     loop.remove_iteration_hook(two)
     loop.remove_iteration_hook(two)
     await asyncio.sleep(0)
-    turn = ["1 before", "2 before", "1 after", "2 after", "callback"]
-    assert calls == [*turn, "2 before", "2 after"]
+    iteration = ["1 before", "2 before", "1 after", "2 after", "callback"]
+    assert calls == [*iteration, "2 before", "2 after"]
 
 
 @on_epoll
@@ -261,7 +261,7 @@ async def test_event_of_a_descriptor_closed_in_the_same_batch_is_not_dispatched(
     for index, (mine, peer) in enumerate(pairs):
         peer.send(b"x")
         loop.watch(mine.fileno(), READABLE, on_event(index))
-    await turns(4)
+    await iterations(4)
     assert len(dispatched) == 1
     for mine, peer in pairs:
         mine.close()
@@ -285,9 +285,9 @@ async def test_reader_removed_in_the_same_batch_is_not_called() -> None:
     loop.add_reader(two.fileno(), called.append, "reader")
     one_peer.send(b"x")
     two_peer.send(b"x")
-    await turns(2)
+    await iterations(2)
     assert called[-1] == "watch"
-    await turns(3)
+    await iterations(3)
     assert called.count("watch") == 1
     assert called[-1] == "watch"
     for sock in (one, one_peer, two, two_peer):
@@ -333,7 +333,7 @@ async def test_slow_callback_of_a_protocol_is_reported_in_debug_mode(
         async with wire(protocol) as (_, peer):
             peer.send(b"x")
             await until(lambda: protocol.data, "it came")
-            await turns(2)
+            await iterations(2)
     assert "_dispatch_if_watched" in caplog.text
     assert "took" in caplog.text
 
@@ -366,7 +366,7 @@ async def test_tls_echo_through_create_server_and_create_connection(contexts: An
     await writer.wait_closed()
     server.close()
     await server.wait_closed()
-    await turns(10)
+    await iterations(10)
 
 
 @on_epoll
@@ -413,7 +413,7 @@ async def test_sendfile_goes_between_what_is_written_before_and_after(
         assert transport.get_write_buffer_size()
         with (tmp_path / "file").open("rb") as file:
             sending = asyncio.create_task(loop.sendfile(transport, file))
-            await turns(1)
+            await iterations(1)
             if not fallback:
                 with pytest.raises(RuntimeError, match="sendfile is in progress"):
                     transport.write(b"!")
@@ -437,7 +437,7 @@ async def test_sendfile_to_a_peer_that_goes_raises(tmp_path: pathlib.Path) -> No
         transport.write(bytes(1_000_000))
         with (tmp_path / "file").open("rb") as file:
             sending = asyncio.create_task(loop.sendfile(transport, file))
-            await turns(1)
+            await iterations(1)
             peer.close()
             with pytest.raises(ConnectionError):
                 await sending

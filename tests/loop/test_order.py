@@ -14,7 +14,7 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.loop.selector import READABLE
 from tests.support import until
-from tests.wires import Plain, turns
+from tests.wires import Plain, iterations
 
 LOOPS = [asyncio.SelectorEventLoop, EpollEventLoop]
 
@@ -250,7 +250,7 @@ def test_greeting_comes_after_the_await_of_its_connection(loop: Any) -> None:
         await until(lambda: "data" in notes, "the greeting has come")
         transport.close()
         peer.close()
-        await turns(2)
+        await iterations(2)
 
     loop.run_until_complete(main())
     assert notes == ["connected", "data"]
@@ -331,13 +331,13 @@ def test_debug_mode_that_is_set_between_the_poll_and_its_streams_reports_a_slow_
     peer.send(b"x")
     loop.call_soon(loop.set_debug, True)
     with caplog.at_level(logging.WARNING, "asyncio"):
-        loop.run_until_complete(turns(2))
+        loop.run_until_complete(iterations(2))
     loop.set_debug(False)
     assert notes == ["data"]
     assert "Executing <events of streams of <EpollEventLoop running=True" in caplog.text
     transport.abort()
     peer.close()
-    loop.run_until_complete(turns(2))
+    loop.run_until_complete(iterations(2))
     loop.close()
 
 
@@ -364,7 +364,7 @@ def test_keyboard_interrupt_in_a_stream_callback_loses_no_event_of_its_poll(debu
         peer.send(b"x")
     order: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        loop.run_until_complete(turns(2))
+        loop.run_until_complete(iterations(2))
     loop.call_soon(lambda: order.append("data" if protocols[2].data else "no data"))
     loop.run_until_complete(asyncio.sleep(0))
     assert [bytes(protocol.data) for protocol in protocols] == [b"", b"x", b"x"]

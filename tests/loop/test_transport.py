@@ -14,10 +14,10 @@ from tests.wires import (
     FEW_POLLS,
     Buffered,
     Plain,
+    iterations,
     on_epoll,
     polls_while_idle,
     tcp_pair,
-    turns,
     wire,
 )
 
@@ -77,11 +77,11 @@ async def test_pause_reading_in_buffer_updated_gives_no_further_buffer() -> None
     async with wire(protocol) as (transport, peer):
         peer.send(b"0123456789")
         await until(lambda: protocol.data, "the first part came")
-        await turns(10)
+        await iterations(10)
         assert protocol.data == b"0123"
         transport.resume_reading()
         await until(lambda: len(protocol.data) == 8, "the second part came")
-        await turns(10)
+        await iterations(10)
         assert protocol.data == b"01234567"
 
 
@@ -114,7 +114,7 @@ async def test_reset_while_reading_is_paused_is_noticed(make: Any, unread: bytes
         transport.pause_reading()
         if unread:
             peer.send(unread)
-            await turns()
+            await iterations()
         reset(peer)
         await until(lambda: "lost" in protocol.calls, "it is lost")
         assert isinstance(protocol.error, ConnectionResetError)
@@ -206,7 +206,7 @@ async def test_end_of_input_after_a_pause_in_the_same_event_waits() -> None:
     async with wire(protocol) as (transport, peer):
         peer.send(b"abcd")
         peer.shutdown(socket.SHUT_WR)
-        await turns(6)
+        await iterations(6)
         assert protocol.calls == ["made"]
         transport.resume_reading()
         await until(lambda: "lost" in protocol.calls, "it is lost")
@@ -320,9 +320,9 @@ async def test_waiter_that_was_cancelled_is_left_alone() -> None:
     waiter = loop.create_future()
     waiter.cancel()
     transport = EpollTransport(loop, mine, Plain(), waiter)
-    await turns()
+    await iterations()
     transport.abort()
-    await turns()
+    await iterations()
     peer.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 from asyncrev import EpollEventLoop
 from asyncrev.states import TransportState
 from tests.support import reset, until
-from tests.wires import Buffered, Plain, on_epoll, receive, tcp_pair, turns, wire
+from tests.wires import Buffered, Plain, iterations, on_epoll, receive, tcp_pair, wire
 
 both_protocols = pytest.mark.parametrize("make", [Plain, Buffered])
 
@@ -64,7 +64,7 @@ async def test_end_calls_connection_lost_once_and_nothing_after(make: Any, how: 
         for call in ("close", "abort", "resume_reading", "pause_reading", "write_eof"):
             getattr(transport, call)()
         assert transport.is_closing()
-        await turns()
+        await iterations()
         transport.resume_reading()
         transport.abort()
         assert protocol.calls == ["made", "lost"]
@@ -146,9 +146,9 @@ async def test_callbacks_see_the_context_of_who_connected() -> None:
 
 
 @on_epoll
-@pytest.mark.parametrize("link", ["plain", "tls"])
+@pytest.mark.parametrize("kind", ["plain", "tls"])
 async def test_callbacks_run_in_the_context_that_asyncio_gives(
-    link: str, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+    kind: str, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
     """CPython 3.15 passes one to the loop's makers of transports; all calls share it."""
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -173,7 +173,7 @@ async def test_callbacks_run_in_the_context_that_asyncio_gives(
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     own, given = Counting(), contextvars.Context()
-    if link == "tls":
+    if kind == "tls":
         loop._make_ssl_transport(ours, own, contexts[0], server_side=True, context=given)
         _, writer = await asyncio.open_connection(
             sock=theirs, ssl=contexts[1], server_hostname="localhost"

@@ -17,11 +17,11 @@ from tests.support import until
 from tests.wires import (
     FEW_POLLS,
     Plain,
+    iterations,
     on_epoll,
     polls_while_idle,
     receive,
     small_pair,
-    turns,
     wire,
 )
 
@@ -72,7 +72,7 @@ def test_writes_on_any_schedule_come_out_in_order(
                 transport.write(source if index % 2 else memoryview(source))
                 source[:] = b"!" * len(source)
                 if index % 3 == 0:
-                    await turns(1)
+                    await iterations(1)
             if eof:
                 transport.write_eof()
             else:
@@ -158,7 +158,7 @@ PIECES = [PATTERN[:5], bytearray(PATTERN[5:6]), b"", memoryview(PATTERN)[6:17], 
 @on_epoll
 @pytest.mark.parametrize("k", range(21))
 async def test_writelines_when_the_kernel_takes_k_bytes_keeps_every_byte(k: int) -> None:
-    """I12: cut at every byte, between pieces and within them, empty ones among them."""
+    """I12: split at every byte, between pieces and within them, empty ones among them."""
     async with wire(Plain(), steps=[k, 0, 7]) as (transport, peer):
         transport.writelines(PIECES)
         assert transport.get_write_buffer_size() == 20 - k
@@ -380,7 +380,7 @@ def test_writelines_on_any_schedule_come_out_in_order(
                     source[:] = b"!" * len(source)
                 transport.write(b"|")
                 if index % 3 == 0:
-                    await turns(1)
+                    await iterations(1)
             transport.close()
             return await receive(peer)
 
@@ -502,7 +502,7 @@ async def test_write_to_a_lost_connection_warns_from_the_fifth_on(
             assert not caplog.records
             transport.write(b"x")
         assert "socket.send() raised" in caplog.text
-        await turns()
+        await iterations()
         transport.write(b"closed by now")
 
 
@@ -572,7 +572,7 @@ async def test_system_exit_out_of_send_passes_through() -> None:
     with pytest.raises(SystemExit):
         transport.write(b"x")
     transport.close()
-    await turns()
+    await iterations()
     peer.close()
 
 
@@ -589,7 +589,7 @@ async def test_system_exit_out_of_a_later_send_passes_through() -> None:
     with pytest.raises(SystemExit):
         transport._send_write_buffer()
     transport.abort()
-    await turns()
+    await iterations()
     peer.close()
 
 
@@ -604,7 +604,7 @@ async def test_sendfile_waits_for_the_write_buffer_and_refuses_writes(tmp_path: 
             transport.write(b"before")
             with path.open("rb") as file:
                 sending = asyncio.create_task(loop.sendfile(transport, file))
-                await turns(1)
+                await iterations(1)
                 for write in (transport.write, lambda data: transport.writelines([data, data])):
                     with pytest.raises(RuntimeError, match="sendfile is in progress"):
                         write(b"x")
@@ -628,7 +628,7 @@ async def test_sendfile_that_is_cancelled_before_the_write_buffer_was_sent_is_no
         transport.write(b"before")
         with path.open("rb") as file:
             sending = asyncio.create_task(loop.sendfile(transport, file))
-            await turns(1)
+            await iterations(1)
             waiter = transport._empty_waiter
             waiter.cancel()
             wake(waiter)

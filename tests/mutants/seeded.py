@@ -165,7 +165,7 @@ lane: Lane = entry.owner
             if lane.overflow and not lane.eof_waits:
                 if len(lane.overflow) > len(slot):
 """,
-        (_BRIDGES, "tests/bridge/test_admission.py::test_end_and_close_go_behind_the_spill"),
+        (_BRIDGES, "tests/bridge/test_admission.py::test_end_and_close_go_behind_the_overflow"),
     ),
     Bug(
         "what overflows later goes in before what overflowed earlier",
@@ -195,7 +195,7 @@ lane: Lane = entry.owner
         ("tests/bridge/test_admission.py::test_lanes_without_a_slot_wait_in_a_fifo",),
     ),
     Bug(
-        "who waits for room is overtaken",
+        "who waits for budget is overtaken",
         "bridge.budget",
         "if self._waiters and self._waiters[0] is not lane:",
         "if False:",
@@ -369,11 +369,11 @@ lane: Lane = entry.owner
         ("tests/frames/test_prefixed.py",),
     ),
     Bug(
-        'a "\\r\\n" that is aborted between two chunks leaves its "\\r"',
+        'a "\\r\\n" that is split between two chunks leaves its "\\r"',
         "frames/lines",
         "_first_line(chunk, held[-1])",
         "_first_line(chunk, 0)",
-        ("tests/frames/test_grammar.py::test_frames_cut_anywhere_are_found_the_same",),
+        ("tests/frames/test_grammar.py::test_frames_split_anywhere_are_found_the_same",),
     ),
     Bug(
         "both threads slice views of one buffer, which a build without a GIL miscounts",

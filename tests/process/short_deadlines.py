@@ -1,7 +1,7 @@
 """A server whose deadlines have no option: `python -m tests.process.short_deadlines serve ...`.
 
 Its handshakes, its drain and its lingering are given $DEADLINE_S seconds; it ends at SIGTERM with
-a line that tells what was aborted.
+a line that says what was aborted.
 """
 
 import asyncio
@@ -34,7 +34,9 @@ async def serve_until_terminated(certificate: str | None) -> None:
     print(f"serving on 127.0.0.1:{server.port}", file=sys.stderr, flush=True)
     await terminated.wait()
     in_time = await server.drain()
-    print(f"in time: {in_time}, cut: {server.statistics().aborted}", file=sys.stderr, flush=True)
+    print(
+        f"in time: {in_time}, aborted: {server.statistics().aborted}", file=sys.stderr, flush=True
+    )
 
 
 @click.command()

@@ -98,12 +98,12 @@ def test_reply_of_two_lines_ends_its_connection_after_those_before(loop: str) ->
     assert "'processor error': 1" in stderr
 
 
-def test_peer_that_never_reads_is_cut_after_the_stall_timeout(loop: str) -> None:
+def test_peer_that_never_reads_is_aborted_after_the_stall_timeout(loop: str) -> None:
     """It costs its own connection only, without a traceback."""
     with serving("--loop", loop, *FLIP, "--write-stall-timeout-s", "0.2", **HERE) as server:
         base = server.descriptors_without_clients()
         with server.connect(receive_buffer_bytes=4096) as sock, server.connect() as other:
-            send_until_stuck_or_cut(sock)
+            send_until_stuck_or_aborted(sock)
             other.sendall(b"abc")
             assert receive_exactly(other, 3) == flipped(b"abc")
             wait_until(lambda: server.descriptors() == base + 1, "the stalled one is aborted")
@@ -114,7 +114,7 @@ def test_peer_that_never_reads_is_cut_after_the_stall_timeout(loop: str) -> None
     assert "Traceback" not in stderr
 
 
-def send_until_stuck_or_cut(sock: socket.socket) -> None:
+def send_until_stuck_or_aborted(sock: socket.socket) -> None:
     try:
         send_until_stuck(sock, pattern(64_256))
     except ConnectionError:
@@ -177,7 +177,7 @@ def test_connections_beyond_the_limit_wait(loop: str) -> None:
 
 
 def test_out_of_descriptors_serves_who_is_there_and_recovers(loop: str) -> None:
-    """EMFILE: existing clients go on, a log line a second at most, no spinning, then room."""
+    """EMFILE: existing clients go on, at most a log line per second, no spinning, then recovery."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(serving("--loop", loop))
         hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[1]

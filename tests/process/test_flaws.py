@@ -213,20 +213,20 @@ def test_client_cannot_stop_the_server_unless_allowed(loop: str) -> None:
         assert "2 connections, 12 bytes received" in stderr
 
 
-@pytest.mark.parametrize("cut", [1, 2, 3])
-def test_stop_word_split_over_reads_is_recognised(cut: int) -> None:
+@pytest.mark.parametrize("split_at", [1, 2, 3])
+def test_stop_word_split_over_reads_is_recognised(split_at: int) -> None:
     """The demo compared each read with the word."""
     word = b"exit"
     with serving("--stop-word", "exit") as server, server.connect() as sock:
         assert ask(sock, b"ex-it, exi") == b"ixe ,ti-xe"  # not the word
-        assert ask(sock, b"-" + word[:cut]) == word[:cut][::-1] + b"-"
-        sock.sendall(word[cut:])
-        assert receive_all(sock) == word[cut:][::-1]
+        assert ask(sock, b"-" + word[:split_at]) == word[:split_at][::-1] + b"-"
+        sock.sendall(word[split_at:])
+        assert receive_all(sock) == word[split_at:][::-1]
         sock.close()
         assert server.wait() == 0
 
 
-def test_stop_word_cut_between_two_clients_is_not_one() -> None:
+def test_stop_word_split_between_two_clients_is_not_one() -> None:
     """What one client sent does not complete what another did."""
     with (
         serving("--stop-word", "exit") as server,

@@ -246,24 +246,24 @@ def answer_each(sock: socket.socket, line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "cut_off", [*(pytest.param(off, marks=pytest.mark.slow) for off in (0, 2)), 6]
+    "split_at", [*(pytest.param(off, marks=pytest.mark.slow) for off in (0, 2)), 6]
 )
-def test_stop_word_as_a_frame_drains(cut_off: int) -> None:
-    """Cut within the prefix, or the payload, or not at all; longer frames are not it."""
+def test_stop_word_as_a_frame_drains(split_at: int) -> None:
+    """Split within the prefix, or the payload, or not at all; longer frames are not it."""
     with serving("--framing", "len32", "--stop-word", "stop") as server:
         with server.connect() as sock:
             for payload in (b"stopped", b"don't stop", b"", b"pots", frame("len32", b"stop")):
                 assert ask(sock, frame("len32", payload)) == frame("len32", payload[::-1])
             word = frame("len32", b"stop")
-            sock.sendall(word[:cut_off])
+            sock.sendall(word[:split_at])
             wait_arrived(sock)
-            sock.sendall(word[cut_off:])
+            sock.sendall(word[split_at:])
             assert receive_all(sock) == frame("len32", b"pots")
         assert server.wait() == 0
 
 
 def test_tee_shows_the_bytes_as_received() -> None:
-    """Prefixes and cuts included: what was sent, before it is reversed where it lies."""
+    """Prefixes and splits included: what was sent, before it is reversed where it lies."""
     sent = b"".join(frame("len32", payload_bytes(nbytes, nbytes)) for nbytes in (5, 64, 64, 3000))
     sent += b"\0\0\0\7abc"
     with serving("--framing", "len32", "--tee", "-", stdout=subprocess.PIPE) as server:

@@ -117,7 +117,7 @@ def dribble(sock: socket.socket, every_s: float) -> int:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_byte_now_and_then_within_a_frame_is_cut_by_the_absolute_deadline(loop: str) -> None:
+def test_byte_now_and_then_within_a_frame_is_aborted_by_the_absolute_deadline(loop: str) -> None:
     """It is never silent for as long as any deadline; the frame's counts from its beginning."""
     with serving(
         *("--loop", loop, "--framing", "len32"),
@@ -132,7 +132,7 @@ def test_byte_now_and_then_within_a_frame_is_cut_by_the_absolute_deadline(loop: 
 
 
 @pytest.mark.stress
-def test_byte_a_second_within_a_frame_is_cut_by_the_absolute_deadline() -> None:
+def test_byte_per_second_within_a_frame_is_aborted_by_the_absolute_deadline() -> None:
     """The same at its natural pace, beside somebody who is served meanwhile."""
     with serving("--framing", "len32", "--frame-timeout-s", "5") as server:
         with server.connect() as sock, server.connect() as other:
@@ -145,7 +145,7 @@ def test_byte_a_second_within_a_frame_is_cut_by_the_absolute_deadline() -> None:
 
 # -- the pool ----------------------------------------------------------------------------------
 
-# Room for two frames of the longest kind, or for many beginnings.
+# Budget for two frames of the longest kind, or for many beginnings.
 TIGHT = (
     *("--framing", "len32", "--max-frame-bytes", "100000"),
     *("--pool-connection-bytes", "131072", "--pool-bytes", "262144"),
@@ -180,7 +180,7 @@ def test_half_frames_that_use_up_the_pool_do_not_stop_small_frames(loop: str) ->
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_resets_within_frames_return_what_they_held(loop: str) -> None:
-    """200 of them, then the longest frame still finds its room in a pool for one such frame."""
+    """200 of them, then the longest frame still gets its budget from a pool for one such frame."""
     with telling("--loop", loop, *TIGHT, "--pool-bytes", "131072") as server:
         for turn in range(200):
             sock = server.connect()
@@ -404,17 +404,17 @@ def test_five_hundred_peers_that_never_read_are_reset(
         assert sum(ends_of(announcers).values()) == announcers_n
         pool = wait_pool_empty(server)
         wait_until(lambda: statistics_of(server)["connections"] == 1, "all are counted")
-        cut = statistics_of(server)["aborted"]
+        aborted = statistics_of(server)["aborted"]
         growth_bytes = server.peak_rss_bytes() - before_bytes
         print(
-            f"grew by {growth_bytes}, bound {server.memory_bound_bytes}, aborted {cut}, "
+            f"grew by {growth_bytes}, bound {server.memory_bound_bytes}, aborted {aborted}, "
             f"{floods.sent_bytes} bytes sent, {asked} asked meanwhile, {pool}"
         )
         assert growth_bytes <= server.memory_bound_bytes
         assert pool["reserved_high_bytes"] <= pool_bytes * 9 // 8 + 500 * 4096
-        stalled = cut.pop("write stall", 0)
-        late = cut.pop("frame deadline", 0)
-        assert cut == {}
+        stalled = aborted.pop("write stall", 0)
+        late = aborted.pop("frame deadline", 0)
+        assert aborted == {}
         assert stalled + late == 500 + announcers_n
         if frame_timeout_s == "inf":
             assert stalled == 500

@@ -55,7 +55,7 @@ def echo_slowly(server: ServerProcess, sock: socket.socket, total_bytes: int) ->
         if writable:
             start = sent % period
             sent += sock.send(data[start : start + min(3 * period, total_bytes - sent)])
-            continue  # never reads while there is room to send: as slow as can be
+            continue  # never reads while it can send: as slow as can be
         part = sock.recv(16_384)
         assert part, f"closed after {received} bytes"
         start = received % period
@@ -106,7 +106,7 @@ def flood(peers: list[socket.socket]) -> None:
 
 
 def test_memory_of_peers_that_have_gone_is_given_back() -> None:
-    """The second wave of the same finds the room of the first."""
+    """The second wave of the same finds the memory of the first."""
     with serving(*FLIP, "--slots", "16", "--slot-bytes", "65536", **HERE) as server:
         base = server.descriptors()
         warmed(server)
@@ -195,7 +195,7 @@ def assert_within_bound(server: ServerProcess, before_bytes: int) -> None:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_half_frames_and_peers_that_never_read_cost_what_the_framed_bound_says(loop: str) -> None:
-    """Both at once, more of them than the pool has room for."""
+    """Both at once, more of them than the pool can hold."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(serving("--loop", loop, *FRAMED))
         before_bytes = warmed_framed(server)
@@ -206,12 +206,12 @@ def test_half_frames_and_peers_that_never_read_cost_what_the_framed_bound_says(l
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_blocks_kept_beside_backlogs_are_within_the_framed_bound(loop: str) -> None:
+def test_blocks_kept_beside_write_buffers_are_within_the_framed_bound(loop: str) -> None:
     """First the pool is filled with frames, then with their likes' replies: it counts twice.
 
-    Nine frames fill the pool; it has room for the eighth reply even if the kernel takes nothing of
-    the seven before, which count by an eighth more. With a pool of eight frames the last one
-    waited for room, whenever the kernel's buffers were small.
+    Nine frames fill the pool; its budget covers the eighth reply even if the kernel takes nothing
+    of the seven before, which count by an eighth more. With a pool of eight frames the last one
+    waited for budget, whenever the kernel's buffers were small.
     """
     nbytes = 8 * MIB - 2000
     with contextlib.ExitStack() as stack:

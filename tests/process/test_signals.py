@@ -111,7 +111,7 @@ def blocked(stack: contextlib.ExitStack, server: ServerProcess) -> socket.socket
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_drain_deadline_aborts_who_never_reads(loop: str) -> None:
-    """Exit 3 soon after the deadline, and stderr says how many were cut."""
+    """Exit 3 soon after the deadline, and stderr says how many were aborted."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
             serving("--loop", loop, *FLIP, "--drain-timeout-s", "0.4", **HERE)
@@ -140,7 +140,7 @@ def insist(server: ServerProcess, number: int) -> int:
 )
 @pytest.mark.parametrize("loop", LOOPS)
 def test_second_signal_does_not_wait(loop: str, first: int, second: int) -> None:
-    """It cuts what is left and exits with 128 + itself, long before the drain's deadline."""
+    """It aborts what is left and exits with 128 + itself, long before the drain's deadline."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
             serving("--loop", loop, *FLIP, "--drain-timeout-s", "1000", **HERE)
@@ -200,7 +200,7 @@ def test_blocked_tee_does_not_outlive_the_drain_deadline(tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loop", EVERY_LOOP)
-def test_signal_in_the_middle_of_ping_pong_cuts_no_reply(loop: str) -> None:
+def test_signal_in_the_middle_of_ping_pong_loses_no_reply(loop: str) -> None:
     """Clients that go on sending get whole replies to a prefix of what they sent, then the end."""
     for attempt in range(5):
         with contextlib.ExitStack() as stack:

@@ -82,8 +82,8 @@ def accepted(server: ServerProcess, base: int, number: int) -> None:
     wait_until(lambda: time.monotonic() >= seen_s, "a sweep has come")
 
 
-def cuts(stderr: str) -> dict[str, int]:
-    """Return what the last line tells to have been cut."""
+def aborted(stderr: str) -> dict[str, int]:
+    """Return what the last line says was aborted."""
     return {
         reason: int(number)
         for reason, number in re.findall(r"'([\w ]+)': (\d+)", stderr.splitlines()[-1])
@@ -138,7 +138,7 @@ def test_peers_whose_bytes_came_while_it_was_stopped_are_answered(loop: str) -> 
         wait_until(lambda: sockets(server) <= base + 1, "all have gone")
         code, stderr = server.terminate()
     assert code == 0
-    counted = cuts(stderr)
+    counted = aborted(stderr)
     # Those who were answered within a line may have been closed before their next deadline.
     counted.pop("incomplete frame", None)
     assert counted == {"first byte deadline": 10, "idle deadline": 10, "frame deadline": 10}
@@ -173,7 +173,7 @@ def test_peers_that_took_their_replies_late_get_all_of_them(loop: str) -> None:
         assert [end_of(sock) for sock in late] == ["RST"] * len(late)
         code, stderr = server.terminate()
     assert code == 0
-    assert cuts(stderr) == {"write stall": 5}
+    assert aborted(stderr) == {"write stall": 5}
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_handshakes_that_went_on_while_it_was_stopped_are_completed(
         code, stderr = server.terminate()
     assert code == 0
     # The others close their sockets without close_notify.
-    assert cuts(stderr) == {"TLS handshake deadline": 10, "TLS truncated": 2 * PEERS}
+    assert aborted(stderr) == {"TLS handshake deadline": 10, "TLS truncated": 2 * PEERS}
     assert "Traceback" not in stderr
     assert "never retrieved" not in stderr
 
@@ -281,7 +281,7 @@ def test_drain_that_was_stopped_answers_what_came_meanwhile(loop: str) -> None:
         for sock in socks:
             sock.close()
         _, stderr = server.process.communicate(timeout=DEADLINE_S)
-    assert stderr.decode().splitlines()[-1] == "in time: True, cut: {}"
+    assert stderr.decode().splitlines()[-1] == "in time: True, aborted: {}"
     assert server.process.returncode == 0
 
 
@@ -322,4 +322,4 @@ def test_processor_that_holds_the_gil_costs_nobody_else_a_connection(
         wait_until(lambda: sockets(server) <= base + 1, "all have gone")
         code, stderr = server.terminate()
     assert code == 0
-    assert cuts(stderr) == {"first byte deadline": 10}
+    assert aborted(stderr) == {"first byte deadline": 10}

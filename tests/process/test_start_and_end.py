@@ -165,7 +165,7 @@ def test_stop_while_a_name_is_resolved_ends_the_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_stop_that_is_delivered_twice_cuts_nobody(tmp_path: Path, loop: str, second: int) -> None:
+def test_stop_that_is_delivered_twice_aborts_nobody(tmp_path: Path, loop: str, second: int) -> None:
     """GNU timeout and `tini -g` do so; what was owed is answered."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)

@@ -14,6 +14,7 @@ from tests.unit.test_docs import FENCE, text_of
 
 PAGE = "docs/tutorial.md"
 BLOCKS = FENCE.findall(text_of(PAGE))
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"  # of a line of the log
 
 pytestmark = pytest.mark.process
 
@@ -101,8 +102,9 @@ class Reader:
             assert re.search(said, self.failed), self.failed
             return
         self.stop()
-        line = re.sub(r"(127\\.0\\.0\\.1):\d+", r"\1:\\d+", re.escape(text.strip()))
-        assert re.search(line, self.log), (line, self.log)
+        time, line = re.fullmatch(f"({TIME}) (.+)", text.strip()).groups()  # type: ignore[union-attr]
+        line = re.sub(r"(127\\.0\\.0\\.1):\d+", r"\1:\\d+", re.escape(line))
+        assert re.search(f"^{TIME} {line}$", self.log, re.M), (time, line, self.log)
 
 
 @pytest.mark.slow

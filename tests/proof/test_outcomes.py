@@ -24,7 +24,7 @@ PIPE = pipe(2, 2, hooked=False, apart=False)
 ONE = pipe(1, 1, hooked=False, apart=False)
 ONE_PER_DELIVERY = pipe(3, 3, hooked=False, apart=False, most=1)
 BRIDGE = bridge((2, 1), limits=limits_of(2, 4), hooked=False)
-SPILLS = bridge((2, 1), limits=limits_of(1, 2), hooked=False)
+OVERFLOWS = bridge((2, 1), limits=limits_of(1, 2), hooked=False)
 CLOSED = bridge((1,), limits=limits_of(1, 1), hooked=False, meanwhile="close")
 LINES = bridge((3,), limits=limits_of(2, 4, slot_bytes=3), hooked=True, framed=True)
 CHANNEL = channel_of(2, 1, hooked=False, meanwhile="cancel get")
@@ -165,7 +165,7 @@ BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("UNDELIVERED", ONE_PER_DELIVERY, Ring, "release", release_one_more, 1),
     ("DOUBLED", BRIDGE, Delivery, "deliver", deliver_keeping_one, 0),
     ("CROSSED", BRIDGE, Delivery, "deliver", deliver_to_the_first, 0),
-    ("EARLY_END", SPILLS, Admission, "_feed", feed_eof_first, 1),
+    ("EARLY_END", OVERFLOWS, Admission, "_feed", feed_eof_first, 1),
     ("AFTER_END", CLOSED, Bridge, "close_lane", close_and_keep_the_sink, 1),
     ("LOST", CHANNEL, AwaitableSide, "get", get_and_wait, 1),
 ]

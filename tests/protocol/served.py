@@ -244,9 +244,9 @@ async def served(
 def feed(connection: BridgeProtocol, data: bytes) -> None:
     """Give `connection` input that another protocol got from its transport before."""
     while data:
-        room = connection.get_buffer(-1)
-        nbytes = min(len(room), len(data))
-        room[:nbytes] = data[:nbytes]
+        buffer = connection.get_buffer(-1)
+        nbytes = min(len(buffer), len(data))
+        buffer[:nbytes] = data[:nbytes]
         connection.buffer_updated(nbytes)
         data = data[nbytes:]
 

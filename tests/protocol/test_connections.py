@@ -308,7 +308,7 @@ def _accept(sock: socket.socket) -> socket.socket | None:
 
 @on_all
 @tcp_only
-async def test_servers_of_all_links_and_framings_share_a_bridge() -> None:
+async def test_servers_of_all_connections_and_framings_share_a_bridge() -> None:
     """At once, with processors of their own: every client gets its own replies."""
     skip_without("tls")
 

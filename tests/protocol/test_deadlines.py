@@ -66,7 +66,7 @@ def connect(server: Server) -> socket.socket:
     return client
 
 
-async def only_link(server: Server) -> Any:
+async def only_connection(server: Server) -> Any:
     """Return the server's side of its only connection."""
     return await until(lambda: next(iter(server.connections), None), "it is served")
 
@@ -75,19 +75,19 @@ async def answered(server: Server, client: socket.socket, data: bytes) -> None:
     """Send whole frames and take the replies; return when the server knows that."""
     await in_thread(client.sendall, data)
     assert len(await in_thread(receive_exactly, client, len(data))) == len(data)
-    connection = await only_link(server)
+    connection = await only_connection(server)
     await until(lambda: not connection._lane.in_flight_entries, "nothing is in flight")
 
 
 async def arrived(server: Server, client: socket.socket, data: bytes) -> Any:
     """Send what ends within a frame; return the connection once the worker is done."""
     await in_thread(client.sendall, data)
-    connection = await only_link(server)
+    connection = await only_connection(server)
 
     def is_back() -> bool:
         return connection._lane.partial_frame_bytes > 0 and not connection._lane.in_flight_entries
 
-    await until(is_back, "the beginning of a frame is carried")
+    await until(is_back, "the beginning of a frame is kept")
     return connection
 
 
@@ -126,7 +126,7 @@ async def test_first_byte_deadline_ends_a_silent_connection_in_virtual_time(
     """FIN; a line with both values."""
     async with served(VIRTUAL) as server:
         client = connect(server)
-        sweeps = Sweeps(await only_link(server))
+        sweeps = Sweeps(await only_connection(server))
         assert sweeps.at(0) is None
         assert sweeps.at(999.9) is None
         with caplog.at_level(logging.INFO, "asyncrev"):
@@ -143,7 +143,7 @@ async def test_idle_connection_is_passed_over_until_its_deadline_or_its_next_byt
     async with served(VIRTUAL) as server:
         client = connect(server)
         await answered(server, client, framed("len32", b"abc"))
-        connection = await only_link(server)
+        connection = await only_connection(server)
         sweeps = Sweeps(connection)
         lane = connection._lane
         assert lane.look_at_s == 0.0
@@ -175,7 +175,7 @@ async def test_idle_deadline_ends_a_connection_between_frames_in_virtual_time(
     async with served(VIRTUAL) as server:
         client = connect(server)
         await answered(server, client, framed("len32", b"abc"))
-        sweeps = Sweeps(await only_link(server))
+        sweeps = Sweeps(await only_connection(server))
         assert sweeps.at(0) is None
         assert sweeps.at(2999) is None
         await answered(server, client, framed("len32", b"abc"))
@@ -228,7 +228,7 @@ async def test_frame_that_is_completed_before_the_deadline_starts_the_next_ones_
         assert sweeps.at(0) is None
         seq = connection._lane.frame_seq
         await in_thread(client.sendall, frame[50:] + frame[:50])
-        await until(lambda: connection._lane.frame_seq > seq, "another frame is carried")
+        await until(lambda: connection._lane.frame_seq > seq, "another frame is kept")
         await until(lambda: not connection._lane.in_flight_entries, "it is back")
         assert sweeps.at(1999) is None
         assert sweeps.at(3998.9) is None
@@ -267,7 +267,7 @@ async def test_deadlines_wait_while_the_worker_is_at_it() -> None:
     async with served(VIRTUAL, processor=gated) as server:
         client = connect(server)
         await in_thread(client.sendall, framed("len32", b"abc"))
-        connection = await only_link(server)
+        connection = await only_connection(server)
         await until(lambda: connection._lane.in_flight_entries, "it is on its way")
         sweeps = Sweeps(connection)
         assert sweeps.at(0) is None
@@ -283,7 +283,7 @@ async def stalled(server: Server, client: socket.socket) -> Any:
     loop = asyncio.get_running_loop()
     client.setblocking(False)
     sending = asyncio.create_task(loop.sock_sendall(client, data))
-    connection = await only_link(server)
+    connection = await only_connection(server)
     await until(lambda: connection._transport.get_write_buffer_size(), "replies wait")
     seen: list[Any] = []
 

@@ -134,7 +134,7 @@ async def pool_is_empty(server: Server) -> None:
     await until(is_empty, "nothing of the pool is in use")
 
 
-async def link_of(server: Server, client: socket.socket) -> Any:
+async def connection_of(server: Server, client: socket.socket) -> Any:
     """Return the server's side of `client`."""
 
     def find() -> Any:
@@ -233,7 +233,7 @@ async def test_any_frames_of_several_clients_are_answered_as_the_oracle_says(
 @pytest.mark.slow
 @every_framing
 async def test_frames_at_every_split_are_answered_over_a_socket(name: str) -> None:
-    """Cut once at every point; the second part is sent when the first has come in."""
+    """Split once at every point; the second part is sent when the first has come in."""
     data = b"".join(framed(name, payload) for payload in (b"hi", b"", b"last"))
 
     def ask(client: socket.socket, chunk: bytes) -> None:
@@ -247,7 +247,7 @@ async def test_frames_at_every_split_are_answered_over_a_socket(name: str) -> No
         for at in range(1, len(data)):
             client = connect(server)
             client.sendall(data[:at])
-            connection = await link_of(server, client)
+            connection = await connection_of(server, client)
             await until(
                 lambda connection=connection, at=at: connection.received_bytes == at, "it came"
             )
@@ -261,7 +261,7 @@ async def test_frames_at_every_split_are_answered_over_a_socket(name: str) -> No
 async def test_frames_larger_than_slots_of_many_connections_are_answered(
     name: str,
 ) -> None:
-    """A ring of two slots, a pool with room for all, the least socket buffers."""
+    """A ring of two slots, a pool with budget for all, the least socket buffers."""
     limits = SMALL.replace(slots=2, slot_bytes=64, pool_bytes=8 * 16384)
     clients = [
         b"".join(
@@ -310,7 +310,7 @@ async def test_frames_over_tls_are_answered(name: str, contexts: Any) -> None:
         assert pool(server).reclaimed == 0
 
 
-# -- room in the pool ----------------------------------------------------------------------------
+# -- budget of the pool --------------------------------------------------------------------------
 
 
 async def hog_the_pool(server: Server, name: str) -> tuple[socket.socket, Any]:
@@ -321,7 +321,7 @@ async def hog_the_pool(server: Server, name: str) -> tuple[socket.socket, Any]:
     frame = framed(name, letters(8000))
     hog = connect(server)
     await in_thread(hog.sendall, frame[:-1])
-    connection = await link_of(server, hog)
+    connection = await connection_of(server, hog)
     await until(
         lambda: (
             connection.received_bytes == len(frame) - 1
@@ -334,11 +334,11 @@ async def hog_the_pool(server: Server, name: str) -> tuple[socket.socket, Any]:
 
 
 async def stopped(server: Server, client: socket.socket, data: bytes) -> "asyncio.Task[Any]":
-    """Have `client` send `data` and wait until it is stopped for want of room."""
+    """Have `client` send `data` and wait until it is stopped for want of budget."""
     before = pool(server).waiting_lanes
     sending = asyncio.create_task(in_thread(client.sendall, data))
-    connection = await link_of(server, client)
-    await until(lambda: pool(server).waiting_lanes == before + 1, "it waits for room")
+    connection = await connection_of(server, client)
+    await until(lambda: pool(server).waiting_lanes == before + 1, "it waits for budget")
     assert is_paused(connection)
     assert connection.received_bytes <= SMALL.partial_frame_bytes
     return sending
@@ -346,8 +346,8 @@ async def stopped(server: Server, client: socket.socket, data: bytes) -> "asynci
 
 @on_all
 @every_framing
-async def test_who_needs_room_waits_and_others_go_on(name: str) -> None:
-    """I15: small frames are answered meanwhile; all are when the room comes back, in turn."""
+async def test_who_needs_budget_waits_and_others_go_on(name: str) -> None:
+    """I15: small frames are answered meanwhile; all are when the budget comes back, in order."""
     frame = framed(name, letters(4000, 1))
     async with served(name) as server:
         hog, _ = await hog_the_pool(server, name)
@@ -516,7 +516,7 @@ async def test_drain_within_a_frame_answers_what_is_whole(name: str) -> None:
     async with served(name) as server:
         client = connect(server)
         await in_thread(client.sendall, framed(name, b"whole") + frame[:2000])
-        connection = await link_of(server, client)
+        connection = await connection_of(server, client)
         await until(
             lambda: connection.received_bytes == len(framed(name, b"whole")) + 2000, "it came"
         )
@@ -612,6 +612,7 @@ async def test_frames_that_span_chunks_allocate_no_buffer_in_a_steady_state() ->
         # memory of a list anew whenever it grows, here that of the free entries.
         least_bytes = 4096 if sysconfig.get_config_var("Py_GIL_DISABLED") else 256
         assert max((trace.size for trace in snapshot.traces), default=0) < least_bytes
-        # Reverse's scratch has 64 KiB. Where net.core.wmem_max is low, replies become backlog.
+        # Reverse's scratch has 64 KiB. Where net.core.wmem_max is low, replies wait in the write
+        # buffer.
         if send_buffer_bytes >= 4 * frame_bytes:
             assert peak_bytes - held_bytes < 150_000

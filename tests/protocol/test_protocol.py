@@ -106,7 +106,7 @@ async def test_tls_is_answered_byte_for_byte(contexts: Any) -> None:
 @on_all
 @tcp_only
 async def test_tls_transport_that_is_closing_is_not_closed_once_more(contexts: Any) -> None:
-    """asyncio's own raised from then on when it was asked what is unsent, as `cut` does."""
+    """asyncio's own raised from then on when it was asked what is unsent, as `abort` does."""
 
     def talk(client: socket.socket) -> None:
         with contexts[1].wrap_socket(client, server_hostname="localhost") as tls:
@@ -197,7 +197,7 @@ async def test_processor_that_raises_before_the_end_of_input_is_reported_once(
 
 
 class Results:
-    """Answers with every kind of result in turn."""
+    """Answers with one kind of result after another."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -24,19 +24,19 @@ PEERS = 300
 class Blocker:
     """Blocks the loop until `over` is set: once, or in every iteration for a while."""
 
-    def __init__(self, *, turn_s: float | None) -> None:
+    def __init__(self, *, callback_s: float | None) -> None:
         self.begun = threading.Event()
         self.over = threading.Event()
         self._loop = asyncio.get_running_loop()
-        self._turn_s = turn_s
+        self._callback_s = callback_s
         self._loop.call_soon(self._block)
 
     def _block(self) -> None:
         self.begun.set()
-        if self._turn_s is None:
+        if self._callback_s is None:
             assert self.over.wait(30)
         elif not self.over.is_set():
-            time.sleep(self._turn_s)
+            time.sleep(self._callback_s)
             self._loop.call_soon(self._block)
 
 
@@ -47,7 +47,7 @@ def talk(blocker: Blocker, quiet: list[socket.socket], late: list[socket.socket]
     for number, sock in enumerate(quiet):
         sock.sendall(b"%06d" % number)
     time.sleep(max(0.0, start_s + 1.3 * TIMEOUT_S - time.monotonic()))
-    if blocker._turn_s is None:
+    if blocker._callback_s is None:
         blocker.over.set()
     for number, sock in enumerate(quiet):
         assert receive_exactly(sock, 6) == b"%06d" % number
@@ -58,7 +58,7 @@ def talk(blocker: Blocker, quiet: list[socket.socket], late: list[socket.socket]
         assert receive_all(sock) == b""
 
 
-async def block_the_loop(turn_s: float | None) -> None:
+async def block_the_loop(callback_s: float | None) -> None:
     """Serve `PEERS` that send while it is blocked, half before their first byte, and ten silent."""
     limits = Limits(first_byte_timeout_s=TIMEOUT_S, idle_timeout_s=TIMEOUT_S)
     async with await asyncrev.serve("127.0.0.1", 0, processor=bytes.lower, limits=limits) as server:
@@ -72,7 +72,7 @@ async def block_the_loop(turn_s: float | None) -> None:
                 assert receive_exactly(sock, 1) == b"a"
             lanes = server.bridges[0].parts.lanes
             await until(lambda: all(lane.look_at_s for lane in lanes), "a sweep has seen them")
-            await in_thread(talk, Blocker(turn_s=turn_s), quiet, late)
+            await in_thread(talk, Blocker(callback_s=callback_s), quiet, late)
             await until(lambda: not server.statistics().connections, "all have gone")
         assert server.statistics().aborted == {"first byte deadline": 10}
 
@@ -90,9 +90,9 @@ async def test_callback_that_blocks_the_loop_costs_nobody_a_connection() -> None
 
 @on_all
 @pytest.mark.slow
-@pytest.mark.parametrize("turn_s", [None, 0.8])
+@pytest.mark.parametrize("callback_s", [None, 0.8])
 async def test_callbacks_that_block_every_loop_cost_nobody_a_connection(
-    turn_s: float | None,
+    callback_s: float | None,
 ) -> None:
     """Also one that comes again in every iteration, so that each sweep is late."""
-    await block_the_loop(turn_s)
+    await block_the_loop(callback_s)

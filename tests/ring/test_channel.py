@@ -362,7 +362,7 @@ async def test_answers_not_got_do_not_keep_the_loop_busy() -> None:
         await wrapped(pool.submit(lambda: (thread.get(), thread.put(b"A"))))
     side = channel.loop_side._side
     await until(lambda: thread._ring.processed_seq == 1, "the answer is there")
-    if side.flush_is_due:  # iteration hooks: whether the next turn must come at once
+    if side.flush_is_due:  # iteration hooks: whether the next iteration must come at once
         assert side.before_poll() is False
     else:
         deliveries = side.deliveries
@@ -427,7 +427,7 @@ def test_thread_is_told_when_the_loop_was_closed_under_it(factory: type) -> None
 
 
 @pytest.mark.asyncio
-async def test_many_putters_and_getters_take_turns() -> None:
+async def test_many_putters_and_getters_are_served_in_order() -> None:
     """First come, first served, on both sides, through a single slot."""
     channel, many = Channel(1, 8), 20
     side = channel.loop_side
@@ -447,7 +447,7 @@ async def test_many_putters_and_getters_take_turns() -> None:
     slots=st.integers(1, 3),
     schedule=st.lists(
         st.tuples(
-            st.sampled_from(["put", "get", "cancel put", "cancel get", "turn", "answer"]),
+            st.sampled_from(["put", "get", "cancel put", "cancel get", "iterate", "answer"]),
             st.integers(0, 3),
         ),
         max_size=60,

@@ -65,7 +65,7 @@ class QuickParker(Parker):
 
 
 @pytest.mark.asyncio
-async def test_drain_comes_when_the_worker_asks() -> None:
+async def test_delivery_comes_when_the_worker_asks() -> None:
     """I6: results of another thread wake a loop that sleeps."""
     bench = Bench()
     bench.bind()
@@ -168,7 +168,7 @@ async def test_close_of_the_other_side_is_told_without_any_result() -> None:
     """I4: who waits for the end of the results must hear of it."""
     bench = Bench()
     bench.bind()
-    await until(lambda: len(bench.calls) or bench.side.flush_is_due, "the first turn is over")
+    await until(lambda: len(bench.calls) or bench.side.flush_is_due, "the first iteration is over")
     bench.calls.clear()
 
     def close() -> None:
@@ -183,7 +183,7 @@ async def test_close_of_the_other_side_is_told_without_any_result() -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_came_before_bind_is_flushed_and_drained_by_it() -> None:
+async def test_what_came_before_bind_is_flushed_and_delivered_by_it() -> None:
     """Made and used outside a loop; the binding makes up for what was asked in vain."""
     bench = Bench()
     for _ in range(2):
@@ -252,7 +252,7 @@ async def test_hooked_loop_that_is_awake_is_not_asked() -> None:
 
 @PLAIN
 async def test_plain_loop_flushes_once_for_many_publishes() -> None:
-    """`flush_is_due` keeps it at one callback a turn."""
+    """`flush_is_due` keeps it at one callback per iteration."""
     bench = Bench()
     bench.bind()
     await asyncio.sleep(0)

@@ -125,7 +125,7 @@ def test_take_with_a_timeout_returns_an_empty_list() -> None:
     assert bench.side.take(0) == []
 
 
-def test_take_asks_for_a_drain_only_while_something_is_not_released() -> None:
+def test_take_asks_for_a_delivery_only_while_something_is_not_released() -> None:
     """I6: the loop that has taken all results is not woken to find none."""
     bench = Bench()
     bench.publish(b"x")

@@ -173,7 +173,7 @@ def request(s: SimpleNamespace) -> Actor:
         s.posted += 1
 
 
-def drainer(s: SimpleNamespace, *, clear_first: bool, hooked: bool) -> Actor:
+def deliverer(s: SimpleNamespace, *, clear_first: bool, hooked: bool) -> Actor:
     """The loop: for each wake-up one delivery; with iteration hooks it holds while it is awake."""
     while True:
         yield lambda: s.posted > 0
@@ -223,7 +223,7 @@ def test_requesting_a_delivery_in_every_order(
         s = shared(awaited=False, posted=0)
         return s, [
             worker(s, nresults, peek=peek, ask_before_sleep=ask_before_sleep, ask_first=ask_first),
-            drainer(s, clear_first=clear_first, hooked=hooked),
+            deliverer(s, clear_first=clear_first, hooked=hooked),
         ]
 
     assert ("lost" in explore(make)) == (nresults >= lost_from)

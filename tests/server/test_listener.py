@@ -12,7 +12,7 @@ import pytest
 
 from asyncrev.server.listener import ACCEPTS_PER_ITERATION, Listener
 from tests.support import until
-from tests.wires import turns
+from tests.wires import iterations
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -74,7 +74,7 @@ async def test_listener_accepts_between_resume_and_pause(bench: Bench) -> None:
     """While it pauses the kernel keeps what comes."""
     listener = bench.listen()
     bench.dial()
-    await turns(5)
+    await iterations(5)
     assert not bench.accepted
     assert not listener.accepting
     listener.resume()
@@ -84,7 +84,7 @@ async def test_listener_accepts_between_resume_and_pause(bench: Bench) -> None:
     listener.pause()
     listener.pause()
     bench.dial()
-    await turns(5)
+    await iterations(5)
     assert len(bench.accepted) == 1
     listener.resume()
     await until(lambda: len(bench.accepted) == 2, "the second was accepted")
@@ -103,7 +103,7 @@ async def test_listener_accepts_a_bounded_number_per_iteration(bench: Bench) -> 
     listener.resume()
     seen = []
     while len(bench.accepted) < len(bench.clients):
-        await turns(1)
+        await iterations(1)
         seen.append(len(bench.accepted))
     assert ACCEPTS_PER_ITERATION in seen
     assert seen[-1] == ACCEPTS_PER_ITERATION + 9
@@ -124,7 +124,7 @@ async def test_pause_inside_on_accept_stops_the_same_iteration(bench: Bench) -> 
     bench.dial(3)
     listener.resume()
     await until(lambda: bench.accepted, "one was accepted")
-    await turns(5)
+    await iterations(5)
     assert len(bench.accepted) == 1
     listener.close()
 
@@ -181,7 +181,7 @@ async def test_pause_during_a_shortage_is_kept_after_it(bench: Bench) -> None:
     listener.pause()
     listener._retry.cancel()
     listener._try_again()  # the retry time is over
-    await turns(5)
+    await iterations(5)
     assert not listener.accepting
     assert not bench.accepted
     listener.close()
@@ -203,7 +203,7 @@ async def test_peer_that_gave_up_is_counted_and_the_next_accepted(bench: Bench, 
 
 @on_epoll
 async def test_accept_queued_takes_all_that_the_kernel_has(bench: Bench) -> None:
-    """Also while it pauses, and more than a turn's share."""
+    """Also while it pauses, and more than an iteration's share."""
     listener = bench.listen()
     bench.dial(ACCEPTS_PER_ITERATION * 2)
     listener.accept_queued()

@@ -344,7 +344,7 @@ async def test_peer_with_a_frame_too_large_gets_earlier_replies_and_is_counted()
 
 
 @on_epoll
-async def test_longer_frames_than_a_shared_bridge_has_room_for_are_refused() -> None:
+async def test_longer_frames_than_the_budget_of_a_shared_bridge_are_refused() -> None:
     """When the server is made; shorter ones, or none, are no matter."""
     longer = SMALL.replace(max_frame_bytes=SMALL.max_frame_bytes + 1)
     async with Bridge(SMALL) as bridge:

@@ -1,4 +1,4 @@
-"""What a soak notes of a server each second, and what it makes of that."""
+"""What a soak notes of a server each second, and what follows from that."""
 
 import dataclasses
 import itertools
@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from tests.process.telling import statistics_of
 from tests.support import ServerProcess
 
-# A leak that an hour would show. In short runs the bound is what allocators and backlogs may vary
-# by, which is no slope; so much, spread over the half that is looked at.
+# A leak that an hour would show. In short runs the bound is what allocators and write buffers may
+# vary by, which is no slope; so much, spread over the half that is looked at.
 LEAST_SLOPE_KIB_PER_MIN = 256.0
 VARIATION_KIB = 2048.0
 

@@ -57,7 +57,7 @@ def test_reverse_depends_on_splits_and_is_right_for_each_chunk() -> None:
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("kind", [k for k in frames.PROCESSORS if k != "moody"])
 def test_processors_of_frames_are_good(kind: str, framing: str) -> None:
-    """Those of this suite: in place, cutting, longer, silent, with hooks, raising."""
+    """Those of this suite: in place, truncating, longer, silent, with hooks, raising."""
     check_processor(frames.PROCESSORS[kind], framing=framing, raises=ValueError, max_examples=10)
 
 
@@ -280,19 +280,19 @@ def test_rule_finds_the_processor_that_breaks_it(bad: type, says: str) -> None:
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_processor_that_raises_only_for_some_cuts_is_found() -> None:
-    """An exclamation mark at the end of a chunk: no mistake of the bytes, but of the cut."""
+def test_processor_that_raises_only_for_some_splits_is_found() -> None:
+    """An exclamation mark at the end of a chunk: no mistake of the bytes, but of the split."""
 
-    class RaisingAtCut(Plain):
+    class RaisingAtSplit(Plain):
         def process(self, chunk: memoryview) -> bytes:
             if chunk[-1:] == b"!" and len(chunk) == 2:
-                raise ValueError("cut")
+                raise ValueError("split")
             return bytes(chunk)
 
-    # One input, so that the search is for the cut alone: of any inputs it found none now and then.
-    said = message(RaisingAtCut, data=st.just(b"a!a!"), raises=ValueError)
+    # One input, so that the search is for the split alone: with any inputs it may find none.
+    said = message(RaisingAtSplit, data=st.just(b"a!a!"), raises=ValueError)
     assert "depend on the segmentation" in said
-    assert "ValueError('cut')" in said
+    assert "ValueError('split')" in said
 
 
 def test_processor_that_depends_on_chance_is_found() -> None:

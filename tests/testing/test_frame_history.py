@@ -11,7 +11,7 @@ from asyncrev.testing.frame_history import FrameHistory
 from asyncrev.testing.history import Transform
 from asyncrev.testing.streams import Stream
 from tests.framed import PREFIX_BYTES, framed
-from tests.histories import FOREIGN, FRAMEWISE, OWN, cuts, error_of, feed, reverse
+from tests.histories import FOREIGN, FRAMEWISE, OWN, error_of, feed, reverse, splits
 
 framings = st.sampled_from(["line", "len32", "len64"])
 frame_transforms = st.sampled_from(FRAMEWISE)
@@ -28,8 +28,8 @@ def answers(
     return [framed(framing, transform(payload)) for payload in payloads]
 
 
-@given(framings, frame_transforms, st.lists(st.integers(0, 600), max_size=12), cuts)
-def test_right_frames_pass_however_they_are_cut(
+@given(framings, frame_transforms, st.lists(st.integers(0, 600), max_size=12), splits)
+def test_right_frames_pass_however_they_are_split(
     framing: str, transform: Transform, lengths: list[int], pieces: list[int]
 ) -> None:
     """Each is a payload of its own, answered by its transform."""
@@ -66,7 +66,7 @@ faulty_frames = given(
     transform=frame_transforms,
     lengths=st.lists(st.integers(16, 300), min_size=4, max_size=10),
     which=st.integers(0, 10_000),
-    pieces=cuts,
+    pieces=splits,
 )
 
 

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from asyncrev.errors import LocalError
 from asyncrev.testing.history import History, HistoryError, Transform
 from asyncrev.testing.streams import ALPHABET, Stream
-from tests.histories import BYTEWISE, FOREIGN, OWN, cuts, error_of, feed, shout
+from tests.histories import BYTEWISE, FOREIGN, OWN, error_of, feed, shout, splits
 from tests.support import flipped
 
 transforms = st.sampled_from(BYTEWISE)
 
 
-@given(transforms, st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300))), cuts)
-def test_right_history_passes_however_it_is_cut(
+@given(transforms, st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300))), splits)
+def test_right_history_passes_however_it_is_split(
     transform: Transform, steps: list[tuple[int, int]], pieces: list[int]
 ) -> None:
     """Bytes are taken, some given back as not sent, and the answers come at any time."""
@@ -40,7 +40,7 @@ faulty = given(
     start=st.integers(1, 5000),
     nbytes=st.integers(48, 300),
     other=st.integers(0, 5000),
-    pieces=cuts,
+    pieces=splits,
 )
 
 

@@ -59,7 +59,7 @@ def test_each_chunk_has_its_answer_in_every_world(
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_frames_are_answered_as_frames(world: World) -> None:
-    """However they are aborted; inline work is for raw chunks, and has a processor of its own."""
+    """However they are split; inline work is for raw chunks, and has a processor of its own."""
     lane = FedLane(InPlace, as_framing("line"), world)
     for chunk in (b"ab\ncd", b"e", b"\nf"):
         lane.feed(chunk)

@@ -30,7 +30,7 @@ FIND = settings(max_examples=1000, database=None, derandomize=True)
 
 
 @given(st.binary(max_size=40), st.lists(st.integers(1, 50), max_size=12))
-def test_cut_leaves_no_byte_out_and_no_piece_empty(data: bytes, lengths: list[int]) -> None:
+def test_split_leaves_no_byte_out_and_no_piece_empty(data: bytes, lengths: list[int]) -> None:
     """Whatever the lengths, the pieces are the data; as long as it lasts they have the lengths."""
     pieces = split(data, lengths)
     assert b"".join(pieces) == data
@@ -57,27 +57,27 @@ def test_chunkings_are_the_data_in_pieces_of_at_most_so_many_bytes(
         (lambda pieces: {len(piece) for piece in pieces} == {1}, [bytes([i]) for i in DATA]),
         (lambda pieces: len(pieces[0]) == 17, [DATA[:17], DATA[17:]]),
     ],
-    ids=["any", "cut", "byte-by-byte", "cut-in-the-middle"],
+    ids=["any", "split", "byte-by-byte", "split-in-the-middle"],
 )
 def test_chunkings_reach_and_shrink_to(what: Any, minimal: list[bytes]) -> None:
-    """One piece is the plainest; then as few cuts as it takes."""
+    """One piece is the plainest; then as few splits as it takes."""
     assert find(chunkings(DATA), what, settings=FIND) == minimal
 
 
-def test_chunkings_cut_near_borders() -> None:
-    """At a border that hardly any cut would hit by itself, and a byte before and behind it."""
+def test_chunkings_split_near_borders() -> None:
+    """At a border that hardly any split would hit by itself, and a byte before and behind it."""
     data = DATA * 125
     border = int("32" + "10")  # Hypothesis tries the numbers that it sees in a module
     few = settings(FIND, max_examples=100)
     for off in (border, border - 1, border + 1):
 
-        def is_cut_there(pieces: list[bytes], off: int = off) -> bool:
+        def is_split_there(pieces: list[bytes], off: int = off) -> bool:
             return len(pieces[0]) == off
 
-        pieces = find(chunkings(data, borders=[border]), is_cut_there, settings=few)
+        pieces = find(chunkings(data, borders=[border]), is_split_there, settings=few)
         assert [len(piece) for piece in pieces] == [off, len(data) - off]
     with pytest.raises(NoSuchExample):
-        find(chunkings(data), is_cut_there, settings=few)
+        find(chunkings(data), is_split_there, settings=few)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""streams: bytes that tell whose they are, wherever they are aborted."""
+"""streams: bytes that identify their stream, wherever they are split."""
 
 import pytest
 from hypothesis import given
@@ -10,14 +10,18 @@ from asyncrev.testing.streams import ALPHABET, Stream, records_in
 OWN, FOREIGN = 7, 0xABCDE
 
 
-@given(offset=st.integers(0, 20_000), nbytes=st.integers(0, 20_000), cut=st.integers(0, 20_000))
-def test_stream_is_the_same_wherever_it_is_cut(offset: int, nbytes: int, cut: int) -> None:
+@given(
+    offset=st.integers(0, 20_000), nbytes=st.integers(0, 20_000), split_at=st.integers(0, 20_000)
+)
+def test_stream_is_the_same_wherever_it_is_split(offset: int, nbytes: int, split_at: int) -> None:
     """Two parts are the whole, and another connection's bytes are others."""
-    cut = min(cut, nbytes)
+    split_at = min(split_at, nbytes)
     stream = Stream(OWN)
     whole = stream.bytes_at(offset, nbytes)
     assert len(whole) == nbytes
-    assert whole == stream.bytes_at(offset, cut) + stream.bytes_at(offset + cut, nbytes - cut)
+    assert whole == stream.bytes_at(offset, split_at) + stream.bytes_at(
+        offset + split_at, nbytes - split_at
+    )
     if nbytes >= 31:
         assert whole != Stream(FOREIGN).bytes_at(offset, nbytes)
 

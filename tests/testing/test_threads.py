@@ -171,7 +171,7 @@ def test_server_that_cannot_start_says_why(settings: dict[str, Any], kind: Any) 
         pytest.fail("it has started")
 
 
-def test_drain_that_does_not_end_is_cut_and_told() -> None:
+def test_drain_that_does_not_end_is_aborted_and_reported() -> None:
     """A peer that takes nothing of what it is owed."""
     clients = []
 

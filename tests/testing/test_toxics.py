@@ -116,7 +116,7 @@ async def test_reset_peer_resets_both_after_its_time(direction: str) -> None:
 
 @both_ways
 @pytest.mark.asyncio
-async def test_slicer_cuts_chunks_into_pieces(direction: str) -> None:
+async def test_slicer_splits_chunks_into_pieces(direction: str) -> None:
     """Every one is passed on by itself, and waits for the one before."""
     async with linked(seed=5) as connection:
         connection.set(

@@ -32,13 +32,13 @@ on_asyncio = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 
 @on_asyncio
-async def test_kernel_takes_what_the_schedule_says_and_then_everything() -> None:
+async def test_scripted_socket_takes_what_the_schedule_says_and_then_everything() -> None:
     """All, a part, nothing; what is left waits for `drain`, a step each time."""
     transport = ScriptedTransport(Plain(), [None, 2, 0, 1, 0])
     transport.write(b"abc")
     assert (bytes(transport.sent), transport.get_write_buffer_size()) == (b"abc", 0)
     transport.write(b"defg")
-    transport.write(b"h")  # behind a backlog nothing is tried
+    transport.write(b"h")  # behind a write buffer nothing is tried
     assert (bytes(transport.sent), transport.get_write_buffer_size()) == (b"abcde", 3)
     assert transport.flush(1) == 3
     assert transport.flush(1) == 2
@@ -149,7 +149,7 @@ async def test_buffered_protocol_gets_what_its_buffer_holds() -> None:
 
 
 @on_asyncio
-async def test_close_sends_the_backlog_first_and_abort_drops_it() -> None:
+async def test_close_sends_the_write_buffer_first_and_abort_drops_it() -> None:
     """`connection_lost` comes once and not within the call."""
     for end in ("close", "abort", "lose"):
         protocol = Plain()
@@ -177,7 +177,7 @@ async def test_close_sends_the_backlog_first_and_abort_drops_it() -> None:
 
 @on_asyncio
 @pytest.mark.parametrize("kind", [BrokenPipeError, ConnectionResetError])
-async def test_error_of_the_kernel_loses_the_connection(kind: type[OSError]) -> None:
+async def test_error_of_the_scripted_socket_loses_the_connection(kind: type[OSError]) -> None:
     """Its class stands in the schedule; `BlockingIOError` is another way to say 0."""
     protocol = Plain()
     transport = ScriptedTransport(protocol, [BlockingIOError, 1, kind])
@@ -191,7 +191,7 @@ async def test_error_of_the_kernel_loses_the_connection(kind: type[OSError]) -> 
 
 
 @on_asyncio
-async def test_end_of_output_goes_behind_the_backlog() -> None:
+async def test_end_of_output_goes_behind_the_write_buffer() -> None:
     """Then nothing can be written any more."""
     transport = ScriptedTransport(Plain(), [1, 0], extra={"peername": "somebody"})
     transport.write(b"ab")
@@ -233,7 +233,7 @@ async def test_protocol_can_be_exchanged_within_a_call() -> None:
     schedule=write_schedules(20),
     high=st.integers(0, 60),
 )
-def test_scripted_kernel_is_the_same_to_our_own_transport(
+def test_scripted_socket_is_the_same_to_our_own_transport(
     writes: list[bytes], schedule: Schedule, high: int
 ) -> None:
     """What waits after each write, and who is told, is as over a socket that does the same."""
@@ -298,7 +298,7 @@ PATIENT = settings(max_examples=25, deadline=None)
     schedule=write_schedules(),
     keeps_views=st.booleans(),
 )
-def test_bridge_protocol_answers_any_chunks_whatever_the_kernel_takes(
+def test_bridge_protocol_answers_any_chunks_whatever_the_socket_takes(
     chunks: list[bytes], schedule: Schedule, keeps_views: bool
 ) -> None:
     """Views of slots go to a transport that copies them only; the bytes are right in any case."""
@@ -310,7 +310,7 @@ def test_bridge_protocol_answers_any_chunks_whatever_the_kernel_takes(
 @PATIENT
 @given(data=st.data(), schedule=write_schedules(), keeps_views=st.booleans())
 @pytest.mark.parametrize("framing", frame_tests.NAMES)
-def test_bridge_protocol_answers_any_frames_whatever_the_kernel_takes(
+def test_bridge_protocol_answers_any_frames_whatever_the_socket_takes(
     framing: str, data: Any, schedule: Schedule, keeps_views: bool
 ) -> None:
     """Frames that span chunks are answered from the pool, in pieces, which is another way out."""
@@ -354,14 +354,14 @@ async def test_bridge_protocol_that_wrote_views_to_who_keeps_them_would_be_found
 
 @on_asyncio
 async def test_bridge_protocol_stops_reading_while_the_peer_takes_nothing() -> None:
-    """A kernel that would block for long: bounded backlog, then everything in order."""
+    """A socket that would block for long: a bounded write buffer, then everything in order."""
     data = b"".join(random.Random(i).randbytes(32) for i in range(40))
     async with Bridge(TINY) as bridge:
         connection = BridgeProtocol(bridge, frame_tests.Inverting)
         transport = ScriptedTransport(connection, [0])
         transport.feed(*(data[i : i + 32] for i in range(0, len(data), 32)))
         await until(
-            lambda: "pause_writing" in transport.calls, "the backlog is over the high water"
+            lambda: "pause_writing" in transport.calls, "the write buffer is over the high water"
         )
         await until(lambda: not connection._lane.in_flight_entries, "nothing is in flight")
         assert not transport.is_reading()

@@ -106,7 +106,7 @@ def test_dates_and_names_are_those_that_cryptography_wrote(
 @QUICK
 @hypothesis.given(data=st.data())
 def test_bytes_that_are_no_certificate_are_a_value_error(data: st.DataObject) -> None:
-    """Cut at any byte, or with some bytes changed; nothing but ValueError comes of it."""
+    """Truncated at any byte, or with some bytes changed; nothing but ValueError comes of it."""
     der = bytearray(build((datetime.datetime(2020, 1, 1), datetime.datetime(2060, 1, 1)), [], 7, 7))
     cut = data.draw(st.integers(0, len(der) - 1))
     with pytest.raises(ValueError, match=r"\w"):

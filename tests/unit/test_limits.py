@@ -76,7 +76,7 @@ def test_count_is_at_most_what_the_system_takes(name: str, most: int) -> None:
     assert str(caught.value) == f"{name} is {most + 1}; it must be at most {most}"
 
 
-def test_longest_frame_leaves_room_for_what_follows_from_it() -> None:
+def test_longest_frame_leaves_values_derived_from_it_in_range() -> None:
     """The message names it, and not the pool's quota that is derived from it."""
     most = sys.maxsize >> 3
     assert Limits(max_frame_bytes=most, pool_bytes=sys.maxsize).max_frame_bytes == most
@@ -86,7 +86,7 @@ def test_longest_frame_leaves_room_for_what_follows_from_it() -> None:
 
 @pytest.mark.parametrize("name", SECONDS)
 def test_seconds_are_finite_and_above_zero(name: str) -> None:
-    """Zero would cut everybody, infinity nobody ever."""
+    """Zero would abort everybody, infinity nobody ever."""
     assert getattr(Limits(**{name: 0.001}), name) == 0.001
     assert getattr(Limits(**{name: 1e9}), name) == 1e9
     for value in (0, -1.0, 0.0009, 1e10, 10**400, math.inf, math.nan, "5", None):
@@ -152,7 +152,7 @@ def test_pool_holds_at_least_one_connections_quota() -> None:
     )
 
 
-def test_carry_has_room_for_two_small_reads() -> None:
+def test_partial_frame_bytes_cover_two_small_reads() -> None:
     """One that is held, one that comes: so a lane that holds little never waits (I15)."""
     assert Limits(partial_frame_bytes=1024).partial_frame_bytes == 1024
     with pytest.raises(SettingsError) as caught:
@@ -175,8 +175,10 @@ def test_carry_has_room_for_two_small_reads() -> None:
 )
 def test_framed_memory_bound_has_the_pool_once_and_connections_without_it(limits: Limits) -> None:
     """It grows by what one connection takes, by more than the pool, and by each buffer."""
-    backlog = int((limits.high_water_bytes + limits.partial_frame_bytes) * WRITE_BUFFER_OVERHEAD)
-    connection = backlog + limits.partial_frame_bytes + FIXED_CONNECTION_BYTES
+    unsent_bytes = int(
+        (limits.high_water_bytes + limits.partial_frame_bytes) * WRITE_BUFFER_OVERHEAD
+    )
+    connection = unsent_bytes + limits.partial_frame_bytes + FIXED_CONNECTION_BYTES
     assert limits.framed_connection_bytes == connection
     bound = limits.framed_memory_bound_bytes
     more = limits.replace(max_connections=2 * limits.max_connections)

@@ -91,7 +91,7 @@ def test_long_text_keeps_its_ends(unit: str, repeats: int) -> None:
     assert " more characters ... " in text
 
 
-def test_cut_tells_how_much_is_left_out() -> None:
+def test_shortened_text_says_how_much_is_left_out() -> None:
     """Exactly; and nothing of what fits."""
     assert shorten_to("x" * 100, 100, 25) == "x" * 100
     assert shorten_to("a" * 75 + "b" * 50 + "c" * 25, 100, 25) == (

@@ -69,7 +69,7 @@ def test_table_reaches_every_state_and_uses_every_event(
     assert set(states) - {state for state, _ in table} == ends
 
 
-def test_lost_connection_is_possible_in_every_state_of_an_open_link() -> None:
+def test_lost_is_possible_in_every_state_of_an_open_connection() -> None:
     """A peer may vanish at any time."""
     assert {s for s, e in CONNECTION_TRANSITIONS if e is ConnectionEvent.LOST} == {
         ConnectionState.OPEN,

@@ -1,4 +1,4 @@
-"""Input that the worker defers: lanes take turns, replies are bounded, no byte is lost by it."""
+"""Input that the worker defers: lanes in round robin, bounded replies, no byte lost."""
 
 import asyncio
 import contextlib
@@ -73,7 +73,7 @@ def test_deferred_bytes_stay_as_they_were_when_more_comes() -> None:
 def test_deferred_input_holds_little_more_memory_than_what_is_left(
     nbytes: int, steps: list[int]
 ) -> None:
-    """A stalled lane may have a byte left of a slot, and is charged for that byte."""
+    """A stalled lane may have a byte left of a slot, and reserves for that byte."""
     deferred = DeferredInput(8)
     data = bytes(random.Random(nbytes).randbytes(nbytes))
     deferred.add(memoryview(data))
@@ -88,7 +88,7 @@ def test_deferred_input_holds_little_more_memory_than_what_is_left(
             assert len(head.obj) <= max(2 * head.nbytes, 8)
 
 
-# -- lanes take turns ----------------------------------------------------------------------------
+# -- lanes round robin ---------------------------------------------------------------------------
 
 
 class Counting:
@@ -148,7 +148,7 @@ async def test_frame_behind_many_tiny_ones_waits_for_a_share_of_them_only(name: 
 
 @BOTH_LOOPS
 async def test_runs_and_lines_for_a_batch_method_count_as_calls() -> None:
-    """Frames of 0 and 1 bytes in turn are a run each: the reads of such a lane get shorter."""
+    """Frames of 0 and 1 bytes alternately are a run each: the reads of such a lane get shorter."""
     async with bridge_of(EMPTY_LINES) as bridge:
         for name, data in (
             ("len32", (framed("len32", b"") + framed("len32", b"y")) * 7000),
@@ -293,7 +293,7 @@ async def test_stalled_lane_gets_a_window_of_surplus_and_no_more(name: str) -> N
 @settings(max_examples=60)
 @given(
     name=st.sampled_from(["raw", *NAMES]),
-    turn_calls=st.integers(1, 5),
+    share_calls=st.integers(1, 5),
     times=st.sampled_from([0, 1, 3, 50]),
     lanes=st.lists(st.lists(st.binary(max_size=40), max_size=25), min_size=1, max_size=3),
     stall_every=st.integers(1, 4000),
@@ -301,7 +301,7 @@ async def test_stalled_lane_gets_a_window_of_surplus_and_no_more(name: str) -> N
 )
 def test_any_deferral_keeps_every_lanes_bytes_in_order(
     name: str,
-    turn_calls: int,
+    share_calls: int,
     times: int,
     lanes: list[list[bytes]],
     stall_every: int,
@@ -357,7 +357,7 @@ def test_any_deferral_keeps_every_lanes_bytes_in_order(
     class SmallShare(Share):
         """What a batch of the worker may use here."""
 
-        def __init__(self, scratch: Scratch, most_calls: int = turn_calls, *more: int) -> None:
+        def __init__(self, scratch: Scratch, most_calls: int = share_calls, *more: int) -> None:
             super().__init__(scratch, most_calls, *more)
 
     before = worker_module.Share

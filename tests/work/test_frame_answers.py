@@ -234,7 +234,7 @@ def test_hook_is_used_for_its_own_framing_only(name: str, hook: str) -> None:
 @every_framing
 @pytest.mark.parametrize("reply", [None, b"", memoryview(b"")], ids=["None", "bytes", "view"])
 def test_hook_that_returns_nothing_has_nothing_sent(name: str, reply: Any) -> None:
-    """Whole frames and carried ones; the blocks of those come back."""
+    """Whole frames and such as span chunks; the blocks of those come back."""
     processor: Any = Silent()
     processor.process_lines = processor.process_prefixed = lambda *_: reply
     data = framed(name, b"abc") * 2

@@ -18,7 +18,6 @@ from tests.framed import (
     PROCESSORS,
     Answering,
     Bench,
-    Cutting,
     Expected,
     Inverting,
     Longer,
@@ -26,6 +25,7 @@ from tests.framed import (
     Reusing,
     Reversing,
     Silent,
+    Truncating,
     expected,
     framed,
 )
@@ -72,7 +72,7 @@ def check(
 
 
 def every_split(data: bytes, step: int = 1) -> list[list[bytes]]:
-    """Return `data` whole, byte by byte, and cut once at every point, or at every `step`th."""
+    """Return `data` whole, byte by byte, and split once at every point, or at every `step`th."""
     chunkings = [[data], [data[at : at + 1] for at in range(len(data))]]
     return chunkings + [[data[:at], data[at:]] for at in range(1, len(data), step)]
 
@@ -83,7 +83,7 @@ def every_split(data: bytes, step: int = 1) -> list[list[bytes]]:
 @every_processor
 @views_or_not
 def test_frames_are_answered_at_every_split(kind: Any, views_allowed: bool) -> None:
-    """Whole, byte by byte, cut once at every point, header included, and with an end or none."""
+    """Whole, byte by byte, split once at every point, header included, and with an end or none."""
     for name in NAMES:
         data = b"".join(framed(name, payload) for payload in PAYLOADS)
         for chunks in every_split(data):
@@ -137,13 +137,13 @@ def test_prefixed_frames_are_answered_with_prefixes_of_their_own() -> None:
 
 @every_framing
 @pytest.mark.parametrize("nbytes", [255, 256, 4096, 70_000, 300_001])
-def test_large_frames_are_answered_however_cut(name: str, nbytes: int) -> None:
+def test_large_frames_are_answered_however_split(name: str, nbytes: int) -> None:
     """Longer than the least block, than what NumPy takes, than a block that is a mapping."""
     payload = pattern(nbytes).translate(bytes(v if v not in (10, 13) else 1 for v in range(256)))
     data = framed(name, b"before") + framed(name, payload) + framed(name, b"behind")
     for step in (nbytes // 2 + 1, nbytes // 7 + 1, len(data) - 3, len(data)):
         chunks = [data[at : at + step] for at in range(0, len(data), step)]
-        for kind in (Reversing, Inverting, Cutting, Longer):
+        for kind in (Reversing, Inverting, Truncating, Longer):
             check(name, kind, chunks, lag=step % 3)
 
 
@@ -414,7 +414,7 @@ def test_reply_in_a_block_is_lent_until_its_entry_is_released(name: str) -> None
     assert bench.close() == answer * 2
 
 
-@pytest.mark.parametrize("kind", [Reusing, Longer, Cutting, Silent])
+@pytest.mark.parametrize("kind", [Reusing, Longer, Truncating, Silent])
 @every_framing
 def test_reply_that_is_not_the_block_gives_it_back_at_once(name: str, kind: Any) -> None:
     """A copy needs no block, so one block serves all frames."""
@@ -510,12 +510,12 @@ def test_close_gives_back_what_is_kept_and_closes_the_processor_once() -> None:
             calls.append("close")
 
     bench = Bench("line", Closing())
-    bench.feed(b"carried")
+    bench.feed(b"partial")
     assert bench.pool.in_use_bytes == LEAST_BLOCK_BYTES
     assert bench.close() == b""
     assert calls == ["close"]
     bench = Bench("line", Inverting())
-    bench.feed(b"carried")
+    bench.feed(b"partial")
     assert bench.close() == b""
     assert bench.close() == b""
 

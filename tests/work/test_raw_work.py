@@ -10,7 +10,7 @@ from tests.lane_bench import Bench, Recorder
 
 
 def test_work_calls_the_processor_in_order_and_keeps_its_replies() -> None:
-    """Data as it came, cut to what was filled; one last reply; one close."""
+    """Data as it came, restricted to what was filled; one last reply; one close."""
     recorder = Recorder()
     bench = Bench(lambda: recorder)
     entry = bench.work(DATA, b"abc")
