@@ -63,13 +63,17 @@ class ProcessLog:
             self._moved.append((handler, handler.stream))
             _exchange(handler, stream)
 
+    def report_left_out(self) -> None:
+        """Report how many lines were left out so far, rather than at the end of their second."""
+        self._handler.report_all_left_out()
+
     def stop(self, timeout_s: float) -> bool:
         """Write the kept lines, for at most `timeout_s`; return whether all were written.
 
         If so, logging is restored to what it was. Otherwise it is not, because the interpreter's
         last messages would wait for stderr.
         """
-        self._handler.report_all_left_out()
+        self.report_left_out()
         if not self._writer.stop(timeout_s):
             return False
         for logger, level, propagate, disabled in self._before:

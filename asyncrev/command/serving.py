@@ -31,6 +31,9 @@ logger = logging.getLogger("asyncrev")
 
 LAST_LINES_S = 0.5  # how long a blocked stderr may delay the exit
 
+# What may keep a thread from being started.
+THREAD_HINT = "; see ulimit -u, ulimit -v, and pids.max of the cgroup"
+
 # What the log adds about an ignored signal.
 REMARKS: dict[int, str] = {
     signal.SIGHUP: "; it is reserved for reloading, which does not exist yet",
@@ -49,9 +52,10 @@ def serve_until_signal(
 
     Raises:
         OSError: the address cannot be bound, or the tee's file cannot be opened.
-        LocalError: the UNIX path belongs to another process, or a setting cannot be used.
+        LocalError: the UNIX path belongs to another process, a setting cannot be used, or a thread
+            cannot be started.
     """
-    log = ProcessLog(settings.log_level)  # the processor's module has been imported by now
+    log = _start_log(settings.log_level)  # the processor's module has been imported by now
     ours = ProcessSignals() if signals is None else signals
     ours.take_over()
     try:
@@ -60,15 +64,34 @@ def serve_until_signal(
         raise_descriptor_limit(settings.limits.max_connections)
         if settings.cpu is not None:
             pin_to(settings.cpu)
-        with asyncio.Runner(loop_factory=settings.loop_factory) as runner:
-            return runner.run(_serve(settings, ours))
+        return _run_in_loop(settings, ours, log)
     finally:
         log.stop(LAST_LINES_S)
         if signals is None:
             ours.give_back()
 
 
-async def _serve(settings: ServeSettings, signals: ProcessSignals) -> int:
+def _start_log(level: str) -> ProcessLog:
+    try:
+        return ProcessLog(level)
+    except RuntimeError as error:  # of threading
+        raise LocalError(f"the thread of the log: {error}{THREAD_HINT}") from None
+
+
+def _run_in_loop(settings: ServeSettings, signals: ProcessSignals, log: ProcessLog) -> int:
+    runner = asyncio.Runner(loop_factory=settings.loop_factory)
+    try:
+        return runner.run(_serve(settings, signals, log))
+    finally:
+        try:
+            runner.close()
+        except RuntimeError as error:
+            # Waiting for asyncio's executor takes a thread. Where none can be started, that must
+            # neither hide the error which says so, nor change the code of a server that has ended.
+            logger.debug("the loop was not closed as it should be: %s", error)
+
+
+async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessLog) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     forced = asyncio.Event()
@@ -97,7 +120,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals) -> int:
                 logger.info("%s", start_line(settings, server))
                 if warning is not None:
                     logger.warning("%s", warning)
-                code = await _run(server, stop, forced, stops)
+                code = await _run(server, stop, forced, stops, log.report_left_out)
             else:
                 code = EXIT_CLEAN
                 if signals.owns_process:
@@ -147,9 +170,7 @@ async def _listen(server: Server, settings: ServeSettings) -> None:
     except LocalError as error:
         raise type(error)(f"{names}: {error}") from None
     except RuntimeError as error:  # from threading
-        raise LocalError(
-            f"--threads {settings.threads}: {error}; see ulimit -u, and pids.max of the cgroup"
-        ) from None
+        raise LocalError(f"--threads {settings.threads}: {error}{THREAD_HINT}") from None
 
 
 def _end_late(code: int) -> None:
@@ -177,7 +198,13 @@ def _set_from_worker(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> N
     loop.call_soon_threadsafe(event.set)
 
 
-async def _run(server: Server, stop: asyncio.Event, forced: asyncio.Event, stops: list[int]) -> int:
+async def _run(
+    server: Server,
+    stop: asyncio.Event,
+    forced: asyncio.Event,
+    stops: list[int],
+    report_left_out: Callable[[], None],
+) -> int:
     serving = asyncio.create_task(server.serve_forever())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -205,6 +232,7 @@ async def _run(server: Server, stop: asyncio.Event, forced: asyncio.Event, stops
     except AsyncrevError as error:
         logger.critical("%s", error)
         return EXIT_RUNTIME_ERROR
+    report_left_out()  # before the totals, so that they are the last line
     statistics = server.statistics()
     logger.info(
         "stopped: %d connections, %d bytes received, %d replied, aborted %s",

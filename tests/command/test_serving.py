@@ -19,7 +19,7 @@ from asyncrev.command import serving
 from asyncrev.command.serving import serve_until_signal
 from asyncrev.command.settings import ServeSettings
 from asyncrev.command.signals import SAME_STOP_S
-from asyncrev.errors import SettingsError, WorkerDied, WorkerHung
+from asyncrev.errors import LocalError, SettingsError, WorkerDied, WorkerHung
 from asyncrev.processors import as_factory
 from tests.support import DEADLINE_S, ask, receive_all, wait_until
 
@@ -254,6 +254,53 @@ def test_failure_behind_the_start_closes_the_server(
     assert os.listdir(tmp_path) == ["tee"]
 
 
+def test_thread_that_cannot_be_started_is_the_error_that_is_raised(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As under `ulimit -v`: the loop's end, which takes a thread as well, does not hide it."""
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Server, "start", refuse)
+    monkeypatch.setattr(EpollEventLoop, "shutdown_default_executor", refuse)
+    with pytest.raises(LocalError, match=r"--threads 1: can't start new thread; see ulimit -u, "):
+        serve_until_signal(options())
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_log_whose_thread_cannot_be_started_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the first thread that the command starts."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "asyncrev-log":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(LocalError, match=r"the thread of the log: can't start new thread; see "):
+        serve_until_signal(options())
+
+
+def test_totals_are_the_last_line_also_when_lines_were_left_out(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What was left out within the last second is reported before them."""
+    path = tmp_path / "s"
+
+    def act(sock: socket.socket) -> None:
+        for _ in range(30):
+            logging.getLogger("asyncrev").warning("again")
+        sock.sendall(b"stop")
+
+    with client_of(path, act):
+        assert serve_until_signal(options(uds=str(path), stop_word=b"stop")) == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert "INFO stopped: 1 connections" in lines[-1]
+    assert "20 more lines like this were left out within 1 s: again" in lines[-2]
+
+
 def test_warnings_are_logged_before_the_start_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -360,7 +407,7 @@ async def run(server: Any, *, stop: bool = True, second: int | None = None) -> i
     stopping, forced, signals = asyncio.Event(), asyncio.Event(), [int(signal.SIGTERM)]
     if stop:
         stopping.set()
-    task = asyncio.create_task(serving._run(server, stopping, forced, signals))
+    task = asyncio.create_task(serving._run(server, stopping, forced, signals, lambda: None))
     if second is not None:
         await server.drained.wait()
         signals.append(second)
