@@ -228,7 +228,7 @@ class Limits:
 
     def _at_least(self, name: str, least: int, why: str = "", most: int = sys.maxsize) -> None:
         value = getattr(self, name)
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise SettingsError(f"{name} is {value!r}; it must be a whole number >= {least}{why}")
         if value > most:
             raise SettingsError(f"{name} is {value}; it must be at most {most}")

@@ -21,6 +21,7 @@ from asyncrev.errors import (
     AsyncrevError,
     DeadlinePassed,
     LocalError,
+    SettingsError,
     TlsHandshakeLate,
     WriteStalled,
 )
@@ -89,8 +90,13 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
         Raises:
             SettingsError: `processor` cannot be used as one, there is no such framing, or there is
-                no room for its longest frame; or `tls` and `server_hostname` do not fit together.
+                no room for its longest frame; `tls` and `server_hostname` do not fit together; or
+                `bridge` or `limits` is something else.
         """
+        if not isinstance(bridge, Bridge):
+            raise SettingsError(f"bridge is {bridge!r}; it must be an asyncrev.Bridge")
+        if not isinstance(limits, Limits | None):
+            raise SettingsError(f"limits is {limits!r}; it must be an asyncrev.Limits, or None")
         self._bridge = bridge
         self._factory = as_factory(processor)
         self._framing = as_framing(framing, bridge.limits)

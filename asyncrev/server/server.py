@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.running_time import running_timeout
-from asyncrev.errors import AsyncrevError, LocalError, WorkerDied
+from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerDied
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
@@ -67,11 +67,15 @@ class Server:
 
         Raises:
             SettingsError: `processor` cannot be used as one, there is no such framing, the
-                bridge has no room for frames of `max_frame_bytes`, or `threads` is below 1, or
-                given together with `bridge`.
+                bridge has no room for frames of `max_frame_bytes`, `threads` is below 1, or
+                given together with `bridge`, or `limits`, `bridge` or `ssl` is something else.
         """
+        if not isinstance(bridge, Bridge | None):
+            raise SettingsError(f"bridge is {bridge!r}; it must be an asyncrev.Bridge, or None")
         if limits is None:
             limits = bridge.limits if bridge is not None else Limits()
+        if not isinstance(limits, Limits):
+            raise SettingsError(f"limits is {limits!r}; it must be an asyncrev.Limits, or None")
         self.limits = limits
         self._factory = as_factory(processor)
         self._framing = framing
@@ -121,12 +125,15 @@ class Server:
 
         Raises:
             OSError: an address cannot be bound.
-            SettingsError: `uds` and `sock` are both given, or a value is out of range.
+            SettingsError: `uds` and `sock` are both given, or a value is out of range or of a
+                wrong type.
             LocalError: the server was started before, or closed meanwhile, or `uds` is somebody
                 else's.
         """
         self._move(ServerEvent.START)
         try:
+            if sock is None and uds is None:
+                _check_types(host, port)
             await self._listeners.open(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
             if self._state is not ServerState.SERVING:
                 raise LocalError("the server was closed while it started")
@@ -326,3 +333,10 @@ class Server:
 
     def _move(self, event: ServerEvent) -> None:
         self._state = advance(SERVER_TRANSITIONS, self._state, event)
+
+
+def _check_types(host: Any, port: Any) -> None:
+    if not isinstance(host, str | None):
+        raise SettingsError(f"host is {host!r}; it must be one name or address, a str, or None")
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise SettingsError(f"port is {port!r}; it must be a number from 0 to 65535")

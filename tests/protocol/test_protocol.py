@@ -276,6 +276,21 @@ def test_protocol_with_no_processor_is_refused(wrong: Any) -> None:
         BridgeProtocol(Bridge(SMALL), wrong)
 
 
+def test_protocol_of_something_else_than_a_bridge_or_limits_is_refused() -> None:
+    """With the name, the value and what is allowed; also a context that is none."""
+    wrong: Any
+    for wrong in (None, SMALL, Bridge):
+        with pytest.raises(SettingsError) as caught:
+            BridgeProtocol(wrong)
+        assert str(caught.value) == f"bridge is {wrong!r}; it must be an asyncrev.Bridge"
+    wrong = {"slots": 4}
+    with pytest.raises(SettingsError, match=r"limits is .* must be an asyncrev.Limits, or None"):
+        BridgeProtocol(Bridge(SMALL), limits=wrong)
+    wrong = True
+    with pytest.raises(SettingsError, match=r"is True; it must be an ssl.SSLContext"):
+        BridgeProtocol(Bridge(SMALL), tls=wrong)
+
+
 @on_all
 @tcp_only
 async def test_bridge_that_does_not_run_refuses_the_connection(

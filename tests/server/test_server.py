@@ -362,6 +362,45 @@ def test_server_with_an_unknown_framing_is_refused() -> None:
     assert str(caught.value) == "framing is 'xml'; it must be one of raw, line, len32, len64"
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"limits": {"slots": 4}},
+            "limits is {'slots': 4}; it must be an asyncrev.Limits, or None",
+        ),
+        ({"bridge": "b"}, "bridge is 'b'; it must be an asyncrev.Bridge, or None"),
+        ({"ssl": True}, "tls is True; it must be an ssl.SSLContext"),
+        ({"ssl": False}, "tls is False; it must be an ssl.SSLContext"),
+    ],
+)
+def test_server_of_something_else_is_refused(given: dict[str, Any], message: str) -> None:
+    """When it is made, not at the first connection."""
+    with pytest.raises(SettingsError) as caught:
+        Server(**given)
+    assert str(caught.value).startswith(message)
+
+
+@on_epoll
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (("127.0.0.1", "9090"), "port is '9090'; it must be a number from 0 to 65535"),
+        (("127.0.0.1", None), "port is None; it must be a number from 0 to 65535"),
+        (("127.0.0.1", True), "port is True; it must be a number from 0 to 65535"),
+        ((["::1", "127.0.0.1"], 0), "host is ['::1', '127.0.0.1']; it must be one name or address"),
+        ((b"127.0.0.1", 0), "host is b'127.0.0.1'; it must be one name or address"),
+    ],
+)
+async def test_address_of_a_wrong_type_is_refused(where: tuple[Any, Any], message: str) -> None:
+    """The server is closed then, as after any start that fails."""
+    server = Server(limits=SMALL)
+    with pytest.raises(SettingsError) as caught:
+        await server.start(*where)
+    assert str(caught.value).startswith(message)
+    assert server.state is ServerState.CLOSED
+
+
 # -- ends ----------------------------------------------------------------------------------------
 
 

@@ -51,7 +51,7 @@ def test_defaults_are_valid_and_documented() -> None:
 def test_count_of_one_is_the_least(name: str) -> None:
     """1 works; 0, less, and what is no whole number are refused, with value and bound."""
     assert getattr(Limits(**{name: 1}), name) == 1
-    for value in (0, -1, 1.5, "3", None):
+    for value in (0, -1, 1.5, "3", None, True):
         with pytest.raises(SettingsError) as caught:
             Limits(**{name: value})
         assert str(caught.value) == f"{name} is {value!r}; it must be a whole number >= 1"
