@@ -1,5 +1,7 @@
 """The table of options for click: parameters, the help, and the values in a context."""
 
+import collections
+
 import click
 from click.core import ParameterSource
 
@@ -42,7 +44,22 @@ class _RowOption(click.Option):
 
 
 class OptionsCommand(click.Command):
-    """A command whose help lists its options under the headings of the table."""
+    """A command whose help lists its options under the headings of the table.
+
+    An option that must not be given twice is refused then; click takes the last value.
+    """
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Parse as the base does, and refuse what is given too often.
+
+        Raises:
+            click.UsageError: an option is given several times, or the base refuses the arguments.
+        """
+        _, _, given = self.make_parser(context).parse_args(args=list(args))
+        for parameter, times in collections.Counter(given).items():
+            if isinstance(parameter, _RowOption) and times > 1 and parameter.row.once:
+                raise click.UsageError(f"{parameter.row.flag} is given {times} times; give it once")
+        return super().parse_args(context, args)
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each option under its heading; options that are not in the table under the last."""

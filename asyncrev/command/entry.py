@@ -26,6 +26,9 @@ def main() -> None:
 
         command(prog_name="asyncrev", obj=signals)
     except OSError as error:
-        sys.exit(f"asyncrev: error: {error}")
+        # One without a name is of a write of the help or the version.
+        where = "" if error.filename is not None else "cannot write to stdout: "
+        what = error if error.filename is not None else error.strerror or error
+        sys.exit(f"asyncrev: error: {where}{what}")
     finally:
         drop_unwritable_streams()

@@ -32,7 +32,7 @@ TIMEOUTS = "Timeouts"
 LOG = "Log and help"
 GROUPS = (LISTENING, PROCESSING, RING, CONNECTIONS, REPLIES, TIMEOUTS, LOG)
 GROUP_NOTES = {
-    RING: f"BYTES here and below: {BYTES_FORMS}.",
+    PROCESSING: f"BYTES here and below: {BYTES_FORMS}.",
     TIMEOUTS: f"SECONDS: {SECONDS_FORMS}.",
 }
 
@@ -64,6 +64,7 @@ class Option:
         needs_hint: advice in the error message if that option is missing.
         repeatable: whether it can be given several times; its value is then a tuple. Its type
             says what separates the values in an environment variable.
+        once: whether giving it twice is refused; else the last value counts.
         said: when the start line contains it, under its own name.
     """
 
@@ -79,6 +80,7 @@ class Option:
     needs: str = ""
     needs_hint: str = ""
     repeatable: bool = False
+    once: bool = False
     said: Said = Said.NEVER
 
     @property

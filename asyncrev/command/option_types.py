@@ -8,7 +8,7 @@ import click
 
 from asyncrev.command.units import parse_bytes, parse_seconds
 
-__all__ = ["ALPN", "BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "PATHS", "SECONDS"]
+__all__ = ["ALPN", "BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "PATHS", "SECONDS", "IntegerRange"]
 
 if TYPE_CHECKING:
     _IntType = click.ParamType[int]
@@ -17,6 +17,22 @@ if TYPE_CHECKING:
     _TupleType = click.ParamType[tuple[str, ...]]
 else:  # not generic before click 8.4
     _IntType = _FloatType = _StrType = _TupleType = click.ParamType
+
+
+class IntegerRange(click.IntRange):
+    """A whole number in a range. click's own calls other texts "not a valid integer range"."""
+
+    name = "integer"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        try:
+            int(value)
+        except ValueError:
+            allowed = f"{self.min} or more" if self.max is None else f"{self.min} to {self.max}"
+            self.fail(f"{value!r} is not a whole number; give {allowed}", param, context)
+        return super().convert(value, param, context)
 
 
 class _Bytes(_IntType):

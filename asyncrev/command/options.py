@@ -27,6 +27,7 @@ from asyncrev.command.option_types import (
     NOT_NEGATIVE_BYTES,
     PATHS,
     SECONDS,
+    IntegerRange,
 )
 from asyncrev.command.units import format_bytes, format_seconds
 from asyncrev.frames.registry import FRAMINGS
@@ -46,7 +47,7 @@ def _limit(
     elif name.endswith("_bytes"):
         kind, default = BYTES, format_bytes(default)
     if follows:  # `Limits` says so by -1, which nobody who types it would mean
-        kind, default = (NOT_NEGATIVE_BYTES if kind is BYTES else click.IntRange(0)), None
+        kind, default = (NOT_NEGATIVE_BYTES if kind is BYTES else IntegerRange(0)), None
     return Option(
         name=name,
         type=kind,
@@ -87,7 +88,7 @@ OPTIONS = (
     ),
     Option(
         name="port",
-        type=click.IntRange(0, 65535),
+        type=IntegerRange(0, 65535),
         default=9090,
         help="Port to listen on; 0 takes a free one.",
         group=LISTENING,
@@ -117,7 +118,7 @@ OPTIONS = (
     ),
     Option(
         name="fd",
-        type=click.IntRange(0, MOST_C_INT),
+        type=IntegerRange(0, MOST_C_INT),
         help="Listen on this descriptor instead, a listening socket that the process was given.",
         group=LISTENING,
         sets="fd",
@@ -195,6 +196,7 @@ OPTIONS = (
         "PYTHONSAFEPATH is set.",
         group=PROCESSING,
         sets="processor_name",
+        once=True,  # two processors are no pipeline
         said=Said.ALWAYS,
     ),
     Option(
@@ -221,7 +223,7 @@ OPTIONS = (
     ),
     Option(
         name="threads",
-        type=click.IntRange(1),
+        type=IntegerRange(1),
         default=1,
         help="Worker threads, each with its own ring; connections are spread over them. More than "
         "one is useful for a processor that releases the GIL for most of its time.",
@@ -231,7 +233,7 @@ OPTIONS = (
     ),
     _limit(
         "inline_below_bytes",
-        RING,
+        PROCESSING,
         "Process chunks shorter than this in the loop, if the processor allows it; 0 for none.",
     ),
     Option(

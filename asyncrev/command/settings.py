@@ -13,6 +13,7 @@ from asyncrev.command.option_values import OptionValue, refuse_contradictions
 from asyncrev.command.standard_streams import open_closed_streams
 from asyncrev.command.tls import Tls, TlsOptions, make_tls
 from asyncrev.errors import SettingsError
+from asyncrev.frames.registry import FRAMINGS, check_longest
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.server.unix_path import DEFAULT_MODE
@@ -79,11 +80,6 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
     factory = _factory(asked["processor"], found)
     if found is Reverse:
         Reverse()  # imports NumPy now rather than while the first client waits
-    limits = {
-        value.option.limit: value.value
-        for value in values
-        if value.option.limit and value.value is not None
-    }
     return ServeSettings(
         host=asked["host"],
         port=asked["port"],
@@ -107,12 +103,32 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         processor_name=asked["processor"],
         factory=factory,
         framing=asked["framing"],
-        limits=Limits().replace(**limits),
+        limits=_limits(values, asked["framing"]),
         stop_word=None if asked["stop_word"] is None else os.fsencode(asked["stop_word"]),
         tee=asked["tee"],
         cpu=choose_cpu(asked["cpu"], found, asked["threads"]),
         log_level=asked["log_level"],
     )
+
+
+def _limits(values: Sequence[OptionValue], framing: str) -> Limits:
+    """Return the limits; an error that follows from an option that was given names that one."""
+    of_limits = {value.option.limit: value for value in values if value.option.limit}
+    longest = of_limits["max_frame_bytes"]
+    follow = ("pool_bytes", "pool_connection_bytes")
+    blames_it = longest.is_given and not any(of_limits[name].is_given for name in follow)
+    try:
+        if framing in FRAMINGS:
+            check_longest(FRAMINGS[framing], longest.value)
+        asked = {name: value.value for name, value in of_limits.items() if value.value is not None}
+        return Limits().replace(**asked)
+    except SettingsError as error:
+        if blames_it and str(error).startswith(follow):
+            raise SettingsError(
+                f"{longest.origin} is {longest.value}: {error}; give a shorter length, or "
+                "--pool-bytes as well"
+            ) from None
+        raise
 
 
 def _factory(name: str, found: object) -> ProcessorFactory:

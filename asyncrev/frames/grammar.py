@@ -102,6 +102,7 @@ class Grammar(abc.ABC):
             no `check_many`, or "" if there is nothing to check.
         most_at_once_bytes: the most bytes that this method gets in one call, except for a single
             longer frame.
+        most_payload_bytes: the longest payload that a frame can have, whatever the limits.
     """
 
     __slots__ = ()
@@ -114,6 +115,7 @@ class Grammar(abc.ABC):
     method_arguments = ""
     trust_name = ""
     most_at_once_bytes = UNBOUNDED_AT_ONCE_BYTES
+    most_payload_bytes = sys.maxsize
 
     # -- input -------------------------------------------------------------------------------------
 

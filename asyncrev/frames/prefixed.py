@@ -33,7 +33,7 @@ class Prefixed(Grammar):
         prefix_bytes: length of the length, 4 or 8.
     """
 
-    __slots__ = ("_unpack_from", "name", "prefix_bytes")
+    __slots__ = ("_unpack_from", "most_payload_bytes", "name", "prefix_bytes")
 
     method_name = "process_prefixed"
     method_arguments = "frames, runs, prefix_bytes"
@@ -41,6 +41,7 @@ class Prefixed(Grammar):
     def __init__(self, name: str, prefix_bytes: int) -> None:
         self.name = name
         self.prefix_bytes = prefix_bytes
+        self.most_payload_bytes = 256**prefix_bytes - 1
         self._unpack_from = struct.Struct({4: ">I", 8: ">Q"}[prefix_bytes]).unpack_from
 
     def scan(

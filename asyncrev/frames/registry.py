@@ -10,7 +10,7 @@ from asyncrev.frames.lines import Lines
 from asyncrev.frames.prefixed import Prefixed
 from asyncrev.limits import LEAST_READ_BYTES, Limits
 
-__all__ = ["FRAMINGS", "as_framing"]
+__all__ = ["FRAMINGS", "as_framing", "check_longest"]
 
 FRAMINGS: Mapping[str, Grammar] = MappingProxyType(
     {"line": Lines(), "len32": Prefixed("len32", 4), "len64": Prefixed("len64", 8)}
@@ -24,8 +24,8 @@ def as_framing(framing: Any, limits: Limits | None = None) -> Grammar | None:
     of the buffer pool that one connection may use. Thread: any.
 
     Raises:
-        SettingsError: there is no such grammar (the message has the names of all), or its longest
-            frame does not fit.
+        SettingsError: there is no such grammar (the message has the names of all), or its
+            frames cannot have `max_frame_bytes`, or its longest frame does not fit.
     """
     if isinstance(framing, Grammar):
         grammar = framing
@@ -39,8 +39,22 @@ def as_framing(framing: Any, limits: Limits | None = None) -> Grammar | None:
             f"framing is {framing!r}; it must be one of raw, {', '.join(FRAMINGS)}{hint}"
         )
     if limits is not None:
+        check_longest(grammar, limits.max_frame_bytes)
         _check_room(grammar, limits)
     return grammar
+
+
+def check_longest(grammar: Grammar, max_frame_bytes: int) -> None:
+    """Check that frames of `grammar` can have `max_frame_bytes`.
+
+    Raises:
+        SettingsError: they end before; the message says where.
+    """
+    if max_frame_bytes > grammar.most_payload_bytes:
+        raise SettingsError(
+            f"max_frame_bytes is {max_frame_bytes}; it must be at most "
+            f"{grammar.most_payload_bytes}, the longest that a frame of {grammar.name} can be"
+        )
 
 
 def _check_room(grammar: Grammar, limits: Limits) -> None:

@@ -4,6 +4,7 @@ import os
 import platform
 import runpy
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def test_mistyped_variable_is_handed_on_as_a_warning(monkeypatch: pytest.MonkeyP
     ("args", "part"),
     [
         (["--port", "65536"], "65536 is not in the range 0<=x<=65535"),
-        (["--port", "x"], "'x' is not a valid integer"),
+        (["--port", "x"], "'x' is not a whole number; give 0 to 65535"),
         (["--loop", "nope"], "'nope' is not one of 'epoll', 'asyncio', 'uvloop'"),
         (["--log-level", "loud"], "'loud' is not one of"),
         (["--slots", "0"], "slots is 0; it must be a whole number >= 1"),
@@ -128,7 +129,22 @@ def test_mistyped_variable_is_handed_on_as_a_warning(monkeypatch: pytest.MonkeyP
         (["--framing", "len16"], "'len16' is not one of 'raw', 'line', 'len32', 'len64'"),
         (["--max-frame-bytes", "0"], "max_frame_bytes is 0; it must be a whole number >= 1"),
         (["--max-frame-bytes", "1e6"], "'1e6' is not a number of bytes"),
-        (["--max-frame-bytes", str(1 << 30)], "pool_bytes is 67108864; it must be a whole number"),
+        (
+            ["--max-frame-bytes", "1GiB"],
+            "--max-frame-bytes is 1073741824: pool_bytes is 67108864; it must be a whole number",
+        ),
+        (
+            ["--max-frame-bytes", "8GiB", "--framing", "len32"],
+            "max_frame_bytes is 8589934592; it must be at most 4294967295, the longest that a "
+            "frame of len32 can be",
+        ),
+        (
+            ["--max-frame-bytes", "8GiB", "--framing", "len64"],
+            "is 8589934592: pool_bytes is 67108864",
+        ),
+        (["--port", "abc"], "'abc' is not a whole number; give 0 to 65535"),
+        (["--threads", "x"], "'x' is not a whole number; give 1 or more"),
+        (["--processor", "work:A", "--processor", "work:B"], "--processor is given 2 times; give"),
         (["--pool-bytes", "1000"], "pool_bytes is 1000; it must be a whole number >= 4194304"),
         (["--pool-connection-bytes", "1"], "pool_connection_bytes is 1; it must be a whole"),
         (["--backlog", "0"], "backlog is 0"),
@@ -188,6 +204,7 @@ def test_bad_environment_names_its_variable(served: list[ServeSettings]) -> None
     result = invoke("serve", env={"ASYNCREV_PORT": "x"})
     assert result.exit_code == 2
     assert "env var: 'ASYNCREV_PORT'" in result.output
+    assert "'x' is not a whole number; give 0 to 65535" in result.output
     assert result.output.count("\n") == 1
 
 
@@ -248,6 +265,18 @@ def test_mistakes_of_a_real_process_are_one_line(tmp_path: Path) -> None:
             assert done.stderr.count("\n") == 1, (args, done.stderr)
             assert part in done.stderr
         assert foreign.read_text() == "mine"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("args", [("--version",), ("--help",), ("serve", "--help")])
+def test_output_that_cannot_be_written_is_one_line(args: tuple[str, ...]) -> None:
+    """It says what could not be written, and why."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "asyncrev", *args], stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"asyncrev: error: cannot write to stdout: No space left on device\n"
 
 
 def test_click_of_the_first_supported_versions_has_no_help_error(

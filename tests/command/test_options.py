@@ -94,6 +94,8 @@ def test_limit_takes_the_unit_of_its_name_from_flag_or_environment(
     good, wrong, part = ("16777216", "5x", "'5x' is not a valid integer")
     if row.limit.endswith("_bytes"):
         good, part = ("16MiB", "'5x' is not a number of bytes; give bytes as 65536, 64K or")
+    elif row.follows:
+        part = "'5x' is not a whole number; give 0 or more"
     elif row.limit.endswith("_s"):
         good, part = ("1500ms", "'5x' is not a time; give seconds as 30 or 0.5, or with units")
     others = ["--high-water-bytes", "1G", "--pool-bytes", "1G", "--slots", "4"]

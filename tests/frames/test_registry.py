@@ -1,5 +1,7 @@
 """The names of grammars, and grammars of a user's own."""
 
+import sys
+
 import pytest
 
 from asyncrev.errors import SettingsError
@@ -49,3 +51,18 @@ def test_longest_frame_that_just_fits_the_connections_part_of_the_pool_passes() 
         f"max_frame_bytes, {limits.max_frame_bytes}, need at least "
         f"{limits.pool_connection_bytes + 1}"
     )
+
+
+@pytest.mark.parametrize(("name", "most"), [("len32", 2**32 - 1), ("len64", sys.maxsize >> 3)])
+def test_longest_frame_is_what_its_prefix_can_say(name: str, most: int) -> None:
+    """Longer ones could not be announced, so such a limit is refused rather than never reached."""
+    limits = Limits(max_frame_bytes=most, pool_bytes=sys.maxsize)
+    assert as_framing(name, limits) is FRAMINGS[name]
+    if name == "len32":
+        longer = limits.replace(max_frame_bytes=most + 1)
+        with pytest.raises(SettingsError) as caught:
+            as_framing(name, longer)
+        assert str(caught.value) == (
+            "max_frame_bytes is 4294967296; it must be at most 4294967295, the longest that a "
+            "frame of len32 can be"
+        )

@@ -317,7 +317,7 @@ def test_stdout_that_is_full_is_an_error_in_one_line() -> None:
             command, stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE_S, check=False
         )
     assert done.returncode == 1
-    assert done.stderr == b"asyncrev: error: [Errno 28] No space left on device\n"
+    assert done.stderr == b"asyncrev: error: cannot write to stdout: No space left on device\n"
 
 
 def test_lines_that_a_full_disk_refused_are_counted_when_there_is_room(tmp_path: Path) -> None:

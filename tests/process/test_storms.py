@@ -69,9 +69,9 @@ def _reversed(payload: bytes) -> bytes:
     return payload[::-1]
 
 
-def arguments(loop: str, framing: str) -> tuple[str, ...]:
+def arguments(loop: str, framing: str, processor: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return those of a server with a small ring, which is full and goes round all the time."""
-    processor = FLIP if framing == "raw" else ()
+    processor = processor or (FLIP if framing == "raw" else ())
     ring = ("--slots", "8", "--slot-bytes", "65536")
     return ("--loop", loop, "--framing", framing, *processor, *ring)
 
@@ -226,7 +226,7 @@ async def test_reused_descriptors_carry_no_foreign_byte(
                 bridge = statistics_of(server)["bridge"]
                 in_flight.append(bridge["published"] - bridge["released"])
 
-    with telling(*arguments(loop, framing), *SLOW) as server:
+    with telling(*arguments(loop, framing, SLOW)) as server:
         base = await descriptors_of(server, framing, True)
         async with asyncio.TaskGroup() as group:
             for _ in range(steady):
@@ -389,8 +389,8 @@ async def test_worker_that_hangs_for_a_while_stops_the_reading(
             await pipelined(history_of(framing, True), sock, [20_000] * 150)
 
     slot_bytes, quota_bytes, overflow_bytes = 65_536, 100_000, 16_384
-    settings = ("--in-flight-bytes", str(quota_bytes), *PAUSING)
-    with telling(*arguments(loop, framing), *settings) as server, open_later() as held:
+    settings = ("--in-flight-bytes", str(quota_bytes))
+    with telling(*arguments(loop, framing, PAUSING), *settings) as server, open_later() as held:
         tasks = [asyncio.create_task(client(server)) for _ in range(3)]
         held.append(await until(reached_gate, "the worker hangs"))
         before, now = -1, 0
