@@ -58,7 +58,9 @@ def exchange(peer: ssl.SSLSocket, framing: str, nbytes: int) -> None:
 
 
 @pytest.mark.parametrize("framing", ["raw", "len32"])
-def test_idle_peers_take_64_kib_of_tls_each_at_most(certificate: tuple[str, str], framing: str) -> None:
+def test_idle_peers_take_at_most_64_kib_of_tls_each(
+    certificate: tuple[str, str], framing: str
+) -> None:
     """After messages of several records, so that everything has been used that is kept."""
     args = ("--framing", framing, "--max-connections", str(PEERS + 1), *SMALL)
     with (
