@@ -269,17 +269,17 @@ class TlsWork(LaneWork):
             entry.kind = EOF  # the loop does not know that the input has ended
         if self.deferred is not None or self._inner.deferred is not None:
             return
-        cut = self.input_end is InputEnd.PEER and not session.input_ended
+        truncated = self.input_end is InputEnd.PEER and not session.input_ended
         late = self.input_end is InputEnd.DEADLINE and self._stream_ended
-        if late or not (cut or session.is_established):
+        if late or not (truncated or session.is_established):
             entry.ended = True
-        elif not cut:
+        elif not truncated:
             self._give(session, EOF, 0, entry, pool, output)
             entry.ended = not self.broken
         elif session.is_established:
             self._break(entry, TlsTruncated("the peer ended its stream without TLS's close_notify"))
         elif self._parameters.server_side and not self._has_input:
-            entry.ended = True  # a look at the port
+            entry.ended = True  # a health check: it sent nothing
         else:
             text = "TLS handshake failed: the peer ended its stream within it"
             self._break(entry, TlsHandshakeFailed(text))
