@@ -105,6 +105,8 @@ class ServerStatistics:
             take is in `replied_bytes` all the same.
         aborted: connections aborted by this side so far, by reason.
         memory_bound_bytes: see `Limits.memory_bound_bytes`.
+        certificate_days_left: days until the certificate of its TLS expires, negative once it has;
+            None without TLS, or if it cannot be seen. It is that of clients that name no host.
         bridge: all `bridges` as one: counters added up, of the most and the largest the largest.
         bridges: those that do the work, one for each thread; other servers may share them.
     """
@@ -118,5 +120,6 @@ class ServerStatistics:
     replied_bytes: int
     aborted: dict[str, int]
     memory_bound_bytes: int
+    certificate_days_left: float | None
     bridge: BridgeStatistics
     bridges: tuple[BridgeStatistics, ...]

@@ -21,11 +21,11 @@ from asyncrev.server.connections import Connections, ServerConnection
 from asyncrev.server.listen_sockets import describe
 from asyncrev.server.listeners import Listeners
 from asyncrev.server.memory_bound import MemoryBound
+from asyncrev.server.server_tls import ServerTls
 from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ServerStatistics, total
 from asyncrev.work.reverse import Reverse
-from asyncrev.work.tls_work import TlsParameters
 
 __all__ = ["Server"]
 
@@ -92,7 +92,7 @@ class Server:
         )
         self._state = ServerState.NEW
         self.connections = Connections(limits.max_connections, self._heed_limit)
-        self._tls = None if ssl is None else TlsParameters(ssl)
+        self._tls = ServerTls(ssl)
         self._arrivals = Arrivals(self.connections, self._make_connection)
         self._listeners = Listeners(
             self._arrivals.accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
@@ -275,6 +275,15 @@ class Server:
         """Whether `memory_bound_bytes` holds for replies, too: else `max_reply_bytes` is 0."""
         return self._memory.replies_are_bounded
 
+    def swap_ssl(self, context: ssl_module.SSLContext) -> None:
+        """Use `context` for connections that are made from now on, with a new certificate, say.
+
+        Raises:
+            LocalError: the server was made without TLS.
+            SettingsError: `context` is not one of a server; then the one before stays.
+        """
+        self._tls.swap(context)
+
     def watch_first_input(self, look: Callable[[memoryview], bool]) -> None:
         """Have `look` see what each connection begins with, until it returns False.
 
@@ -302,6 +311,7 @@ class Server:
             replied_bytes=connections.replied_bytes,
             aborted=connections.aborted,
             memory_bound_bytes=self.memory_bound_bytes,
+            certificate_days_left=self._tls.certificate_days_left(),
             bridge=total(bridges),
             bridges=bridges,
         )
@@ -315,7 +325,7 @@ class Server:
             self._factory,
             framing=self._framing,
             limits=self.limits,
-            tls=None if self._tls is None else self._tls.context,
+            tls=self._tls.context,
         )
 
     def _heed_limit(self) -> None:
