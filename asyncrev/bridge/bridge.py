@@ -9,7 +9,6 @@ one door to all of them.
 import asyncio
 import contextvars
 from collections.abc import Coroutine
-from types import TracebackType
 from typing import Any, Self
 
 from asyncrev.bridge.inline import InlineWork
@@ -66,12 +65,7 @@ class Bridge:
         self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def start(self) -> None:

@@ -11,7 +11,6 @@ that does not get its replies cannot put any more once the slots are used up.
 """
 
 import asyncio
-from types import TracebackType
 from typing import Self
 
 from asyncrev.buffers import byte_view
@@ -50,12 +49,7 @@ class Channel:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.thread_side.close()  # ORDER: first, so that the loop's side ends for good
         self.loop_side.close()
         self.loop_side._let_go()

@@ -5,7 +5,6 @@ import logging
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 from asyncrev.bridge.bridge import Bridge
@@ -161,12 +160,7 @@ class Server:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def serve_forever(self) -> None:
