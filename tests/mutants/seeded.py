@@ -572,10 +572,10 @@ lane: Lane = entry.owner
         (_TLS_SHARES + "test_full_window_stops_the_decrypting",),
     ),
     Bug(
-        "a stream of TLS that was cut is taken for whole",
+        "a stream of TLS that was truncated is taken for whole",
         "work.tls_work",
-        "        cut = self.input_end is InputEnd.PEER and not session.input_ended\n",
-        "        cut = False\n",
+        "        truncated = self.input_end is InputEnd.PEER and not session.input_ended\n",
+        "        truncated = False\n",
         (
             _TLS_WORK + "test_end_that_comes_with_the_stream_only",
             _TLS_WORK + "test_stream_that_ends_within_a_record_is_truncated",
