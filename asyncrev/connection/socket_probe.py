@@ -13,7 +13,6 @@ import termios
 from typing import Any
 
 __all__ = [
-    "has_input",
     "held_input",
     "input_has_ended",
     "peer_has_gone",
@@ -47,15 +46,6 @@ def unsent_bytes(transport: Any) -> int:
     """
     buffered_bytes: int = transport.get_write_buffer_size()
     return buffered_bytes + unacknowledged_bytes(transport) if buffered_bytes else 0
-
-
-def has_input(sock: socket.socket) -> bool:
-    """Return whether reading `sock` would tell something: bytes, an end, an error. Thread: loop."""
-    if sock.fileno() < 0:
-        return False
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def input_has_ended(transport: Any) -> bool:
