@@ -320,7 +320,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("--results", type=Path, help="what benchmarks.run --json wrote")
-    parser.add_argument("--newest", type=Path, help="likewise, by the newest interpreter")
+    parser.add_argument("--newest", type=Path, help="the same, by the newest interpreter")
     parser.add_argument("--micro", type=Path, help="what benchmarks.micro -o wrote")
     options = parser.parse_args()
     if options.results is not None:

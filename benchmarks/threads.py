@@ -37,7 +37,7 @@ def compress(payload: bytes) -> bytes:
 
 
 def fletcher(payload: bytes) -> bytes:
-    """Return Fletcher's checksum of a frame, reckoned in Python, a byte at a time (RFC 1146)."""
+    """Return Fletcher's checksum of a frame, computed in Python, byte by byte (RFC 1146)."""
     first = second = 0
     for byte in payload:
         first = (first + byte) % 255

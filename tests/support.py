@@ -142,6 +142,25 @@ class ServerProcess:
         return self.process.returncode, stderr.decode()
 
 
+def ask_a_line(command: list[str], **popen: Any) -> None:
+    """Run `command`, a client of a server of reversed lines; send it a line, check the reply."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        **popen,
+    ) as client:
+        try:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            client.stdin.write(b"hello\n")
+            assert client.stdout.readline() == b"olleh\n"
+        finally:
+            client.kill()
+
+
 @contextlib.contextmanager
 def serving(
     *args: str, port: int = 0, module: str = "asyncrev", **popen: Any

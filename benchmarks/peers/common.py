@@ -10,7 +10,7 @@ __all__ = ["BACKLOG", "CHUNK_BYTES", "HOST", "run"]
 
 HOST = "127.0.0.1"
 BACKLOG = 1024  # as asyncrev has it; asyncio's 100 would make many connections at once wait
-CHUNK_BYTES = 256 * 1024  # likewise, the most of one receive
+CHUNK_BYTES = 256 * 1024  # also the most of one receive
 
 
 def run(make_server: Callable[[], Awaitable[asyncio.Server]], loop_name: str) -> None:

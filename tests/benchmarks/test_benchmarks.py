@@ -187,7 +187,7 @@ def test_server_that_notes_nothing_has_no_notes() -> None:
 
 
 def test_figures_replace_what_is_between_the_markers(tmp_path: Path) -> None:
-    """What stands around them stays, and doing it twice is once."""
+    """What stands around them stays, and it is idempotent."""
     path = tmp_path / "page.md"
     begin, end = "<!-- figures: begin -->", "<!-- figures: end -->"
     path.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")

@@ -16,7 +16,7 @@ LIMITS = Limits(slots=4, entries=4, slot_bytes=8)
 
 @pytest.mark.asyncio
 async def test_close_answers_what_is_published_and_tells_open_lanes() -> None:
-    """Replies first, then BridgeStopped, once; closing twice is once."""
+    """Replies first, then BridgeStopped, once; closing is idempotent."""
     bridge = Bridge(LIMITS)
     bridge.start()
     sink, ended = RecordingSink(bridge), RecordingSink(bridge)

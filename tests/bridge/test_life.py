@@ -66,7 +66,7 @@ async def test_worker_thread_has_the_name_given() -> None:
 
 @EPOLL
 async def test_stop_blocks_on_the_loop_and_the_lanes_are_told_later() -> None:
-    """The loop's own thread may stop it; twice is once."""
+    """The loop's own thread may stop it, more than once."""
     bridge = Bridge(LIMITS)
     bridge.start()
     sink = RecordingSink(bridge)

@@ -80,7 +80,7 @@ def test_stream_of_a_peer_that_cannot_be_lingered_for_is_closed(
 
 
 def test_stream_of_a_peer_that_may_send_is_ended_and_lingered_for() -> None:
-    """Late input is read, lest the close resets the connection."""
+    """Late input is read, so that the close does not reset the connection."""
     transport = FakeTransport(half_closes=True)
     end(transport, peer_ended=False)
     assert transport.calls == ["write_eof", "resume_reading"]

@@ -25,7 +25,7 @@ def test_framing_of_another_name_is_refused_with_those_that_are() -> None:
 
 
 class Roomy(Lines):
-    """Lines with more beside the payload than the limits reckon with."""
+    """Lines with more beside the payload than the limits allow for."""
 
     __slots__ = ("beside_bytes",)
     name = "roomy"

@@ -2,11 +2,14 @@
 
 import argparse
 import random
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from tests.support import ROOT
 
 
 def run(target: Any, inputs: int, seed: int, save_to: Path) -> Path | None:
@@ -23,6 +26,25 @@ def run(target: Any, inputs: int, seed: int, save_to: Path) -> Path | None:
             print(f"input {number} of seed {seed}: {error!r}; saved as {path}", file=sys.stderr)
             return path
     return None
+
+
+def run_in_two_processes(target: Any, inputs: int, save_to: Path) -> None:
+    """Check `inputs` mutated inputs in each of two processes; fail if one fails."""
+    command = [sys.executable, "-m", target.__name__, "--save-to", str(save_to)]
+    processes = [
+        subprocess.Popen(
+            [*command, "--inputs", str(inputs), "--seed", str(seed)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (1, 2)
+    ]
+    for process in processes:
+        out, err = process.communicate()
+        print(out, end="")
+        assert process.returncode == 0, err
 
 
 def main(target: Any) -> int:

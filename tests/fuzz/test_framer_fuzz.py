@@ -1,15 +1,12 @@
 """framer_fuzz: the corpus, mutations of it, and that the target finds what is wrong."""
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from asyncrev.work.framer import Framer
-from tests.fuzz import framer_fuzz
-from tests.support import ROOT
+from tests.fuzz import framer_fuzz, running
 
 
 @pytest.mark.parametrize("path", sorted(framer_fuzz.CORPUS.iterdir()), ids=lambda path: path.name)
@@ -59,18 +56,4 @@ def test_fuzzer_finds_a_defect_and_saves_the_input(
 @pytest.mark.timeout(900)
 def test_framer_on_a_million_inputs_agrees_with_the_oracle(tmp_path: Path) -> None:
     """Two processes, half of them each."""
-    command = [sys.executable, "-m", "tests.fuzz.framer_fuzz", "--save-to", str(tmp_path)]
-    running = [
-        subprocess.Popen(
-            [*command, "--inputs", "500000", "--seed", str(seed)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for seed in (1, 2)
-    ]
-    for process in running:
-        out, err = process.communicate()
-        print(out, end="")
-        assert process.returncode == 0, err
+    running.run_in_two_processes(framer_fuzz, 500_000, tmp_path)

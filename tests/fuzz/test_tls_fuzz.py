@@ -1,14 +1,11 @@
 """tls_fuzz: the corpus, mutations of it, and that the target finds what is wrong."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from asyncrev.work.tls_session import TlsSession
 from tests.fuzz import running, tls_fuzz
-from tests.support import ROOT
 
 
 @pytest.mark.parametrize("path", sorted(tls_fuzz.CORPUS.iterdir()), ids=lambda path: path.name)
@@ -50,18 +47,4 @@ def test_tls_fuzzer_finds_a_defect_and_saves_the_input(
 @pytest.mark.timeout(900)
 def test_tls_on_two_hundred_thousand_inputs_harms_nobody(tmp_path: Path) -> None:
     """Two processes, half of them each."""
-    command = [sys.executable, "-m", "tests.fuzz.tls_fuzz", "--save-to", str(tmp_path)]
-    processes = [
-        subprocess.Popen(
-            [*command, "--inputs", "100000", "--seed", str(seed)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for seed in (1, 2)
-    ]
-    for process in processes:
-        out, err = process.communicate()
-        print(out, end="")
-        assert process.returncode == 0, err
+    running.run_in_two_processes(tls_fuzz, 100_000, tmp_path)

@@ -93,7 +93,7 @@ async def test_hook_with_more_to_do_makes_the_loop_not_wait() -> None:
 
 @on_epoll
 async def test_timer_that_a_hook_sets_is_polled_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """asyncio reckons how long to poll before the hooks run: a drain's linger came a poll late."""
+    """asyncio computes how long to poll before the hooks run: a drain's linger came a poll late."""
     loop: Any = asyncio.get_running_loop()
     polls_s: list[float] = []
     real = loop._selector._selector
@@ -160,7 +160,7 @@ async def test_wake_from_another_thread_begins_an_iteration() -> None:
 
 
 def test_wake_of_a_closed_loop_raises() -> None:
-    """Closing twice is once, and lets go of the hooks."""
+    """Closing is idempotent, and lets go of the hooks."""
     loop = EpollEventLoop()
     loop.add_iteration_hook(Hook("h", []))
     loop.close()

@@ -130,7 +130,7 @@ def test_wake_ends_a_poll_that_waits(selector: WatchingSelector) -> None:
 
 
 def test_wake_after_close_raises(selector: WatchingSelector) -> None:
-    """Closing twice is once."""
+    """Closing is idempotent."""
     selector.close()
     selector.close()
     with pytest.raises(OSError, match="Bad file"):

@@ -44,7 +44,7 @@ async def test_input_and_its_end_reach_the_protocol_in_order(make: Any) -> None:
 @on_epoll
 @both_protocols
 async def test_pause_reading_in_connection_made_holds_from_the_first_byte(make: Any) -> None:
-    """Pausing and resuming twice is once; nothing is lost meanwhile."""
+    """Pausing and resuming are idempotent; nothing is lost meanwhile."""
     protocol = make()
 
     def pause(transport: Any) -> None:

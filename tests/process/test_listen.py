@@ -6,7 +6,6 @@ import re
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +14,7 @@ from tests.process.processors import EVERY_LOOP
 from tests.support import (
     DEADLINE_S,
     ask,
+    ask_a_line,
     end_of,
     pattern,
     receive_exactly,
@@ -63,25 +63,13 @@ def test_tls_server_answers_a_client_that_trusts_it(
 def test_openssl_s_client_is_answered(certificate: tuple[str, str]) -> None:
     """A client that is none of ours, which verifies the certificate."""
     with serving("--framing", "line", "--ssl-certfile", certificate[0]) as server:
-        client = subprocess.Popen(
+        ask_a_line(
             [
                 *("openssl", "s_client", "-quiet", "-verify_return_error"),
                 *("-CAfile", certificate[1], "-servername", "localhost"),
                 *("-connect", f"127.0.0.1:{server.port}"),
             ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
         )
-        with client:
-            try:
-                assert client.stdin is not None
-                assert client.stdout is not None
-                client.stdin.write(b"hello\n")
-                assert client.stdout.readline() == b"olleh\n"
-            finally:
-                client.kill()
 
 
 # -- an inherited socket -------------------------------------------------------------------------

@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Issuer
-from tests.support import DEADLINE_S, ROOT, ServerProcess, run_asyncrev, serving, wait_until
+from tests.support import (
+    DEADLINE_S,
+    ROOT,
+    ServerProcess,
+    ask_a_line,
+    run_asyncrev,
+    serving,
+    wait_until,
+)
 
 pytestmark = [
     pytest.mark.process,
@@ -184,19 +192,4 @@ def test_certificate_that_the_page_makes_is_served(tmp_path: Path) -> None:
     with serving("--framing", "line", *certificate, cwd=tmp_path) as server:
         assert re.search(r"\(TLS, certificate expires in (89|90) days\) loop=", server.start_line)
         command = ask.replace("localhost:9090", f"127.0.0.1:{server.port}")
-        client = subprocess.Popen(
-            shlex.split(command),
-            cwd=tmp_path,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-        )
-        with client:
-            try:
-                assert client.stdin is not None
-                assert client.stdout is not None
-                client.stdin.write(b"hello\n")
-                assert client.stdout.readline() == b"olleh\n"
-            finally:
-                client.kill()
+        ask_a_line(shlex.split(command), cwd=tmp_path)

@@ -57,11 +57,11 @@ def exchange(peer: ssl.SSLSocket, framing: str, nbytes: int) -> None:
     assert len(receive_exactly(peer, len(message))) == len(message)
 
 
-@pytest.mark.parametrize("framing", ["raw", "len32"])
-def test_idle_peers_take_at_most_64_kib_of_tls_each(
+@contextlib.contextmanager
+def measured(
     certificate: tuple[str, str], framing: str
-) -> None:
-    """After messages of several records, so that everything has been used that is kept."""
+) -> Iterator[tuple[ServerProcess, int, contextlib.ExitStack]]:
+    """A server, its memory once it has served somebody, and what closes its peers."""
     args = ("--framing", framing, "--max-connections", str(PEERS + 1), *SMALL)
     with (
         serving("--ssl-certfile", certificate[0], *args, **HERE) as server,
@@ -69,7 +69,15 @@ def test_idle_peers_take_at_most_64_kib_of_tls_each(
     ):
         (first,) = peers_of(server, certificate[1], stack, 1)
         exchange(first, framing, 40_000)
-        base_bytes = server.rss_bytes()
+        yield server, server.rss_bytes(), stack
+
+
+@pytest.mark.parametrize("framing", ["raw", "len32"])
+def test_idle_peers_take_at_most_64_kib_of_tls_each(
+    certificate: tuple[str, str], framing: str
+) -> None:
+    """After messages of several records, so that everything has been used that is kept."""
+    with measured(certificate, framing) as (server, base_bytes, stack):
         for peer in peers_of(server, certificate[1], stack, PEERS):
             exchange(peer, framing, 40_000)
         each_bytes = (server.rss_bytes() - base_bytes) / PEERS
@@ -82,14 +90,7 @@ def test_peers_that_never_read_stay_within_the_bound(
     certificate: tuple[str, str], framing: str
 ) -> None:
     """Each sends until nothing is taken; the server holds what it has printed, no more."""
-    args = ("--framing", framing, "--max-connections", str(PEERS + 1), *SMALL)
-    with (
-        serving("--ssl-certfile", certificate[0], *args, **HERE) as server,
-        contextlib.ExitStack() as stack,
-    ):
-        (first,) = peers_of(server, certificate[1], stack, 1)
-        exchange(first, framing, 40_000)
-        base_bytes = server.rss_bytes()
+    with measured(certificate, framing) as (server, base_bytes, stack):
         message = bytes(16_000) if framing == "raw" else framed(framing, bytes(16_000))
         peers = peers_of(server, certificate[1], stack, PEERS)
         highest_bytes = 0

@@ -170,7 +170,7 @@ def test_ring_of_fewer_entries_than_slots_is_refused() -> None:
 
 
 def test_slots_do_not_overlap_and_fill_the_storage() -> None:
-    """I2: writing one slot full leaves the others alone, the small ones likewise."""
+    """I2: writing one slot full leaves the others alone, and so do small slots."""
     ring = Ring(2, 5, 4, 3)
     gap_bytes = SMALL_SLOT_GAP_BYTES
     for number in range(4):

@@ -298,7 +298,7 @@ def test_replace_of_high_water_moves_low_water_along() -> None:
 
 
 def test_replace_of_the_longest_frame_moves_the_pools_quota_along() -> None:
-    """Likewise."""
+    """A quota that was never chosen follows the longest frame; a chosen one stays."""
     assert Limits().replace(max_frame_bytes=100).pool_connection_bytes == 2048
     chosen = Limits().replace(max_frame_bytes=100, pool_connection_bytes=5000)
     assert chosen.pool_connection_bytes == 5000
