@@ -10,7 +10,8 @@ TYPE_CHECKING = False  # for type checkers it is true; `typing` would be most of
 if TYPE_CHECKING:
     from asyncrev.bridge.bridge import Bridge
     from asyncrev.connection.protocol import BridgeProtocol
-    from asyncrev.errors import AsyncrevError
+    from asyncrev.connection_info import ConnectionInfo, TlsInfo
+    from asyncrev.errors import AsyncrevError, PeerRefused
     from asyncrev.frames.grammar import Grammar, Scan
     from asyncrev.limits import Limits
     from asyncrev.loop.eventloop import EpollEventLoop, run
@@ -20,19 +21,24 @@ if TYPE_CHECKING:
     from asyncrev.server.server import Server
     from asyncrev.version import __version__
     from asyncrev.work.reverse import Reverse
+    from asyncrev.work.tls_parameters import StartTls
 
 __all__ = [
     "AsyncrevError",
     "Bridge",
     "BridgeProtocol",
     "Channel",
+    "ConnectionInfo",
     "EpollEventLoop",
     "Grammar",
     "Limits",
+    "PeerRefused",
     "Processor",
     "Reverse",
     "Scan",
     "Server",
+    "StartTls",
+    "TlsInfo",
     "__version__",
     "run",
     "serve",
@@ -43,13 +49,17 @@ _MODULE_OF = {
     "Bridge": "bridge.bridge",
     "BridgeProtocol": "connection.protocol",
     "Channel": "ring.channel",
+    "ConnectionInfo": "connection_info",
     "EpollEventLoop": "loop.eventloop",
     "Grammar": "frames.grammar",
     "Limits": "limits",
+    "PeerRefused": "errors",
     "Processor": "processors",
     "Reverse": "work.reverse",
     "Scan": "frames.grammar",
     "Server": "server.server",
+    "StartTls": "work.tls_parameters",
+    "TlsInfo": "connection_info",
     "__version__": "version",
     "run": "loop.eventloop",
     "serve": "server.serve",

@@ -15,6 +15,7 @@ __all__ = [
     "IdleTooLong",
     "IncompleteFrame",
     "LocalError",
+    "PeerRefused",
     "ProcessorError",
     "RemoteError",
     "SettingsError",
@@ -80,6 +81,22 @@ class IncompleteFrame(RemoteError):
     """A peer ended its input within a frame."""
 
     reason = "incomplete frame"
+
+
+class PeerRefused(RemoteError):
+    """A processor refuses its peer, from `connected` or later: raise it with the reason in words.
+
+    The connection is closed after the replies before it; the reason is a line in the log.
+
+    Attributes:
+        reply: goes to the peer last, with framing as a frame; empty for nothing.
+    """
+
+    reason = "refused"
+
+    def __init__(self, why: str, *, reply: bytes = b"") -> None:
+        super().__init__(f"refused: {why}")
+        self.reply = reply
 
 
 class TlsError(RemoteError):

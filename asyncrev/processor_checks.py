@@ -34,6 +34,7 @@ _METHODS = (
     ("process", "chunk", True),
     ("eof", "", True),
     ("close", "", False),
+    ("connected", "info", False),
     ("process_lines", "lines", False),
     ("process_prefixed", "frames, runs, prefix_bytes", False),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from asyncrev.buffers import byte_view
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.processor_checks import (
     check_class,
@@ -27,6 +28,8 @@ __all__ = [
     "check_many_method",
     "check_reply",
     "make_processor",
+    "speaks_first",
+    "tell_connected",
 ]
 
 # The annotation for "bytes-like"; at run time anything with the buffer protocol works.
@@ -43,10 +46,19 @@ class Processor(Protocol):
     If a processor has a method `close()`, it is called once, when the connection or the bridge has
     gone. An exception closes only its connection, and is passed to the loop's exception handler.
 
+    If a processor has a method `connected(info)`, it is called with a `ConnectionInfo` before any
+    other: over TLS when the handshake is complete, and again after an upgrade by `StartTls`. What
+    it returns goes to the peer first, with framing as a frame. It may raise
+    `asyncrev.errors.PeerRefused` with the reason in words, as `process` may, too: that closes the
+    connection with a line in the log. If `processor` is a class with this method, or anything with
+    a true attribute `speaks_first`, it is called at once; otherwise, and with a false one, when the
+    first input comes. A submission has no connection, so there is no call.
+
     A true attribute `may_run_inline` of a class or factory declares that its work on a small chunk
     takes microseconds and does not depend on earlier chunks. Then one object may answer some chunks
     of a connection on the loop's thread, and another one the rest on the worker's
-    (`Limits.inline_below_bytes`). The former gets no call of `eof()` or `close()`.
+    (`Limits.inline_below_bytes`). The former gets no call of `eof()` or `close()`. Each gets a call
+    of `connected`, which must return None then.
 
     A true attribute `replies_fit` declares that no reply is longer than its input, so that a
     server's memory bound needs no term for longer replies. This is not checked.
@@ -66,7 +78,7 @@ class Processor(Protocol):
     """
 
     def process(self, chunk: memoryview) -> Buffer | None:
-        """Return the reply to `chunk`, or None for none.
+        """Return the reply to `chunk`, or None for none; or a `StartTls`.
 
         Thread: worker. `chunk`: writable, contiguous, format "B", at least one byte long, split
         wherever the network splits. Valid until this returns; it may be changed in place, and a
@@ -101,10 +113,11 @@ class FunctionProcessor:
 class _FunctionFactory:
     """Makes a `FunctionProcessor` for each connection."""
 
-    __slots__ = ("_function",)
+    __slots__ = ("_function", "may_start_tls")
 
     def __init__(self, function: Callable[[bytes], Buffer | None]) -> None:
         self._function = function
+        self.may_start_tls = bool(getattr(function, "may_start_tls", False))
 
     def __call__(self) -> FunctionProcessor:
         return FunctionProcessor(self._function)
@@ -200,6 +213,22 @@ def make_processor(factory: ProcessorFactory) -> Processor:
     if issubclass(kind, Processor):  # otherwise its methods may differ per object
         _made.add(kind)
     return processor
+
+
+def speaks_first(factory: Any) -> bool:
+    """Return whether its processors are to be told of their peer before there is input."""
+    declared = getattr(factory, "speaks_first", None)
+    if declared is not None:
+        return bool(declared)
+    behind = getattr(factory, "func", factory)  # of a functools.partial
+    return isinstance(behind, type) and getattr(behind, "connected", None) is not None
+
+
+def tell_connected(processor: Any, info: ConnectionInfo) -> Buffer | None:
+    """Call the processor's `connected`, if it has one. Raises what that raises. Thread: its own."""
+    connected = getattr(processor, "connected", None)
+    said: Buffer | None = None if connected is None else connected(info)
+    return said
 
 
 def check_many_method(processor: Processor, name: str, arguments: str) -> None:

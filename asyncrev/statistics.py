@@ -4,7 +4,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-__all__ = ["BridgeStatistics", "PoolStatistics", "ServerStatistics", "total"]
+from asyncrev.connection_info import ConnectionInfo
+from asyncrev.states import ConnectionState
+
+__all__ = [
+    "BridgeStatistics",
+    "ConnectionStatistics",
+    "PoolStatistics",
+    "ServerStatistics",
+    "total",
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +98,30 @@ def total(parts: Sequence[Counters]) -> Counters:
             is_most = "high" in field.name or "largest" in field.name
             values[field.name] = max(found) if is_most else sum(found)
     return dataclasses.replace(parts[0], **values)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionStatistics:
+    """A connection at one moment. Thread: loop.
+
+    Attributes:
+        info: who the peer is; None once it has gone.
+        state: where it is in its life.
+        open_s: how long it has been connected.
+        received_bytes, replied_bytes: so far; over TLS of ciphertext.
+        in_flight_bytes: input whose reply was not yet given to the transport.
+        unsent_bytes: replies that the transport still has, as far as it tells.
+        paused: the names of the reasons for which it is not read now, as in docs/modules.md.
+    """
+
+    info: ConnectionInfo | None
+    state: ConnectionState
+    open_s: float
+    received_bytes: int
+    replied_bytes: int
+    in_flight_bytes: int
+    unsent_bytes: int
+    paused: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from asyncrev.work.lane_work import InputEnd, Share
 from asyncrev.work.make_work import make_work
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
 from asyncrev.work.scratch import Scratch
-from asyncrev.work.tls_work import TlsParameters, TlsWork
+from asyncrev.work.tls_parameters import TlsParameters
+from asyncrev.work.tls_work import TlsWork
 from tests.lane_bench import joined
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -128,7 +128,7 @@ class Admission:
         return may_go_on
 
     def publish_start(self, lane: Lane) -> None:
-        """Have the worker look at `lane` before there is input: a TLS client speaks first."""
+        """Have the worker look at `lane` before there is input: it may have to speak first."""
         lane.resume_waits = True
         self._feed_or_wait(lane)
 

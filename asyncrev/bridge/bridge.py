@@ -18,6 +18,7 @@ from asyncrev.bridge.parts import Parts, counters_of
 from asyncrev.bridge.sink import Sink
 from asyncrev.bridge.submission import InContext, Submission
 from asyncrev.buffers import byte_view
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import BridgeStopped, LocalError, SettingsError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
@@ -25,7 +26,7 @@ from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.statistics import BridgeStatistics
 from asyncrev.work.make_work import make_work
 from asyncrev.work.reverse import Reverse
-from asyncrev.work.tls_work import TlsParameters
+from asyncrev.work.tls_parameters import TlsParameters
 
 __all__ = ["Bridge"]
 
@@ -136,6 +137,7 @@ class Bridge:
         max_frame_bytes: int | None = None,
         max_reply_bytes: int | None = None,
         tls: TlsParameters | None = None,
+        info: ConnectionInfo | None = None,
     ) -> Lane:
         """Return a new lane whose replies go to `sink`.
 
@@ -143,6 +145,7 @@ class Bridge:
         replies are bytes. With `framing` the processor gets a frame at a time, of at most
         `max_frame_bytes`; a reply may have `max_reply_bytes`; both by default as in `limits`.
         With `tls` input and replies are ciphertext; a client's lane begins with `publish_start`.
+        `info`: who the peer is; the processor's `connected` is called with it.
 
         Raises:
             BridgeStopped: the bridge does not run.
@@ -170,6 +173,8 @@ class Bridge:
             else max_reply_bytes,
             window_bytes=self.limits.window_bytes,
             tls=tls,
+            info=info,
+            may_start_tls=bool(getattr(factory, "may_start_tls", False)),
         )
         lane = Lane(sink, work, is_framed=framing is not None)
         self.parts.lanes.add(lane)

@@ -1,6 +1,13 @@
 """Work on small chunks in the loop, for processors that allow it. Thread: loop."""
 
-from asyncrev.processors import Processor, as_reply, check_reply, make_processor
+from asyncrev.errors import ProcessorError
+from asyncrev.processors import (
+    Processor,
+    as_reply,
+    check_reply,
+    make_processor,
+    tell_connected,
+)
 from asyncrev.work.lane_work import LaneWork
 
 __all__ = ["InlineWork"]
@@ -12,8 +19,17 @@ class InlineWork:
     __slots__ = ("_max_reply_bytes", "_processor", "_views_allowed")
 
     def __init__(self, work: LaneWork) -> None:
-        """Make the processor. Raises what that raises."""
+        """Make the processor, and tell it who the peer is. Raises what that raises.
+
+        Raises:
+            ProcessorError: it answers that, so the worker's processor would, too.
+        """
         self._processor: Processor = make_processor(work.factory)
+        if work.info is not None and tell_connected(self._processor, work.info) is not None:
+            raise ProcessorError(
+                "connected() of a processor that may run inline returned a reply, which its peer "
+                "would get twice; return None, or leave may_run_inline out"
+            )
         self._views_allowed = work.views_allowed
         self._max_reply_bytes = work.max_reply_bytes
 

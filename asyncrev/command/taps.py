@@ -8,7 +8,13 @@ from typing import Any
 
 from asyncrev.errors import SettingsError
 from asyncrev.frames.grammar import Grammar, Run
-from asyncrev.processors import Buffer, Processor, ProcessorFactory, make_processor
+from asyncrev.processors import (
+    Buffer,
+    Processor,
+    ProcessorFactory,
+    make_processor,
+    speaks_first,
+)
 
 __all__ = ["StopFrame", "StopWord", "Tap", "Tee", "with_frame_taps", "with_taps"]
 
@@ -107,11 +113,12 @@ class StopFrame:
 class _Tapped:
     """A processor whose input taps get first."""
 
-    __slots__ = ("_inner", "_taps", "close")
+    __slots__ = ("_inner", "_taps", "close", "connected")
 
     def __init__(self, inner: Processor, taps: Sequence[Tap]) -> None:
         self._inner = inner
         self._taps = taps
+        self.connected = getattr(inner, "connected", None)
         self.close = getattr(inner, "close", _nothing)
 
     def process(self, chunk: memoryview) -> Buffer | None:
@@ -138,10 +145,12 @@ def with_taps(
 class _TappedFactory:
     """A factory of tapped processors, with the attributes of the wrapped factory."""
 
-    __slots__ = ("_make", "replies_fit")
+    __slots__ = ("_make", "may_start_tls", "replies_fit", "speaks_first")
 
     def __init__(self, inner: ProcessorFactory, make: ProcessorFactory) -> None:
         self.replies_fit = bool(getattr(inner, "replies_fit", False))
+        self.may_start_tls = bool(getattr(inner, "may_start_tls", False))
+        self.speaks_first = speaks_first(inner)
         self._make = make
 
     def __call__(self) -> Processor:

@@ -14,6 +14,7 @@ from asyncrev.errors import (
     FirstByteLate,
     IdleTooLong,
     IncompleteFrame,
+    PeerRefused,
     RemoteError,
     TlsHandshakeFailed,
     TlsHandshakeLate,
@@ -26,9 +27,16 @@ __all__ = ["abort_reason_of", "end_stream", "log_abort", "log_fault", "report_er
 
 logger = logging.getLogger("asyncrev")
 
-# Clients that keep a connection for later, that close a socket without ending its TLS, and scanners
-# of ports do this every day.
-_EVERYDAY = (FirstByteLate, IdleTooLong, TlsTruncated, TlsHandshakeFailed, TlsHandshakeLate)
+# Clients that keep a connection for later, that close a socket without ending its TLS, scanners of
+# ports, and peers that a processor does not want do this every day.
+_EVERYDAY = (
+    FirstByteLate,
+    IdleTooLong,
+    PeerRefused,
+    TlsTruncated,
+    TlsHandshakeFailed,
+    TlsHandshakeLate,
+)
 
 
 def log_abort(peer: str, reason: str, error: AsyncrevError | None) -> None:

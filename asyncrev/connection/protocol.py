@@ -10,13 +10,21 @@ from asyncrev.bridge.lane import Lane
 from asyncrev.connection.deadlines import Deadlines
 from asyncrev.connection.ends import abort_reason_of, end_stream, log_abort, log_fault, report_error
 from asyncrev.connection.input_drain import InputDrain
-from asyncrev.connection.reading import INPUT_ENDED, NO_CREDIT, WRITE_BUFFER_FULL, Reading
+from asyncrev.connection.peer_info import info_of
+from asyncrev.connection.reading import (
+    INPUT_ENDED,
+    NO_CREDIT,
+    WRITE_BUFFER_FULL,
+    Reading,
+    names_of,
+)
 from asyncrev.connection.socket_probe import (
     held_input,
     peer_has_gone,
     reset_on_close,
     unsent_bytes,
 )
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import (
     AsyncrevError,
     DeadlinePassed,
@@ -29,7 +37,7 @@ from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
 from asyncrev.log_text import name_of_peer
-from asyncrev.processors import Reply, as_factory
+from asyncrev.processors import Reply, as_factory, speaks_first
 from asyncrev.states import (
     CONNECTION_TRANSITIONS,
     ConnectionEvent,
@@ -37,9 +45,10 @@ from asyncrev.states import (
     InputState,
     advance,
 )
+from asyncrev.statistics import ConnectionStatistics
 from asyncrev.work.lane_work import InputEnd
 from asyncrev.work.reverse import Reverse
-from asyncrev.work.tls_work import TlsParameters, TlsWork
+from asyncrev.work.tls_parameters import TlsParameters
 
 __all__ = ["BridgeProtocol"]
 
@@ -104,9 +113,11 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._tls = None if tls is None else TlsParameters(tls, server_hostname)
         is_raw = self._framing is None and tls is None
         may_run_inline = is_raw and getattr(processor, "may_run_inline", False)
+        may_run_inline = may_run_inline and not getattr(processor, "may_start_tls", False)
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
         self._state = ConnectionState.NEW
         self._transport: Any = None
+        self._made_s = 0.0
         self._lane: Lane | None = None
         self._reading = Reading()
         self._input = InputDrain(self._reading)
@@ -119,6 +130,25 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def state(self) -> ConnectionState:
         """Where this connection is in its life."""
         return self._state
+
+    @property
+    def info(self) -> ConnectionInfo | None:
+        """Who the peer is, while the connection is open; with TLS once that is established."""
+        return None if self._lane is None else self._lane.work.info
+
+    def statistics(self) -> ConnectionStatistics:
+        """Return what is known of the connection, which was made."""
+        lane = self._lane
+        return ConnectionStatistics(
+            info=self.info,
+            state=self._state,
+            open_s=asyncio.get_running_loop().time() - self._made_s,
+            received_bytes=self.received_bytes,
+            replied_bytes=self.replied_bytes,
+            in_flight_bytes=0 if lane is None else lane.in_flight_bytes + len(lane.overflow),
+            unsent_bytes=unsent_bytes(self._transport),
+            paused=names_of(self._reading.pauses),
+        )
 
     def _move(self, event: ConnectionEvent) -> None:
         before, self._state = self._state, advance(CONNECTION_TRANSITIONS, self._state, event)
@@ -135,6 +165,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open a lane; a bridge that does not run closes the connection, with a log line."""
         self._transport = transport
+        self._made_s = asyncio.get_running_loop().time()
         self._reading.attach(transport)
         self._move(ConnectionEvent.MADE)
         limits = self._limits
@@ -150,12 +181,13 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 max_frame_bytes=limits.max_frame_bytes,
                 max_reply_bytes=limits.max_reply_bytes,
                 tls=self._tls,
+                info=info_of(transport),
             )
         except LocalError as error:
             logger.error("%s: connection refused: %s", self._peer(), error)
             self._transport.abort()
             return
-        if self._tls is not None and not self._tls.server_side:
+        if speaks_first(self._factory) if self._tls is None else not self._tls.server_side:
             self._bridge.publish_start(self._lane)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -246,7 +278,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
 
     def on_end(self) -> None:
         """Close, now that everything is answered."""
-        if self._tls is not None:
+        if self._lane is not None and self._lane.work.uses_tls:
             if self._state is ConnectionState.OPEN:  # the peer's close_notify ended its input
                 self._move(ConnectionEvent.INPUT_ENDED)
             self._give_lane_up()
@@ -280,7 +312,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         lane = self._lane
         if lane is None:
             return
-        work = lane.work if isinstance(lane.work, TlsWork) else None
+        work = lane.work
         error = self._deadlines.passed(
             now_s,
             received_bytes=self.received_bytes,
@@ -291,9 +323,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             on_way_bytes=lane.in_flight_bytes + len(lane.overflow),
             paused=bool(self._reading.pauses),
             held_input=lambda: held_input(self._transport),
-            opaque=self._reading.is_tls or self._tls is not None,
-            handshaking=work is not None and not work.is_established,
-            data_bytes=None if work is None else work.data_bytes,
+            opaque=self._reading.is_tls or work.uses_tls,
+            handshaking=work.is_handshaking,
+            data_bytes=work.data_bytes,
         )
         if error is not None:
             self._end_late(error)
@@ -333,7 +365,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self._move(ConnectionEvent.FAILED)
             self.abort_reason = error.reason
             log_fault(self._peer(), error)
-            if self._tls is not None and self._lane is not None:
+            if self._lane is not None and self._lane.work.uses_tls:
                 self._bridge.publish_eof(self._lane, InputEnd.DEADLINE)  # for its close_notify
                 return
             if not self._transport.get_write_buffer_size() and self._transport.can_write_eof():

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["INPUT_ENDED", "NO_CREDIT", "PAUSE_REASONS", "WRITE_BUFFER_FULL", "Reading"]
+__all__ = ["INPUT_ENDED", "NO_CREDIT", "PAUSE_REASONS", "WRITE_BUFFER_FULL", "Reading", "names_of"]
 
 NO_CREDIT = 1
 WRITE_BUFFER_FULL = 2
@@ -21,6 +21,12 @@ PAUSE_REASONS: Mapping[str, tuple[int, str]] = {
     "WRITE_BUFFER_FULL": (WRITE_BUFFER_FULL, "the write buffer falls to the low water mark"),
     "INPUT_ENDED": (INPUT_ENDED, "never: no more input is processed"),
 }
+
+
+def names_of(pauses: int) -> tuple[str, ...]:
+    """Return the names of the reasons whose flags `pauses` has. Thread: any."""
+    return tuple(name for name, (flag, _) in PAUSE_REASONS.items() if pauses & flag)
+
 
 # aiofastnet 1.2.0: after a pause its TLS transport looks at its socket only, so what it had read
 # before stays with it until more comes, and is lost if the end comes instead. This method, which

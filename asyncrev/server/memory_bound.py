@@ -16,7 +16,7 @@ class MemoryBound:
         bridges: how many bridges it has.
         framed: whether its processors get frames.
         replies_fit: whether no reply is longer than what it answers.
-        tls: whether its connections use TLS.
+        tls: whether its connections use TLS, or may change to it.
     """
 
     limits: Limits

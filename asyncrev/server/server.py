@@ -23,7 +23,7 @@ from asyncrev.server.memory_bound import MemoryBound
 from asyncrev.server.server_tls import ServerTls
 from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
-from asyncrev.statistics import ServerStatistics, total
+from asyncrev.statistics import ConnectionStatistics, ServerStatistics, total
 from asyncrev.work.reverse import Reverse
 
 __all__ = ["Server"]
@@ -87,7 +87,7 @@ class Server:
             bridges=len(self.bridges),
             framed=framed,
             replies_fit=bool(getattr(processor, "replies_fit", False)),
-            tls=ssl is not None,
+            tls=ssl is not None or bool(getattr(processor, "may_start_tls", False)),
         )
         self._state = ServerState.NEW
         self.connections = Connections(limits.max_connections, self._heed_limit)
@@ -309,6 +309,10 @@ class Server:
             bridge=total(bridges),
             bridges=bridges,
         )
+
+    def connection_statistics(self) -> list[ConnectionStatistics]:
+        """Return what is known of each open connection; it takes some microseconds for each."""
+        return [connection.statistics() for connection in self.connections]
 
     # -- what the parts call -----------------------------------------------------------------
 

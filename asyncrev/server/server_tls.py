@@ -4,7 +4,7 @@ import ssl as ssl_module
 
 from asyncrev.certificates import Certificate, certificate_of_context
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.work.tls_work import TlsParameters
+from asyncrev.work.tls_parameters import TlsParameters
 
 __all__ = ["ServerTls"]
 

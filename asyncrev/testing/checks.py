@@ -6,11 +6,13 @@ A checked processor runs in the production code (see `lanes`), without a loop or
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import RemoteError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import as_factory, check_many_method, make_processor
 from asyncrev.testing.lanes import (
+    INFO,
     OTHER,
     PLAIN,
     FedLane,
@@ -52,6 +54,7 @@ def check_processor(
     split_matters: bool = False,
     reference: Callable[[bytes], bytes] | None = None,
     raises: type[Exception] | tuple[type[Exception], ...] = (),
+    info: ConnectionInfo = INFO,
     max_examples: int = 100,
 ) -> None:
     """Search for inputs and segmentations that make a processor violate its contract.
@@ -77,6 +80,8 @@ def check_processor(
             `split_matters` it is called for each chunk, and the result of `eof()` is not compared.
         raises: what the processor may raise. The same bytes must raise the same type wherever they
             are split.
+        info: who the peer is, for `connected()`; by default somebody on 127.0.0.1. What that
+            returns is in no reply here; the peer may be refused.
         max_examples: how many inputs are tried; see Hypothesis' setting of that name.
 
     Raises:
@@ -97,7 +102,7 @@ def check_processor(
     runs_inline = grammar is None and getattr(factory, "may_run_inline", False)
 
     def run(chunks: Sequence[bytes], world: World = PLAIN, hooks: bool = True) -> Outcome:
-        connection = FedLane(make, grammar, world, hooks=hooks)
+        connection = FedLane(make, grammar, world, hooks=hooks, info=info)
         try:
             for chunk in chunks:
                 connection.feed(chunk)
@@ -114,7 +119,8 @@ def check_processor(
             _check_error(outcome, raises)
             _check_same(run(chunks), outcome, "another instance", "a first instance", _SHARED)
             _check_same(run(chunks, OTHER), outcome, "other memory", "some memory", _REACHES)
-            _check_interleaved(make, grammar, (chunks, others), (outcome, run(others)))
+            pair = FedLane(make, grammar, info=info), FedLane(make, grammar, info=info)
+            _check_interleaved(pair, (chunks, others), (outcome, run(others)))
             if not split_matters:
                 unsplit = run([sent] if sent else [])
                 _check_like(
@@ -129,8 +135,8 @@ def check_processor(
                 singly = run(chunks, hooks=False)
                 _check_like(outcome, singly, "by process()", f"{hook}() gives other replies")
             if runs_inline and outcome.error is None:
-                _check_inline(make, chunks, outcome)
-            early = FedLane(make, grammar)
+                _check_inline(lambda: FedLane(make, None, info=info), chunks, outcome)
+            early = FedLane(make, grammar, info=info)
             for chunk in chunks[:1]:
                 early.feed(chunk)
             early.close()  # without an end of input
@@ -175,12 +181,10 @@ def _check_like(got: Outcome, wanted: Outcome, how: str, rule: str) -> None:
 
 
 def _check_interleaved(
-    make: Any,
-    grammar: Grammar | None,
+    connections: tuple[FedLane, FedLane],
     inputs: tuple[list[bytes], list[bytes]],
     alone: tuple[Outcome, Outcome],
 ) -> None:
-    connections = FedLane(make, grammar), FedLane(make, grammar)
     for index in range(max(map(len, inputs))):
         for connection, chunks in zip(connections, inputs, strict=True):
             for chunk in chunks[index : index + 1]:
@@ -205,16 +209,16 @@ def _check_reference(
     _check_like(outcome, wanted, "the reference", "the replies differ from the reference")
 
 
-def _check_inline(make: Any, chunks: list[bytes], outcome: Outcome) -> None:
+def _check_inline(make: Callable[[], FedLane], chunks: list[bytes], outcome: Outcome) -> None:
     for index, chunk in enumerate(chunks):
-        answer = FedLane(make, None).answer_inline(chunk)
+        answer = make().answer_inline(chunk)
         if answer != outcome.answers[index]:
             raise Violation(
                 f"may_run_inline is true, but a reply depends on earlier chunks\n"
                 f"  got: {shown(outcome.answers[index])} as reply {index}\n"
                 f"  expected: {shown(answer)} (as to that chunk alone)"
             )
-    last = FedLane(make, None).end().last
+    last = make().end().last
     if last != outcome.last:
         raise Violation(
             f"may_run_inline is true, but eof() depends on earlier chunks\n"

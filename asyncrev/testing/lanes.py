@@ -10,14 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from asyncrev.bridge.inline import InlineWork
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
 from asyncrev.processors import Processor, make_processor
-from asyncrev.ring.ring import CLOSE, DATA, EOF, Entry, Kind
+from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME, Entry, Kind
 from asyncrev.work.block_pool import Block, Pool
 from asyncrev.work.make_work import make_work
 
 __all__ = [
+    "INFO",
     "OTHER",
     "PLAIN",
     "FedLane",
@@ -32,6 +34,10 @@ __all__ = [
 _GUARD_BYTES = 16
 _SHOWN_BYTES = 120
 _SHOWN_CHUNKS = 12
+
+
+# Who the peer is, unless a test says otherwise.
+INFO = ConnectionInfo(peer_address=("127.0.0.1", 50000), local_address=("127.0.0.1", 9090))
 
 
 class Violation(AssertionError):
@@ -127,7 +133,10 @@ class _VoidingPool(Pool):
 
 
 class FedLane:
-    """One lane with a processor, fed by hand."""
+    """One lane with a processor, fed by hand.
+
+    What the processor says when it is connected is checked, and is in no answer.
+    """
 
     def __init__(
         self,
@@ -136,6 +145,7 @@ class FedLane:
         world: World = PLAIN,
         *,
         hooks: bool = True,
+        info: ConnectionInfo = INFO,
     ) -> None:
         self.processed_seq = self.released_seq = 0  # the cursors that the pool reads
         self._world = world
@@ -147,10 +157,14 @@ class FedLane:
             views_allowed=world.views_allowed,
             framing=framing,
             max_frame_bytes=Limits().max_frame_bytes,
+            info=info,
         )
         self._unread: collections.deque[tuple[Entry, bytearray]] = collections.deque()
         self.answers: list[bytes] = []
         self.error: BaseException | None = None
+        self._work(RESUME)
+        self._read(0)
+        self.answers.clear()
 
     def feed(self, chunk: bytes) -> None:
         """Process `chunk`, unless an error has occurred."""

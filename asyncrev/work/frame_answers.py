@@ -10,6 +10,7 @@ from typing import Any
 from asyncrev.frames.grammar import Grammar, Run
 from asyncrev.processors import Processor, as_reply, check_reply
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
+from asyncrev.work.tls_parameters import StartTls
 
 __all__ = ["FrameAnswers", "Pieces"]
 
@@ -30,6 +31,8 @@ class FrameAnswers:
         at_once_bytes: the most that this method is to be given, but for one frame.
         calls: how many calls were made since the owner set this to 0.
         answered_bytes: the length of the frames that were answered since the owner set this to 0.
+        start_tls: what the processor has asked for, if it has; then nothing more is answered. The
+            owner sets it back.
     """
 
     __slots__ = (
@@ -43,6 +46,7 @@ class FrameAnswers:
         "answered_bytes",
         "at_once_bytes",
         "calls",
+        "start_tls",
         "takes_many",
     )
 
@@ -73,6 +77,7 @@ class FrameAnswers:
             self.at_once_bytes = _FIRST_AT_ONCE_BYTES
         self.calls = 0
         self.answered_bytes = 0
+        self.start_tls: StartTls | None = None
 
     def work(
         self,
@@ -143,13 +148,13 @@ class FrameAnswers:
                 else:
                     replies += frames[kept_off:done_off]
                     kept_off = next_off
-                    own = as_reply(reply, None, views_allowed=False)
+                    own = reply if type(reply) is bytes else self._own(reply)
                     if own is not None:
                         if len(own) > most_bytes:
                             check_reply(len(own), end_off - start_off, most_bytes)
                         grammar.encode_into(replies, own, frames[end_off:next_off])
                 done_off = next_off
-                if calls >= most_calls or len(replies) >= most_reply_bytes:
+                if calls >= most_calls or len(replies) >= most_reply_bytes or self.start_tls:
                     break
         finally:  # also those before a frame that failed
             self.calls += calls
@@ -162,6 +167,13 @@ class FrameAnswers:
             elif done_off:
                 pieces.append(answered_in_place)
         return done_off
+
+    def _own(self, reply: Any) -> bytes | memoryview | None:
+        """Return a reply that is kept; note what else it asks for."""
+        if type(reply) is StartTls:
+            self.start_tls = reply
+            reply = reply.reply
+        return as_reply(reply, None, views_allowed=False)
 
     def answer_open(
         self, held: memoryview, storage: object
@@ -193,8 +205,16 @@ class FrameAnswers:
             ProcessorError: as `work`.
             Exception: what the processor raises.
         """
-        reply = as_reply(self._processor.eof(), None, views_allowed=False)
-        if reply is None:
-            return b""
+        last = self._processor.eof()
+        return b"" if last is None else self.framed(last)
+
+    def framed(self, said: Any) -> bytes:
+        """Return what answers no input as a frame.
+
+        Raises:
+            ProcessorError: it is not bytes-like, too long, or cannot be framed.
+        """
+        reply = as_reply(said, None, views_allowed=False)
+        assert reply is not None
         check_reply(len(reply), 0, self._max_reply_bytes)
         return self._grammar.encode(reply)

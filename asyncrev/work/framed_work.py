@@ -4,6 +4,8 @@ I20  in one batch of the worker a framed lane costs a share of calls, SHARE_CALL
      single step exceeds it by; input that would cost more is deferred
 """
 
+from asyncrev.connection_info import ConnectionInfo
+from asyncrev.errors import ProcessorError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.processors import ProcessorFactory, Reply, make_processor
 from asyncrev.ring.ring import DATA, EOF, Entry
@@ -29,6 +31,7 @@ class FramedWork(LaneWork):
         max_frame_bytes: int,
         max_reply_bytes: int = 0,
         window_bytes: int = UNBOUNDED_BYTES,
+        info: ConnectionInfo | None = None,
     ) -> None:
         """See `LaneWork`; a payload has at most `max_frame_bytes`. Thread: any."""
         super().__init__(
@@ -36,6 +39,7 @@ class FramedWork(LaneWork):
             views_allowed=views_allowed,
             max_reply_bytes=max_reply_bytes,
             window_bytes=window_bytes,
+            info=info,
         )
         self._framing = framing
         self._max_frame_bytes = max_frame_bytes
@@ -43,14 +47,18 @@ class FramedWork(LaneWork):
         self._calls_left = UNBOUNDED_CALLS  # of that share
 
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
-        framer = self._framer(pool)
+        if not self._is_introduced:
+            self._introduce(entry, pool)
+        framer = self.processor
+        assert isinstance(framer, Framer)
         if share is not self._share:
             self._share = share
             self._calls_left = share.most_calls
         framer.calls = framer.answered_bytes = 0
         entry.ended = False
+        said = entry.result  # to who the peer is
         result = self._frame_entry(entry, framer)
-        entry.result = result
+        entry.result = result if said is None else self._joined(said, result)
         entry.partial_frame_bytes = framer.partial_frame_bytes
         entry.frame_seq = framer.frame_seq
         entry.calls = framer.calls
@@ -96,6 +104,11 @@ class FramedWork(LaneWork):
         allowed_bytes = chunk.nbytes + self.window.allowed_bytes()
         result = framer.process(chunk, self._calls_left, allowed_bytes)
         entry.nbytes = framer.used_bytes
+        if (start := framer.take_start_tls()) is not None:
+            try:
+                self._note_start(start)
+            except ProcessorError as error:
+                framer.error = error
         return result
 
     def _frame_deferred(self, entry: Entry, framer: Framer) -> Reply | None:
@@ -110,15 +123,23 @@ class FramedWork(LaneWork):
         self._consume(deferred, entry.nbytes)
         return result
 
-    def _framer(self, pool: Pool) -> Framer:
-        if self.processor is None:
-            self.processor = Framer(
-                self._framing,
-                make_processor(self.factory),
-                pool,
-                max_frame_bytes=self._max_frame_bytes,
-                max_reply_bytes=self.max_reply_bytes,
-                views_allowed=self.views_allowed,
-            )
-        assert isinstance(self.processor, Framer)
-        return self.processor
+    def _joined(self, said: Reply, result: Reply | None) -> Reply:
+        assert type(said) is bytes
+        if not result:
+            return said
+        if not self.views_allowed:
+            return b"".join((said, result))  # type: ignore[arg-type]
+        return (said, *result) if isinstance(result, tuple) else (said, result)
+
+    def _framed(self, said: bytes) -> bytes:
+        return self._framing.encode(said)
+
+    def _make_processor(self, pool: Pool) -> object:
+        return Framer(
+            self._framing,
+            make_processor(self.factory),
+            pool,
+            max_frame_bytes=self._max_frame_bytes,
+            max_reply_bytes=self.max_reply_bytes,
+            views_allowed=self.views_allowed,
+        )

@@ -13,12 +13,14 @@ rest again. See `frame_answers` for what counts as a call.
 
 from typing import Any
 
-from asyncrev.errors import LocalError, RemoteError
+from asyncrev.connection_info import ConnectionInfo
+from asyncrev.errors import LocalError, PeerRefused, ProcessorError, RemoteError
 from asyncrev.frames.grammar import CALLS_PER_RUN, UNBOUNDED_STEPS, Grammar
-from asyncrev.processors import Processor, Reply, check_many_method
+from asyncrev.processors import Buffer, Processor, Reply, check_many_method, tell_connected
 from asyncrev.work.block_pool import Block, Pool
 from asyncrev.work.frame_answers import FrameAnswers, Pieces
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
+from asyncrev.work.tls_parameters import StartTls
 
 __all__ = ["Framer"]
 
@@ -89,6 +91,18 @@ class Framer:
         self.answered_bytes = 0
         self.error: BaseException | None = None
 
+    def take_start_tls(self) -> StartTls | None:
+        """Return what the processor has asked for since the last call, if it has."""
+        start, self._answers.start_tls = self._answers.start_tls, None
+        return start
+
+    def connected(self, info: ConnectionInfo) -> Buffer | None:
+        """Tell the processor who the peer is; return what it says to that, not framed.
+
+        Raises what the processor raises.
+        """
+        return tell_connected(self._processor, info)
+
     def see(self, chunk: memoryview) -> None:
         """Pass a chunk to the taps, if there are any, before it is processed.
 
@@ -121,7 +135,7 @@ class Framer:
             if self._block is not None:
                 chunk = self._finish_partial(chunk, pieces)
             summed = 0
-            while chunk and answers.calls < most_calls:
+            while chunk and answers.calls < most_calls and answers.start_tls is None:
                 while summed < len(pieces):  # each once, because there may be as many as calls
                     most_reply_bytes -= len(pieces[summed])
                     summed += 1
@@ -131,7 +145,7 @@ class Framer:
                     chunk, pieces, most_calls - answers.calls, most_reply_bytes
                 )
         except BaseException as error:
-            self._fail(error)
+            self._fail(error, pieces)
         self.used_bytes = chunk_bytes - chunk.nbytes
         self.calls, self.answered_bytes = answers.calls, answers.answered_bytes
         return self._assemble(pieces)
@@ -150,7 +164,7 @@ class Framer:
             if last:
                 pieces.append(separator + last)
         except BaseException as error:
-            self._fail(error)
+            self._fail(error, pieces)
         self.calls, self.answered_bytes = answers.calls, answers.answered_bytes
         return self._assemble(pieces)
 
@@ -246,6 +260,8 @@ class Framer:
             frames = front if whole_bytes == front.nbytes else front[:whole_bytes]
             done_bytes = answers.work(frames, scan.runs, pieces, most_calls, most_reply_bytes)
             chunk = chunk[done_bytes:]
+            if answers.start_tls is not None:
+                return chunk  # no frames follow
             if done_bytes < whole_bytes or scan.stopped or front.nbytes < done_bytes + chunk.nbytes:
                 return chunk  # the rest is scanned by the next call
         if scan.error is not None:
@@ -270,7 +286,12 @@ class Framer:
             return b"".join(pieces)
         return pieces[0] if len(pieces) == 1 else tuple(pieces)
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, pieces: Pieces | None = None) -> None:
+        if isinstance(error, PeerRefused) and error.reply and pieces is not None:
+            try:
+                pieces.append(self._answers.framed(error.reply))
+            except ProcessorError as wrong:
+                error = wrong
         if isinstance(error, RemoteError):
             # Its traceback has no information, but would keep the worker's stack frames alive, and
             # with them the bridge and its ring, as long as the error itself, which a log record may

@@ -7,13 +7,22 @@ chunks and for frames, are in `raw_work` and `framed_work`.
 import abc
 import enum
 
+from asyncrev.connection_info import ConnectionInfo
+from asyncrev.errors import AsyncrevError, PeerRefused, ProcessorError
 from asyncrev.limits import SMALL_SLOT_BYTES
-from asyncrev.processors import ProcessorFactory
+from asyncrev.processors import (
+    ProcessorFactory,
+    as_reply,
+    check_reply,
+    make_processor,
+    tell_connected,
+)
 from asyncrev.ring.ring import CLOSE, Entry
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.deferred import DeferredInput
 from asyncrev.work.reply_window import UNBOUNDED_BYTES, ReplyWindow
 from asyncrev.work.scratch import Scratch
+from asyncrev.work.tls_parameters import StartTls
 
 __all__ = ["SHARE_CALLS", "UNBOUNDED_SHARE", "InputEnd", "LaneWork", "Share"]
 
@@ -78,24 +87,36 @@ class LaneWork(abc.ABC):
             publish and never again.
         views_allowed: whether a reply may be a view of the slot, or of a block.
         max_reply_bytes: the longest reply to one chunk or frame, if it is longer than that.
+        may_start_tls: whether the processor may ask for TLS. Like the next one between this and
+            the work around it.
+        start_tls: what it has asked for.
         window: how much longer than their input replies may be; its fields name their writers.
         abandoned: whether nobody wants replies any more. Writer: loop; seen late, it costs some
             work in vain.
         input_end: why the input ended. Writer: loop, before it publishes the end (I3).
+        info: who the peer is; None without a connection, and where TLS has to tell first. Writer:
+            loop before the first publish, then worker; readers: both. Replaced, never changed.
         processor: what works on the input, once it is made.
         broken: whether it has failed; later input is dropped.
+        data_bytes: how much data the input had so far, where it is ciphertext; else None. Writer:
+            worker; reader: any.
         deferred: input that is kept for later, if there is any.
     """
 
     __slots__ = (
+        "_is_introduced",
         "_is_plain",
         "abandoned",
         "broken",
+        "data_bytes",
         "deferred",
         "factory",
+        "info",
         "input_end",
         "max_reply_bytes",
+        "may_start_tls",
         "processor",
+        "start_tls",
         "views_allowed",
         "window",
     )
@@ -107,19 +128,36 @@ class LaneWork(abc.ABC):
         views_allowed: bool,
         max_reply_bytes: int = 0,
         window_bytes: int = UNBOUNDED_BYTES,
+        info: ConnectionInfo | None = None,
     ) -> None:
         """Prepare a lane's work; `max_reply_bytes` of 0 is no bound. Thread: any."""
         self.factory = factory
         self.views_allowed = views_allowed
         self.max_reply_bytes = max_reply_bytes or UNBOUNDED_BYTES
         self.window = ReplyWindow(window_bytes)
+        self.may_start_tls = False
+        self.start_tls: StartTls | None = None
         self.abandoned = False
         self.input_end = InputEnd.PEER
+        self.info = info
         self.processor: object = None
         self.broken = False
+        self.data_bytes: int | None = None
         self.deferred: DeferredInput | None = None
-        # Whether it has a processor, and need not defer anything; only a raw lane is ever so.
+        # Whether its processor is made, and knows who the peer is.
+        self._is_introduced = False
+        # Whether that is so, and it need not defer anything; only a raw lane is ever plain.
         self._is_plain = False
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether input and replies are ciphertext. Thread: any; see `TlsWork`."""
+        return False
+
+    @property
+    def is_handshaking(self) -> bool:
+        """Whether a TLS handshake is not complete. Thread: any."""
+        return False
 
     def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
         """Do what `entry`, which is this lane's, asks for; leave result or error in it.
@@ -160,10 +198,69 @@ class LaneWork(abc.ABC):
         self._is_plain = False
         self.deferred = None
         entry.partial_frame_bytes = 0  # entries are used again: what stands there is another lane's
+        if isinstance(error, PeerRefused):
+            error = self._say_last(entry, error)
         entry.error = error
 
+    def _introduce(self, entry: Entry, pool: Pool) -> None:
+        """Make the processor, unless there is one; tell it who the peer is.
+
+        What it says to that becomes the entry's result. Raises what the processor raises.
+        """
+        if self.processor is None:
+            self.processor = self._make_processor(pool)
+        self._is_introduced = True
+        said = None if self.info is None else tell_connected(self.processor, self.info)
+        if said is not None:
+            self._say(entry, as_reply(said, None, views_allowed=False))
+
+    def _make_processor(self, pool: Pool) -> object:
+        return make_processor(self.factory)
+
+    def introduce_again(self, info: ConnectionInfo | None) -> None:
+        """Have the processor told of its peer again, at the next entry."""
+        self.info = info
+        self._is_introduced = self._is_plain = False
+
+    def _note_start(self, start: StartTls) -> None:
+        """Note that the processor asks for TLS.
+
+        Raises:
+            ProcessorError: it has not declared that it may.
+        """
+        if not self.may_start_tls:
+            raise ProcessorError(
+                "a processor returned StartTls without a true attribute may_start_tls, or over "
+                "TLS; declare it where the processor is given, so that the memory bound counts TLS"
+            )
+        self.may_start_tls = False
+        self.start_tls = start
+
+    def _say(self, entry: Entry, said: bytes | memoryview | None) -> None:
+        """Add to the entry's result what answers no input."""
+        if not said:
+            return
+        check_reply(len(said), 0, self.max_reply_bytes)
+        framed = self._framed(bytes(said))
+        self._note_surplus(entry, len(framed))
+        before: bytes = entry.result or b""  # type: ignore[assignment]
+        entry.result = before + framed
+
+    def _framed(self, said: bytes) -> bytes:
+        return said
+
+    def _say_last(self, entry: Entry, error: PeerRefused) -> AsyncrevError:
+        """Have the peer told that it is refused; return that, or why it cannot be told so."""
+        # It says nothing of use, and would keep the processor's frames as long as a log record.
+        error.__traceback__ = None
+        try:
+            self._say(entry, as_reply(error.reply, None, views_allowed=False))
+        except ProcessorError as wrong:
+            return wrong
+        return error
+
     def _note_surplus(self, entry: Entry, surplus_bytes: int) -> None:
-        entry.surplus_bytes = surplus_bytes
+        entry.surplus_bytes += surplus_bytes
         self.window.produce(surplus_bytes)
         self._is_plain = False  # the window may be full
 

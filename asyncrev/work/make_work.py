@@ -1,12 +1,15 @@
 """Which work a lane has: for raw chunks or for frames, over TLS or not."""
 
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.frames.grammar import Grammar
 from asyncrev.processors import ProcessorFactory
 from asyncrev.work.framed_work import FramedWork
 from asyncrev.work.lane_work import LaneWork
 from asyncrev.work.raw_work import RawWork
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
-from asyncrev.work.tls_work import TlsParameters, TlsWork
+from asyncrev.work.start_tls_work import StartTlsWork
+from asyncrev.work.tls_parameters import TlsParameters
+from asyncrev.work.tls_work import TlsWork
 
 __all__ = ["make_work"]
 
@@ -20,13 +23,17 @@ def make_work(
     max_reply_bytes: int = 0,
     window_bytes: int = UNBOUNDED_BYTES,
     tls: TlsParameters | None = None,
+    info: ConnectionInfo | None = None,
+    may_start_tls: bool = False,
 ) -> LaneWork:
     """Return the work of a lane: a `FramedWork` with `framing`, else a `RawWork`. Thread: any.
 
     With `tls` it is in a `TlsWork`, which encrypts replies at once, so they may be views.
+    `info`: who the peer is, if there is one. With `may_start_tls` the processor may ask for TLS.
     """
+    inner_info = info
     if tls is not None:
-        views_allowed = True
+        views_allowed, inner_info = True, None  # it is told when the handshake is complete
     inner: LaneWork
     if framing is None:
         inner = RawWork(
@@ -34,6 +41,7 @@ def make_work(
             views_allowed=views_allowed,
             max_reply_bytes=max_reply_bytes,
             window_bytes=window_bytes,
+            info=inner_info,
         )
     else:
         inner = FramedWork(
@@ -43,5 +51,8 @@ def make_work(
             max_frame_bytes=max_frame_bytes,
             max_reply_bytes=max_reply_bytes,
             window_bytes=window_bytes,
+            info=inner_info,
         )
-    return inner if tls is None else TlsWork(inner, tls)
+    if tls is not None:
+        return TlsWork(inner, tls, info)
+    return StartTlsWork(inner) if may_start_tls else inner

@@ -4,11 +4,11 @@ from asyncrev.processors import (
     Processor,
     as_reply,
     check_reply,
-    make_processor,
 )
 from asyncrev.ring.ring import DATA, EOF, Entry
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.lane_work import UNBOUNDED_SHARE, LaneWork, Share
+from asyncrev.work.tls_parameters import StartTls
 
 __all__ = ["RawWork"]
 
@@ -34,8 +34,8 @@ class RawWork(LaneWork):
             self._fail(entry, error)
 
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
-        if self.processor is None:
-            self.processor = make_processor(self.factory)
+        if not self._is_introduced:
+            self._introduce(entry, pool)
         processor: Processor = self.processor  # type: ignore[assignment]
         deferred = self.deferred
         if entry.kind is DATA:
@@ -63,6 +63,9 @@ class RawWork(LaneWork):
 
     def _answer(self, entry: Entry, result: object, storage: object) -> None:
         """Leave what the processor returned in `entry`, of which `entry.nbytes` are answered."""
+        if type(result) is StartTls:
+            self._note_start(result)
+            result = result.reply
         if type(result) is not bytes:
             result = as_reply(result, storage, views_allowed=self.views_allowed)
             if result is None:
@@ -71,6 +74,8 @@ class RawWork(LaneWork):
         if reply_bytes > entry.nbytes:
             check_reply(reply_bytes, entry.nbytes, self.max_reply_bytes)
             self._note_surplus(entry, reply_bytes - entry.nbytes)
+        if entry.result is not None:  # what the processor said to who the peer is
+            result = b"".join((entry.result, result))  # type: ignore[arg-type]
         entry.result = result
 
     def _work_on_deferred(self, entry: Entry, processor: Processor) -> None:

@@ -11,6 +11,7 @@ one. So whoever uses this writes the replies to one record before reading the ne
 
 import ssl
 
+from asyncrev.connection_info import TlsInfo, tls_info_of
 from asyncrev.work.scratch import SCRATCH_BYTES
 
 __all__ = ["OUTPUT_BYTES", "TlsSession"]
@@ -93,6 +94,10 @@ class TlsSession:
             return False
         self.is_established = True
         return True
+
+    def info(self, server_name: str | None) -> TlsInfo:
+        """Return what the handshake, which is complete, has negotiated."""
+        return tls_info_of(self._ssl, server_name)
 
     def read(self, view: memoryview) -> int:
         """Decrypt the record that was fed last into `view`; return the length of its data.

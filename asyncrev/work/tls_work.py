@@ -13,9 +13,12 @@ were owed before it would be lost.
 import dataclasses
 import ssl
 
-from asyncrev.errors import RemoteError, SettingsError, TlsError, TlsHandshakeFailed, TlsTruncated
+from asyncrev.connection_info import ConnectionInfo
+from asyncrev.errors import RemoteError, TlsError, TlsHandshakeFailed, TlsTruncated
+from asyncrev.processors import speaks_first
 from asyncrev.ring.ring import DATA, EOF, RESUME, Entry, Kind
 from asyncrev.work.block_pool import Pool
+from asyncrev.work.client_hello import ClientHello
 from asyncrev.work.lane_work import (
     UNBOUNDED_CALLS,
     UNBOUNDED_SHARE,
@@ -23,58 +26,10 @@ from asyncrev.work.lane_work import (
     LaneWork,
     Share,
 )
+from asyncrev.work.tls_parameters import TlsParameters
 from asyncrev.work.tls_session import TlsSession
 
-__all__ = ["TlsParameters", "TlsWork"]
-
-
-@dataclasses.dataclass(frozen=True)
-class TlsParameters:
-    """What TLS a connection speaks. Thread: any.
-
-    Attributes:
-        context: shared by connections; nobody changes it any more.
-        server_hostname: of a client: the name that the server's certificate must have.
-    """
-
-    context: ssl.SSLContext
-    server_hostname: str | None = None
-
-    def __post_init__(self) -> None:
-        """Check that they fit together.
-
-        Raises:
-            SettingsError: the context is none, or of neither side, or lacks, or has no use for, a
-                name.
-        """
-        if not isinstance(self.context, ssl.SSLContext):
-            raise SettingsError(f"tls is {self.context!r}; it must be an ssl.SSLContext")
-        protocol = self.context.protocol
-        if protocol not in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT):
-            raise SettingsError(
-                f"tls is a context of {protocol!r}; it must be one of PROTOCOL_TLS_SERVER or "
-                "PROTOCOL_TLS_CLIENT, as ssl.create_default_context makes them"
-            )
-        if self.server_side and self.server_hostname is not None:
-            raise SettingsError(
-                f"server_hostname is {self.server_hostname!r}, but tls is a server's context; only "
-                "clients check a name"
-            )
-        if self.context.check_hostname and not (self.server_side or self.server_hostname):
-            raise SettingsError(
-                "the context of tls checks the server's name; give server_hostname, or set its "
-                "check_hostname to False"
-            )
-        name = self.server_hostname
-        if name is not None and (not name or name.startswith(".")):
-            raise SettingsError(
-                f"server_hostname is {name!r}; it must be a name, as the certificate has it"
-            )
-
-    @property
-    def server_side(self) -> bool:
-        """Whether this side is the server; else it begins the handshake."""
-        return self.context.protocol == ssl.PROTOCOL_TLS_SERVER
+__all__ = ["TlsWork"]
 
 
 class TlsWork(LaneWork):
@@ -83,12 +38,12 @@ class TlsWork(LaneWork):
     Attributes:
         is_established: whether the handshake is complete. Writer: worker; reader: loop, behind an
             entry that came back.
-        data_bytes: how much data all records so far had. Writer: worker; reader: any.
     """
 
     __slots__ = (
         "_frame_seq",
         "_has_input",
+        "_hello",
         "_inner",
         "_parameters",
         "_partial_frame_bytes",
@@ -97,20 +52,24 @@ class TlsWork(LaneWork):
         "_share",
         "_stream_ended",
         "_uncredited_bytes",
-        "data_bytes",
         "is_established",
     )
 
-    def __init__(self, inner: LaneWork, parameters: TlsParameters) -> None:
+    def __init__(
+        self, inner: LaneWork, parameters: TlsParameters, info: ConnectionInfo | None = None
+    ) -> None:
         """Prepare TLS around `inner`, the work of no other lane. Thread: any.
 
-        A client begins the handshake at its first entry, which is a RESUME.
+        A client begins the handshake at its first entry, which is a RESUME. `info`: who the peer
+        is; `inner` gets it with what the handshake adds.
         """
-        super().__init__(inner.factory, views_allowed=False)
+        super().__init__(inner.factory, views_allowed=False, info=info)
         self.window = inner.window
         self._inner = inner
         self._parameters = parameters
         self._session: TlsSession | None = None
+        # Until the handshake is complete.
+        self._hello = ClientHello() if parameters.server_side and info is not None else None
         self._partial_frame_bytes = 0  # of the inner work, as of its last entry; as the next
         self._frame_seq = 0
         self._share = UNBOUNDED_SHARE  # the last one in which this lane was worked on
@@ -119,7 +78,32 @@ class TlsWork(LaneWork):
         self._stream_ended = False  # whether an EOF entry has come
         self._uncredited_bytes = 0  # of input, not yet reported as processed
         self.is_established = False
-        self.data_bytes = 0
+        self.data_bytes: int = 0
+
+    @property
+    def uses_tls(self) -> bool:
+        """See `LaneWork.uses_tls`."""
+        return True
+
+    @property
+    def is_handshaking(self) -> bool:
+        """See `LaneWork.is_handshaking`."""
+        return not self.is_established
+
+    def take_over(self) -> bytes:
+        """Go on with a lane that was plain; return what this side begins the handshake with.
+
+        What its work has deferred is ciphertext from now on. Once, before the first entry.
+        """
+        deferred, self._inner.deferred = self._inner.deferred, None
+        if deferred is not None:
+            self._uncredited_bytes = deferred.nbytes
+            self._stream_ended, deferred.ends = deferred.ends, False
+            self.deferred = deferred if deferred.nbytes else None
+        self._inner.introduce_again(None)
+        output: list[bytes] = []
+        self._open().take_output(output)
+        return b"".join(output)
 
     def close_processor(self) -> None:
         """See `LaneWork.close_processor`; what TLS holds goes, too."""
@@ -218,7 +202,9 @@ class TlsWork(LaneWork):
             and inner.deferred is None
             and not inner.window.is_full()
         ):
-            off = session.feed(chunk, off)
+            before_off, off = off, session.feed(chunk, off)
+            if self._hello is not None:
+                self._hello.see(chunk[before_off:off])
             if not session.has_record:
                 continue
             self._records_left -= 1
@@ -231,8 +217,23 @@ class TlsWork(LaneWork):
             else:
                 share.handshakes_left -= takes_step  # one for all records of a flight
                 takes_step = False
-                self.is_established = session.handshake()
+                if session.handshake():
+                    self._end_handshake(session, entry, pool, output)
         return off
+
+    def _end_handshake(
+        self, session: TlsSession, entry: Entry, pool: Pool, output: list[bytes]
+    ) -> None:
+        """Note who the peer is; let the processor speak, if it speaks first."""
+        self.is_established = True
+        hello, self._hello = self._hello, None
+        if self.info is None:
+            return
+        name = self._parameters.server_hostname if hello is None else hello.server_name
+        self.info = dataclasses.replace(self.info, tls=session.info(name))
+        self._inner.introduce_again(self.info)
+        if self._inner.processor is not None or speaks_first(self.factory):
+            self._give(session, RESUME, 0, entry, pool, output)
 
     def _give(
         self,

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrev.command.taps import StopFrame, StopWord, Tee, with_frame_taps, with_taps
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.frames.lines import Lines
 from asyncrev.frames.prefixed import Prefixed
-from asyncrev.processors import make_processor
+from asyncrev.processors import make_processor, speaks_first, tell_connected
 from asyncrev.work.reverse import Reverse
 from tests import strategies
 
@@ -391,3 +392,27 @@ def test_frame_taps_do_not_hide_that_a_factory_makes_no_processors() -> None:
     """The message is the same as without taps."""
     with pytest.raises(ProcessorError, match="an object of type object"):
         make_processor(with_frame_taps(object, [lambda chunk: None], None))  # type: ignore[arg-type]
+
+
+class Introduced(Reverse):
+    """Keeps who its peer is."""
+
+    may_start_tls = True
+
+    def connected(self, info: ConnectionInfo) -> bytes:
+        """Answer with the peer's port."""
+        return b"%d" % info.peer_address[1]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("processor", [Introduced, Reverse])
+def test_taps_tell_the_processor_behind_them_who_the_peer_is(frames: bool, processor: Any) -> None:
+    """And the factory says what its processors do, like the one that it wraps."""
+    if frames:
+        factory = with_frame_taps(processor, [bytes], None)
+    else:
+        factory = with_taps(processor, [lambda: bytes])
+    told = tell_connected(make_processor(factory), ConnectionInfo(peer_address=("127.0.0.1", 7)))
+    assert told == (b"7" if processor is Introduced else None)
+    assert speaks_first(factory) is (processor is Introduced)
+    assert getattr(factory, "may_start_tls", None) is (processor is Introduced)

@@ -32,6 +32,8 @@ _TLS_WORK = "tests/work/test_tls_work.py::"
 _TLS_ERRORS = "tests/work/test_tls_errors.py::"
 _TLS_SHARES = "tests/work/test_tls_shares.py::"
 _TLS_MEMORY = "tests/work/test_tls_memory.py::"
+_START_TLS = "tests/work/test_start_tls_work.py::"
+_CONNECTED = "tests/protocol/test_connected.py::"
 _TLS_SESSION = "tests/work/test_tls_session.py::"
 
 BUGS = (
@@ -454,7 +456,9 @@ lane: Lane = entry.owner
             and inner.deferred is None
             and not inner.window.is_full()
         ):
-            off = session.feed(chunk, off)
+            before_off, off = off, session.feed(chunk, off)
+            if self._hello is not None:
+                self._hello.see(chunk[before_off:off])
             if not session.has_record:
                 continue
             self._records_left -= 1
@@ -474,7 +478,9 @@ lane: Lane = entry.owner
             and inner.deferred is None
             and not inner.window.is_full()
         ):
-            off = session.feed(chunk, off)
+            before_off, off = off, session.feed(chunk, off)
+            if self._hello is not None:
+                self._hello.see(chunk[before_off:off])
             if not session.has_record:
                 continue
             self._records_left -= 1
@@ -493,8 +499,9 @@ lane: Lane = entry.owner
     Bug(
         "a chunk of TLS is fed whole",
         "work.tls_work",
-        "            off = session.feed(chunk, off)\n",
+        "            before_off, off = off, session.feed(chunk, off)\n",
         """\
+            before_off = off
             while off < len(chunk):
                 off = session.feed(chunk, off)
 """,
@@ -631,5 +638,36 @@ lane: Lane = entry.owner
             self._break(entry, error)
 """,
         (_TLS_ERRORS + "test_failed_lane_over_tls_keeps_no_error",),
+    ),
+    Bug(
+        "text behind STARTTLS is processed",
+        "work.framer",
+        "            while chunk and answers.calls < most_calls and answers.start_tls is None:\n",
+        "            while chunk and answers.calls < most_calls:\n",
+        (
+            _START_TLS + "test_text_behind_the_upgrade_is_never_processed",
+            _START_TLS + "test_every_message_is_answered_once_and_in_order",
+        ),
+    ),
+    Bug(
+        "what was deferred is forgotten at an upgrade",
+        "work.tls_work",
+        "            self.deferred = deferred if deferred.nbytes else None\n",
+        "            self.deferred = None\n",
+        (_START_TLS + "test_every_message_is_answered_once_and_in_order",),
+    ),
+    Bug(
+        "an upgraded lane does not see that nobody wants its replies",
+        "work.start_tls_work",
+        "        work.abandoned = self.abandoned\n",
+        "",
+        (_START_TLS + "test_lane_that_is_abandoned_works_no_more",),
+    ),
+    Bug(
+        "a greeting takes the place of the reply behind it",
+        "work.raw_work",
+        "        if entry.result is not None:  # what the processor said to who the peer is\n",
+        "        if entry.result is not None:\n            return\n        if entry.result:\n",
+        (_CONNECTED + "test_factory_that_does_not_say_so_is_told_with_the_first_input",),
     ),
 )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from asyncrev import Reverse
+from asyncrev import ConnectionInfo, PeerRefused, Reverse
 from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.testing.checks import check_processor
 from tests import framed as frames
@@ -344,3 +344,40 @@ def test_what_is_no_processor_is_refused() -> None:
         check_processor(Plain, framing="lines")
     with pytest.raises(ProcessorError, match="process"):
         check_processor(lambda: 3)
+
+
+class Introduced(Plain):
+    """Cannot work before it knows its peer; refuses others than one."""
+
+    def connected(self, info: ConnectionInfo) -> bytes:
+        """Greet, or refuse."""
+        assert isinstance(info.peer_address, tuple)
+        if info.peer_address[0] != "127.0.0.1":
+            raise PeerRefused("it is somebody else")
+        self.port = info.peer_address[1]
+        return b"hello"
+
+    def process(self, chunk: memoryview) -> bytes:
+        return bytes(chunk).replace(b"\0", b"%d" % self.port)
+
+
+def test_processor_is_told_who_its_peer_is() -> None:
+    """Its greeting is in no reply."""
+    check_processor(Introduced, reference=lambda data: data.replace(b"\0", b"50000"))
+    info = ConnectionInfo(peer_address=("127.0.0.1", 7))
+    check_processor(Introduced, info=info, reference=lambda data: data.replace(b"\0", b"7"))
+    check_processor(Introduced, info=ConnectionInfo(peer_address=("192.0.2.1", 7)))
+
+
+class GreetsWithText(Plain):
+    """Its greeting is not bytes."""
+
+    def connected(self, info: ConnectionInfo) -> Any:
+        """Forget to encode."""
+        return "hello"
+
+
+def test_greeting_that_is_not_bytes_is_found() -> None:
+    """Like any reply."""
+    with pytest.raises(AssertionError, match="a processor returned str"):
+        check_processor(GreetsWithText)

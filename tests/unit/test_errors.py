@@ -32,7 +32,7 @@ def test_error_has_the_one_base_and_at_most_one_side(name: str) -> None:
     assert issubclass(error, AsyncrevError)
     assert not (issubclass(error, LocalError) and issubclass(error, RemoteError))
     assert error.__doc__
-    assert str(error("why")) == "why"
+    assert str(error("why")) == ("refused: why" if name == "PeerRefused" else "why")
 
 
 def test_settings_error_is_a_value_error() -> None:
@@ -44,7 +44,7 @@ def test_every_fault_of_a_peer_has_a_reason_of_its_own() -> None:
     """Connections are counted under it; two that share one could not be told apart."""
     kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, RemoteError)]
     reasons = [kind.reason for kind in kinds]
-    assert len(reasons) == len(set(reasons)) == 12
+    assert len(reasons) == len(set(reasons)) == 13
     assert all("reason" in vars(kind) for kind in kinds)  # none has only what it inherits
 
 

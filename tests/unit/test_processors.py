@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.processors import (
     FunctionProcessor,
@@ -20,6 +21,7 @@ from asyncrev.processors import (
     as_reply,
     check_many_method,
     make_processor,
+    speaks_first,
 )
 from asyncrev.work.reverse import Reverse
 from tests.duck_types import Half, Whole
@@ -293,3 +295,66 @@ def test_method_for_many_frames_is_checked_with_the_arguments_of_its_grammar() -
         check_many_method(Many(), "process_pairs", "")
         with pytest.raises(ProcessorError, match=r"write def process_pairs\(self, frames\)"):
             check_many_method(Whole.__new__(type("Other", (Many,), {})), "process_pairs", "frames")
+
+
+class Told(Reverse):
+    """Has the method."""
+
+    def connected(self, info: ConnectionInfo) -> None:
+        """Do nothing."""
+
+
+def factory_that(**attributes: bool) -> Any:
+    """Return a factory with attributes."""
+
+    def make() -> Told:
+        return Told()
+
+    for name, value in attributes.items():
+        setattr(make, name, value)
+    return make
+
+
+@pytest.mark.parametrize(
+    ("factory", "first"),
+    [
+        (Told, True),
+        (functools.partial(Told), True),
+        (type("Quiet", (Told,), {"speaks_first": False}), False),
+        (Reverse, False),
+        (type("Loud", (Reverse,), {"speaks_first": True}), True),
+        (functools.partial(Reverse), False),
+        (factory_that(), False),
+        (factory_that(speaks_first=True), True),
+        (factory_that(speaks_first=False), False),
+        (as_factory(bytes.upper), False),
+        (as_factory(Told), True),
+    ],
+)
+def test_class_that_is_told_of_its_peer_is_told_at_once(factory: Any, first: bool) -> None:
+    """Unless it says otherwise; others say so."""
+    assert speaks_first(factory) is first
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        (lambda self: None, r"called as connected\(info\)"),
+        (lambda self, info, more: None, r"write def connected\(self, info\)"),
+        ("hello", "cannot be called"),
+    ],
+)
+def test_connected_that_cannot_be_called_is_refused_at_the_start(method: Any, text: str) -> None:
+    """Like the other methods."""
+    with pytest.raises(SettingsError, match=text):
+        as_factory(type("Own", (Reverse,), {"connected": method}))
+
+
+async def coroutine(self: object, info: ConnectionInfo) -> None:
+    """Cannot be called on a worker."""
+
+
+def test_connected_that_is_a_coroutine_function_is_refused_at_the_start() -> None:
+    """Like the other methods."""
+    with pytest.raises(SettingsError, match="coroutine function"):
+        as_factory(type("Own", (Reverse,), {"connected": coroutine}))

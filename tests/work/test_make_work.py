@@ -8,7 +8,8 @@ from asyncrev.work.framed_work import FramedWork
 from asyncrev.work.lane_work import LaneWork
 from asyncrev.work.make_work import make_work
 from asyncrev.work.raw_work import RawWork
-from asyncrev.work.tls_work import TlsParameters, TlsWork
+from asyncrev.work.tls_parameters import TlsParameters
+from asyncrev.work.tls_work import TlsWork
 from tests.lane_bench import Recorder
 from tests.tls_pair import Bench, server_context
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asyncrev.errors import FrameTooLarge, TlsError, TlsHandshakeFailed
 from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME
 from asyncrev.work.make_work import make_work
-from asyncrev.work.tls_work import TlsParameters
+from asyncrev.work.tls_parameters import TlsParameters
 from tests.lane_bench import Recorder
 from tests.tls_forger import forging
 from tests.tls_pair import (

@@ -13,7 +13,7 @@ from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME
 from asyncrev.testing.strategies import chunkings
 from asyncrev.work.lane_work import UNBOUNDED_SHARE, InputEnd
 from asyncrev.work.reverse import Reverse
-from asyncrev.work.tls_work import TlsParameters
+from asyncrev.work.tls_parameters import TlsParameters
 from tests.framed import PROCESSORS, framed
 from tests.lane_bench import Recorder
 from tests.strategies import split

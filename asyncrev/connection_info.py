@@ -1,0 +1,84 @@
+"""Who is at the other end of a connection: addresses, credentials, what TLS has negotiated.
+
+Immutable, so any thread may read it. It is collected in `connection.peer_info` and, what TLS adds,
+in `work.tls_work`.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:  # `asyncrev` is imported without OpenSSL
+    import ssl as ssl_module
+
+__all__ = ["Address", "ConnectionInfo", "TlsInfo", "UnixCredentials", "tls_info_of"]
+
+# As `socket.getpeername` returns it: (host, port), for IPv6 (host, port, flow, scope), for UNIX
+# sockets the path, bytes for one in the abstract namespace.
+Address: TypeAlias = tuple[Any, ...] | str | bytes
+
+
+class UnixCredentials(NamedTuple):
+    """The process behind a UNIX socket, as of its connect (unix(7), SO_PEERCRED).
+
+    `pid` is 0 if it is in another PID namespace.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TlsInfo:
+    """What a TLS handshake has negotiated.
+
+    Attributes:
+        version: such as "TLSv1.3".
+        cipher: OpenSSL's name of the cipher suite.
+        alpn: the application protocol, or None if none was negotiated (RFC 7301).
+        server_name: the host that the client has asked for (SNI, RFC 6066), or None.
+        peer_certificate: the peer's certificate as `ssl.SSLSocket.getpeercert` decodes it; None if
+            there is none, or if the context does not verify it.
+        peer_certificate_der: the same certificate as it came, verified or not.
+    """
+
+    version: str
+    cipher: str
+    alpn: str | None = None
+    server_name: str | None = None
+    peer_certificate: dict[str, Any] | None = None
+    peer_certificate_der: bytes | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionInfo:
+    """Who is at the other end of a connection.
+
+    Attributes:
+        peer_address, local_address: as the socket has them, or None where a transport has none.
+        unix_credentials: of the peer over a UNIX socket.
+        tls: what TLS has negotiated; None without TLS, and until its handshake is complete.
+    """
+
+    peer_address: Address | None = None
+    local_address: Address | None = None
+    unix_credentials: UnixCredentials | None = None
+    tls: TlsInfo | None = None
+
+
+def tls_info_of(
+    session: "ssl_module.SSLObject | ssl_module.SSLSocket", server_name: str | None
+) -> TlsInfo:
+    """Return what `session`, whose handshake is complete, has negotiated.
+
+    Thread: the one that uses `session`, or any while no other does.
+    """
+    cipher = session.cipher()
+    return TlsInfo(
+        version=session.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=session.selected_alpn_protocol(),
+        server_name=server_name,
+        peer_certificate=session.getpeercert() or None,
+        peer_certificate_der=session.getpeercert(binary_form=True),
+    )
