@@ -20,6 +20,8 @@ from asyncrev.ring import channel
 from asyncrev.ring.loop_side import LoopSide
 from asyncrev.ring.ring import DATA
 from asyncrev.ring.thread_side import ThreadSide
+from asyncrev.statistics import BridgeStatistics
+from asyncrev.work.tls_parameters import TlsParameters
 from asyncrev.work.worker import Worker
 from tests.proof.scheduler import Run
 from tests.proof.stepped import LOOP, WORKER, HookedLoop, Scenario, SteppedLoop
@@ -176,7 +178,15 @@ class Turner:
 class Peer:
     """One connection: sends its chunks as it gets credit, then the end; checks what comes back."""
 
-    def __init__(self, run: Run, bridge: Bridge, number: int, nchunks: int, framed: bool) -> None:
+    def __init__(
+        self,
+        run: Run,
+        bridge: Bridge,
+        number: int,
+        nchunks: int,
+        framed: bool,
+        tls: TlsParameters | None = None,
+    ) -> None:
         self.run = run
         self.bridge = bridge
         # Framed, every two chunks are a line: it begins in one and ends in the next.
@@ -193,10 +203,15 @@ class Peer:
         self.has_credit = True
         self.lane: Lane = bridge.open(
             self,
-            lambda: Turner(run, payloads),
+            lambda: self.processor(payloads),
             views_allowed=True,
             framing=as_framing("line" if framed else "raw"),
+            tls=tls,
         )
+
+    def processor(self, payloads: list[bytes]) -> Turner:
+        """Return what works on the payloads, if they come."""
+        return Turner(self.run, payloads)
 
     async def send(self) -> None:
         """Send all, and wait for the end, or for an error."""
@@ -314,16 +329,22 @@ def bridge(
         if meanwhile == "die":
             loop.errors.clear()
             return tuple((peer.end, len(peer.got)) for peer in peers)
-        statistics = one.statistics()
-        if not statistics.published == statistics.processed == statistics.released:
-            run.forbid("LOST", f"entries were left in the ring: {statistics}")
-        if statistics.lanes or statistics.waiting_lanes:
-            run.forbid("ASLEEP", f"lanes were left: {statistics}")
-        if framed and not (statistics.pool.reclaimed and statistics.pool.allocations):
+        pool = nothing_is_left(run, one).pool
+        if framed and not (pool.reclaimed and pool.allocations):
             run.forbid("LOST", "no block was lent, so nothing was tried")
         return tuple((peer.end, len(peer.got)) for peer in peers)
 
     return on_loop(main, hooked=hooked)
+
+
+def nothing_is_left(run: Run, one: Bridge) -> BridgeStatistics:
+    """Return the statistics of a bridge that was closed; forbid what it must not have any more."""
+    statistics = one.statistics()
+    if not statistics.published == statistics.processed == statistics.released:
+        run.forbid("LOST", f"entries were left in the ring: {statistics}")
+    if statistics.lanes or statistics.waiting_lanes:
+        run.forbid("ASLEEP", f"lanes were left: {statistics}")
+    return statistics
 
 
 def submissions(nchunks: int, *, limits: Limits, hooked: bool, cancelled: bool) -> Scenario:

@@ -16,8 +16,10 @@ from unittest import mock
 from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.ring.ring import Entry, Ring
 from asyncrev.ring.wakeups import DeliverySignal, Parker
-from asyncrev.work.lane_work import LaneWork
+from asyncrev.work.lane_work import SHARE_CALLS, LaneWork, Share
 from asyncrev.work.raw_work import RawWork
+from asyncrev.work.scratch import Scratch
+from asyncrev.work.tls_work import TlsWork
 from tests.proof.scheduler import Aborted, Explored, Run, explore
 
 __all__ = ["LOOP", "WORKER", "HookedLoop", "Scenario", "SteppedLoop", "explore_real"]
@@ -78,7 +80,7 @@ def _shared(
 
     def get(self: Any) -> Any:
         run = self.run
-        if run.me != writer:
+        if run is not None and run.me != writer:
             run.point(f"read {name}")
         return slot.__get__(self)
 
@@ -182,12 +184,16 @@ class OwnedEntry(Entry):
         super().__init__(*memory)
 
     def check_read(self, owner: Any) -> None:
-        """No result may be released unread whose owner is still there."""
-        if not self.was_read and getattr(owner, "sink", self) is not None:
+        """No result may be released unread whose owner is still there, and wants it."""
+        has_gone = getattr(owner, "sink", self) is None or getattr(owner, "abandoned", False)
+        if not (self.was_read or has_gone):
             self.ring.run.forbid("UNDELIVERED", "an entry is released whose result was not read")
 
 
-for _name in ("partial_frame_bytes", "error", "kind", "nbytes", "owner", "result", "view"):
+for _name in (
+    *("calls", "ended", "error", "frame_seq", "kind", "nbytes", "owner", "partial_frame_bytes"),
+    *("result", "surplus_bytes", "view"),
+):
     setattr(OwnedEntry, _name, _owned(_name))
 
 
@@ -365,9 +371,40 @@ class SteppedWork(RawWork):
         self.run = _now.run
 
 
-SteppedWork.abandoned = _shared(  # type: ignore[assignment]
-    LaneWork.__dict__["abandoned"], "abandoned", LOOP, only=True, cursor=False
-)
+class SteppedTlsWork(TlsWork):
+    """The real work of a lane over TLS; what the loop writes of it is a point."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, inner: LaneWork, *args: Any) -> None:
+        self.run: Any = None
+        super().__init__(inner, *args)
+        self.run = _now.run
+        if isinstance(inner, SteppedWork):
+            inner.run = None  # the loop has no part in it
+
+
+for _cls, _name in (
+    (SteppedWork, "abandoned"),
+    (SteppedTlsWork, "abandoned"),
+    (SteppedTlsWork, "input_end"),
+):
+    setattr(_cls, _name, _shared(LaneWork.__dict__[_name], _name, LOOP, cursor=False))
+
+
+class SmallShare(Share):
+    """A lane over TLS decrypts one record in a batch; what more came is deferred."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        scratch: Scratch,
+        most_calls: int = SHARE_CALLS,
+        most_records: int = 1,
+        most_handshakes: int = 1,
+    ) -> None:
+        super().__init__(scratch, most_calls, most_records, most_handshakes)
 
 
 class _Epoll:
@@ -394,6 +431,8 @@ _STAND_INS: dict[str, Any] = {
     "ring.ring.Entry": OwnedEntry,
     "ring.loop_side.DeliverySignal": SteppedSignal,
     "work.make_work.RawWork": SteppedWork,
+    "work.make_work.TlsWork": SteppedTlsWork,
+    "work.worker.Share": SmallShare,
     "bridge.parts.Ring": SteppedRing,
     "bridge.parts.Parker": SteppedParker,
     "ring.channel.Ring": SteppedRing,

@@ -15,10 +15,14 @@ from asyncrev.ring.ring import Ring
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.work.block_pool import Pool
+from asyncrev.work.lane_work import InputEnd
+from asyncrev.work.tls_session import TlsSession
+from asyncrev.work.tls_work import TlsWork
 from asyncrev.work.worker import Worker
 from tests.proof.scenarios import bridge, channel_of, limits_of, pipe
 from tests.proof.scheduler import Forbidden
 from tests.proof.stepped import Scenario, explore_real
+from tests.proof.tls_scenarios import RECORD_BYTES, tls
 
 PIPE = pipe(2, 2, hooked=False, apart=False)
 ONE = pipe(1, 1, hooked=False, apart=False)
@@ -28,6 +32,13 @@ OVERFLOWS = bridge((2, 1), limits=limits_of(1, 2), hooked=False)
 CLOSED = bridge((1,), limits=limits_of(1, 1), hooked=False, meanwhile="close")
 LINES = bridge((3,), limits=limits_of(2, 4, slot_bytes=3), hooked=True, framed=True)
 CHANNEL = channel_of(2, 1, hooked=False, meanwhile="cancel get")
+ONE_RECORD = limits_of(2, 2, slot_bytes=2 * RECORD_BYTES)
+TWO_RECORDS = {"limits": ONE_RECORD, "hooked": False, "piece_bytes": 2 * RECORD_BYTES}
+TLS = tls((2,), **TWO_RECORDS)
+TLS_WAITS = tls((2,), **TWO_RECORDS, ends="close_notify after replies")
+TLS_DRAINED = tls((2,), **TWO_RECORDS, ends="close_notify after replies", meanwhile="drain")
+TLS_BAD = tls((1,), limits=ONE_RECORD, hooked=False, ends="bad record")
+TLS_CLOSED = tls((1,), limits=ONE_RECORD, hooked=False, meanwhile="close")
 
 
 def park_after_look(parker: Parker, has_work: Callable[[], bool], timeout_s: float) -> bool:
@@ -152,6 +163,44 @@ async def get_and_wait(side: AwaitableSide) -> bytes:
 
 _get = AwaitableSide.get
 
+
+def credit_all(work: TlsWork) -> int:
+    """`TlsWork._credit` that takes deferred input for processed: nobody resumes it."""
+    credit_bytes, work._uncredited_bytes = work._uncredited_bytes, 0
+    return credit_bytes
+
+
+def defer_nothing(work: TlsWork, *_: object) -> None:
+    """`TlsWork._defer` that loses what it should keep."""
+
+
+def end_at_once(work: TlsWork, session: TlsSession, entry: Any, *more: Any) -> None:
+    """`TlsWork._end` that does not wait at a drain for what is deferred."""
+    deferred = work.deferred
+    if work.input_end is InputEnd.DRAIN and work._stream_ended:
+        work.deferred = None
+    _end(work, session, entry, *more)
+    work.deferred = deferred
+
+
+_end = TlsWork._end
+
+
+def take_no_alert(session: TlsSession, output: list[bytes]) -> None:
+    """`TlsSession.take_output` that leaves what OpenSSL said last."""
+    taken: list[bytes] = []
+    _take_output(session, taken)
+    output += [one for one in taken if len(one) != RECORD_BYTES]
+
+
+_take_output = TlsSession.take_output
+
+
+def keep_the_session(work: TlsWork) -> None:
+    """`TlsWork.close_processor` that keeps OpenSSL's state."""
+    work._inner.close_processor()
+
+
 # What is forbidden, in what scenario, by what that takes the place of a method.
 BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("ASLEEP", PIPE, Parker, "park", park_after_look, 2),
@@ -168,13 +217,18 @@ BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("EARLY_END", OVERFLOWS, Admission, "_feed", feed_eof_first, 1),
     ("AFTER_END", CLOSED, Bridge, "close_lane", close_and_keep_the_sink, 1),
     ("LOST", CHANNEL, AwaitableSide, "get", get_and_wait, 1),
+    ("ASLEEP", TLS_WAITS, TlsWork, "_credit", credit_all, 0),
+    ("LOST", TLS, TlsWork, "_defer", defer_nothing, 0),
+    ("EARLY_END", TLS_DRAINED, TlsWork, "_end", end_at_once, 0),
+    ("LOST", TLS_BAD, TlsSession, "take_output", take_no_alert, 0),
+    ("LOST", TLS_CLOSED, TlsWork, "close_processor", keep_the_session, 0),
 ]
 
 
 @pytest.mark.parametrize(
     ("what", "scenario", "cls", "method", "bug", "preemptions"),
     BUGS,
-    ids=[f"{what}-{cls.__name__}" for what, _, cls, *_ in BUGS],
+    ids=[f"{what}-{cls.__name__}.{method}" for what, _, cls, method, *_ in BUGS],
 )
 def test_forbidden_outcome_is_found(
     monkeypatch: pytest.MonkeyPatch,

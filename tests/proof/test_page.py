@@ -5,6 +5,7 @@ import re
 from tests.mutants.seeded import BUGS as SEEDED
 from tests.proof.test_exploration import BRIDGES, CHANNELS, PIPES, SUBMISSIONS
 from tests.proof.test_outcomes import BUGS
+from tests.proof.test_tls_exploration import TLS
 from tests.support import ROOT
 from tests.unit.test_models import prove
 
@@ -43,7 +44,13 @@ def test_page_tells_how_far_each_scenario_is_explored() -> None:
     """The names and bounds of all tables, in their order."""
     table = PAGE[PAGE.index("| scenario |") : PAGE.index("## Models")]
     told = re.findall(r"^\| (\w+: [^|]+) \|.* \| (\d) \| (\d) \|$", table, re.MULTILINE)
-    kinds = {"pipe": PIPES, "bridge": BRIDGES, "channel": CHANNELS, "submissions": SUBMISSIONS}
+    kinds = {
+        "pipe": PIPES,
+        "bridge": BRIDGES,
+        "channel": CHANNELS,
+        "submissions": SUBMISSIONS,
+        "tls": TLS,
+    }
     explored = [
         (f"{kind}: {name}", str(fast), str(slow))
         for kind, scenarios in kinds.items()
