@@ -15,17 +15,24 @@ _MOST_BYTES = 64 * 1024  # kept of what the other side does not take
 
 
 def through_tls(
-    far: socket.socket, context: ssl.SSLContext, server_hostname: str, deadline_s: float
+    far: socket.socket,
+    context: ssl.SSLContext,
+    server_hostname: str,
+    deadline_s: float,
+    *,
+    errors: list[ssl.SSLError] | None = None,
 ) -> socket.socket:
     """Return a plain socket whose bytes go through TLS to `far`, a connected socket, and back.
 
-    The thread ends when both directions have, or when either side is reset.
+    The thread ends when both directions have, or when either side is reset. What OpenSSL finds
+    wrong ends it, too, and is appended to `errors`; that the stream ends early is none of it.
     """
     near, its_end = socket.socketpair()
     near.settimeout(deadline_s)
     for sock in (far, its_end):
         sock.setblocking(False)
-    threading.Thread(target=_Proxy(its_end, far, context, server_hostname).run).start()
+    proxy = _Proxy(its_end, far, context, server_hostname, [] if errors is None else errors)
+    threading.Thread(target=proxy.run).start()
     return near
 
 
@@ -33,9 +40,15 @@ class _Proxy:
     """One connection. Thread: its own."""
 
     def __init__(
-        self, near: socket.socket, far: socket.socket, context: ssl.SSLContext, name: str
+        self,
+        near: socket.socket,
+        far: socket.socket,
+        context: ssl.SSLContext,
+        name: str,
+        errors: list[ssl.SSLError],
     ) -> None:
         self._near, self._far = near, far
+        self._errors = errors
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
         self._established = False
@@ -50,7 +63,9 @@ class _Proxy:
                 self._handshake()
                 while not (self._near_told and self._far_told):
                     self._step()
-            except OSError:  # the server has gone, or the test; ssl.SSLError is one
+            except ssl.SSLError as error:
+                self._errors.append(error)
+            except OSError:  # the server has gone, or the test
                 pass
 
     def _handshake(self) -> None:
