@@ -17,7 +17,6 @@ import pytest
 
 from asyncrev.testing.faults import NOTHING, Address, FaultProxy, Toxics
 from asyncrev.testing.history import History
-from tests.process.processors import EVERY_LOOP
 from tests.process.storm_processors import SLOW
 from tests.process.telling import statistics_of, telling
 from tests.process.test_storms import (
@@ -39,7 +38,7 @@ pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_factories=["asyncio"
 
 HEAVY = [
     pytest.param(loop, framing, marks=pytest.mark.stress)
-    for loop in EVERY_LOOP
+    for loop in ("epoll", "asyncio", "uvloop")
     for framing in ("raw", "len32")
 ]
 
