@@ -1,15 +1,18 @@
 """Processors and loops for servers that run as processes: `serving(*FLIP, **HERE)`."""
 
 import ctypes
+import gc
 import hashlib
 import importlib.util
 import os
 import pathlib
+import ssl
 import threading
 from typing import Any
 
 import pytest
 
+from asyncrev.work.tls_session import TlsSession
 from tests.support import ROOT, flipped
 
 HERE = {"cwd": ROOT}
@@ -22,6 +25,7 @@ AMPLIFY = ("--processor", "tests.process.processors:Amplify")
 AMPLIFIED_BYTES = 4096  # of a reply to one byte
 SHOUTED = ("--processor", "tests.process.processors:shouted")
 NOTHING = ("--processor", "tests.process.processors:nothing")
+SESSIONS = ("--processor", "tests.process.processors:sessions")
 
 _NO_UVLOOP = pytest.mark.skipif(
     importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
@@ -100,6 +104,15 @@ def nothing() -> dict:
 def shouted(payload: bytes) -> bytes | None:
     """Answer in upper case, and longer; say nothing to a hush."""
     return None if payload == b"hush" else payload.upper() + b"!"
+
+
+def sessions(line: bytes) -> bytes:
+    """Answer with the line; to "count", with how many objects of TLS are alive in this process."""
+    if line != b"count":
+        return line
+    gc.collect()
+    alive = [one for one in gc.get_objects() if isinstance(one, (ssl.SSLObject, TlsSession))]
+    return b"%d" % len(alive)
 
 
 class Holding(Flip):
