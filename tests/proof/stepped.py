@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Hashable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 from asyncrev.loop.eventloop import EpollEventLoop
@@ -18,11 +18,15 @@ from asyncrev.ring.ring import Entry, Ring
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.work.lane_work import SHARE_CALLS, LaneWork, Share
 from asyncrev.work.raw_work import RawWork
+from asyncrev.work.reply_window import ReplyWindow
 from asyncrev.work.scratch import Scratch
 from asyncrev.work.tls_work import TlsWork
 from tests.proof.scheduler import Aborted, Explored, Run, explore
 
-__all__ = ["LOOP", "WORKER", "HookedLoop", "Scenario", "SteppedLoop", "explore_real"]
+__all__ = [
+    *("LOOP", "WORKER", "HookedLoop", "Scenario", "SmallShare", "SteppedLoop", "SteppedWindow"),
+    "explore_real",
+]
 
 LOOP, WORKER = "loop", "worker"
 
@@ -392,19 +396,49 @@ for _cls, _name in (
     setattr(_cls, _name, _shared(LaneWork.__dict__[_name], _name, LOOP, cursor=False))
 
 
+class SteppedWindow(ReplyWindow):
+    """The real window, which both threads look at: its limit is a point; I21 is checked."""
+
+    __slots__ = ("most_surplus_bytes", "run")
+
+    def __init__(self, window_bytes: int, most_surplus_bytes: int) -> None:
+        """Make one for replies whose surplus is at most `most_surplus_bytes` each."""
+        self.run: Any = None
+        super().__init__(window_bytes)
+        self.run = _now.run
+        self.most_surplus_bytes = most_surplus_bytes
+
+    def produce(self, surplus_bytes: int) -> None:
+        super().produce(surplus_bytes)
+        limit_bytes = ReplyWindow.__dict__["limit_bytes"].__get__(self)
+        if self.produced_bytes > limit_bytes + self.most_surplus_bytes:
+            self.run.forbid("WINDOW", f"{self.produced_bytes} bytes of surplus, not {limit_bytes}")
+
+
+SteppedWindow.limit_bytes = _shared(  # type: ignore[assignment]
+    ReplyWindow.__dict__["limit_bytes"], "limit_bytes", LOOP, cursor=False
+)
+
+
 class SmallShare(Share):
-    """A lane over TLS decrypts one record in a batch; what more came is deferred."""
+    """A lane over TLS decrypts few records in a batch; what more came is deferred.
+
+    Attributes:
+        records: how many; a run sets it at its beginning.
+    """
 
     __slots__ = ()
+
+    records: ClassVar[int] = 1
 
     def __init__(
         self,
         scratch: Scratch,
         most_calls: int = SHARE_CALLS,
-        most_records: int = 1,
+        most_records: int = 0,
         most_handshakes: int = 1,
     ) -> None:
-        super().__init__(scratch, most_calls, most_records, most_handshakes)
+        super().__init__(scratch, most_calls, most_records or self.records, most_handshakes)
 
 
 class _Epoll:

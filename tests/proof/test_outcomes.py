@@ -16,6 +16,7 @@ from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.lane_work import InputEnd
+from asyncrev.work.reply_window import ReplyWindow
 from asyncrev.work.tls_session import TlsSession
 from asyncrev.work.tls_work import TlsWork
 from asyncrev.work.worker import Worker
@@ -38,6 +39,9 @@ TLS = tls((2,), **TWO_RECORDS)
 TLS_WAITS = tls((2,), **TWO_RECORDS, ends="close_notify after replies")
 TLS_DRAINED = tls((2,), **TWO_RECORDS, ends="close_notify after replies", meanwhile="drain")
 TLS_BAD = tls((1,), limits=ONE_RECORD, hooked=False, ends="bad record")
+DOUBLED = {"doubles": True, "share_records": 2, "ends": "close_notify after replies"}
+TLS_DOUBLED = tls((2,), **TWO_RECORDS, **DOUBLED)
+TLS_STALLED = tls((2,), **TWO_RECORDS, **DOUBLED, meanwhile="stalled")
 TLS_CLOSED = tls((1,), limits=ONE_RECORD, hooked=False, meanwhile="close")
 
 
@@ -186,6 +190,14 @@ def end_at_once(work: TlsWork, session: TlsSession, entry: Any, *more: Any) -> N
 _end = TlsWork._end
 
 
+def stay_stalled(one: Bridge, lane: Lane, is_stalled: bool) -> None:
+    """`Bridge.set_stalled` that opens the window, and forgets what was deferred meanwhile."""
+    if is_stalled:
+        lane.work.window.stall()
+    else:
+        lane.work.window.go_on()
+
+
 def take_no_alert(session: TlsSession, output: list[bytes]) -> None:
     """`TlsSession.take_output` that leaves what OpenSSL said last."""
     taken: list[bytes] = []
@@ -219,6 +231,8 @@ BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("LOST", CHANNEL, AwaitableSide, "get", get_and_wait, 1),
     ("ASLEEP", TLS_WAITS, TlsWork, "_credit", credit_all, 0),
     ("LOST", TLS, TlsWork, "_defer", defer_nothing, 0),
+    ("WINDOW", TLS_DOUBLED, ReplyWindow, "is_full", lambda window: False, 0),
+    ("ASLEEP", TLS_STALLED, Bridge, "set_stalled", stay_stalled, 0),
     ("EARLY_END", TLS_DRAINED, TlsWork, "_end", end_at_once, 0),
     ("LOST", TLS_BAD, TlsSession, "take_output", take_no_alert, 0),
     ("LOST", TLS_CLOSED, TlsWork, "close_processor", keep_the_session, 0),

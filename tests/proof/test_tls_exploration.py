@@ -13,6 +13,12 @@ FLIGHT_BYTES = 2048  # of a handshake, at most
 ONE = limits_of(1, 1, slot_bytes=2 * RECORD_BYTES)
 TWO = limits_of(2, 2, slot_bytes=2 * RECORD_BYTES)
 DEFERRED = {"chunks": (2,), "limits": TWO, "piece_bytes": 2 * RECORD_BYTES}
+DOUBLED = {
+    **DEFERRED,
+    "doubles": True,
+    "share_records": 2,
+    "ends": "close_notify after replies",
+}
 FLIGHTS = limits_of(1, 1, slot_bytes=FLIGHT_BYTES)
 LITTLE_CREDIT = limits_of(2, 2, slot_bytes=2 * RECORD_BYTES, in_flight_bytes=RECORD_BYTES + 1)
 HANDSHAKE = {"limits": FLIGHTS, "piece_bytes": FLIGHT_BYTES, "handshake": True}
@@ -29,6 +35,9 @@ TLS = {
     ),
     "lines": ({"chunks": (1,), "limits": TWO, "framed": True}, 1, 2),
     "little credit": ({"chunks": (2,), "limits": LITTLE_CREDIT}, 1, 2),
+    "replies fill their window": (DOUBLED, 1, 2),
+    "the peer stalls": ({**DOUBLED, "meanwhile": "stall"}, 0, 1),
+    "the peer was stalled": ({**DOUBLED, "meanwhile": "stalled"}, 0, 1),
     "a handshake": ({"chunks": (1,), **HANDSHAKE}, 1, 2),
     "a handshake, TLS 1.2": ({"chunks": (1,), **HANDSHAKE, "version": "1.2"}, 0, 1),
     "a client's handshake": ({"chunks": (1,), **HANDSHAKE, "client": True}, 0, 1),

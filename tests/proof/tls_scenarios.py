@@ -1,7 +1,7 @@
 """What is explored of TLS: real lanes over TLS on a real bridge, with OpenSSL as their peer.
 
 Ciphertext differs in each run, its lengths do not, and what runs depends on nothing else. The
-worker's share is one record of a lane in a batch (`SmallShare`), so what comes behind is deferred
+worker's share is few records of a lane in a batch (`SmallShare`), so what comes behind is deferred
 and resumed.
 """
 
@@ -18,7 +18,7 @@ from tests import tls_pair
 from tests.lane_bench import joined
 from tests.proof.scenarios import Peer, Turner, judge, nothing_is_left, on_loop, read_slowly
 from tests.proof.scheduler import Run
-from tests.proof.stepped import Scenario, SteppedLoop
+from tests.proof.stepped import Scenario, SmallShare, SteppedLoop, SteppedWindow
 
 __all__ = ["RECORD_BYTES", "tls"]
 
@@ -41,6 +41,14 @@ class TlsTurner(Turner):
         return b"."
 
 
+class Doubler(TlsTurner):
+    """One whose replies have the length of their chunks twice."""
+
+    def process(self, chunk: memoryview) -> bytes:  # type: ignore[override]
+        """Answer a chunk, which must be the next one."""
+        return bytes(super().process(chunk)) * 2
+
+
 class TlsPeer(Peer):
     """One connection over TLS, and its client: what the worker says is decrypted by OpenSSL.
 
@@ -58,6 +66,7 @@ class TlsPeer(Peer):
         ends: str,
         version: str,
         client: bool,
+        doubles: bool,
     ) -> None:
         own, other = tls_pair.server_context(version), tls_pair.client_context(version)
         if client:
@@ -69,6 +78,13 @@ class TlsPeer(Peer):
         self.ends = ends
         self.framed = framed
         self.promised = len(self.wanted) - 1
+        self.reply_bytes = 2
+        if doubles:
+            self.wanted[:-1] = [reply * 2 for reply in self.wanted[:-1]]
+            self.reply_bytes = 4
+            # That of both layers; one reply fills it.
+            window = SteppedWindow(1, most_surplus_bytes=2)
+            self.work.window = self.work._inner.window = window
         self.client = tls_pair.Peer(other)  # or the server of a lane that is one
         self.is_client = client
         self.wire = b""  # to be published
@@ -78,7 +94,7 @@ class TlsPeer(Peer):
 
     def processor(self, payloads: list[bytes]) -> Turner:
         """Return what works on the payloads, if they come."""
-        return TlsTurner(self, payloads)
+        return (Doubler if self.reply_bytes == 4 else TlsTurner)(self, payloads)
 
     def shake_hands(self) -> None:
         """Do it at once, before the worker knows the lane; then more of the rest is explored."""
@@ -132,9 +148,16 @@ class TlsPeer(Peer):
         self.got = (
             data.splitlines(keepends=True)
             if self.framed
-            else [data[off : off + 2] for off in range(0, len(data), 2)]
+            else [
+                data[off : off + self.reply_bytes] for off in range(0, len(data), self.reply_bytes)
+            ]
         )
         self._say(answer)
+
+    def set_stalled(self, is_stalled: bool) -> None:
+        """Tell the bridge whether the replies are taken, as a connection that is open does."""
+        if self.lane.sink is not None:
+            self.bridge.set_stalled(self.lane, is_stalled)
 
     def _say(self, answer: bytes) -> None:
         """Have an answer of TLS published, and once the handshake is done all the rest, too."""
@@ -203,21 +226,28 @@ def tls(
     handshake: bool = False,
     version: str = "1.3",
     client: bool = False,
+    doubles: bool = False,
+    share_records: int = 1,
 ) -> Scenario:
     """A real bridge, and a connection over TLS for each of `chunks`, which is how many it sends.
 
     `ends`: how the client does: "close_notify", or "close_notify after replies" that it waits for,
-    and FIN; "FIN" alone; a "bad record". `meanwhile`,
-    at every moment, of the first connection: "drain", "deadline", "close"; or "stop" of the bridge.
+    and FIN; "FIN" alone; a "bad record".
+    `meanwhile`, at every moment, of the first connection: "drain", "deadline", "close", or "stall",
+    in which the peer takes no replies for a while, or the end of that, for it was "stalled"; or
+    "stop" of the bridge.
     `piece_bytes`: how much is received at a time. `handshake`: whether that is explored, too.
     `version`: of TLS. `client`: whether the lane is the client, and its peer the server.
+    `doubles`: whether replies are longer than what they answer, and one fills the window.
+    `share_records`: how many records of a lane the worker decrypts in a batch.
     """
 
     async def main(run: Run, loop: SteppedLoop) -> Hashable:
+        SmallShare.records = share_records
         one = Bridge(limits)
         one.start()
         peers = [
-            TlsPeer(run, one, n, nchunks, framed, ends, version, client)
+            TlsPeer(run, one, n, nchunks, framed, ends, version, client, doubles)
             for n, nchunks in enumerate(chunks)
         ]
         for peer in peers:
@@ -231,6 +261,14 @@ def tls(
             )
         elif meanwhile == "close":
             run.spawn("user", lambda: loop.call_soon_threadsafe(peers[0].close))
+        elif meanwhile.startswith("stall"):
+            peers[0].set_stalled(meanwhile == "stalled")
+
+            def stall() -> None:
+                for is_stalled in (True, False)[meanwhile == "stalled" :]:
+                    loop.call_soon_threadsafe(peers[0].set_stalled, is_stalled)
+
+            run.spawn("user", stall)
         elif meanwhile == "stop":
             run.spawn("user", lambda: one.stop(1))
         await asyncio.gather(*(peer.talk(piece_bytes) for peer in peers))
