@@ -6,12 +6,24 @@ import pytest
 
 from asyncrev.work.tls_session import TlsSession
 from tests.fuzz import running, tls_fuzz
+from tests.lane_bench import Recorder
+from tests.tls_pair import VERSIONS, Bench
 
 
 @pytest.mark.parametrize("path", sorted(tls_fuzz.CORPUS.iterdir()), ids=lambda path: path.name)
 def test_tls_on_an_input_of_the_corpus_harms_nobody(path: Path) -> None:
     """Each of them was written for a way to damage a stream, or was found by the fuzzer once."""
     tls_fuzz.check(path.read_bytes())
+
+
+@pytest.mark.parametrize("version", sorted(VERSIONS))
+def test_tls_fuzzer_has_clients_that_come_back(version: str) -> None:
+    """One ticket does for all inputs."""
+    for _ in range(3):
+        bench = Bench(Recorder, version=version)
+        bench.peer = tls_fuzz.come_back(version)
+        bench.shake_hands()
+        assert bench.peer.ssl.session_reused
 
 
 def test_tls_on_mutated_inputs_harms_nobody(tmp_path: Path) -> None:

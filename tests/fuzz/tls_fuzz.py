@@ -9,7 +9,7 @@ documentation names, and what is not deferred is credited.
 Ciphertext differs each time, so an input says what to do with it:
 
     0   version (bit 0), client (bit 1), framing (bits 2 and 3), end (bits 4 and 5): none,
-        close_notify, end of stream, drain
+        close_notify, end of stream, drain; whether a client comes back with its ticket (bit 6)
     1   length of records (low 3 bits), calls and records of a share (bits 3 to 5)
     2   n (low 3 bits): n changes follow, 5 bytes each: flight, kind, offset (2 bytes), value
     3   m (low 4 bits): behind them m lengths of chunks, used over and over; 0 is 256
@@ -17,7 +17,9 @@ Ciphertext differs each time, so an input says what to do with it:
 and the rest is what the peer writes.
 """
 
+import functools
 import random
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +37,8 @@ from tests.tls_pair import (
     SCRATCH,
     VERSIONS,
     Bench,
+    Peer,
+    client_context,
     record,
     records,
 )
@@ -81,6 +85,8 @@ def check(data: bytes) -> None:
         client=bool(options & 2),
         max_frame_bytes=MOST_FRAME_BYTES,
     )
+    if options & 64 and not bench.is_client:
+        bench.peer = come_back(sorted(VERSIONS)[options & 1])
     flight, number, said = bench.start(), 0, False
     while bench.error is None:
         if not flight:
@@ -102,6 +108,20 @@ def check(data: bytes) -> None:
         _check_output(out, written)
         bench.peer.take(out)
     _check_end(bench, recorder, written)
+
+
+def come_back(version: str) -> Peer:
+    """Return a peer with the ticket of an earlier connection; its handshake is cheaper, too."""
+    return Peer(client_context(version), session=_ticket(version))
+
+
+@functools.cache
+def _ticket(version: str) -> ssl.SSLSession:
+    bench = Bench(Recorder, version=version).shake_hands()
+    bench.exchange(b"tickets come with the first data, in TLS 1.3")
+    session = bench.peer.ssl.session
+    assert session is not None
+    return session
 
 
 def _give(bench: Bench, flight: bytes, chunk_bytes: bytes, most: int) -> None:
