@@ -201,17 +201,18 @@ class Peer:
         self.end = ""
         self.changed = asyncio.Event()
         self.has_credit = True
+        self.payloads = payloads
         self.lane: Lane = bridge.open(
             self,
-            lambda: self.processor(payloads),
+            self.factory(),
             views_allowed=True,
             framing=as_framing("line" if framed else "raw"),
             tls=tls,
         )
 
-    def processor(self, payloads: list[bytes]) -> Turner:
-        """Return what works on the payloads, if they come."""
-        return Turner(self.run, payloads)
+    def factory(self) -> Callable[[], Turner]:
+        """Return what makes the processor for the payloads."""
+        return lambda: Turner(self.run, self.payloads)
 
     async def send(self) -> None:
         """Send all, and wait for the end, or for an error."""

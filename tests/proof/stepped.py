@@ -10,25 +10,25 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Hashable
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 from unittest import mock
 
 from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.ring.ring import Entry, Ring
 from asyncrev.ring.wakeups import DeliverySignal, Parker
-from asyncrev.work.lane_work import SHARE_CALLS, LaneWork, Share
-from asyncrev.work.raw_work import RawWork
-from asyncrev.work.reply_window import ReplyWindow
-from asyncrev.work.scratch import Scratch
-from asyncrev.work.tls_work import TlsWork
 from tests.proof.scheduler import Aborted, Explored, Run, explore
+from tests.proof.stepped_work import (
+    LOOP,
+    NOW,
+    WORKER,
+    SmallShare,
+    SteppedStartTlsWork,
+    SteppedTlsWork,
+    SteppedWork,
+    shared,
+)
 
-__all__ = [
-    *("LOOP", "WORKER", "HookedLoop", "Scenario", "SmallShare", "SteppedLoop", "SteppedWindow"),
-    "explore_real",
-]
-
-LOOP, WORKER = "loop", "worker"
+__all__ = ["LOOP", "WORKER", "HookedLoop", "Scenario", "SteppedLoop", "explore_real"]
 
 
 class SteppedLock:
@@ -74,37 +74,6 @@ class SteppedEdge:
         return []
 
 
-def _shared(
-    slot: Any, name: str, writer: str, *, only: bool = True, cursor: bool = True
-) -> property:
-    """Return a property that is a point for all, but for its writer's own reads.
-
-    With `only` nobody else may write it (I3). A `cursor`, or a flag of a ring, never goes back.
-    """
-
-    def get(self: Any) -> Any:
-        run = self.run
-        if run is not None and run.me != writer:
-            run.point(f"read {name}")
-        return slot.__get__(self)
-
-    def put(self: Any, value: Any) -> None:
-        run = self.run
-        if run is None:  # while it is made
-            slot.__set__(self, value)
-            return
-        if only and run.me not in (writer, ""):
-            run.forbid("WRONG_WRITER", f"{name} was written by the {run.me}")
-        run.point(f"write {name} = {value}")
-        if cursor and value < slot.__get__(self):
-            run.forbid("CURSORS", f"{name} goes back from {slot.__get__(self)} to {value}")
-        slot.__set__(self, value)
-        if cursor:
-            self.check_cursors()
-
-    return property(get, put)
-
-
 class SteppedRing(Ring):
     """The real ring; its cursors and flags are points, its entries know whose they are."""
 
@@ -113,7 +82,7 @@ class SteppedRing(Ring):
     def __init__(self, *args: Any, **settings: Any) -> None:
         self.run: Any = None
         super().__init__(*args, **settings)
-        self.run = _now.run
+        self.run = NOW.run
         for entry in self.free_entries:
             entry.ring = self  # type: ignore[attr-defined]
 
@@ -150,9 +119,9 @@ for _name, _writer in (
     ("released_seq", LOOP),
     ("output_closed", WORKER),
 ):
-    setattr(SteppedRing, _name, _shared(_SLOTS[_name], _name, _writer))
+    setattr(SteppedRing, _name, shared(_SLOTS[_name], _name, _writer))
 # Whoever stops first may close the input.
-SteppedRing.input_closed = _shared(  # type: ignore[assignment]
+SteppedRing.input_closed = shared(  # type: ignore[assignment]
     _SLOTS["input_closed"], "input_closed", LOOP, only=False
 )
 
@@ -230,7 +199,7 @@ class SteppedParker(Parker):
     def __init__(self) -> None:
         self.run: Any = None
         super().__init__()
-        self.run = _now.run
+        self.run = NOW.run
 
     def __del__(self) -> None:
         """There is no descriptor."""
@@ -257,7 +226,7 @@ class SteppedSignal(DeliverySignal):
             post()
 
         super().__init__(post_and_count)
-        self.run = _now.run
+        self.run = NOW.run
 
     def clear(self) -> None:
         self.clears += 1
@@ -364,83 +333,6 @@ class HookedLoop(SteppedLoop):
         return []
 
 
-class SteppedWork(RawWork):
-    """The real work of a lane; `abandoned`, which the worker may see late, is a point."""
-
-    __slots__ = ("run",)
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        self.run: Any = None
-        super().__init__(*args, **settings)
-        self.run = _now.run
-
-
-class SteppedTlsWork(TlsWork):
-    """The real work of a lane over TLS; what the loop writes of it is a point."""
-
-    __slots__ = ("run",)
-
-    def __init__(self, inner: LaneWork, *args: Any) -> None:
-        self.run: Any = None
-        super().__init__(inner, *args)
-        self.run = _now.run
-        if isinstance(inner, SteppedWork):
-            inner.run = None  # the loop has no part in it
-
-
-for _cls, _name in (
-    (SteppedWork, "abandoned"),
-    (SteppedTlsWork, "abandoned"),
-    (SteppedTlsWork, "input_end"),
-):
-    setattr(_cls, _name, _shared(LaneWork.__dict__[_name], _name, LOOP, cursor=False))
-
-
-class SteppedWindow(ReplyWindow):
-    """The real window, which both threads look at: its limit is a point; I21 is checked."""
-
-    __slots__ = ("most_surplus_bytes", "run")
-
-    def __init__(self, window_bytes: int, most_surplus_bytes: int) -> None:
-        """Make one for replies whose surplus is at most `most_surplus_bytes` each."""
-        self.run: Any = None
-        super().__init__(window_bytes)
-        self.run = _now.run
-        self.most_surplus_bytes = most_surplus_bytes
-
-    def produce(self, surplus_bytes: int) -> None:
-        super().produce(surplus_bytes)
-        limit_bytes = ReplyWindow.__dict__["limit_bytes"].__get__(self)
-        if self.produced_bytes > limit_bytes + self.most_surplus_bytes:
-            self.run.forbid("WINDOW", f"{self.produced_bytes} bytes of surplus, not {limit_bytes}")
-
-
-SteppedWindow.limit_bytes = _shared(  # type: ignore[assignment]
-    ReplyWindow.__dict__["limit_bytes"], "limit_bytes", LOOP, cursor=False
-)
-
-
-class SmallShare(Share):
-    """A lane over TLS decrypts few records in a batch; what more came is deferred.
-
-    Attributes:
-        records: how many; a run sets it at its beginning.
-    """
-
-    __slots__ = ()
-
-    records: ClassVar[int] = 1
-
-    def __init__(
-        self,
-        scratch: Scratch,
-        most_calls: int = SHARE_CALLS,
-        most_records: int = 0,
-        most_handshakes: int = 1,
-    ) -> None:
-        super().__init__(scratch, most_calls, most_records or self.records, most_handshakes)
-
-
 class _Epoll:
     """What a parker takes for its epoll: that of one eventfd."""
 
@@ -448,24 +340,23 @@ class _Epoll:
         self.poll = edge.poll
 
 
-_now = SimpleNamespace(run=None, timeouts=0)
-
 _STAND_INS: dict[str, Any] = {
-    "ring.wakeups.threading": SimpleNamespace(Lock=lambda: SteppedLock(_now.run)),
+    "ring.wakeups.threading": SimpleNamespace(Lock=lambda: SteppedLock(NOW.run)),
     "ring.wakeups.os": SimpleNamespace(
-        eventfd=lambda *_: SteppedEdge(_now.run, WORKER, _now.timeouts),
+        eventfd=lambda *_: SteppedEdge(NOW.run, WORKER, NOW.timeouts),
         EFD_CLOEXEC=0,
         eventfd_write=lambda edge, _: edge.write(),
     ),
     "ring.wakeups.select": SimpleNamespace(epoll=_Epoll, EPOLLIN=1, EPOLLET=0),
     "work.worker.threading": SimpleNamespace(
-        Thread=lambda target, name, daemon: SteppedThread(_now.run, target, name),
+        Thread=lambda target, name, daemon: SteppedThread(NOW.run, target, name),
         current_thread=lambda: None,
     ),
     "ring.ring.Entry": OwnedEntry,
     "ring.loop_side.DeliverySignal": SteppedSignal,
     "work.make_work.RawWork": SteppedWork,
     "work.make_work.TlsWork": SteppedTlsWork,
+    "work.make_work.StartTlsWork": SteppedStartTlsWork,
     "work.worker.Share": SmallShare,
     "bridge.parts.Ring": SteppedRing,
     "bridge.parts.Parker": SteppedParker,
@@ -483,10 +374,10 @@ def explore_real(scenario: Scenario, *, timeouts: int = 0, **settings: Any) -> E
     """
 
     def step(run: Run) -> Callable[[], Hashable]:
-        _now.run = run
+        NOW.run = run
         return scenario(run)
 
-    _now.timeouts = timeouts
+    NOW.timeouts = timeouts
     with contextlib.ExitStack() as stack:
         for target, stand_in in _STAND_INS.items():
             stack.enter_context(mock.patch(f"asyncrev.{target}", stand_in))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -17,12 +18,15 @@ from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.lane_work import InputEnd
 from asyncrev.work.reply_window import ReplyWindow
+from asyncrev.work.start_tls_work import StartTlsWork
+from asyncrev.work.tls_parameters import StartTls
 from asyncrev.work.tls_session import TlsSession
 from asyncrev.work.tls_work import TlsWork
 from asyncrev.work.worker import Worker
 from tests.proof.scenarios import bridge, channel_of, limits_of, pipe
 from tests.proof.scheduler import Forbidden
 from tests.proof.stepped import Scenario, explore_real
+from tests.proof.stepped_work import SteppedStartTlsWork
 from tests.proof.tls_scenarios import RECORD_BYTES, tls
 
 PIPE = pipe(2, 2, hooked=False, apart=False)
@@ -42,6 +46,14 @@ TLS_BAD = tls((1,), limits=ONE_RECORD, hooked=False, ends="bad record")
 DOUBLED = {"doubles": True, "share_records": 2, "ends": "close_notify after replies"}
 TLS_DOUBLED = tls((2,), **TWO_RECORDS, **DOUBLED)
 TLS_STALLED = tls((2,), **TWO_RECORDS, **DOUBLED, meanwhile="stalled")
+UPGRADED = {
+    "limits": limits_of(1, 1, slot_bytes=2048),
+    "hooked": False,
+    "piece_bytes": 2048,
+    "handshake": True,
+    "upgrades": "and waits",
+}
+TLS_UPGRADED = tls((1,), **UPGRADED, meanwhile="drain")
 TLS_CLOSED = tls((1,), limits=ONE_RECORD, hooked=False, meanwhile="close")
 
 
@@ -213,6 +225,27 @@ def keep_the_session(work: TlsWork) -> None:
     work._inner.close_processor()
 
 
+def do_without_the_reason(work: StartTlsWork, *args: Any) -> None:
+    """`StartTlsWork.do` that takes every end of input for the peer's."""
+    work._inner.input_end = InputEnd.PEER
+    with mock.patch.object(SteppedStartTlsWork, "input_end", InputEnd.PEER):
+        _do(work, *args)
+
+
+_do = StartTlsWork.do
+
+
+def upgrade_late(work: StartTlsWork, entry: Any, start: StartTls) -> None:
+    """`StartTlsWork._upgrade` for the entry after the next: one more goes to the processor."""
+    if work._inner.data_bytes is None:
+        work._inner.data_bytes, work._inner.start_tls = 0, start
+    else:
+        _upgrade(work, entry, start)
+
+
+_upgrade = StartTlsWork._upgrade
+
+
 # What is forbidden, in what scenario, by what that takes the place of a method.
 BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("ASLEEP", PIPE, Parker, "park", park_after_look, 2),
@@ -235,6 +268,8 @@ BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("ASLEEP", TLS_STALLED, Bridge, "set_stalled", stay_stalled, 0),
     ("EARLY_END", TLS_DRAINED, TlsWork, "_end", end_at_once, 0),
     ("LOST", TLS_BAD, TlsSession, "take_output", take_no_alert, 0),
+    ("LOST", TLS_UPGRADED, StartTlsWork, "do", do_without_the_reason, 0),
+    ("REORDERED", TLS_UPGRADED, StartTlsWork, "_upgrade", upgrade_late, 0),
     ("LOST", TLS_CLOSED, TlsWork, "close_processor", keep_the_session, 0),
 ]
 

@@ -21,6 +21,7 @@ DOUBLED = {
 }
 FLIGHTS = limits_of(1, 1, slot_bytes=FLIGHT_BYTES)
 LITTLE_CREDIT = limits_of(2, 2, slot_bytes=2 * RECORD_BYTES, in_flight_bytes=RECORD_BYTES + 1)
+MORE_FLIGHTS = limits_of(2, 2, slot_bytes=FLIGHT_BYTES)
 HANDSHAKE = {"limits": FLIGHTS, "piece_bytes": FLIGHT_BYTES, "handshake": True}
 
 # Of each scenario: what it is, and with how many preemptions it is run fast and slowly.
@@ -42,7 +43,7 @@ TLS = {
     "a handshake, TLS 1.2": ({"chunks": (1,), **HANDSHAKE, "version": "1.2"}, 0, 1),
     "a client's handshake": ({"chunks": (1,), **HANDSHAKE, "client": True}, 0, 1),
     "two handshakes": (
-        {"chunks": (1, 1), **HANDSHAKE, "limits": limits_of(2, 2, slot_bytes=FLIGHT_BYTES)},
+        {"chunks": (1, 1), **HANDSHAKE, "limits": MORE_FLIGHTS},
         0,
         1,
     ),
@@ -53,6 +54,22 @@ TLS = {
     "a drain within the handshake": ({"chunks": (1,), **HANDSHAKE, "meanwhile": "drain"}, 0, 1),
     "a deadline": ({"chunks": (2,), "limits": ONE, "meanwhile": "deadline"}, 0, 1),
     "a deadline, records are deferred": ({**DEFERRED, "meanwhile": "deadline"}, 0, 1),
+    "an upgrade": ({"chunks": (1,), **HANDSHAKE, "upgrades": "and waits"}, 1, 2),
+    "an upgrade, a hello behind it": (
+        {"chunks": (1,), **HANDSHAKE, "limits": MORE_FLIGHTS, "upgrades": "at once"},
+        1,
+        2,
+    ),
+    "an upgrade, a drain": (
+        {"chunks": (1,), **HANDSHAKE, "upgrades": "and waits", "meanwhile": "drain"},
+        0,
+        1,
+    ),
+    "an upgrade, the lane is closed": (
+        {"chunks": (1,), **HANDSHAKE, "upgrades": "and waits", "meanwhile": "close"},
+        0,
+        1,
+    ),
     "a lane is closed": ({"chunks": (1,), "limits": ONE, "meanwhile": "close"}, 0, 1),
     "a lane is closed within the handshake": (
         {"chunks": (1,), **HANDSHAKE, "meanwhile": "close"},

@@ -6,23 +6,27 @@ and resumed.
 """
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 from asyncrev import Bridge, Limits
 from asyncrev.errors import TlsError, TlsTruncated
 from asyncrev.ring.ring import Entry
 from asyncrev.work.lane_work import InputEnd
-from asyncrev.work.tls_parameters import TlsParameters
+from asyncrev.work.start_tls_work import StartTlsWork
+from asyncrev.work.tls_parameters import StartTls, TlsParameters
 from asyncrev.work.tls_work import TlsWork
 from tests import tls_pair
 from tests.lane_bench import joined
 from tests.proof.scenarios import Peer, Turner, judge, nothing_is_left, on_loop, read_slowly
 from tests.proof.scheduler import Run
-from tests.proof.stepped import Scenario, SmallShare, SteppedLoop, SteppedWindow
+from tests.proof.stepped import Scenario, SteppedLoop
+from tests.proof.stepped_work import SmallShare, SteppedWindow
 
 __all__ = ["RECORD_BYTES", "tls"]
 
 RECORD_BYTES = 24  # of two bytes, and of an alert, in TLS 1.3
+REQUEST, GRANTED = b"S!", b"ok"
 BAD_RECORD = tls_pair.record(tls_pair.APPLICATION_DATA, bytes(40))
 
 
@@ -49,6 +53,21 @@ class Doubler(TlsTurner):
         return bytes(super().process(chunk)) * 2
 
 
+class Upgrader(TlsTurner):
+    """One that begins TLS when it is asked to, and gets nothing else before (I24)."""
+
+    is_plain = True
+
+    def process(self, chunk: memoryview) -> Any:
+        """Answer a chunk, which must be the next one."""
+        if not self.is_plain:
+            return super().process(chunk)
+        self.is_plain = False
+        if bytes(chunk) != REQUEST:
+            self.run.forbid("REORDERED", f"{bytes(chunk)!r} came without TLS")
+        return StartTls(self.peer.parameters.context, GRANTED)
+
+
 class TlsPeer(Peer):
     """One connection over TLS, and its client: what the worker says is decrypted by OpenSSL.
 
@@ -67,14 +86,16 @@ class TlsPeer(Peer):
         version: str,
         client: bool,
         doubles: bool,
+        upgrades: str,
     ) -> None:
         own, other = tls_pair.server_context(version), tls_pair.client_context(version)
         if client:
             own, other = other, own
-        parameters = TlsParameters(own, "localhost" if client else None)
-        super().__init__(run, bridge, number, nchunks, framed, parameters)
-        assert isinstance(self.lane.work, TlsWork)
-        self.work = self.lane.work
+        self.parameters = TlsParameters(own, "localhost" if client else None)
+        self.doubles = doubles
+        self.upgrades = upgrades
+        tls = None if upgrades else self.parameters
+        super().__init__(run, bridge, number, nchunks, framed, tls)
         self.ends = ends
         self.framed = framed
         self.promised = len(self.wanted) - 1
@@ -83,18 +104,37 @@ class TlsPeer(Peer):
             self.wanted[:-1] = [reply * 2 for reply in self.wanted[:-1]]
             self.reply_bytes = 4
             # That of both layers; one reply fills it.
-            window = SteppedWindow(1, most_surplus_bytes=2)
-            self.work.window = self.work._inner.window = window
+            work = self.lane.work
+            assert isinstance(work, TlsWork)
+            work.window = work._inner.window = SteppedWindow(1, most_surplus_bytes=2)
         self.client = tls_pair.Peer(other)  # or the server of a lane that is one
         self.is_client = client
         self.wire = b""  # to be published
         self.published_bytes = 0
         self.record_ends: list[int] = []  # of data, in the whole stream
-        self.said = self.closed = self.input_ended = self.is_late = False
+        self.said = self.closed = self.input_ended = self.is_ours = self.is_late = False
+        self.plain = b""  # what came before TLS began
 
-    def processor(self, payloads: list[bytes]) -> Turner:
-        """Return what works on the payloads, if they come."""
-        return (Doubler if self.reply_bytes == 4 else TlsTurner)(self, payloads)
+    def factory(self) -> Callable[[], Turner]:
+        """Return what makes the processor for the payloads."""
+        kind = Doubler if self.doubles else Upgrader if self.upgrades else TlsTurner
+
+        def make() -> Turner:
+            return kind(self, self.payloads)
+
+        make.may_start_tls = bool(self.upgrades)  # type: ignore[attr-defined]
+        return make
+
+    @property
+    def work(self) -> TlsWork | None:
+        """The layer; None before TLS has begun."""
+        work = self.lane.work
+        return work._tls if isinstance(work, StartTlsWork) else work  # type: ignore[return-value]
+
+    @property
+    def is_established(self) -> bool:
+        """Whether the worker's handshake is complete; looked at when all is over."""
+        return self.work is not None and self.work.is_established
 
     def shake_hands(self) -> None:
         """Do it at once, before the worker knows the lane; then more of the rest is explored."""
@@ -102,7 +142,7 @@ class TlsPeer(Peer):
         while wire:
             entry = Entry(memoryview(bytearray(wire)))
             entry.nbytes = len(wire)
-            self.work.do(entry, None, self.bridge.parts.pool)
+            self.lane.work.do(entry, None, self.bridge.parts.pool)
             wire = self.client.take(joined(entry))
 
     async def talk(self, piece_bytes: int) -> None:
@@ -110,7 +150,10 @@ class TlsPeer(Peer):
         admission = self.bridge.parts.admission
         if self.is_client:
             admission.publish_start(self.lane)
-        self._say(self.client.take())
+        if self.upgrades:
+            self.wire = REQUEST
+        if self.upgrades != "and waits":
+            self._say(self.client.take())
         while not self.end:
             if self.input_ended or not (self.has_credit and (self.wire or self.closed)):
                 self.changed.clear()
@@ -119,7 +162,10 @@ class TlsPeer(Peer):
                 self.end_input(InputEnd.PEER)
             else:
                 view = admission.claim(self.lane)
-                nbytes = min(len(view), piece_bytes, len(self.wire))
+                most_bytes = piece_bytes
+                if self.upgrades and not self.published_bytes:
+                    most_bytes = len(REQUEST)  # what a processor of chunks upgrades by
+                nbytes = min(len(view), most_bytes, len(self.wire))
                 view[:nbytes], self.wire = self.wire[:nbytes], self.wire[nbytes:]
                 self.published_bytes += nbytes
                 self.has_credit = admission.publish(self.lane, nbytes)
@@ -130,6 +176,7 @@ class TlsPeer(Peer):
         if self.input_ended or self.end or self.lane.sink is None:
             return
         self.input_ended = True
+        self.is_ours = reason is not InputEnd.PEER
         self.is_late = reason is InputEnd.DEADLINE
         if reason is not InputEnd.PEER:
             whole = sum(end <= self.published_bytes for end in self.record_ends)
@@ -141,7 +188,12 @@ class TlsPeer(Peer):
         self._alive("on_reply")
         pieces = reply if isinstance(reply, tuple) else (reply,)
         wire = b"".join([read_slowly(self.run, piece) for piece in pieces])  # type: ignore[arg-type]
-        answer = self.client.take(wire)
+        if self.upgrades and len(self.plain) < len(GRANTED):
+            self.plain += wire
+            wire = b""
+            if self.plain == GRANTED and self.upgrades == "and waits":
+                self._say(self.client.take())
+        answer = self.client.take(wire) if wire else b""
         if self.client.error is not None and "ALERT" not in str(self.client.error):
             self.run.forbid("REORDERED", f"the client cannot read it: {self.client.error}")
         data = self.client.received
@@ -186,9 +238,13 @@ class TlsPeer(Peer):
         """Look at what came, and at what the client knows of the end."""
         whole = self.end in ("end", *_ERRORS) and not self.is_late  # else what waits is dropped
         judge(self.run, self.got, self._owed(), whole=whole)
-        established = self.work.is_established
+        if self.upgrades and self.plain not in (GRANTED, GRANTED[: len(self.plain)], b"."):
+            self.run.forbid("LOST", f"{self.plain!r} came before TLS")
+        established = self.is_established
         if self.end in ("end", "TlsTruncated") and established is not self.client.ended:
             self.run.forbid("LOST", f"close_notify after {self.end}: {self.client.ended}")
+        if self.is_ours and self.end != "end":
+            self.run.forbid("LOST", f"an end that is not the peer's came to {self.end}")
         if (self.end == "TlsError") is not (self.client.error is not None):
             self.run.forbid("LOST", f"the alert after {self.end}: {self.client.error}")
         if self.end in ("end", *_ERRORS) and self.lane.in_flight_bytes:
@@ -196,8 +252,11 @@ class TlsPeer(Peer):
 
     def check_let_go(self) -> None:
         """After the close nothing of the lane may be left with the worker."""
-        work = self.work
-        if work._session is not None or work.deferred is not None or work.processor is not None:
+        inner, tls = self.lane.work, self.work
+        if isinstance(inner, (StartTlsWork, TlsWork)):
+            inner = inner._inner
+        is_held = tls is not None and (tls._session is not None or tls.deferred is not None)
+        if is_held or inner.deferred is not None or inner.processor is not None:
             self.run.forbid("LOST", "the worker keeps something of a lane that was closed")
 
     def _owed(self) -> list[bytes]:
@@ -206,7 +265,7 @@ class TlsPeer(Peer):
             return self.wanted[:-1]
         if self.end != "end" or self.is_late:
             return self.wanted
-        if not self.work.is_established:
+        if not self.is_established:
             return []
         return [*self.wanted[: self.promised], self.wanted[-1]]
 
@@ -228,6 +287,7 @@ def tls(
     client: bool = False,
     doubles: bool = False,
     share_records: int = 1,
+    upgrades: str = "",
 ) -> Scenario:
     """A real bridge, and a connection over TLS for each of `chunks`, which is how many it sends.
 
@@ -240,6 +300,8 @@ def tls(
     `version`: of TLS. `client`: whether the lane is the client, and its peer the server.
     `doubles`: whether replies are longer than what they answer, and one fills the window.
     `share_records`: how many records of a lane the worker decrypts in a batch.
+    `upgrades`: the connection is plain at first; the client asks for TLS "and waits" until it is
+    granted, or "at once" goes on with its hello.
     """
 
     async def main(run: Run, loop: SteppedLoop) -> Hashable:
@@ -247,7 +309,7 @@ def tls(
         one = Bridge(limits)
         one.start()
         peers = [
-            TlsPeer(run, one, n, nchunks, framed, ends, version, client, doubles)
+            TlsPeer(run, one, n, nchunks, framed, ends, version, client, doubles, upgrades)
             for n, nchunks in enumerate(chunks)
         ]
         for peer in peers:
