@@ -142,6 +142,11 @@ class ServerProcess:
         return self.process.returncode, stderr.decode()
 
 
+def log_lines(stderr: str) -> list[str]:
+    """Return the lines of a log, but for those of asyncio's debug mode on a busy machine."""
+    return [line for line in stderr.splitlines() if "Executing <" not in line]
+
+
 def ask_a_line(command: list[str], **popen: Any) -> None:
     """Run `command`, a client of a server of reversed lines; send it a line, check the reply."""
     with subprocess.Popen(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.telling import statistics_of, telling
-from tests.support import DEADLINE_S, receive_all, serving, wait_until
+from tests.support import DEADLINE_S, log_lines, receive_all, serving, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -32,7 +32,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 def levels_of(stderr: str) -> list[str]:
     """Return the levels of the lines of a log."""
-    return [line.split()[2] for line in stderr.splitlines()]
+    return [line.split()[2] for line in log_lines(stderr)]
 
 
 # -- openssl -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 from tests.certificates import Issuer
 from tests.process.processors import LOOPS
 from tests.process.test_tls_ends import VERSIONS
-from tests.support import ServerProcess, receive_exactly, serving
+from tests.support import ServerProcess, log_lines, receive_exactly, serving
 
 pytestmark = pytest.mark.process
 
@@ -77,7 +77,7 @@ class Witness:
         self.other.unwrap().close()
         code, stderr = self.server.terminate()
         assert code == 0
-        lines = stderr.splitlines()
+        lines = log_lines(stderr)
         for peer, reason in self.expected.items():
             of_peer = [line for line in lines if f" {peer}: " in line]
             assert len(of_peer) == (reason != ""), (reason, of_peer)
