@@ -3,6 +3,8 @@
 import itertools
 import os
 import ssl
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -76,7 +78,7 @@ def test_what_comes_later_is_not_looked_at() -> None:
     hello.see(memoryview(hello_of("first.example")))
     hello.see(memoryview(hello_of("second.example")))
     assert hello.server_name == "first.example"
-    assert not hello._gathered
+    assert not hello._message
 
 
 @given(st.data())
@@ -97,10 +99,75 @@ def test_garbage_is_no_error(wire: bytes) -> None:
     assert seen(record(HANDSHAKE, b"\x01" + len(wire).to_bytes(3, "big") + wire)) is None
 
 
-def test_endless_hello_is_given_up() -> None:
+@pytest.mark.parametrize("length_bytes", [0x002000, 0xFFFFFF])
+def test_endless_hello_is_given_up(length_bytes: int) -> None:
     """What is kept has a bound."""
-    hello = ClientHello()
+    hello, begin = ClientHello(), b"\x01" + length_bytes.to_bytes(3, "big")
     for _ in range(100):
-        hello.see(memoryview(record(HANDSHAKE, b"\x01\xff\xff\xff" + os.urandom(1000))))
-        assert len(hello._gathered) <= 20_000
+        hello.see(memoryview(record(HANDSHAKE, begin + os.urandom(1000))))
+        assert len(hello._message) <= 20_000
+        begin = b""
     assert hello._is_over
+    assert not hello._message
+
+
+class Counted(bytearray):
+    """Counts the bytes that are added to it."""
+
+    added_bytes = 0
+
+    def __iadd__(self, more: Any) -> "Counted":  # type: ignore[misc,override]
+        """Add and count."""
+        self.added_bytes += len(more)
+        self.extend(more)
+        return self
+
+
+def test_hello_of_tiny_records_costs_its_length_and_no_more() -> None:
+    """13 KB of records with one byte each, byte by byte, took seconds of the worker."""
+    body = b"\x01" + (2000).to_bytes(3, "big") + bytes(2000)
+    wire = b"".join(record(HANDSHAKE, body[off : off + 1]) for off in range(len(body)))
+    hello, looks = ClientHello(), 0
+    hello._message = counted = Counted()
+
+    def look(frame: Any, event: str, arg: Any) -> Any:
+        nonlocal looks
+        looks += event == "line"
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        for off in range(len(wire)):
+            hello.see(memoryview(wire)[off : off + 1])
+    finally:
+        sys.settrace(before)
+    assert hello._is_over
+    assert counted.added_bytes == len(body)
+    assert looks < 40 * len(wire)
+
+
+def named(name: bytes) -> bytes:
+    """Return a client's hello with `name`, which OpenSSL's client may not take."""
+    host = b"\0" + len(name).to_bytes(2, "big") + name
+    names = len(host).to_bytes(2, "big") + host
+    extension = b"\0\0" + len(names).to_bytes(2, "big") + names
+    body = b"\3\3" + bytes(32) + b"\0" + b"\0\2\x13\1" + b"\1\0"
+    body += len(extension).to_bytes(2, "big") + extension
+    return record(HANDSHAKE, b"\x01" + len(body).to_bytes(3, "big") + body)
+
+
+@pytest.mark.parametrize(
+    "name", [b"a\nINFO forged", b"a\x1b[2J", b"a b", b"a\x7f", b"b\xc3\xbccher", b"a\0b", b""]
+)
+def test_name_that_could_forge_a_line_of_the_log_is_none(name: bytes) -> None:
+    """OpenSSL takes most of them, and a processor may well log the name."""
+    assert seen(named(b"plain.example")) == "plain.example"
+    assert seen(named(name)) is None
+
+
+def test_name_in_a_hello_that_is_too_long_is_none() -> None:
+    """OpenSSL takes it; TlsInfo says so."""
+    wire = named(b"x" * 16_000)
+    assert seen(wire) == "x" * 16_000
+    assert seen(named(b"x" * 17_000)) is None
