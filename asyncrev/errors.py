@@ -95,8 +95,11 @@ class PeerRefused(RemoteError):
     reason = "refused"
 
     def __init__(self, why: str, *, reply: bytes = b"") -> None:
-        super().__init__(f"refused: {why}")
+        super().__init__(why)  # alone, so that the error can be copied and pickled
         self.reply = reply
+
+    def __str__(self) -> str:
+        return f"refused: {self.args[0]}"
 
 
 class TlsError(RemoteError):

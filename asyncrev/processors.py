@@ -217,10 +217,10 @@ def make_processor(factory: ProcessorFactory) -> Processor:
 
 def speaks_first(factory: Any) -> bool:
     """Return whether its processors are to be told of their peer before there is input."""
-    declared = getattr(factory, "speaks_first", None)
+    behind = getattr(factory, "func", factory)  # of a functools.partial
+    declared = getattr(factory, "speaks_first", getattr(behind, "speaks_first", None))
     if declared is not None:
         return bool(declared)
-    behind = getattr(factory, "func", factory)  # of a functools.partial
     return isinstance(behind, type) and getattr(behind, "connected", None) is not None
 
 

@@ -1,5 +1,8 @@
 """errors: one base, two sides of blame."""
 
+import copy
+import pickle
+
 import pytest
 
 from asyncrev import errors
@@ -12,6 +15,7 @@ from asyncrev.errors import (
     IdleTooLong,
     IncompleteFrame,
     LocalError,
+    PeerRefused,
     RemoteError,
     SettingsError,
     TlsHandshakeLate,
@@ -33,6 +37,13 @@ def test_error_has_the_one_base_and_at_most_one_side(name: str) -> None:
     assert not (issubclass(error, LocalError) and issubclass(error, RemoteError))
     assert error.__doc__
     assert str(error("why")) == ("refused: why" if name == "PeerRefused" else "why")
+
+
+def test_refusal_survives_being_copied_and_pickled() -> None:
+    """As it crosses a process, with its last word."""
+    error = PeerRefused("it said no", reply=b"bye")
+    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (str(again), again.reply) == ("refused: it said no", b"bye")
 
 
 def test_settings_error_is_a_value_error() -> None:

@@ -324,6 +324,8 @@ def factory_that(**attributes: bool) -> Any:
         (Reverse, False),
         (type("Loud", (Reverse,), {"speaks_first": True}), True),
         (functools.partial(Reverse), False),
+        (functools.partial(type("Quiet", (Told,), {"speaks_first": False})), False),
+        (functools.partial(type("Loud", (Reverse,), {"speaks_first": True})), True),
         (factory_that(), False),
         (factory_that(speaks_first=True), True),
         (factory_that(speaks_first=False), False),
