@@ -164,6 +164,8 @@ def hint_at_bytes(result: object) -> str:
         return f"; {_ON_A_THREAD}"
     if inspect.isgenerator(result):
         return '; join what it yields: b"".join(...)'
+    if type(result).__name__ == "StartTls":  # whose module is above this one
+        return "; only process() may return StartTls"
     if callable(getattr(result, "digest", None)):
         return "; call its digest()"
     hint = next((hint for kind, hint in _HINTS.items() if type(result) is kind), "")

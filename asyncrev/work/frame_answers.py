@@ -190,7 +190,11 @@ class FrameAnswers:
         grammar = self._grammar
         open_end = grammar.end_open(held, self._max_frame_bytes)
         payload = held[open_end.start_off : open_end.end_off]
-        reply = as_reply(self._processor.process(payload), storage, views_allowed=True)
+        answer: Any = self._processor.process(payload)
+        if type(answer) is StartTls:
+            self.start_tls = answer
+            answer = answer.reply
+        reply = as_reply(answer, storage, views_allowed=True)
         if reply is not None:
             check_reply(len(reply), held.nbytes, self._max_reply_bytes)
             if grammar.forbidden_byte is not None and grammar.forbidden_byte in bytes(reply):

@@ -96,7 +96,9 @@ class FramedWork(LaneWork):
         elif entry.kind is EOF or (deferred is not None and deferred.ends):
             entry.ended = True
             self.deferred = None
-            return framer.eof()
+            result = framer.eof()
+            self._note_start_of(framer)
+            return result
         return None
 
     def _frame(self, entry: Entry, framer: Framer, chunk: memoryview) -> Reply | None:
@@ -104,12 +106,16 @@ class FramedWork(LaneWork):
         allowed_bytes = chunk.nbytes + self.window.allowed_bytes()
         result = framer.process(chunk, self._calls_left, allowed_bytes)
         entry.nbytes = framer.used_bytes
+        self._note_start_of(framer)
+        return result
+
+    def _note_start_of(self, framer: Framer) -> None:
+        """Note that the processor asks for TLS, if it does; if it may not, that is its error."""
         if (start := framer.take_start_tls()) is not None:
             try:
                 self._note_start(start)
             except ProcessorError as error:
                 framer.error = error
-        return result
 
     def _frame_deferred(self, entry: Entry, framer: Framer) -> Reply | None:
         """Answer what share and window allow of the oldest deferred piece.

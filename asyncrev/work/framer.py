@@ -158,13 +158,15 @@ class Framer:
         pieces: Pieces = []
         answers = self._answers
         answers.calls = answers.answered_bytes = 0
+        separator = b""
         try:
-            separator = b"" if self._block is None else self._end_partial(self._block, pieces)
-            last = answers.last_word()
+            if self._block is not None:
+                separator = self._end_partial(self._block, pieces)
+            last = answers.last_word() if answers.start_tls is None else b""
             if last:
                 pieces.append(separator + last)
         except BaseException as error:
-            self._fail(error, pieces)
+            self._fail(error, pieces, separator)
         self.calls, self.answered_bytes = answers.calls, answers.answered_bytes
         return self._assemble(pieces)
 
@@ -286,10 +288,12 @@ class Framer:
             return b"".join(pieces)
         return pieces[0] if len(pieces) == 1 else tuple(pieces)
 
-    def _fail(self, error: BaseException, pieces: Pieces | None = None) -> None:
+    def _fail(
+        self, error: BaseException, pieces: Pieces | None = None, separator: bytes = b""
+    ) -> None:
         if isinstance(error, PeerRefused) and error.reply and pieces is not None:
             try:
-                pieces.append(self._answers.framed(error.reply))
+                pieces.append(separator + self._answers.framed(error.reply))
             except ProcessorError as wrong:
                 error = wrong
         if isinstance(error, RemoteError):

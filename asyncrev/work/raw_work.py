@@ -55,7 +55,8 @@ class RawWork(LaneWork):
         elif entry.kind is EOF or (deferred and deferred.ends):
             entry.ended = True
             self.deferred = None
-            self._answer(entry, processor.eof(), storage)
+            last = as_reply(processor.eof(), storage, views_allowed=self.views_allowed)
+            self._answer(entry, last, storage)
         else:
             entry.ended = False
             self.deferred = None

@@ -3,7 +3,7 @@
 I24  what the peer sent behind the message that began TLS goes to TLS, and never to the processor
 """
 
-from asyncrev.ring.ring import Entry
+from asyncrev.ring.ring import DATA, Entry
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.lane_work import UNBOUNDED_SHARE, LaneWork, Share
 from asyncrev.work.tls_parameters import StartTls
@@ -49,7 +49,8 @@ class StartTlsWork(LaneWork):
             self.info, self.data_bytes = self._tls.info, self._tls.data_bytes
         elif (start := self._inner.start_tls) is not None:
             self._inner.start_tls = None
-            if entry.error is None:
+            has_ended = entry.kind is not DATA and entry.ended
+            if entry.error is None and not has_ended:
                 self._upgrade(entry, start)
 
     def close_processor(self) -> None:

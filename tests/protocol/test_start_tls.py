@@ -228,6 +228,54 @@ async def test_upgrade_that_cannot_be_is_the_processors_error(
     loop_errors.clear()
 
 
+@half_closes
+@pytest.mark.parametrize("declared", [True, False])
+async def test_request_without_a_line_end_is_answered_and_nothing_follows(
+    declared: bool, loop_errors: list[dict[str, Any]]
+) -> None:
+    """A peer that ends its stream right behind it makes no error of the processor's."""
+    own = type("Own", (Upgrading,), {"seen": [], "may_start_tls": declared})
+    async with served(own, framing="line") as server:
+
+        def talk() -> bytes:
+            with server.connect() as plain:
+                plain.sendall(b"abc\ntls")
+                plain.shutdown(socket.SHUT_WR)
+                return receive_all(plain)
+
+        assert await in_thread(talk) == b"ABC\ngo"
+        await until(lambda: server.connections[0].state.value == "lost", "it is lost")
+        reason = server.connections[0].abort_reason
+        assert reason == (None if declared else "processor error")
+    assert ["may_start_tls" in str(one["exception"]) for one in loop_errors] == [True][declared:]
+    loop_errors.clear()
+
+
+@half_closes
+@pytest.mark.parametrize("framing", ["raw", "line"])
+@pytest.mark.parametrize("where", ["eof", "connected"])
+async def test_upgrade_elsewhere_than_in_process_is_an_error(
+    where: str, framing: str, loop_errors: list[dict[str, Any]]
+) -> None:
+    """Which says so."""
+
+    def answer(self: Any, info: Any = None) -> StartTls:
+        return StartTls(server_context(), b"go")
+
+    own = type("Own", (Upgrading,), {"seen": [], where: answer})
+    async with served(own, framing=framing) as server:
+
+        def talk() -> bytes:
+            with server.connect() as plain:
+                plain.shutdown(socket.SHUT_WR)
+                return receive_all(plain)
+
+        assert await in_thread(talk) == b""
+        await until(lambda: server.connections[0].state.value == "lost", "it is lost")
+    assert ["only process()" in str(one["exception"]) for one in loop_errors] == [True]
+    loop_errors.clear()
+
+
 class Asking(Swapcase):
     """A client: asks for TLS, and then for an answer to `b"abc"`."""
 
