@@ -36,7 +36,8 @@ class TlsInfo:
         version: such as "TLSv1.3".
         cipher: OpenSSL's name of the cipher suite.
         alpn: the application protocol, or None if none was negotiated (RFC 7301).
-        server_name: the host that the client has asked for (SNI, RFC 6066), or None.
+        server_name: the host that the client has asked for (SNI, RFC 6066), in printable ASCII;
+            None if there is none, or if the client's first message is longer than 16 KiB.
         peer_certificate: the peer's certificate as `ssl.SSLSocket.getpeercert` decodes it; None if
             there is none, or if the context does not verify it.
         peer_certificate_der: the same certificate as it came, verified or not.
@@ -55,7 +56,9 @@ class ConnectionInfo:
     """Who is at the other end of a connection.
 
     Attributes:
-        peer_address, local_address: as the socket has them, or None where a transport has none.
+        peer_address, local_address: as the socket has them, or None where a transport has none. A
+            `Server` also knows the address of a TCP peer that has reset its connection already;
+            a `BridgeProtocol` that a loop's own server made does not.
         unix_credentials: of the peer over a UNIX socket.
         tls: what TLS has negotiated; None without TLS, and until its handshake is complete.
     """

@@ -11,7 +11,7 @@ import contextvars
 from collections.abc import Coroutine
 from typing import Any, Self
 
-from asyncrev.bridge.inline import InlineWork
+from asyncrev.bridge.inline import InlineWork, checked
 from asyncrev.bridge.lane import Lane
 from asyncrev.bridge.life import Life
 from asyncrev.bridge.parts import Parts, counters_of
@@ -238,8 +238,9 @@ class Bridge:
         For a raw lane that is not abandoned and has nothing in flight, and a processor that may
         run inline. The reply is valid until the next claim.
 
-        Raises whatever the processor raises; then the lane gets no further reply, and the caller is
-        the one who knows of it: its `on_error` is not called.
+        Raises whatever the processor raises, PeerRefused only with a reply that can be sent; then
+        the lane gets no further reply, and the caller is the one who knows of it: its `on_error` is
+        not called.
         """
         self._inlined += 1
         lane.look_at_s = 0.0
@@ -247,9 +248,12 @@ class Bridge:
             if lane.inline is None:
                 lane.inline = InlineWork(lane.work)
             return lane.inline.answer(self._admission.claimed(nbytes), self.parts.ring.storage)
-        except BaseException as error:
+        except BaseException as raised:
+            error = checked(raised, lane.work.max_reply_bytes)
             self._delivery.note_failure(lane, error)
             self._delivery.pass_on_interrupt(error)
+            if error is not raised:
+                raise error from None
             raise
 
     def check_frame_limit(self, max_frame_bytes: int) -> None:

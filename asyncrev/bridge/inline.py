@@ -1,6 +1,6 @@
 """Work on small chunks in the loop, for processors that allow it. Thread: loop."""
 
-from asyncrev.errors import ProcessorError
+from asyncrev.errors import PeerRefused, ProcessorError
 from asyncrev.processors import (
     Processor,
     as_reply,
@@ -10,7 +10,7 @@ from asyncrev.processors import (
 )
 from asyncrev.work.lane_work import LaneWork
 
-__all__ = ["InlineWork"]
+__all__ = ["InlineWork", "checked"]
 
 
 class InlineWork:
@@ -45,3 +45,14 @@ class InlineWork:
         if result is not None and len(result) > chunk.nbytes:
             check_reply(len(result), chunk.nbytes, self._max_reply_bytes)
         return result
+
+
+def checked(error: BaseException, max_reply_bytes: int) -> BaseException:
+    """Return `error`, which a processor raised; of a refusal whose reply is none, what is wrong."""
+    if isinstance(error, PeerRefused):
+        try:
+            reply = as_reply(error.reply, None, views_allowed=False)
+            check_reply(len(reply or b""), 0, max_reply_bytes)
+        except ProcessorError as wrong:
+            return wrong
+    return error

@@ -29,6 +29,7 @@ from asyncrev.errors import (
     AsyncrevError,
     DeadlinePassed,
     LocalError,
+    PeerRefused,
     SettingsError,
     TlsHandshakeLate,
     WriteStalled,
@@ -117,6 +118,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
         self._state = ConnectionState.NEW
         self._transport: Any = None
+        self._accepted_from: Any = None  # the peer's address, if a server of ours has accepted it
         self._made_s = 0.0
         self._lane: Lane | None = None
         self._reading = Reading()
@@ -158,7 +160,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self._input.end()
 
     def _peer(self) -> str:
-        return name_of_peer(self._transport.get_extra_info("peername") if self._transport else None)
+        address = self._transport.get_extra_info("peername") if self._transport else None
+        return name_of_peer(address or self._accepted_from)
 
     # -- what the transport calls ------------------------------------------------------------
 
@@ -181,7 +184,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
                 max_frame_bytes=limits.max_frame_bytes,
                 max_reply_bytes=limits.max_reply_bytes,
                 tls=self._tls,
-                info=info_of(transport),
+                info=info_of(transport, self._accepted_from),
             )
         except LocalError as error:
             logger.error("%s: connection refused: %s", self._peer(), error)
@@ -224,6 +227,10 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         try:
             reply = self._bridge.work_inline(lane, nbytes)
         except BaseException as error:  # SystemExit, too: it ends this connection only
+            if isinstance(error, PeerRefused):
+                error.__traceback__ = None  # it says nothing of use
+                if error.reply:
+                    self.on_reply(bytes(error.reply))
             self.on_error(error)
             return
         if reply:

@@ -34,7 +34,7 @@ class Arrivals:
 
     def accept(self, sock: socket.socket, address: Any) -> None:
         """Take a non-blocking socket that was accepted from the peer at `address`."""
-        task = asyncio.create_task(self._arrive(sock))
+        task = asyncio.create_task(self._arrive(sock, address))
         self._tasks.add(task)
         task.add_done_callback(functools.partial(self._end, sock, address))
         self._registry.begin_arrival()
@@ -53,11 +53,13 @@ class Arrivals:
         """See `Server.watch_first_input`."""
         self._look = look
 
-    async def _arrive(self, sock: socket.socket) -> None:
-        await asyncio.get_running_loop().connect_accepted_socket(self._make_protocol, sock)
+    async def _arrive(self, sock: socket.socket, address: Any) -> None:
+        make = functools.partial(self._make_protocol, address)
+        await asyncio.get_running_loop().connect_accepted_socket(make, sock)
 
-    def _make_protocol(self) -> asyncio.BaseProtocol:
+    def _make_protocol(self, address: Any) -> asyncio.BaseProtocol:
         connection = self._make_connection()
+        connection.note_accepted(address)
         if self._look is None:
             return connection
         return FirstLook(connection, connection.claimed, self._see_first_input)

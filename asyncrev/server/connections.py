@@ -171,6 +171,13 @@ class ServerConnection(BridgeProtocol):
         """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
         return self._bridge.claimed(nbytes)
 
+    def note_accepted(self, address: Any) -> None:
+        """Note what accept(2) has said of the peer, before the connection is made.
+
+        Of a peer that has reset its connection since, the socket does not tell any more.
+        """
+        self._accepted_from = address
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register."""
         super().connection_made(transport)

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import socket
+import struct
 import threading
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.protocol.served import (
     half_closes,
     in_thread,
     plain_only,
+    resets,
     serve,
     served,
     skip_without,
@@ -353,3 +355,88 @@ async def test_statistics_say_why_a_connection_is_not_read() -> None:
 
             await until(is_paused, "its replies are too many")
             assert server.connection_statistics()[0].unsent_bytes > SMALL.high_water_bytes
+
+
+class InlineDoorman(Doorman):
+    """One that works in the loop, too."""
+
+    may_run_inline = True
+    speaks_first = False
+
+
+INLINE = Limits(inline_below_bytes=100, slots=4, slot_bytes=4096, max_reply_bytes=50)
+
+
+@plain_only
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_refusal_in_the_loop_has_its_last_word(
+    at_once: bool, loop_errors: list[dict[str, Any]]
+) -> None:
+    """As one on the worker's thread has."""
+    own = type("Own", (InlineDoorman,), {"reply": bytearray(b"bye"), "at_once": at_once})
+    async with await serve(own, limits=INLINE) as server:
+        with connect_to(server.addresses[0]) as client:
+            client.sendall(b"no")
+            assert await in_thread(receive_all, client) == b"bye"
+        await until(lambda: not server.connections, "it is lost")
+        assert server.statistics().aborted == {"refused": 1}
+        assert server.statistics().bridge.inlined == 1
+        assert server.statistics().bridge.processor_errors == 0
+    assert loop_errors == []
+
+
+@plain_only
+@pytest.mark.parametrize(("last", "text"), [("text", "must return bytes"), (b"x" * 51, "is 50")])
+async def test_last_word_in_the_loop_that_cannot_be_sent_is_the_processors_error(
+    last: Any, text: str, loop_errors: list[dict[str, Any]]
+) -> None:
+    """In the same words."""
+    own = type("Own", (InlineDoorman,), {"reply": last, "at_once": False})
+    async with await serve(own, limits=INLINE) as server:
+        with connect_to(server.addresses[0]) as client:
+            client.sendall(b"no")
+            assert await in_thread(receive_all, client) == b""
+        await until(lambda: not server.connections, "it is lost")
+        assert server.statistics().bridge.inlined == 1
+        assert server.statistics().bridge.processor_errors == 1
+    assert [text in str(context["exception"]) for context in loop_errors] == [True]
+    loop_errors.clear()
+
+
+@half_closes
+async def test_refusal_at_the_end_of_input_is_a_reply_of_its_own() -> None:
+    """Behind the one to a last line without an end, which has no end either."""
+
+    class Own(Swapcase):
+        def eof(self) -> None:
+            raise PeerRefused("too early", reply=b"bye")
+
+    async with served(Own, framing="line") as server:
+        with await in_thread(server.connect) as client:
+            client.sendall(b"one\ntwo")
+            client.shutdown(socket.SHUT_WR)
+            assert await in_thread(receive_all, client) == b"ONE\nTWO\nbye\n"
+
+
+@resets
+async def test_address_of_a_peer_that_has_reset_its_connection_is_known(
+    loop_errors: list[dict[str, Any]],
+) -> None:
+    """accept(2) has told it; so a processor that unpacks it does not fail for the peer's fault."""
+    told: list[Any] = []
+
+    class Own(Swapcase):
+        def connected(self, info: ConnectionInfo) -> None:
+            told.append(info.peer_address)
+
+    async with await serve(Own) as server:
+        wanted = []
+        for _ in range(5):  # the loop does not run meanwhile, so none is accepted before its reset
+            client = connect_to(server.addresses[0])
+            wanted.append(client.getsockname())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        await until(lambda: server.statistics().accepted == 5, "they are accepted")
+        await until(lambda: server.connections.is_idle, "they are lost")
+    assert set(told) <= set(wanted)
+    assert loop_errors == []
