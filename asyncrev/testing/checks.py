@@ -81,7 +81,8 @@ def check_processor(
         raises: what the processor may raise. The same bytes must raise the same type wherever they
             are split.
         info: who the peer is, for `connected()`; by default somebody on 127.0.0.1. What that
-            returns is in no reply here; the peer may be refused.
+            returns is in no reply here; the peer may be refused. An input ends where the processor
+            returns `StartTls`; what it does over TLS is checked with an `info` that has `tls`.
         max_examples: how many inputs are tried; see Hypothesis' setting of that name.
 
     Raises:
@@ -99,7 +100,11 @@ def check_processor(
     hooked = bool(hook) and hasattr(made := make_processor(make), hook)
     if hooked and grammar is not None:
         check_many_method(made, hook, grammar.method_arguments)
-    runs_inline = grammar is None and getattr(factory, "may_run_inline", False)
+    runs_inline = (
+        grammar is None
+        and getattr(factory, "may_run_inline", False)
+        and not getattr(factory, "may_start_tls", False)
+    )
 
     def run(chunks: Sequence[bytes], world: World = PLAIN, hooks: bool = True) -> Outcome:
         connection = FedLane(make, grammar, world, hooks=hooks, info=info)

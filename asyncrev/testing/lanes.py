@@ -17,6 +17,7 @@ from asyncrev.processors import Processor, make_processor
 from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME, Entry, Kind
 from asyncrev.work.block_pool import Block, Pool
 from asyncrev.work.make_work import make_work
+from asyncrev.work.tls_parameters import StartTls
 
 __all__ = [
     "INFO",
@@ -90,7 +91,11 @@ class _Watched:
         self._hooks = hooks
 
     def process(self, chunk: memoryview) -> Any:
-        return _acceptable("process", self._processor.process(chunk))
+        result: Any = self._processor.process(chunk)
+        if type(result) is StartTls:
+            _acceptable("process", result.reply)
+            return result
+        return _acceptable("process", result)
 
     def eof(self) -> Any:
         return _acceptable("eof", self._processor.eof())
@@ -135,7 +140,8 @@ class _VoidingPool(Pool):
 class FedLane:
     """One lane with a processor, fed by hand.
 
-    What the processor says when it is connected is checked, and is in no answer.
+    What the processor says when it is connected is checked, and is in no answer. Behind a
+    `StartTls` nothing is fed any more.
     """
 
     def __init__(
@@ -159,6 +165,8 @@ class FedLane:
             max_frame_bytes=Limits().max_frame_bytes,
             info=info,
         )
+        # Without the TLS that would follow: what is fed is no ciphertext.
+        self._lane_work.may_start_tls = bool(getattr(factory, "may_start_tls", False))
         self._unread: collections.deque[tuple[Entry, bytearray]] = collections.deque()
         self.answers: list[bytes] = []
         self.error: BaseException | None = None
@@ -167,14 +175,14 @@ class FedLane:
         self.answers.clear()
 
     def feed(self, chunk: bytes) -> None:
-        """Process `chunk`, unless an error has occurred."""
-        if self.error is None:
+        """Process `chunk`, unless an error has occurred, or TLS has begun."""
+        if self.error is None and self._lane_work.start_tls is None:
             self._work(DATA, chunk)
 
     def end(self) -> Outcome:
         """Process the end of input, and close; return the outcome of everything."""
         chunks = len(self.answers) + len(self._unread)
-        if self.error is None:
+        if self.error is None and self._lane_work.start_tls is None:
             self._work(EOF)
         self.close()
         return Outcome(self.answers[:chunks], b"".join(self.answers[chunks:]), self.error)

@@ -62,7 +62,9 @@ class StartTls:
 
     `reply` goes out first, as any reply does, and the handshake comes next. Bytes that the peer has
     sent behind what was processed are taken for the handshake, never for input: text that somebody
-    slipped in before TLS began is not processed as if TLS had protected it (CVE-2011-0411).
+    slipped in before TLS began is not processed as if TLS had protected it (CVE-2011-0411). Without
+    framing the processor has such bytes already, at the end of its chunk: it must drop them, and
+    whatever else it keeps for later.
 
     When the handshake is complete, `connected` is called again, with what TLS has negotiated; the
     processor stays the same object. A processor that returns this declares it by a true attribute

@@ -380,6 +380,7 @@ class Mail:
                 more = b"" if self.over_tls else b"250-STARTTLS\r\n"
                 replies += b"250-localhost\r\n" + more + b"250 HELP\r\n"
             elif word == b"STARTTLS":
+                self.rest = b""  # or what was sent in the clear would be the first line over TLS
                 return StartTls(server_context(), replies + b"220 go ahead\r\n")
             elif word == b"QUIT":
                 raise PeerRefused("it has quit", reply=replies + b"221 bye\r\n")

@@ -1,11 +1,12 @@
 """checks: every rule finds a processor that breaks it, and leaves good ones alone."""
 
+import ssl
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 
-from asyncrev import ConnectionInfo, PeerRefused, Reverse
+from asyncrev import ConnectionInfo, PeerRefused, Reverse, StartTls
 from asyncrev.errors import ProcessorError, SettingsError
 from asyncrev.testing.checks import check_processor
 from tests import framed as frames
@@ -381,3 +382,44 @@ def test_greeting_that_is_not_bytes_is_found() -> None:
     """Like any reply."""
     with pytest.raises(AssertionError, match="a processor returned str"):
         check_processor(GreetsWithText)
+
+
+CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+
+class Upgrading(Plain):
+    """Asks for TLS."""
+
+    may_start_tls = True
+    reply: Any = b"go"
+
+    def process(self, chunk: memoryview) -> Any:
+        """Upgrade, or echo."""
+        return StartTls(CONTEXT, self.reply) if bytes(chunk) == b"tls" else bytes(chunk)
+
+
+# A line without an end, too: the end of input finishes it.
+REQUESTS = st.lists(st.sampled_from([b"abc\n", b"tls\n", b"tls"])).map(b"".join)
+
+
+def until_tls(sent: bytes) -> bytes:
+    """Return the replies: nothing is one behind the request."""
+    lines = sent.split(b"\n")
+    if b"tls" not in lines:
+        return sent
+    index = lines.index(b"tls")
+    return b"\n".join([*lines[:index], b"go"]) + b"\n" * (index < len(lines) - 1)
+
+
+def test_input_ends_where_the_processor_asks_for_tls() -> None:
+    """However the bytes are split; a `may_run_inline` is nothing then."""
+    check_processor(Upgrading, data=REQUESTS, framing="line", reference=until_tls)
+    check_processor(type("Own", (Upgrading,), {"may_run_inline": True}), split_matters=True)
+
+
+def test_upgrade_that_is_not_declared_is_found() -> None:
+    """Like an upgrade whose reply is none."""
+    undeclared = type("Own", (Upgrading,), {"may_start_tls": False})
+    assert "may_start_tls" in message(undeclared, data=st.just(b"tls\n"), framing="line")
+    text = type("Own", (Upgrading,), {"reply": "go"})
+    assert "process() returned str" in message(text, data=st.just(b"tls\n"), framing="line")
