@@ -331,7 +331,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             paused=bool(self._reading.pauses),
             held_input=lambda: held_input(self._transport),
             opaque=self._reading.is_tls or work.uses_tls,
-            handshaking=work.is_handshaking,
+            # Not while it lingers: a handshake that has failed is not late, too.
+            handshaking=work.is_handshaking and self._state is not ConnectionState.FINISHED,
             data_bytes=work.data_bytes,
         )
         if error is not None:

@@ -193,6 +193,20 @@ async def test_silent_handshake_has_its_deadline() -> None:
         assert server.connections[0].abort_reason == "TLS handshake deadline"
 
 
+async def test_handshake_that_has_failed_is_not_late_too(caplog: pytest.LogCaptureFixture) -> None:
+    """While the connection lingers for a peer that does not close: one reason, and one line."""
+    caplog.set_level(logging.INFO, "asyncrev")
+    limits = Limits(slots=16, tls_handshake_timeout_s=0.1, linger_timeout_s=0.6)
+    async with served(upgrading(), limits, framing="line") as server:
+        with await in_thread(server.connect) as plain:
+            plain.sendall(b"tls\nthis is no hello\n")
+            assert await in_thread(receive_exactly, plain, 3) == b"go\n"
+            await until(lambda: server.connections[0].state.value == "lost", "it is lost")
+        assert server.connections[0].abort_reason == "TLS handshake failed"
+    closed = [one.getMessage() for one in caplog.records if "closed:" in one.getMessage()]
+    assert ["wrong version number" in line for line in closed] == [True]
+
+
 @pytest.mark.parametrize(
     ("declared", "again", "text"),
     [(False, False, "may_start_tls"), (True, True, "over TLS")],
