@@ -46,7 +46,7 @@ class TlsParameters:
                 "check_hostname to False"
             )
         name = self.server_hostname
-        if name is not None and (not name or name.startswith(".")):
+        if name is not None and not _is_host_name(name):
             raise SettingsError(
                 f"server_hostname is {name!r}; it must be a name, as the certificate has it"
             )
@@ -55,6 +55,14 @@ class TlsParameters:
     def server_side(self) -> bool:
         """Whether this side is the server; else it begins the handshake."""
         return self.context.protocol == ssl.PROTOCOL_TLS_SERVER
+
+
+def _is_host_name(name: str) -> bool:
+    """Return whether `ssl` takes `name`."""
+    try:
+        return bool(name.encode("idna")) and not name.startswith(".") and "\0" not in name
+    except UnicodeError:  # a label is empty, or longer than 63 bytes
+        return False
 
 
 class StartTls:

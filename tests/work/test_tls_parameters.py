@@ -26,6 +26,9 @@ def test_side_is_the_contexts() -> None:
         (server_context(), "localhost", "only clients check a name"),
         (client_context(), None, "give server_hostname"),
         (client_context(), ".localhost", "must be a name"),
+        (client_context(), "a..example", "must be a name"),
+        (client_context(), "x" * 64 + ".example", "must be a name"),
+        (client_context(), "a\0.example", "must be a name"),
     ],
 )
 def test_what_does_not_fit_is_refused(context: ssl.SSLContext, name: str | None, text: str) -> None:
