@@ -129,6 +129,8 @@ class Limits:
             byte whatever arrives meanwhile, so that a byte now and then keeps nothing open.
         tls_handshake_timeout_s: seconds that a TLS handshake may take (asyncio's 60 s leave
             silent peers too many descriptors).
+        tls_handshakes_in_flight: connections of a server that may be within their TLS handshake at
+            once; further ones wait for a place from their first byte on, unread.
         max_connections: open connections at which a server stops accepting; the kernel's
             backlog holds the rest.
         backlog: length of the kernel's accept queue (asyncio's default is 100; a storm of
@@ -157,6 +159,7 @@ class Limits:
     partial_frame_bytes: int = 4096
     pool_bytes: int = 64 * 1024 * 1024
     pool_connection_bytes: int = -1
+    tls_handshakes_in_flight: int = 256
     max_connections: int = 1024
     backlog: int = 1024
     first_byte_timeout_s: float = 30.0
@@ -183,7 +186,7 @@ class Limits:
         ):
             self._at_least(name, 1)
         self._at_least("max_frame_bytes", 1, most=MOST_BYTES)
-        for name in ("max_connections", "backlog"):
+        for name in ("tls_handshakes_in_flight", "max_connections", "backlog"):
             self._at_least(name, 1, most=MOST_C_INT)
         if self.entries == -1:
             object.__setattr__(self, "entries", 4 * self.slots)

@@ -10,6 +10,7 @@ from asyncrev.states import ConnectionState
 __all__ = [
     "BridgeStatistics",
     "ConnectionStatistics",
+    "HandshakeStatistics",
     "PoolStatistics",
     "ServerStatistics",
     "total",
@@ -125,6 +126,25 @@ class ConnectionStatistics:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HandshakeStatistics:
+    """A server's TLS handshakes at one moment; see `Limits.tls_handshakes_in_flight`. Thread: loop.
+
+    Attributes:
+        within: connections that are within their handshake now.
+        within_high: the most at once.
+        waiting: connections that wait to begin theirs.
+        waiting_high: the most at once.
+        waited: how many had to wait so far.
+    """
+
+    within: int
+    within_high: int
+    waiting: int
+    waiting_high: int
+    waited: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStatistics:
     """A server at one moment. Thread: loop.
 
@@ -140,6 +160,7 @@ class ServerStatistics:
         memory_bound_bytes: see `Limits.memory_bound_bytes`.
         certificate_days_left: days until the certificate of its TLS expires, negative once it has;
             None without TLS, or if it cannot be seen. It is that of clients that name no host.
+        handshakes: those of its TLS; None without.
         bridge: all `bridges` as one: counters added up, of the most and the largest the largest.
         bridges: those that do the work, one for each thread; other servers may share them.
     """
@@ -154,5 +175,6 @@ class ServerStatistics:
     aborted: dict[str, int]
     memory_bound_bytes: int
     certificate_days_left: float | None
+    handshakes: HandshakeStatistics | None
     bridge: BridgeStatistics
     bridges: tuple[BridgeStatistics, ...]

@@ -147,6 +147,13 @@ class Admission:
         lane.close_waits = True
         self._feed_or_wait(lane)
 
+    def ask_credit(self, lane: Lane) -> None:
+        """Have `lane`'s sink get `on_credit` though it may publish: once the next entry is back.
+
+        What the worker has deferred then, up to half of the quota, does not put it off.
+        """
+        lane.waits_for_credit = True
+
     def entry_returned(self, lane: Lane, entry: Entry) -> None:
         """Note that the worker has handed `entry` of `lane` back: its slot is free.
 

@@ -40,7 +40,8 @@ class Bridge:
     A sink publishes input in two steps, which cost no call more than the work itself, because they
     are methods of `Admission`: `claim(lane)` returns where the next input goes, `publish(lane,
     nbytes)` hands the first bytes of it on and returns whether the lane may go on at once.
-    `publish_eof(lane)` ends the input; `claimed(nbytes)` looks at what is not published yet.
+    `publish_eof(lane)` ends the input; `claimed(nbytes)` looks at what is not published yet;
+    `ask_credit(lane)` has the sink hear when the next input has come back.
 
     Attributes:
         limits: its settings.
@@ -58,6 +59,7 @@ class Bridge:
         self.publish = admission.publish
         self.publish_eof = admission.publish_eof
         self.publish_start = admission.publish_start
+        self.ask_credit = admission.ask_credit
         self._inlined = 0
 
     # -- life ------------------------------------------------------------------------------

@@ -284,6 +284,11 @@ OPTIONS = (
         said=Said.ALWAYS,
     ),
     _limit(
+        "tls_handshakes_in_flight",
+        CONNECTIONS,
+        "Connections that may be within their TLS handshake at once; further ones wait.",
+    ),
+    _limit(
         "max_frame_bytes",
         CONNECTIONS,
         "Longest payload of a frame; a longer one ends its connection.",

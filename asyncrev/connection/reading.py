@@ -9,17 +9,27 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["INPUT_ENDED", "NO_CREDIT", "PAUSE_REASONS", "WRITE_BUFFER_FULL", "Reading", "names_of"]
+__all__ = [
+    "INPUT_ENDED",
+    "NO_CREDIT",
+    "NO_HANDSHAKE_PLACE",
+    "PAUSE_REASONS",
+    "WRITE_BUFFER_FULL",
+    "Reading",
+    "names_of",
+]
 
 NO_CREDIT = 1
 WRITE_BUFFER_FULL = 2
 INPUT_ENDED = 4
+NO_HANDSHAKE_PLACE = 8
 
 # Each reason's flag, and when it is taken back.
 PAUSE_REASONS: Mapping[str, tuple[int, str]] = {
     "NO_CREDIT": (NO_CREDIT, "the bridge gives the lane credit again (I8, I9)"),
     "WRITE_BUFFER_FULL": (WRITE_BUFFER_FULL, "the write buffer falls to the low water mark"),
     "INPUT_ENDED": (INPUT_ENDED, "never: no more input is processed"),
+    "NO_HANDSHAKE_PLACE": (NO_HANDSHAKE_PLACE, "the connection gets its place (I25)"),
 }
 
 

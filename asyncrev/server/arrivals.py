@@ -11,6 +11,8 @@ from asyncrev.connection.first_look import FirstLook
 from asyncrev.log_text import name_of_peer
 from asyncrev.loop_errors import report_to_loop
 from asyncrev.server.connections import Connections, ServerConnection
+from asyncrev.server.handshake_entrance import HandshakeEntrance
+from asyncrev.server.handshake_gate import HandshakeGate
 
 __all__ = ["Arrivals"]
 
@@ -25,8 +27,17 @@ class Arrivals:
     Each is a task, `_arrive`. What has to be read before the connection is made belongs there.
     """
 
-    def __init__(self, registry: Connections, make_connection: MakeConnection) -> None:
-        """Prepare to lead sockets to connections, and to report their number to `registry`."""
+    def __init__(
+        self,
+        registry: Connections,
+        make_connection: MakeConnection,
+        gate: HandshakeGate | None = None,
+    ) -> None:
+        """Prepare to lead sockets to connections, and to report their number to `registry`.
+
+        `gate`: limits the handshakes of connections over TLS.
+        """
+        self._gate = gate
         self._registry = registry
         self._make_connection = make_connection
         self._look: Callable[[memoryview], bool] | None = None  # at connections' first input
@@ -60,9 +71,12 @@ class Arrivals:
     def _make_protocol(self, address: Any) -> asyncio.BaseProtocol:
         connection = self._make_connection()
         connection.note_accepted(address)
-        if self._look is None:
-            return connection
-        return FirstLook(connection, connection.claimed, self._see_first_input)
+        protocol: asyncio.BufferedProtocol = connection
+        if self._look is not None:
+            protocol = FirstLook(connection, connection.claimed, self._see_first_input)
+        if self._gate is not None:
+            protocol = HandshakeEntrance(self._gate, connection, protocol)
+        return protocol
 
     def _see_first_input(self, first: memoryview) -> None:
         if self._look is not None and not self._look(first):

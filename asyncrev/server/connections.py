@@ -9,9 +9,9 @@ from typing import Any
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.cleanup import attempt
-from asyncrev.connection.protocol import BridgeProtocol
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
+from asyncrev.server.handshake_entrance import HandshakeLimited
 
 __all__ = ["Connections", "FullNotice", "ServerConnection"]
 
@@ -151,7 +151,7 @@ class Connections:
             self.remove(connection)
 
 
-class ServerConnection(BridgeProtocol):
+class ServerConnection(HandshakeLimited):
     """A `BridgeProtocol` that registers itself while it is open."""
 
     def __init__(

@@ -91,8 +91,8 @@ class Server:
         )
         self._state = ServerState.NEW
         self.connections = Connections(limits.max_connections, self._heed_limit)
-        self._tls = ServerTls(ssl)
-        self._arrivals = Arrivals(self.connections, self._make_connection)
+        self._tls = ServerTls(ssl, most_handshakes=limits.tls_handshakes_in_flight)
+        self._arrivals = Arrivals(self.connections, self._make_connection, self._tls.gate)
         self._listeners = Listeners(
             self._arrivals.accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
         )
@@ -306,6 +306,7 @@ class Server:
             aborted=connections.aborted,
             memory_bound_bytes=self.memory_bound_bytes,
             certificate_days_left=self._tls.certificate_days_left(),
+            handshakes=self._tls.handshakes(),
             bridge=total(bridges),
             bridges=bridges,
         )

@@ -4,6 +4,8 @@ import ssl as ssl_module
 
 from asyncrev.certificates import Certificate, certificate_of_context
 from asyncrev.errors import LocalError, SettingsError
+from asyncrev.server.handshake_gate import HandshakeGate
+from asyncrev.statistics import HandshakeStatistics
 from asyncrev.work.tls_parameters import TlsParameters
 
 __all__ = ["ServerTls"]
@@ -15,15 +17,17 @@ class ServerTls:
     Attributes:
         context: that of connections that are made from now on; None without TLS. Contexts are
             swapped, never changed: workers use them meanwhile.
+        gate: limits the handshakes; None without TLS.
     """
 
-    def __init__(self, context: ssl_module.SSLContext | None) -> None:
-        """Begin with `context`, of the server's side.
+    def __init__(self, context: ssl_module.SSLContext | None, *, most_handshakes: int = 1) -> None:
+        """Begin with `context`, of the server's side, and places for `most_handshakes` at once.
 
         Raises:
             SettingsError: it is none, or of a client.
         """
         self.context: ssl_module.SSLContext | None = None
+        self.gate = None if context is None else HandshakeGate(most_handshakes)
         self._certificate: Certificate | None = None
         if context is not None:
             self._take(context)
@@ -38,6 +42,19 @@ class ServerTls:
         if self.context is None:
             raise LocalError("this server has no TLS; give ssl= where the server is made")
         self._take(context)
+
+    def handshakes(self) -> HandshakeStatistics | None:
+        """Return what is known of the handshakes; None without TLS."""
+        gate = self.gate
+        if gate is None:
+            return None
+        return HandshakeStatistics(
+            within=gate.within,
+            within_high=gate.within_high,
+            waiting=gate.waiting,
+            waiting_high=gate.waiting_high,
+            waited=gate.waited,
+        )
 
     def certificate_days_left(self) -> float | None:
         """Return the days until the certificate expires; negative once it has.

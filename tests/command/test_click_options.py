@@ -20,7 +20,7 @@ SERVE_OPTIONS = [
     "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
     "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
     "drain-timeout-s", "low-water-bytes", "partial-frame-bytes", "tls-handshake-timeout-s",
-    "linger-timeout-s", "cpu", "log-level", "stop-word", "tee",
+    "tls-handshakes-in-flight", "linger-timeout-s", "cpu", "log-level", "stop-word", "tee",
 ]  # fmt: skip
 
 

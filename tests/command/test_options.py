@@ -46,6 +46,7 @@ VALUES = {
     "slots": ("7", 7),
     "slot-bytes": ("4K", 4096),
     "entries": ("2100", 2100),
+    "tls-handshakes-in-flight": ("9", 9),
     "max-connections": ("3", 3),
     "backlog": ("17", 17),
     "in-flight-entries": ("5", 5),

@@ -25,6 +25,7 @@ FROM_ONE = [
     "in_flight_bytes",
     "overflow_bytes",
     "max_frame_bytes",
+    "tls_handshakes_in_flight",
     "max_connections",
     "backlog",
 ]
@@ -62,6 +63,7 @@ def test_count_of_one_is_the_least(name: str) -> None:
     [
         ("backlog", 2**31 - 1),  # a C int (listen(2)); it used to be an OverflowError there
         ("max_connections", 2**31 - 1),  # descriptors are
+        ("tls_handshakes_in_flight", 2**31 - 1),
         ("in_flight_entries", sys.maxsize),
         ("in_flight_bytes", sys.maxsize),
         ("high_water_bytes", sys.maxsize >> 3),  # uvloop takes a C size

@@ -5,9 +5,14 @@ from typing import Any
 
 import pytest
 
-from asyncrev.statistics import BridgeStatistics, PoolStatistics, ServerStatistics
+from asyncrev.statistics import (
+    BridgeStatistics,
+    HandshakeStatistics,
+    PoolStatistics,
+    ServerStatistics,
+)
 
-KINDS = [PoolStatistics, BridgeStatistics, ServerStatistics]
+KINDS = [PoolStatistics, BridgeStatistics, HandshakeStatistics, ServerStatistics]
 
 
 def filled(kind: Any) -> Any:
