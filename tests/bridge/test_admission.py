@@ -227,6 +227,16 @@ def test_quota_of_one_gives_credit_when_nothing_is_in_flight() -> None:
     assert [bench.take_one()[3] for _ in range(2)] == [False, True]
 
 
+@pytest.mark.parametrize("framing", ["raw", "line"])
+def test_credit_that_is_asked_for_comes_once_with_the_next_entry(framing: str) -> None:
+    """While the lane may publish all the same, and the others hear nothing of it."""
+    bench = Bench(slots=8)
+    lane, other = bench.lane(framing), bench.lane(framing)
+    bench.admission.ask_credit(lane)
+    assert [bench.send(one, b"x") for one in (other, lane, lane)] == [True, True, True]
+    assert [bench.take_one()[3] for _ in range(3)] == [False, True, False]
+
+
 def test_lanes_without_a_slot_wait_in_a_fifo() -> None:
     """I9: first come, first served, and nobody overtakes."""
     bench = Bench(slots=2)

@@ -1,0 +1,256 @@
+"""A storm of TLS handshakes beside an established peer: `python -m benchmarks.storm`.
+
+Some clients do nothing but handshakes (and one message each) with a server, and one that was
+connected before exchanges messages of 64 bytes, first alone, then beside them. What is looked at:
+that peer's latency, and how late the server's loop is (`LagProbe`).
+
+Servers take turns in random order, and ratios are taken within a round, so what a shared machine
+does from minute to minute falls out. The storm's clients run at a lower priority, because with two
+cores they would keep the established peer's own process waiting. Exits with 1 if a reply was wrong.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import random
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks import tls
+from benchmarks.build import load_generator, native
+from benchmarks.scenarios import PING_PONG, Scenario
+from benchmarks.servers import HOST, TLS_SERVERS, Kind, Running, ServerFailed, custom, running
+from benchmarks.summary import digest
+from benchmarks.tls import Tls
+
+__all__ = ["FIGURES", "main", "measure", "table"]
+
+SERVERS = ("asyncrev", "asyncio", "uvloop")
+WARMUP_S = 0.3
+GRACE_S = 30.0
+STORM_NICE = 10
+SIZE_BYTES = 64
+
+# Of one run: what the peer saw, and how late the loop was, alone and in the storm.
+FIGURES = (
+    "handshakes_per_s",
+    "quiet_p50_us",
+    "quiet_p99_us",
+    "storm_p50_us",
+    "storm_p99_us",
+    "quiet_lag_p99_us",
+    "storm_lag_p99_us",
+)
+
+Rounds = list[dict[str, dict[str, float]]]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the arguments ask for; return the exit code."""
+    options = _parse(arguments)
+    try:
+        with tls.made(options.tls, options.key) as used:
+            rounds, failures = measure(
+                _chosen(options), options.clients, options.rounds, options.seconds, used
+            )
+    except RuntimeError as error:  # there is no compiler, or no OpenSSL
+        print(f"benchmarks: error: {error}", file=sys.stderr)
+        return 2
+    print(table(rounds))
+    if options.json:
+        print(json.dumps(rounds))
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def measure(
+    servers: dict[str, Kind], clients: int, rounds: int, seconds: float, used: Tls
+) -> tuple[Rounds, list[str]]:
+    """Return what each server did in each round, and which runs failed, in words.
+
+    Raises:
+        RuntimeError: the C programs cannot be compiled.
+    """
+    load_generator(tls=True)
+    native(tls=True)
+    found: Rounds = []
+    failures = []
+    for _ in range(rounds):
+        of_round = {}
+        for label in random.sample(list(servers), len(servers)):
+            try:
+                of_round[label] = _one_run(servers[label], clients, seconds, used)
+            except ServerFailed as failure:
+                failures.append(f"{label}: {failure}")
+        found.append(of_round)
+    return found, failures
+
+
+def table(rounds: Rounds, reference: str = "asyncio") -> str:
+    """Return medians and ratios of the rounds as text.
+
+    The ratios: the peer's p99 in the storm to its p99 before, and the loop's lateness in the storm
+    to that of `reference` in the same round.
+    """
+    labels = list(dict.fromkeys(label for of_round in rounds for label in of_round))
+    lines = [
+        f"{'server':<16} {'shakes/s':>8} {'p50 us':>14} {'p99 us':>14} {'p99 ratio':>18} "
+        f"{'lag p99 us':>14} {f'lag / {reference}':>18}"
+    ]
+    for label in labels:
+        runs = [of_round[label] for of_round in rounds if label in of_round]
+        median = {name: statistics.median(run[name] for run in runs) for name in FIGURES}
+        beside = [run["storm_p99_us"] / run["quiet_p99_us"] for run in runs]
+        lag = [
+            of_round[label]["storm_lag_p99_us"] / of_round[reference]["storm_lag_p99_us"]
+            for of_round in rounds
+            if label in of_round and reference in of_round
+        ]
+        lines.append(
+            f"{label:<16} {median['handshakes_per_s']:>8.0f} {_pair(median, 'p50_us')} "
+            f"{_pair(median, 'p99_us')} {_spread(beside)} {_pair(median, 'lag_p99_us')} "
+            f"{_spread(lag)}"
+        )
+    return "\n".join(lines)
+
+
+def _pair(median: dict[str, float], name: str) -> str:
+    return f"{median[f'quiet_{name}']:>6.0f} {median[f'storm_{name}']:>7.0f}"
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return f"{'':>18}"
+    return f"{statistics.median(values):>5.2f} ({min(values):.2f}-{max(values):.2f})".rjust(18)
+
+
+def _one_run(kind: Kind, clients: int, seconds: float, used: Tls) -> dict[str, float]:
+    scenario = Scenario(
+        title="storm", headline=PING_PONG, connections=clients + 1, size_bytes=SIZE_BYTES
+    )
+    with running(kind, scenario, used) as server:
+        quiet = _established(server, seconds, used)
+        with _storm(server, clients, seconds + 2 * WARMUP_S, used) as storm:
+            stormy = _established(server, seconds, used)
+    figures = {"handshakes_per_s": storm[0]["messages_per_s"]}
+    for name, run in (("quiet", quiet), ("storm", stormy)):
+        told = digest(server.looks, run["from_s"], run["to_s"])
+        figures |= {f"{name}_{part}": run[part] for part in ("p50_us", "p99_us")}
+        figures[f"{name}_lag_p99_us"] = told.get("loop_lag_p99_us", float("nan"))
+    return figures
+
+
+def _established(server: Running, seconds: float, used: Tls) -> dict[str, Any]:
+    """Return what one peer saw that exchanges messages for `seconds`."""
+    command = _load(server, seconds, WARMUP_S, used, connections=1)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds + GRACE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ServerFailed("the established peer was not done in time") from None
+    return _said(done.stdout, done.stderr)
+
+
+@contextlib.contextmanager
+def _storm(server: Running, clients: int, seconds: float, used: Tls) -> Iterator[list[Any]]:
+    """Run the storm beside the block; the list has what its clients saw after it."""
+    command = ["nice", "-n", str(STORM_NICE), *_load(server, seconds, 0.1, used, clients)]
+    storm = subprocess.Popen(
+        [*command, "--reconnect"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    found: list[Any] = []
+    try:
+        yield found
+        try:
+            out, err = storm.communicate(timeout=seconds + GRACE_S)
+        except subprocess.TimeoutExpired:
+            raise ServerFailed("the storm was not over in time") from None
+        found.append(_said(out, err))
+    finally:
+        storm.kill()
+        storm.communicate()
+
+
+def _load(
+    server: Running, seconds: float, warmup_s: float, used: Tls, connections: int
+) -> list[str]:
+    values = {
+        "host": HOST,
+        "port": server.port,
+        "server-pid": server.pid,
+        "framing": "raw",
+        "connections": connections,
+        "idle": 0,
+        "size": SIZE_BYTES,
+        "depth": 1,
+        "seconds": seconds,
+        "warmup": warmup_s,
+        "tls": used.version,
+    }
+    command = [str(load_generator(tls=True))]
+    for name, value in values.items():
+        command += [f"--{name}", str(value)]
+    return command
+
+
+def _said(out: str, err: str) -> dict[str, Any]:
+    try:
+        run: dict[str, Any] = json.loads(out)
+    except ValueError:
+        raise ServerFailed(f"a load broke off: {err.strip()[-400:]}") from None
+    if run["errors"]:
+        raise ServerFailed(f"{run['errors']} wrong replies: {err.strip()[-400:]}")
+    return run
+
+
+def _chosen(options: argparse.Namespace) -> dict[str, Kind]:
+    servers = {label: TLS_SERVERS[label] for label in options.servers}
+    ours = TLS_SERVERS["asyncrev"]
+    for most in options.limits:
+        limit = ("--tls-handshakes-in-flight", str(most))
+        servers[f"asyncrev-{most}"] = dataclasses.replace(ours, command=(*ours.command, *limit))
+    for given in options.server:
+        label, _, command = given.partition("=")
+        servers[label] = custom(command)
+    return {label: kind for label, kind in servers.items() if not kind.missing()}
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.storm", description=__doc__)
+    add = parser.add_argument
+    add("--clients", type=int, default=50, help="that do handshakes, at a time (50)")
+    add("--servers", type=_split, default=SERVERS, metavar="A,B", help=f"of {_names()}")
+    add("--limits", type=_numbers, default=(), metavar="N,M", help="asyncrev with these, too")
+    add("--server", action="append", default=[], metavar="NAME=COMMAND", help="see benchmarks.run")
+    add("--tls", default="1.3", choices=tls.VERSIONS)
+    add("--key", choices=list(tls.KEYS), default="ecdsa", help="of the certificate")
+    add("--rounds", type=int, default=7)
+    add("--seconds", type=float, default=2.0, help="alone, and again in the storm")
+    add("--json", action="store_true", help="print all figures of all rounds, too")
+    options = parser.parse_args(arguments)
+    unknown = [label for label in options.servers if label not in TLS_SERVERS]
+    if unknown:
+        parser.error(f"there is no {', '.join(unknown)}; there are {_names()}")
+    return options
+
+
+def _names() -> str:
+    return ", ".join(TLS_SERVERS)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in _split(text))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
