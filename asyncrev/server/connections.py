@@ -41,7 +41,11 @@ class Connections:
         """
         self._max_connections = max_connections
         self._on_change = on_change
-        self._notice = FullNotice(max_connections)
+        self._notice = FullNotice(
+            f"max_connections, which is {max_connections}",
+            "further connections wait in the accept queue until one ends",
+            "connections are accepted",
+        )
         self._open: set[ServerConnection] = set()
         self._removed = asyncio.Event()
         self._closed = False
@@ -190,13 +194,16 @@ class ServerConnection(HandshakeLimited):
 
 
 class FullNotice:
-    """Logs when the limit of connections is reached, and, up to a second late, when it is left.
+    """Logs when a limit is reached, and, up to a second late, when it is left.
 
     So there is one such pair of lines in a second at most, and the last line is true. Thread: loop.
     """
 
-    def __init__(self, max_connections: int) -> None:
-        self._max_connections = max_connections
+    def __init__(self, limit: str, then: str, again: str) -> None:
+        """Prepare to log that `limit` is reached, so `then`; and is left, so `again`."""
+        self._limit = limit
+        self._then = then
+        self._again = again
         self._full = False
         self._told = False
         self._look_again: asyncio.TimerHandle | None = None
@@ -205,11 +212,7 @@ class FullNotice:
         """Take note whether the limit is reached."""
         if full and not self._told:
             self._told = True
-            logger.warning(
-                "max_connections, which is %d, is reached; further connections wait in the "
-                "accept queue until one ends",
-                self._max_connections,
-            )
+            logger.warning("%s, is reached; %s", self._limit, self._then)
         elif not full and self._full and self._look_again is None:
             loop = asyncio.get_running_loop()
             self._look_again = loop.call_later(NOTICE_AFTER_S, self._look)
@@ -225,7 +228,4 @@ class FullNotice:
         self._look_again = None
         if not self._full:
             self._told = False
-            logger.info(
-                "below max_connections, which is %d, again; connections are accepted",
-                self._max_connections,
-            )
+            logger.info("below %s, again; %s", self._limit, self._again)

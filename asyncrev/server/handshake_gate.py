@@ -21,9 +21,13 @@ class HandshakeGate:
         waited: how many had to wait so far.
     """
 
-    def __init__(self, most: int) -> None:
-        """Prepare a gate with `most` places, 1 or more."""
+    def __init__(self, most: int, on_wait: Callable[[bool], None] = lambda waits: None) -> None:
+        """Prepare a gate with `most` places, 1 or more.
+
+        `on_wait`: called with whether any wait when that has changed; must not raise.
+        """
         self._most = most
+        self._on_wait = on_wait
         self._within: set[Place] = set()
         # Ordered, because a dict whose first key is deleted again and again gets slow.
         self._waiting: collections.OrderedDict[Place, None] = collections.OrderedDict()
@@ -60,15 +64,20 @@ class HandshakeGate:
             self._waiting[place] = None
             self.waited += 1
             self.waiting_high = max(self.waiting_high, len(self._waiting))
+            if len(self._waiting) == 1:
+                self._on_wait(True)
         return False
 
     def _leave(self, place: "Place") -> None:
+        any_waited = bool(self._waiting)
         self._waiting.pop(place, None)
         self._within.discard(place)
         while self._waiting and not self.is_full:
             first, _ = self._waiting.popitem(last=False)
             self._give(first)
             first.let_in()
+        if any_waited and not self._waiting:
+            self._on_wait(False)
 
     def _give(self, place: "Place") -> None:
         self._within.add(place)

@@ -226,6 +226,7 @@ class Server:
                 self._watcher.cancel()
             await self._group.close(timeout_s=1.0)
         finally:
+            self._tls.close()
             self._closed.set()
 
     # -- looking at it -----------------------------------------------------------------------

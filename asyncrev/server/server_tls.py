@@ -4,6 +4,7 @@ import ssl as ssl_module
 
 from asyncrev.certificates import Certificate, certificate_of_context
 from asyncrev.errors import LocalError, SettingsError
+from asyncrev.server.connections import FullNotice
 from asyncrev.server.handshake_gate import HandshakeGate
 from asyncrev.statistics import HandshakeStatistics
 from asyncrev.work.tls_parameters import TlsParameters
@@ -27,7 +28,12 @@ class ServerTls:
             SettingsError: it is none, or of a client.
         """
         self.context: ssl_module.SSLContext | None = None
-        self.gate = None if context is None else HandshakeGate(most_handshakes)
+        self._notice = FullNotice(
+            f"tls_handshakes_in_flight, which is {most_handshakes}",
+            "further handshakes wait until one is over",
+            "handshakes begin at once",
+        )
+        self.gate = None if context is None else HandshakeGate(most_handshakes, self._notice.see)
         self._certificate: Certificate | None = None
         if context is not None:
             self._take(context)
@@ -42,6 +48,10 @@ class ServerTls:
         if self.context is None:
             raise LocalError("this server has no TLS; give ssl= where the server is made")
         self._take(context)
+
+    def close(self) -> None:
+        """Log no more of the limit. Idempotent."""
+        self._notice.close()
 
     def handshakes(self) -> HandshakeStatistics | None:
         """Return what is known of the handshakes; None without TLS."""

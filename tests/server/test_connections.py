@@ -187,25 +187,18 @@ async def test_limit_is_told_when_it_is_reached_and_when_it_is_left(
     """Not at each connection that ends and lets another in; the last line is what is true."""
     monkeypatch.setattr(connections_module, "NOTICE_AFTER_S", 0.01)
     caplog.set_level(logging.INFO, "asyncrev")
-    notice = FullNotice(7)
+    notice = FullNotice("most, which is 7", "others wait", "they go on")
     notice.see(False)
     for _ in range(3):
         notice.see(True)
         notice.see(False)
     notice.see(True)
     await until(lambda: notice._look_again is None, "it has looked again")
-    reached = (
-        "WARNING",
-        "max_connections, which is 7, is reached; further connections wait in the accept queue "
-        "until one ends",
-    )
+    reached = ("WARNING", "most, which is 7, is reached; others wait")
     assert told(caplog) == [reached]
     notice.see(False)
     await until(lambda: len(told(caplog)) == 2, "that it was left is told")
-    assert told(caplog)[1] == (
-        "INFO",
-        "below max_connections, which is 7, again; connections are accepted",
-    )
+    assert told(caplog)[1] == ("INFO", "below most, which is 7, again; they go on")
     notice.see(True)
     assert told(caplog)[2:] == [reached]
     notice.see(False)

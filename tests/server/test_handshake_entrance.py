@@ -346,6 +346,22 @@ async def test_first_input_is_seen_of_who_waited(flood: Flood) -> None:
     assert seen == [flood.hello[:100], b"\x16"]
 
 
+async def test_limit_that_is_reached_is_a_warning(
+    flood: Flood, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One, however many wait; nothing of it is left when the server is closed."""
+    server = await flood.serve()
+    peers = flood.half(4)
+    await flood.see(1, 3)
+    for peer in peers:
+        peer.close()
+    await flood.see(0, 0)
+    await server.close()
+    (said,) = (r.getMessage() for r in caplog.records if "tls_handshakes" in r.getMessage())
+    limit = "tls_handshakes_in_flight, which is 1, is reached"
+    assert said == f"{limit}; further handshakes wait until one is over"
+
+
 async def test_server_without_tls_has_no_places() -> None:
     """Nor numbers of them."""
     async with await asyncrev.serve("127.0.0.1", 0, limits=ONE) as server:

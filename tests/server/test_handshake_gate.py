@@ -12,8 +12,13 @@ class Asking:
     """Places of one gate, and the order in which those that had to wait were let in."""
 
     def __init__(self, most: int) -> None:
-        self.gate = HandshakeGate(most)
+        self.gate = HandshakeGate(most, self.note_wait)
         self.let_in: list[int] = []
+        self.any_wait = False
+
+    def note_wait(self, any_wait: bool) -> None:
+        assert any_wait is not self.any_wait
+        self.any_wait = any_wait
 
     def place(self, number: int) -> Place:
         return self.gate.place(lambda: self.let_in.append(number))
@@ -144,6 +149,7 @@ class GateMachine(RuleBasedStateMachine):
         expected = (len(self.within), within_high, len(self.waiting), waiting_high, self.waited)
         assert self.asking.counted == expected
         assert self.asking.let_in == self.let_in
+        assert self.asking.any_wait is bool(self.waiting)
         assert len(self.within) <= self.most
         assert not self.waiting or self.asking.gate.is_full
         taken = {number for number, place in enumerate(self.places) if place.is_taken}
