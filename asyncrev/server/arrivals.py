@@ -11,8 +11,7 @@ from asyncrev.connection.first_look import FirstLook
 from asyncrev.log_text import name_of_peer
 from asyncrev.loop_errors import report_to_loop
 from asyncrev.server.connections import Connections, ServerConnection
-from asyncrev.server.handshake_entrance import HandshakeEntrance
-from asyncrev.server.handshake_gate import HandshakeGate
+from asyncrev.server.handshake_entrance import HandshakeEntrance, HandshakeGates
 
 __all__ = ["Arrivals"]
 
@@ -31,13 +30,13 @@ class Arrivals:
         self,
         registry: Connections,
         make_connection: MakeConnection,
-        gate: HandshakeGate | None = None,
+        gates: HandshakeGates | None = None,
     ) -> None:
         """Prepare to lead sockets to connections, and to report their number to `registry`.
 
-        `gate`: limits the handshakes of connections over TLS.
+        `gates`: limit the handshakes of connections over TLS.
         """
-        self._gate = gate
+        self._gates = gates
         self._registry = registry
         self._make_connection = make_connection
         self._look: Callable[[memoryview], bool] | None = None  # at connections' first input
@@ -71,12 +70,12 @@ class Arrivals:
     def _make_protocol(self, address: Any) -> asyncio.BaseProtocol:
         connection = self._make_connection()
         connection.note_accepted(address)
-        protocol: asyncio.BufferedProtocol = connection
-        if self._look is not None:
-            protocol = FirstLook(connection, connection.claimed, self._see_first_input)
-        if self._gate is not None:
-            protocol = HandshakeEntrance(self._gate, connection, protocol)
-        return protocol
+        first: ServerConnection | HandshakeEntrance = connection
+        if self._gates is not None:
+            first = HandshakeEntrance(self._gates, connection)
+        if self._look is None:
+            return first
+        return FirstLook(first, first.claimed, self._see_first_input)
 
     def _see_first_input(self, first: memoryview) -> None:
         if self._look is not None and not self._look(first):

@@ -171,10 +171,6 @@ class ServerConnection(HandshakeLimited):
         super().__init__(bridge, processor, framing=framing, limits=limits, tls=tls)
         self._registry = registry
 
-    def claimed(self, nbytes: int) -> memoryview:
-        """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
-        return self._bridge.claimed(nbytes)
-
     def note_accepted(self, address: Any) -> None:
         """Note what accept(2) has said of the peer, before the connection is made.
 

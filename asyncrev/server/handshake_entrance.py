@@ -1,6 +1,7 @@
 """What a connection over TLS goes through at a gate that limits the handshakes of its server."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from asyncrev.connection.deadlines import Unchanged
@@ -8,88 +9,123 @@ from asyncrev.connection.protocol import BridgeProtocol
 from asyncrev.connection.reading import NO_HANDSHAKE_PLACE
 from asyncrev.connection.socket_probe import held_input, input_has_ended
 from asyncrev.errors import TlsHandshakeLate
-from asyncrev.server.handshake_gate import HandshakeGate, Place
-from asyncrev.states import ConnectionEvent, ConnectionState
+from asyncrev.server.handshake_gate import HandshakeGate
+from asyncrev.states import ConnectionEvent, ConnectionState, InputState
 from asyncrev.work.tls_work import TlsWork
 
-__all__ = ["HandshakeEntrance", "HandshakeLimited"]
+__all__ = ["STEPS_AT_ONCE", "HandshakeEntrance", "HandshakeGates", "HandshakeLimited"]
+
+# The worker takes one step of a handshake per batch (I23), and each batch passes by all other lanes
+# that wait for theirs. With 300 of them a handshake takes 2.6 ms of CPU time, with 8 1.2 ms; with
+# fewer, more of them wait here, which costs more again (docs/decisions/0015-tls-on-the-worker.md).
+STEPS_AT_ONCE = 8
 
 # What of the timeout of a handshake its peer may use while others wait for its place: with the
 # default of 10 s, two round trips and the repetition of a lost packet (1 s, RFC 6298).
 WANTED_PLACE_SHARE = 0.2
 
 
-class HandshakeLimited(BridgeProtocol):
-    """A connection whose handshake may have to wait for a place. All methods: loop's thread.
+class HandshakeGates:
+    """The gates of one server. All methods: the loop's thread.
 
-    It takes its place by `HandshakeEntrance`, and gives it back when the handshake is complete, or
-    when the connection has ended.
+    Attributes:
+        within: for connections that are within their handshake.
+        steps: for those of them whose input is with the worker.
+    """
+
+    def __init__(self, most: int, on_wait: Callable[[bool], None]) -> None:
+        """Prepare for `most` connections within their handshake; `on_wait`: see `HandshakeGate`."""
+        self.within = HandshakeGate(most, on_wait)
+        self.steps = HandshakeGate(STEPS_AT_ONCE)
+
+
+class HandshakeLimited(BridgeProtocol):
+    """A connection whose handshake may have to wait. All methods: loop's thread.
+
+    It says to its `HandshakeEntrance` when the worker is done with a step of the handshake, when
+    the handshake is complete, and when the connection has ended.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         """See `BridgeProtocol`."""
         super().__init__(*args, **settings)
-        self._place: Place | None = None  # until the handshake is over
-        self._is_owed = Unchanged()  # while it has a place
+        self._entrance: HandshakeEntrance | None = None  # until the handshake is over
+        self._is_owed = Unchanged()  # within the handshake
 
-    def limit_handshake(self, place: Place) -> None:
-        """Give `place` back when the handshake is over. Call it before `connection_made`."""
-        self._place = place
+    def limit_handshake(self, entrance: "HandshakeEntrance") -> None:
+        """Begin with a handshake that `entrance` limits. Call it before `connection_made`."""
+        self._entrance = entrance
 
-    def wait_for_place(self) -> None:
-        """Read no more until `go_on_with_place`."""
+    @property
+    def waits_for_handshake(self) -> bool:
+        """Whether it is not read because it has to wait."""
+        return bool(self._reading.pauses & NO_HANDSHAKE_PLACE)
+
+    def claimed(self, nbytes: int) -> memoryview:
+        """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
+        return self._bridge.claimed(nbytes)
+
+    def wait(self) -> None:
+        """Read no more until `go_on`."""
         self._reading.pause(NO_HANDSHAKE_PLACE)
 
-    def begin_handshake(self) -> None:
-        """Note that the place is taken, and that the first input is about to be published."""
+    def expect_step(self) -> None:
+        """Note that input is about to be published which the worker has to come back from."""
         assert self._lane is not None
         self._bridge.ask_credit(self._lane)
 
-    def go_on_with_place(self) -> None:
-        """Read, now that the place is taken, unless the peer has gone while it was waited for."""
-        if input_has_ended(self._transport):
+    def add_drained(self, nbytes: int) -> None:
+        """Count `nbytes` that were received before a drain and are published now."""
+        if self._input.state is InputState.DRAINING:
+            self._input.left_bytes += nbytes
+
+    def go_on(self, *, begins: bool) -> None:
+        """Read again; if the handshake only `begins`, not if the peer has gone meanwhile."""
+        if begins and input_has_ended(self._transport):
             self.eof_received()  # no handshake can be completed, so none is begun
         self._reading.resume(NO_HANDSHAKE_PLACE)
 
     def on_credit(self) -> None:
-        """Read again; and see whether the handshake is complete."""
+        """Read again; and see how far the handshake is."""
         super().on_credit()
-        if self._place is not None:
-            self._look_at_handshake(self._place)
+        self._look_at_handshake()
 
     def on_sweep(self, now_s: float) -> None:
         """Look at deadlines; within the handshake at that, for unread replies hold up credit."""
         super().on_sweep(now_s)
-        if self._place is not None:
-            self._look_at_handshake(self._place)
-            self._end_slow_handshake(now_s)
+        self._look_at_handshake()
+        if self._entrance is not None:
+            self._end_slow_handshake(self._entrance, now_s)
 
     def drain(self) -> None:
         """End, after the answers that are due; a handshake that has not begun is not begun."""
-        if self._reading.pauses & NO_HANDSHAKE_PLACE:
-            self._leave_place()
+        if self.waits_for_handshake and not self.received_bytes:
+            self._leave_entrance()
             self._end_input()
         else:
             super().drain()
 
-    def _look_at_handshake(self, place: Place) -> None:
-        lane = self._lane
-        if lane is None or not place.is_taken:
+    def _look_at_handshake(self) -> None:
+        entrance, lane = self._entrance, self._lane
+        if entrance is None or lane is None or not entrance.has_begun:
             return
         if isinstance(lane.work, TlsWork) and lane.work.is_established:
-            self._leave_place()
-        else:
-            self._bridge.ask_credit(lane)
+            entrance.open()
+            self._leave_entrance()
+            return
+        if not lane.in_flight_bytes:
+            entrance.end_step()
+        self._bridge.ask_credit(lane)
 
-    def _end_slow_handshake(self, now_s: float) -> None:
+    def _end_slow_handshake(self, entrance: "HandshakeEntrance", now_s: float) -> None:
         """End a handshake for which the peer takes long while others wait for its place."""
-        place, lane = self._place, self._lane
-        if place is None or lane is None or not place.is_taken or self.abort_reason is not None:
+        lane = self._lane
+        if lane is None or not entrance.has_begun or self.abort_reason is not None:
             return
         is_owed = lane.is_owed  # then it is we who are late
         passed_s = self._is_owed.for_s(now_s, is_owed)
         timeout_s = self._limits.tls_handshake_timeout_s
-        if is_owed or not place.is_wanted or passed_s < timeout_s * WANTED_PLACE_SHARE:
+        if is_owed or not entrance.is_wanted or passed_s < timeout_s * WANTED_PLACE_SHARE:
             return
         if not any(held_input(self._transport)):
             self._end_late(
@@ -103,90 +139,129 @@ class HandshakeLimited(BridgeProtocol):
     def _move(self, event: ConnectionEvent) -> None:
         super()._move(event)
         if self.state in (ConnectionState.FINISHED, ConnectionState.LOST):
-            self._leave_place()
+            self._leave_entrance()
 
-    def _leave_place(self) -> None:
-        place, self._place = self._place, None
-        if place is not None:
-            place.leave()
+    def _leave_entrance(self) -> None:
+        entrance, self._entrance = self._entrance, None
+        if entrance is not None:
+            entrance.leave()
 
 
 class HandshakeEntrance(asyncio.BufferedProtocol):
-    """Asks for a place when a connection's first byte comes. All methods: loop's thread.
+    """Stands before a connection until its handshake is complete. All methods: loop's thread.
 
-    If none is free, that byte alone is received, and the socket is not read until there is one:
-    what the peer has sent besides stays in the kernel, and OpenSSL is not asked for a session. A
-    peer that sends nothing asks for no place. Then the transport gets the connection itself, so
-    later input makes no detour.
+    It asks for a place within the handshake when the first byte comes, and for a step whenever
+    input comes that the worker may have to work on. While there is none, one byte is received, and
+    the socket is not read: what the peer has sent besides stays in the kernel, and the worker hears
+    nothing of it. A peer that sends nothing asks for nothing. Then the transport gets the
+    connection itself, so later input makes no detour.
     """
 
-    def __init__(
-        self, gate: HandshakeGate, connection: HandshakeLimited, inner: asyncio.BufferedProtocol
-    ) -> None:
-        """Prepare to hand on to `inner`, which is `connection`, or stands before it."""
+    def __init__(self, gates: HandshakeGates, connection: HandshakeLimited) -> None:
+        """Prepare to hand on to `connection`."""
         self._connection = connection
-        self._inner = inner
-        self._gate = gate
-        self._place = gate.place(self._let_in)
-        self._first: bytearray | None = None  # where the first byte goes while there is no place
+        self._place = gates.within.place(self._let_in)
+        self._step = gates.steps.place(self._let_in)
+        self._byte: bytearray | None = None  # where a byte goes that has to wait
         self._transport: Any = None
-        connection.limit_handshake(self._place)
+        connection.limit_handshake(self)
+
+    # -- what the connection asks and says ---------------------------------------------------
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the connection is within its handshake."""
+        return self._place.is_taken
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is, and another connection waits to begin."""
+        return self._place.is_wanted
+
+    def end_step(self) -> None:
+        """Note that the worker has nothing of this handshake any more. Idempotent."""
+        if not self._connection.waits_for_handshake:
+            self._step.leave()
+
+    def open(self) -> None:
+        """Get out of the way: the handshake is complete."""
+        if not self._transport.is_closing():
+            self._transport.set_protocol(self._connection)
+
+    def leave(self) -> None:
+        """Ask for nothing any more, and keep nothing. Idempotent."""
+        self._step.leave()
+        self._place.leave()
+
+    # -- what the transport calls ------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand on."""
         self._transport = transport
-        self._inner.connection_made(transport)
+        self._connection.connection_made(transport)
 
     def get_buffer(self, sizehint: int) -> Any:
-        """Return the connection's buffer, or, without a place for it, one for a byte."""
-        if self._gate.is_full:
-            self._first = bytearray(1)
-            return self._first
-        self._first = None
-        return self._inner.get_buffer(sizehint)
+        """Return the connection's buffer, or one for a byte that has to wait."""
+        if self._place.is_open and self._step.is_open:
+            self._byte = None
+            return self._connection.get_buffer(sizehint)
+        self._byte = bytearray(1)
+        return self._byte
+
+    def claimed(self, nbytes: int) -> memoryview:
+        """Return what was received into `get_buffer`'s view, until `buffer_updated`."""
+        if self._byte is not None:
+            return memoryview(self._byte)
+        return self._connection.claimed(nbytes)
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Hand on and leave, or have the connection wait."""
-        if not self._place.take():
-            self._connection.wait_for_place()
-        elif self._first is None:
-            self._go()
-            self._inner.buffer_updated(nbytes)
+        """Hand on, or have the connection wait."""
+        if not self._take():
+            self._connection.wait()
+        elif self._byte is None:
+            self._connection.expect_step()
+            self._connection.buffer_updated(nbytes)
         else:
-            self._go_with_first()
+            self._hand_byte_on()
 
     def eof_received(self) -> bool | None:
         """Hand on."""
-        return self._inner.eof_received()
+        return self._connection.eof_received()
 
     def pause_writing(self) -> None:
         """Hand on."""
-        self._inner.pause_writing()
+        self._connection.pause_writing()
 
     def resume_writing(self) -> None:
         """Hand on."""
-        self._inner.resume_writing()
+        self._connection.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Hand on."""
-        self._inner.connection_lost(error)
+        self._connection.connection_lost(error)
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def _take(self) -> bool:
+        return self._place.take() and self._step.take()
 
     def _let_in(self) -> None:
         # Not from here: the caller may be in the middle of a delivery to another connection.
-        asyncio.get_running_loop().call_soon(self._go_after_waiting)
+        asyncio.get_running_loop().call_soon(self._go_on)
 
-    def _go_after_waiting(self) -> None:
+    def _go_on(self) -> None:
         connection = self._connection
-        if connection.state is ConnectionState.OPEN and not self._transport.is_closing():
-            self._go_with_first()
-            connection.go_on_with_place()
+        if connection.state is not ConnectionState.OPEN or self._transport.is_closing():
+            return  # it has left, or will
+        if self._take():
+            begins = not connection.received_bytes
+            self._hand_byte_on()
+            connection.go_on(begins=begins)
 
-    def _go_with_first(self) -> None:
-        assert self._first is not None
-        self._go()
-        self._inner.get_buffer(1)[:1] = self._first  # type: ignore[index]
-        self._inner.buffer_updated(1)
-
-    def _go(self) -> None:
-        self._transport.set_protocol(self._inner)
-        self._connection.begin_handshake()
+    def _hand_byte_on(self) -> None:
+        connection = self._connection
+        assert self._byte is not None
+        connection.expect_step()
+        connection.add_drained(1)
+        connection.get_buffer(1)[:1] = self._byte
+        connection.buffer_updated(1)

@@ -105,6 +105,11 @@ class Place:
         return self in self._gate._within
 
     @property
+    def is_open(self) -> bool:
+        """Whether `take` would not wait."""
+        return self.is_taken or not self._gate.is_full
+
+    @property
     def is_wanted(self) -> bool:
         """Whether it is taken, and another connection waits for one."""
         return self.is_taken and self._gate.waiting > 0

@@ -92,7 +92,7 @@ class Server:
         self._state = ServerState.NEW
         self.connections = Connections(limits.max_connections, self._heed_limit)
         self._tls = ServerTls(ssl, most_handshakes=limits.tls_handshakes_in_flight)
-        self._arrivals = Arrivals(self.connections, self._make_connection, self._tls.gate)
+        self._arrivals = Arrivals(self.connections, self._make_connection, self._tls.gates)
         self._listeners = Listeners(
             self._arrivals.accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
         )

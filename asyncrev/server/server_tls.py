@@ -5,7 +5,7 @@ import ssl as ssl_module
 from asyncrev.certificates import Certificate, certificate_of_context
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.server.connections import FullNotice
-from asyncrev.server.handshake_gate import HandshakeGate
+from asyncrev.server.handshake_entrance import HandshakeGates
 from asyncrev.statistics import HandshakeStatistics
 from asyncrev.work.tls_parameters import TlsParameters
 
@@ -18,7 +18,7 @@ class ServerTls:
     Attributes:
         context: that of connections that are made from now on; None without TLS. Contexts are
             swapped, never changed: workers use them meanwhile.
-        gate: limits the handshakes; None without TLS.
+        gates: limit the handshakes; None without TLS.
     """
 
     def __init__(self, context: ssl_module.SSLContext | None, *, most_handshakes: int = 1) -> None:
@@ -33,10 +33,11 @@ class ServerTls:
             "further handshakes wait until one is over",
             "handshakes begin at once",
         )
-        self.gate = None if context is None else HandshakeGate(most_handshakes, self._notice.see)
+        self.gates: HandshakeGates | None = None
         self._certificate: Certificate | None = None
         if context is not None:
             self._take(context)
+            self.gates = HandshakeGates(most_handshakes, self._notice.see)
 
     def swap(self, context: ssl_module.SSLContext) -> None:
         """Use `context` for connections that are made from now on.
@@ -55,9 +56,9 @@ class ServerTls:
 
     def handshakes(self) -> HandshakeStatistics | None:
         """Return what is known of the handshakes; None without TLS."""
-        gate = self.gate
-        if gate is None:
+        if self.gates is None:
             return None
+        gate = self.gates.within
         return HandshakeStatistics(
             within=gate.within,
             within_high=gate.within_high,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,13 +13,16 @@ import pytest_asyncio
 
 import asyncrev
 from asyncrev import Limits, Server
+from asyncrev.server import handshake_entrance as entrance_module
 from asyncrev.statistics import HandshakeStatistics
-from tests.protocol.served import SMALL, Swapcase, in_thread
+from asyncrev.work.tls_session import TlsSession
+from tests.protocol.served import SMALL, Swapcase, in_thread, letters
 from tests.support import DEADLINE_S, receive_all, receive_exactly, reset, until
 
 pytestmark = pytest.mark.asyncio
 
 ONE = SMALL.replace(tls_handshakes_in_flight=1)
+TLS_1_3_BYTES = 5 + 1 + 16  # header, type and tag of a record (RFC 8446, 5.2)
 
 
 def connect(server: Server) -> socket.socket:
@@ -173,13 +177,116 @@ async def test_who_waits_is_let_in_in_order(flood: Flood) -> None:
     assert handshakes(server).waited == 3
 
 
-async def test_many_honest_clients_at_once_are_all_served_by_one_place(flood: Flood) -> None:
-    """A storm after a restart, say; the place goes from one to the next without a pause."""
-    server = await flood.serve()
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("most", [1, 20])
+async def test_many_honest_clients_at_once_are_all_served(
+    flood: Flood, monkeypatch: pytest.MonkeyPatch, most: int, steps: int
+) -> None:
+    """A storm after a restart, say; places and steps go from one to the next without a pause."""
+    monkeypatch.setattr(entrance_module, "STEPS_AT_ONCE", steps)
+    server = await flood.serve(SMALL.replace(tls_handshakes_in_flight=most))
     clients = await asyncio.gather(*(flood.honest() for _ in range(20)))
     await in_thread(lambda: [exchange(client) for client in clients])
     await flood.see(0, 0)
-    assert handshakes(server).within_high == 1
+    assert 1 <= handshakes(server).within_high <= most
+    gates = server._tls.gates
+    assert gates is not None
+    assert 1 <= gates.steps.within_high <= steps
+    assert (gates.steps.within, gates.steps.waiting) == (0, 0)
+
+
+class Stepping:
+    """Stops the worker in a step of a handshake while `stops` is set, until `goes_on` is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+        self.stops, self.goes_on = threading.Event(), threading.Event()
+        handshake = TlsSession.handshake
+
+        def wait_and_shake(session: TlsSession) -> bool:
+            if self.stops.is_set():
+                assert self.goes_on.wait(DEADLINE_S)
+            return handshake(session)
+
+        monkeypatch.setattr(TlsSession, "handshake", wait_and_shake)
+        monkeypatch.setattr(entrance_module, "STEPS_AT_ONCE", steps)
+
+
+class Shaking:
+    """A client that has the server's flight, and its own second one in `out`."""
+
+    def __init__(self, flood: Flood) -> None:
+        self.incoming, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = flood.contexts[1].wrap_bio(self.incoming, self.out, server_hostname="localhost")
+        self.peer = flood.begin(0)
+        with pytest.raises(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        self.send()
+
+    async def shake(self) -> "Shaking":
+        self.incoming.write(await in_thread(self.peer.recv, 65536))
+        self.tls.do_handshake()
+        return self
+
+    def send(self) -> None:
+        self.peer.sendall(self.out.read())
+
+
+@pytest.mark.parametrize("drains", [False, True])
+async def test_second_flight_waits_for_a_step_and_loses_nothing(
+    flood: Flood, monkeypatch: pytest.MonkeyPatch, drains: bool
+) -> None:
+    """Neither the end of stream behind it, nor, in a drain, the last byte that had arrived."""
+    stepping = Stepping(monkeypatch, 1)
+    server = await flood.serve(SMALL.replace(tls_handshakes_in_flight=2))
+    client = await Shaking(flood).shake()
+    stepping.stops.set()
+    flood.begin(len(flood.hello))
+    gates = server._tls.gates
+    assert gates is not None
+    await until(lambda: gates.steps.within == 1, "the worker is in another step")
+    flood.begin()
+    await flood.see(2, 1)
+    # A byte waits, a slot is filled, and a byte is left.
+    message = letters(1 + SMALL.slot_bytes + 1 - client.out.pending - TLS_1_3_BYTES)
+    client.tls.write(message)
+    assert client.out.pending == SMALL.slot_bytes + 2
+    client.send()
+    if not drains:
+        client.peer.shutdown(socket.SHUT_WR)
+    await until(lambda: gates.steps.waiting == 1, "the flight waits")
+    for connection in server.connections:
+        for now_s in (1e6, 1e6 + 9.0):
+            connection.on_sweep(now_s)  # no peer is late that is within its handshake
+    draining = asyncio.create_task(server.drain()) if drains else None
+    await asyncio.sleep(0)
+    stepping.goes_on.set()
+    client.incoming.write(await in_thread(receive_all, client.peer))
+    assert client.tls.read(2 * SMALL.slot_bytes) == message.swapcase()
+    assert "TLS handshake deadline" not in server.statistics().aborted
+    if draining is not None:
+        assert await draining
+
+
+async def test_last_flight_that_was_deferred_gives_its_place_back_without_an_answer(
+    flood: Flood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No tickets, no message, no sweep: the loop hears of it by the entry that comes back."""
+    stepping = Stepping(monkeypatch, 3)
+    monkeypatch.setattr(entrance_module.HandshakeLimited, "on_sweep", lambda *_: None)
+    flood.contexts = tls_without_tickets(flood.contexts, ssl.TLSVersion.TLSv1_3)
+    server = await flood.serve(SMALL.replace(tls_handshakes_in_flight=3))
+    clients = [await Shaking(flood).shake() for _ in range(2)]
+    stepping.stops.set()
+    flood.begin(len(flood.hello))
+    await flood.see(3, 0)
+    for client in clients:
+        client.send()
+    gates = server._tls.gates
+    assert gates is not None
+    await until(lambda: gates.steps.within == 3, "both wait for the worker, in one batch")
+    stepping.goes_on.set()
+    await flood.see(1, 0)
+    assert gates.steps.within == 0
 
 
 # -- places come back ------------------------------------------------------------------------------
@@ -208,8 +315,8 @@ ENDS: dict[str, Callable[[socket.socket], None]] = {
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("waits", [False, True])
 async def test_place_comes_back_whatever_ends_the_peer(flood: Flood, end: str, waits: bool) -> None:
-    """One that is within its handshake, and one that waits and is let in later."""
-    await flood.serve()
+    """One that is within its handshake, and one that waits and is let in later; at once, too."""
+    await flood.serve(ONE.replace(linger_timeout_s=60.0))
     first = flood.begin(len(flood.hello) - 1)
     await flood.see(1, 0)
     second = flood.begin(len(flood.hello) - 1)
