@@ -1,8 +1,8 @@
 """A storm of TLS handshakes beside an established peer: `python -m benchmarks.storm`.
 
 Some clients do nothing but handshakes (and one message each) with a server, and one that was
-connected before exchanges messages of 64 bytes, first alone, then beside them. What is looked at:
-that peer's latency, and how late the server's loop is (`LagProbe`).
+connected before sends a message of 64 bytes every 5 ms, first alone, then beside them. What is
+looked at: that peer's latency, and how late the server's loop is (`LagProbe`).
 
 Servers take turns in random order, and ratios are taken within a round, so what a shared machine
 does from minute to minute falls out. The storm's clients run at a lower priority, because with two
@@ -14,9 +14,12 @@ import contextlib
 import dataclasses
 import json
 import random
+import socket
+import ssl
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +37,8 @@ WARMUP_S = 0.3
 GRACE_S = 30.0
 STORM_NICE = 10
 SIZE_BYTES = 64
+MESSAGE = bytes(range(SIZE_BYTES))
+EVERY_S = 0.005
 
 # Of one run: what the peer saw, and how late the loop was, alone and in the storm.
 FIGURES = (
@@ -133,10 +138,10 @@ def _one_run(kind: Kind, clients: int, seconds: float, used: Tls) -> dict[str, f
     scenario = Scenario(
         title="storm", headline=PING_PONG, connections=clients + 1, size_bytes=SIZE_BYTES
     )
-    with running(kind, scenario, used) as server:
-        quiet = _established(server, seconds, used)
+    with running(kind, scenario, used) as server, _connected(server.port) as peer:
+        quiet = _exchange(peer, seconds)
         with _storm(server, clients, seconds + 2 * WARMUP_S, used) as storm:
-            stormy = _established(server, seconds, used)
+            stormy = _exchange(peer, seconds)
     figures = {"handshakes_per_s": storm[0]["messages_per_s"]}
     for name, run in (("quiet", quiet), ("storm", stormy)):
         told = digest(server.looks, run["from_s"], run["to_s"])
@@ -145,22 +150,59 @@ def _one_run(kind: Kind, clients: int, seconds: float, used: Tls) -> dict[str, f
     return figures
 
 
-def _established(server: Running, seconds: float, used: Tls) -> dict[str, Any]:
-    """Return what one peer saw that exchanges messages for `seconds`."""
-    command = _load(server, seconds, WARMUP_S, used, connections=1)
+@contextlib.contextmanager
+def _connected(port: int) -> Iterator[ssl.SSLSocket]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain = socket.create_connection((HOST, port), GRACE_S)
+    with plain, context.wrap_socket(plain) as peer:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield peer
+
+
+def _exchange(peer: ssl.SSLSocket, seconds: float) -> dict[str, float]:
+    """Return what `peer` sees that sends a message every `EVERY_S`, answered or not.
+
+    A message that could not be sent in time, because the reply before was late, counts from when it
+    was due. So a stall counts for as long as it takes, and not as one slow message of many quick
+    ones. That this process is late itself does not count.
+    """
+    latencies_us = []
+    due_s = start_s = time.monotonic()
+    while due_s < start_s + WARMUP_S + seconds:
+        due_s += EVERY_S
+        wait_s = due_s - time.monotonic()
+        if wait_s > 0:
+            time.sleep(wait_s)
+        sent_s = time.monotonic() if wait_s > 0 else due_s
+        _ask(peer)
+        if due_s >= start_s + WARMUP_S:
+            latencies_us.append(1e6 * (time.monotonic() - sent_s))
+    latencies_us.sort()
+    return {
+        "from_s": start_s + WARMUP_S,
+        "to_s": time.monotonic(),
+        "p50_us": latencies_us[len(latencies_us) // 2],
+        "p99_us": latencies_us[min(len(latencies_us) - 1, int(0.99 * len(latencies_us)))],
+    }
+
+
+def _ask(peer: ssl.SSLSocket) -> None:
+    reply = b""
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds + GRACE_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ServerFailed("the established peer was not done in time") from None
-    return _said(done.stdout, done.stderr)
+        peer.sendall(MESSAGE)
+        while len(reply) < SIZE_BYTES and (part := peer.recv(SIZE_BYTES)):
+            reply += part
+    except OSError as error:
+        raise ServerFailed(f"the established peer: {error}") from None
+    if reply != MESSAGE[::-1]:
+        raise ServerFailed("wrong replies to the established peer, or none")
 
 
 @contextlib.contextmanager
 def _storm(server: Running, clients: int, seconds: float, used: Tls) -> Iterator[list[Any]]:
     """Run the storm beside the block; the list has what its clients saw after it."""
-    command = ["nice", "-n", str(STORM_NICE), *_load(server, seconds, 0.1, used, clients)]
+    command = ["nice", "-n", str(STORM_NICE), *_load(server, seconds, clients, used)]
     storm = subprocess.Popen(
         [*command, "--reconnect"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -177,20 +219,18 @@ def _storm(server: Running, clients: int, seconds: float, used: Tls) -> Iterator
         storm.communicate()
 
 
-def _load(
-    server: Running, seconds: float, warmup_s: float, used: Tls, connections: int
-) -> list[str]:
+def _load(server: Running, seconds: float, clients: int, used: Tls) -> list[str]:
     values = {
         "host": HOST,
         "port": server.port,
         "server-pid": server.pid,
         "framing": "raw",
-        "connections": connections,
+        "connections": clients,
         "idle": 0,
         "size": SIZE_BYTES,
         "depth": 1,
         "seconds": seconds,
-        "warmup": warmup_s,
+        "warmup": WARMUP_S,
         "tls": used.version,
     }
     command = [str(load_generator(tls=True))]
