@@ -11,7 +11,6 @@ from asyncrev.connection.socket_probe import held_input, input_has_ended
 from asyncrev.errors import TlsHandshakeLate
 from asyncrev.server.handshake_gate import HandshakeGate
 from asyncrev.states import ConnectionEvent, ConnectionState, InputState
-from asyncrev.work.tls_work import TlsWork
 
 __all__ = ["STEPS_AT_ONCE", "HandshakeEntrance", "HandshakeGates", "HandshakeLimited"]
 
@@ -109,7 +108,7 @@ class HandshakeLimited(BridgeProtocol):
         entrance, lane = self._entrance, self._lane
         if entrance is None or lane is None or not entrance.has_begun:
             return
-        if isinstance(lane.work, TlsWork) and lane.work.is_established:
+        if not lane.work.is_handshaking:
             entrance.open()
             self._leave_entrance()
             return

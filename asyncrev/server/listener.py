@@ -11,8 +11,8 @@ __all__ = ["Listener"]
 
 logger = logging.getLogger("asyncrev")
 
-# 32 accepts take about 1 ms with what follows each.
-ACCEPTS_PER_ITERATION = 32
+# 16 accepts take about 1.2 ms over TLS, 1 ms without, with what follows each until it is read.
+ACCEPTS_PER_ITERATION = 16
 
 # A peer that gave up while it was queued, and pending errors of its network: the next one may be
 # fine (accept(2), "Error handling").

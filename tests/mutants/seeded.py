@@ -34,6 +34,8 @@ _TLS_SHARES = "tests/work/test_tls_shares.py::"
 _TLS_MEMORY = "tests/work/test_tls_memory.py::"
 _START_TLS = "tests/work/test_start_tls_work.py::"
 _CONNECTED = "tests/protocol/test_connected.py::"
+_HANDSHAKE_ENTRANCE = "tests/server/test_handshake_entrance.py::"
+_HANDSHAKE_GATE = "tests/server/test_handshake_gate.py::"
 _TLS_SESSION = "tests/work/test_tls_session.py::"
 
 BUGS = (
@@ -669,5 +671,51 @@ lane: Lane = entry.owner
         "        if entry.result is not None:  # what the processor said to who the peer is\n",
         "        if entry.result is not None:\n            return\n        if entry.result:\n",
         (_CONNECTED + "test_factory_that_does_not_say_so_is_told_with_the_first_input",),
+    ),
+    Bug(
+        "a handshake that waits is let in though no place is free",
+        "server.handshake_gate",
+        "        while self._waiting and not self.is_full:\n",
+        "        while self._waiting:\n",
+        (_HANDSHAKE_GATE + "test_gate_with_one_place_has_one_at_a_time",),
+    ),
+    Bug(
+        "who has waited least is let in first",
+        "server.handshake_gate",
+        "popitem(last=False)",
+        "popitem(last=True)",
+        (
+            _HANDSHAKE_GATE + "test_gate_gives_its_places_and_then_has_others_wait_in_order",
+            _HANDSHAKE_ENTRANCE + "test_who_waits_is_let_in_in_order",
+        ),
+    ),
+    Bug(
+        "a handshake that is complete keeps its place until the next sweep",
+        "server.handshake_entrance",
+        """\
+            entrance.end_step()
+        self._bridge.ask_credit(lane)
+""",
+        """\
+            entrance.end_step()
+""",
+        (
+            _HANDSHAKE_ENTRANCE
+            + "test_last_flight_that_was_deferred_gives_its_place_back_without_an_answer",
+        ),
+    ),
+    Bug(
+        "the byte that has waited is counted against what a drain still reads",
+        "server.handshake_entrance",
+        "        connection.add_drained(1)\n",
+        "",
+        (_HANDSHAKE_ENTRANCE + "test_second_flight_waits_for_a_step_and_loses_nothing",),
+    ),
+    Bug(
+        "the peer of a handshake pays for the time that the worker takes",
+        "server.handshake_entrance",
+        "        if is_owed or not entrance.is_wanted",
+        "        if not entrance.is_wanted",
+        (_HANDSHAKE_ENTRANCE + "test_second_flight_waits_for_a_step_and_loses_nothing",),
     ),
 )

@@ -86,6 +86,37 @@ def test_quiet_peer_does_not_hold_up_the_drain(certificate: tuple[str, str], loo
 
 
 @pytest.mark.parametrize("loop", EVERY_LOOP)
+def test_drain_in_a_flood_of_half_handshakes_is_in_time(
+    certificate: tuple[str, str], loop: str
+) -> None:
+    """Two are within their handshake and 48 wait for that; one was established before."""
+    hello = ssl.MemoryBIO()
+    tls = client_of(certificate).wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    half = hello.read()[:100]
+    limits = ("--tls-handshakes-in-flight", "2", "--linger-timeout-s", "0.3")
+    with (
+        serving("--loop", loop, *limits, "--ssl-certfile", certificate[0]) as server,
+        over_tls(server, certificate) as established,
+        contextlib.ExitStack() as stack,
+    ):
+        peers = [stack.enter_context(server.connect()) for _ in range(50)]
+        for peer in peers:
+            peer.sendall(half)
+        for _ in range(20):
+            established.sendall(b"abc")
+            assert receive_exactly(established, 3) == b"cba"
+        status, stderr = server.terminate()
+        assert established.recv(1) == b""
+        for peer in peers:
+            assert receive_all(peer) == b""
+    assert status == 0
+    assert "aborted none" in stderr
+    assert "tls_handshakes_in_flight, which is 2, is reached" in stderr
+
+
+@pytest.mark.parametrize("loop", EVERY_LOOP)
 def test_place_of_a_quiet_peer_is_free_after_the_linger_time(
     certificate: tuple[str, str], loop: str
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from asyncrev.limits import FIXED_CONNECTION_BYTES, TLS_CONNECTION_BYTES
 from tests.framed import framed
 from tests.process.processors import HERE
 from tests.support import ServerProcess, receive_exactly, serving, wait_until
@@ -59,10 +60,10 @@ def exchange(peer: ssl.SSLSocket, framing: str, nbytes: int) -> None:
 
 @contextlib.contextmanager
 def measured(
-    certificate: tuple[str, str], framing: str
+    certificate: tuple[str, str], framing: str, *more: str
 ) -> Iterator[tuple[ServerProcess, int, contextlib.ExitStack]]:
     """A server, its memory once it has served somebody, and what closes its peers."""
-    args = ("--framing", framing, "--max-connections", str(PEERS + 1), *SMALL)
+    args = ("--framing", framing, "--max-connections", str(PEERS + 1), *SMALL, *more)
     with (
         serving("--ssl-certfile", certificate[0], *args, **HERE) as server,
         contextlib.ExitStack() as stack,
@@ -83,6 +84,20 @@ def test_idle_peers_take_at_most_64_kib_of_tls_each(
         each_bytes = (server.rss_bytes() - base_bytes) / PEERS
         assert each_bytes <= IDLE_BYTES
         assert server.rss_bytes() - base_bytes <= server.memory_bound_bytes
+
+
+def test_peers_that_wait_for_their_handshake_take_nothing_of_tls(
+    certificate: tuple[str, str],
+) -> None:
+    """Each has sent 16 KiB of a record; what they take is what every connection takes."""
+    record = b"\x16\x03\x01\x40\x00" + bytes(16_000)
+    with measured(certificate, "raw", "--tls-handshakes-in-flight", "4") as (server, base, stack):
+        for _ in range(PEERS):
+            stack.enter_context(server.connect()).sendall(record)
+        wait_until(lambda: server.descriptors() > PEERS, "all are connected")
+        growth_bytes = server.rss_bytes() - base
+        print(f"{growth_bytes / PEERS:.0f} bytes each")
+        assert growth_bytes <= PEERS * FIXED_CONNECTION_BYTES + 4 * TLS_CONNECTION_BYTES
 
 
 @pytest.mark.parametrize("framing", ["raw", "len32"])
