@@ -101,11 +101,12 @@ class LaneWork(abc.ABC):
         data_bytes: how much data the input had so far, where it is ciphertext; else None. Writer:
             worker; reader: any.
         deferred: input that is kept for later, if there is any.
+        is_plain: whether it may take input without a look at anything else: it has its processor,
+            or its session, defers nothing, and its window is open. Never of a framed lane.
     """
 
     __slots__ = (
         "_is_introduced",
-        "_is_plain",
         "abandoned",
         "broken",
         "data_bytes",
@@ -113,6 +114,7 @@ class LaneWork(abc.ABC):
         "factory",
         "info",
         "input_end",
+        "is_plain",
         "max_reply_bytes",
         "may_start_tls",
         "processor",
@@ -146,8 +148,7 @@ class LaneWork(abc.ABC):
         self.deferred: DeferredInput | None = None
         # Whether its processor is made, and knows who the peer is.
         self._is_introduced = False
-        # Whether that is so, and it need not defer anything; only a raw lane is ever plain.
-        self._is_plain = False
+        self.is_plain = False
 
     @property
     def uses_tls(self) -> bool:
@@ -183,7 +184,7 @@ class LaneWork(abc.ABC):
     def close_processor(self) -> None:
         """Drop the processor, and call its `close` if it has one."""
         processor, self.processor = self.processor, None
-        self._is_plain = False
+        self.is_plain = False
         self.deferred = None
         close = getattr(processor, "close", None)
         if close is not None:
@@ -195,7 +196,7 @@ class LaneWork(abc.ABC):
 
     def _fail(self, entry: Entry, error: BaseException) -> None:
         self.broken = True
-        self._is_plain = False
+        self.is_plain = False
         self.deferred = None
         entry.partial_frame_bytes = 0  # entries are used again: what stands there is another lane's
         if isinstance(error, PeerRefused):
@@ -220,7 +221,7 @@ class LaneWork(abc.ABC):
     def introduce_again(self, info: ConnectionInfo | None) -> None:
         """Have the processor told of its peer again, at the next entry."""
         self.info = info
-        self._is_introduced = self._is_plain = False
+        self._is_introduced = self.is_plain = False
 
     def _note_start(self, start: StartTls) -> None:
         """Note that the processor asks for TLS.
@@ -262,7 +263,7 @@ class LaneWork(abc.ABC):
     def _note_surplus(self, entry: Entry, surplus_bytes: int) -> None:
         entry.surplus_bytes += surplus_bytes
         self.window.produce(surplus_bytes)
-        self._is_plain = False  # the window may be full
+        self.is_plain = False  # the window may be full
 
     def _defer(self, entry: Entry, chunk: memoryview) -> None:
         """Keep a copy of `chunk`, a view of the entry's slot, behind what is deferred."""

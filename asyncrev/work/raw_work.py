@@ -20,7 +20,7 @@ class RawWork(LaneWork):
 
     def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
         """See `LaneWork.do`."""
-        if not self._is_plain or entry.kind is not DATA or self.abandoned:
+        if not self.is_plain or entry.kind is not DATA or self.abandoned:
             super().do(entry, storage, pool, share)
             return
         nbytes = entry.nbytes
@@ -60,7 +60,7 @@ class RawWork(LaneWork):
         else:
             entry.ended = False
             self.deferred = None
-        self._is_plain = self.deferred is None and not self.window.is_full()
+        self.is_plain = self.deferred is None and not self.window.is_full()
 
     def _answer(self, entry: Entry, result: object, storage: object) -> None:
         """Leave what the processor returned in `entry`, of which `entry.nbytes` are answered."""

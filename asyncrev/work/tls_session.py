@@ -14,11 +14,13 @@ import ssl
 from asyncrev.connection_info import TlsInfo, tls_info_of
 from asyncrev.work.scratch import SCRATCH_BYTES
 
-__all__ = ["OUTPUT_BYTES", "TlsSession"]
+__all__ = ["APPLICATION_DATA", "HEADER_BYTES", "MOST_RECORD_BYTES", "OUTPUT_BYTES", "TlsSession"]
 
-_HEADER_BYTES = 5  # type, version, length (RFC 8446, 5.1)
+HEADER_BYTES = 5  # type, version, length (RFC 8446, 5.1)
 _LEAST_TYPE, _MOST_TYPE = 20, 24  # change_cipher_spec to heartbeat
+APPLICATION_DATA = 23
 _MOST_LENGTH = SCRATCH_BYTES + 2048  # of a record's ciphertext (RFC 5246, 6.2.3)
+MOST_RECORD_BYTES = HEADER_BYTES + _MOST_LENGTH
 
 # How much output is gathered before it is taken out of its BIO.
 OUTPUT_BYTES = SCRATCH_BYTES
@@ -71,16 +73,41 @@ class TlsSession:
         missing_bytes = self._missing_bytes
         if not missing_bytes:
             left_bytes = len(chunk) - off
-            if self._head or left_bytes < _HEADER_BYTES:
+            if self._head or left_bytes < HEADER_BYTES:
                 return self._feed_header(chunk, off)
-            missing_bytes = _HEADER_BYTES + (chunk[off + 3] << 8 | chunk[off + 4])
+            missing_bytes = HEADER_BYTES + (chunk[off + 3] << 8 | chunk[off + 4])
             if not self._is_plausible(chunk[off], missing_bytes):
                 return self._feed_rest(chunk, off)
+            if missing_bytes <= left_bytes:
+                end = off + missing_bytes
+                self._in.write(chunk[off:end])
+                self.has_record = True
+                return end
         end = min(off + missing_bytes, len(chunk))
         self._in.write(chunk[off:end])
         self._missing_bytes = missing_bytes = missing_bytes - (end - off)
         self.has_record = not missing_bytes
         return end
+
+    @property
+    def is_between_records(self) -> bool:
+        """Whether nothing of the next record was fed."""
+        return not (self._missing_bytes or self._head)
+
+    def read_record(self, record: memoryview, view: memoryview) -> int:
+        """Do `feed` and `read` for one whole record of data.
+
+        `record`: ciphertext, like a chunk of `feed`, from header to end, at most
+        MOST_RECORD_BYTES; nothing of it was fed. The rest is as with `read`.
+        """
+        self._in.write(record)
+        try:
+            nbytes: int = self._ssl.read(SCRATCH_BYTES, view)  # type: ignore[assignment]
+        except ssl.SSLWantReadError:
+            return 0
+        if not nbytes:
+            self.input_ended = True
+        return nbytes
 
     def handshake(self) -> bool:
         """Go on with the handshake; return whether it is complete.
@@ -115,6 +142,15 @@ class TlsSession:
         if not nbytes:
             self.input_ended = True
         return nbytes
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Encrypt `data`, 1 to SCRATCH_BYTES long; return it, and what else there is to send.
+
+        Raises:
+            ssl.SSLError: as `write`.
+        """
+        self._ssl.write(data)
+        return self._out.read()
 
     def write(self, data: bytes | memoryview, output: list[bytes]) -> None:
         """Encrypt `data`, which is not kept; append to `output` what is ready in bulk.
@@ -153,16 +189,16 @@ class TlsSession:
 
     def _feed_header(self, chunk: memoryview, off: int) -> int:
         """Gather a header that is split between chunks."""
-        end = min(off + _HEADER_BYTES - len(self._head), len(chunk))
+        end = min(off + HEADER_BYTES - len(self._head), len(chunk))
         head = self._head + chunk[off:end]
         self.has_record = False
-        if len(head) < _HEADER_BYTES:
+        if len(head) < HEADER_BYTES:
             self._head = head
             return end
         self._head = b""
         missing_bytes = head[3] << 8 | head[4]
         self._in.write(head)
-        if self._is_plausible(head[0], _HEADER_BYTES + missing_bytes):
+        if self._is_plausible(head[0], HEADER_BYTES + missing_bytes):
             self._missing_bytes = missing_bytes
             self.has_record = not missing_bytes
             return end
@@ -176,7 +212,4 @@ class TlsSession:
 
     @staticmethod
     def _is_plausible(record_type: int, record_bytes: int) -> bool:
-        return (
-            _LEAST_TYPE <= record_type <= _MOST_TYPE
-            and record_bytes <= _HEADER_BYTES + _MOST_LENGTH
-        )
+        return _LEAST_TYPE <= record_type <= _MOST_TYPE and record_bytes <= MOST_RECORD_BYTES

@@ -27,7 +27,7 @@ from asyncrev.work.lane_work import (
     Share,
 )
 from asyncrev.work.tls_parameters import TlsParameters
-from asyncrev.work.tls_session import TlsSession
+from asyncrev.work.tls_session import APPLICATION_DATA, HEADER_BYTES, MOST_RECORD_BYTES, TlsSession
 
 __all__ = ["TlsWork"]
 
@@ -111,10 +111,65 @@ class TlsWork(LaneWork):
         self.deferred = None
         self._inner.close_processor()
 
+    def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
+        """See `LaneWork.do`."""
+        view, nbytes = entry.view, entry.nbytes
+        if (
+            self.is_plain
+            and entry.kind is DATA
+            and HEADER_BYTES < nbytes <= MOST_RECORD_BYTES
+            and nbytes == HEADER_BYTES + (view[3] << 8 | view[4])
+            and view[0] == APPLICATION_DATA
+            and not self.abandoned
+            and (share is not self._share or self._records_left > 0)
+        ):
+            try:
+                self._do_record(entry, pool, share)
+            except BaseException as error:
+                self._fail(entry, error)
+        else:
+            super().do(entry, storage, pool, share)
+
+    def _do_record(self, entry: Entry, pool: Pool, share: Share) -> None:
+        """Do with a chunk that is one record of data what `_do` does, in fewer steps.
+
+        The lane is plain: its handshake is complete, it holds no input, and its window is open.
+        """
+        self._use(share)
+        self._records_left -= 1
+        entry.ended = False
+        entry.calls = 1
+        session: TlsSession = self._session  # type: ignore[assignment]
+        work, scratch = self._inner, share.scratch
+        inner = scratch.entry
+        output: list[bytes] = []
+        try:
+            data_bytes = session.read_record(entry.view[: entry.nbytes], scratch.view)
+            if data_bytes:
+                self.data_bytes += data_bytes
+                inner.kind, inner.nbytes = DATA, data_bytes
+                inner.calls = inner.surplus_bytes = 0
+                work.do(inner, scratch.storage, pool, share)
+                result = inner.result
+                if type(result) is bytes and result and work.is_plain and not inner.surplus_bytes:
+                    inner.result = None
+                    entry.result = session.encrypt(result)
+                    return  # nearly always
+                self._encrypt(session, inner, entry, output)
+            elif session.input_ended:
+                self._end(session, entry, pool, output)
+        except ssl.SSLError as error:
+            self._break(entry, self._fault(error))
+        if self.broken or work.deferred is not None or entry.surplus_bytes:
+            self._uncredited_bytes = entry.nbytes
+            self._leave(entry, output)
+            return
+        session.take_output(output)
+        entry.result = None if not output else output[0] if len(output) == 1 else tuple(output)
+        entry.partial_frame_bytes, entry.frame_seq = self._partial_frame_bytes, self._frame_seq
+
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
-        if share is not self._share:
-            self._share = share
-            self._records_left = share.most_records
+        self._use(share)
         entry.ended = False
         entry.calls = 0
         output: list[bytes] = []
@@ -122,6 +177,15 @@ class TlsWork(LaneWork):
             self._work(self._session or self._open(), entry, pool, output)
         except ssl.SSLError as error:
             self._break(entry, self._fault(error))
+        self._leave(entry, output)
+
+    def _use(self, share: Share) -> None:
+        if share is not self._share:
+            self._share = share
+            self._records_left = share.most_records
+
+    def _leave(self, entry: Entry, output: list[bytes]) -> None:
+        """Leave in `entry` what there is to send, and what it says of the lane."""
         session = self._session
         if session is not None:
             if self.broken:
@@ -131,6 +195,15 @@ class TlsWork(LaneWork):
         entry.result = None if not output else output[0] if len(output) == 1 else tuple(output)
         entry.partial_frame_bytes, entry.frame_seq = self._partial_frame_bytes, self._frame_seq
         entry.nbytes = self._credit()
+        self.is_plain = (
+            session is not None
+            and session.is_established
+            and session.is_between_records
+            and not (self.broken or self._stream_ended or session.input_ended)
+            and self.deferred is None
+            and self._inner.deferred is None
+            and not self.window.is_full()
+        )
 
     def _fail(self, entry: Entry, error: BaseException) -> None:
         super()._fail(entry, error)
@@ -250,6 +323,12 @@ class TlsWork(LaneWork):
         inner.kind, inner.nbytes = kind, nbytes
         inner.calls = inner.surplus_bytes = 0
         self._inner.do(inner, scratch.storage, pool, self._share)
+        self._encrypt(session, inner, entry, output)
+
+    def _encrypt(
+        self, session: TlsSession, inner: Entry, entry: Entry, output: list[bytes]
+    ) -> None:
+        """Encrypt the reply that the inner work has left in `inner`; note what else is there."""
         result, inner.result = inner.result, None
         entry.calls += inner.calls
         entry.surplus_bytes += inner.surplus_bytes

@@ -37,6 +37,7 @@ _CONNECTED = "tests/protocol/test_connected.py::"
 _HANDSHAKE_ENTRANCE = "tests/server/test_handshake_entrance.py::"
 _HANDSHAKE_GATE = "tests/server/test_handshake_gate.py::"
 _TLS_SESSION = "tests/work/test_tls_session.py::"
+_TLS_SINGLE = "tests/work/test_tls_single_records.py::"
 
 BUGS = (
     Bug(
@@ -511,6 +512,39 @@ lane: Lane = entry.owner
             _TLS_WORK + "test_bytes_through_tls_are_those_of_the_inner_work",
             _TLS_SHARES + "test_lane_decrypts_its_share_of_records_in_a_batch",
         ),
+    ),
+    Bug(
+        "TLS takes a chunk that begins with a record for one",
+        "work.tls_work",
+        "            and nbytes == HEADER_BYTES + (view[3] << 8 | view[4])\n",
+        "            and nbytes >= HEADER_BYTES + (view[3] << 8 | view[4])\n",
+        (_TLS_SINGLE + "test_single_record_takes_the_way_and_nothing_else_does",),
+    ),
+    Bug(
+        "single records of TLS take nothing of a share",
+        "work.tls_work",
+        """\
+        self._records_left -= 1
+        entry.ended = False
+""",
+        """\
+        entry.ended = False
+""",
+        (_TLS_SINGLE + "test_single_records_of_a_batch_use_the_share_up",),
+    ),
+    Bug(
+        "a single record of TLS that fills the window is not seen to",
+        "work.tls_work",
+        "        if self.broken or work.deferred is not None or entry.surplus_bytes:\n",
+        "        if self.broken or work.deferred is not None:\n",
+        (_TLS_SINGLE + "test_single_record_behind_one_that_fills_the_window_waits",),
+    ),
+    Bug(
+        "input of a single record of TLS that is deferred is credited",
+        "work.tls_work",
+        "        if self.broken or work.deferred is not None or entry.surplus_bytes:\n",
+        "        if self.broken or entry.surplus_bytes:\n",
+        (_TLS_SINGLE + "test_lane_that_never_takes_it_makes_the_same_of_all_entries",),
     ),
     Bug(
         "TLS ends without close_notify",

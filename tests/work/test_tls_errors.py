@@ -496,8 +496,9 @@ def test_abandoned_lane_does_nothing_more() -> None:
     assert not recorder.calls
 
 
+@pytest.mark.parametrize(("method", "texts"), [("read", [b"a", b"b"]), ("read_record", [b"a"])])
 def test_defect_within_the_layer_ends_its_lane_and_keeps_no_session(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, method: str, texts: list[bytes]
 ) -> None:
     """No memory, say; the worker goes on."""
 
@@ -505,8 +506,8 @@ def test_defect_within_the_layer_ends_its_lane_and_keeps_no_session(
         raise MemoryError
 
     bench = Bench(Recorder).shake_hands()
-    monkeypatch.setattr(type(bench.work._session), "read", fail)
-    entry = bench.do(DATA, bench.peer.write(b"a"))
+    monkeypatch.setattr(type(bench.work._session), method, fail)
+    entry = bench.do(DATA, b"".join(bench.peer.write(text) for text in texts))
     assert type(entry.error) is MemoryError
     assert bench.work._session is None
     assert entry.partial_frame_bytes == 0
