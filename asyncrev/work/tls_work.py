@@ -339,7 +339,7 @@ class TlsWork(LaneWork):
         elif result is not None:
             session.write(result, output)  # type: ignore[arg-type]
         if inner.error is not None:
-            # Never in a local of this frame: the error's traceback leads here.
+            # Never in a local of a frame that calls the inner work: the traceback leads there.
             self._break(entry, inner.error)
             inner.error = None
 

@@ -544,7 +544,7 @@ lane: Lane = entry.owner
         "work.tls_work",
         "        if self.broken or work.deferred is not None or entry.surplus_bytes:\n",
         "        if self.broken or entry.surplus_bytes:\n",
-        (_TLS_SINGLE + "test_lane_that_never_takes_it_makes_the_same_of_all_entries",),
+        (_TLS_SINGLE + "test_single_record_that_the_inner_work_defers_stays_in_flight",),
     ),
     Bug(
         "TLS ends without close_notify",
@@ -668,11 +668,8 @@ lane: Lane = entry.owner
     Bug(
         "an error over TLS stands in a frame that its traceback leads to",
         "work.tls_work",
-        "            self._break(entry, inner.error)\n",
-        """\
-            error = inner.error
-            self._break(entry, error)
-""",
+        "                result = inner.result\n",
+        "                result, error = inner.result, inner.error\n",
         (_TLS_ERRORS + "test_failed_lane_over_tls_keeps_no_error",),
     ),
     Bug(

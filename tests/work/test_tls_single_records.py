@@ -228,18 +228,27 @@ def test_single_records_of_a_batch_use_the_share_up() -> None:
 
 def test_single_record_behind_one_that_fills_the_window_waits() -> None:
     """I22: its ciphertext is kept, not its data."""
-    bench = Bench(Twice, window_bytes=1).shake_hands()
-    bench.do(DATA, bench.peer.write(b"a"))
-    bench.work.window.deliver(1)
-    bench.do(RESUME)
-    for text in (b"b", b"c"):
+    bench = Bench(Twice, window_bytes=2).shake_hands()
+    for text in (b"a", b"b", b"c"):
         bench.do(DATA, bench.peer.write(text))
     bench.tell()
+    assert bench.work.data_bytes == 2
     assert bench.peer.received == b"aabb"
-    bench.work.window.deliver(1)
+    bench.work.window.deliver(2)
     bench.resume()
     bench.tell()
     assert bench.peer.received == b"aabbcc"
+
+
+def test_single_record_that_the_inner_work_defers_stays_in_flight() -> None:
+    """Until all of it is answered; the bench looks at each entry's credit."""
+    bench = Bench(Recorder, framing="line").shake_hands()
+    wire = bench.peer.write(b"a\n" * 10)
+    entry = bench.do(DATA, wire, Share(SCRATCH, most_calls=3))
+    assert entry.nbytes == len(wire) - len(b"a\n" * 7)
+    assert bench.resume(lambda: Share(SCRATCH, most_calls=3)) == 3
+    bench.tell()
+    assert bench.peer.received == b"a\n" * 10
 
 
 @versions
