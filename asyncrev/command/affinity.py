@@ -7,10 +7,11 @@ core; on one core it is a context switch. Light work has 1.1 to 1.8 times the th
 
 import os
 import sys
+from collections.abc import Collection
 
 from asyncrev.errors import SettingsError
 
-__all__ = ["choose_cpu", "pin_to"]
+__all__ = ["choose_cpu", "idle_of_cpus", "move_threads", "pin_to"]
 
 
 def choose_cpu(wanted: str, processor: object, threads: int = 1) -> int | None:
@@ -50,6 +51,31 @@ def pin_to(cpu: int) -> None:
         os.sched_setaffinity(0, {cpu})
     except OSError as error:
         raise OSError(error.errno, f"--cpu {cpu}: {error.strerror}") from None
+
+
+def move_threads(cpus: Collection[int]) -> None:
+    """Restrict all threads of this process, and threads that they start later, to `cpus`.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    for thread_id in os.listdir("/proc/self/task"):
+        try:
+            os.sched_setaffinity(int(thread_id), cpus)
+        except ProcessLookupError:
+            pass  # it has ended meanwhile
+
+
+def idle_of_cpus() -> dict[int, float]:
+    """Return for each core how many seconds it was idle so far; none if it cannot be seen."""
+    try:
+        with open("/proc/stat", encoding="ascii", errors="replace") as stat:
+            lines = [line.split() for line in stat if line.startswith("cpu")]
+        # Idle, and waiting for disks (proc(5)); the first line is the sum.
+        ticks = {int(name[3:]): int(found[3]) + int(found[4]) for name, *found in lines[1:]}
+    except (OSError, IndexError, ValueError):
+        return {}
+    return {cpu: idle / os.sysconf("SC_CLK_TCK") for cpu, idle in ticks.items()}
 
 
 def _current_cpu() -> int | None:

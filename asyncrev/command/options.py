@@ -215,8 +215,8 @@ OPTIONS = (
         default="auto",
         metavar="auto|any|N",
         help="Run the loop and the worker on one core, N: the hand-off is cheaper there. auto does "
-        "so, on the core where the process starts, for a processor with a true `shares_core`; any "
-        "leaves it to the system.",
+        "so, on the core where the process starts, for a processor with a true `shares_core`; with "
+        "TLS it uses all cores for as long as chunks are long. any leaves it to the system.",
         group=PROCESSING,
         sets="cpu",
         said=Said.ALWAYS,

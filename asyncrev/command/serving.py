@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from asyncrev.command.affinity import pin_to
+from asyncrev.command.core_follower import following
 from asyncrev.command.descriptor_limit import raise_descriptor_limit
 from asyncrev.command.exit_codes import EXIT_CLEAN, EXIT_DRAIN_ABORTED, EXIT_RUNTIME_ERROR
 from asyncrev.command.log_setup import ProcessLog
@@ -120,7 +121,8 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
                 logger.info("%s", start_line(settings, server))
                 if warning is not None:
                     logger.warning("%s", warning)
-                code = await _run(server, stop, forced, stops, log.report_left_out)
+                with following(server, settings.cpu, settings.more_cpus):
+                    code = await _run(server, stop, forced, stops, log.report_left_out)
             else:
                 code = EXIT_CLEAN
                 if signals.owns_process:

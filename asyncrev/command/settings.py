@@ -36,6 +36,8 @@ class ServeSettings:
         threads: workers.
         limits: of each bridge, its connections and the server.
         cpu: the core that all threads run on, or None for any.
+        more_cpus: all cores that they may use instead of `cpu` while that is faster; none if `cpu`
+            is for good.
         stop_word: what a client sends to make the server drain, or None.
         tee: the file to which received bytes are written, "-" for stdout, or None.
         log_level: the lowest level that is logged.
@@ -58,6 +60,7 @@ class ServeSettings:
     fd: int | None = None
     tls: Tls | None = None
     threads: int = 1
+    more_cpus: frozenset[int] = frozenset()
 
     @property
     def ssl(self) -> ssl_module.SSLContext | None:
@@ -80,6 +83,8 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
     factory = _factory(asked["processor"], found)
     if found is Reverse:
         Reverse()  # imports NumPy now rather than while the first client waits
+    cpu = choose_cpu(asked["cpu"], found, asked["threads"])
+    follows_load = asked["cpu"] == "auto" and cpu is not None and asked["ssl_certfile"]
     return ServeSettings(
         host=asked["host"],
         port=asked["port"],
@@ -106,7 +111,8 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         limits=_limits(values, asked["framing"]),
         stop_word=None if asked["stop_word"] is None else os.fsencode(asked["stop_word"]),
         tee=asked["tee"],
-        cpu=choose_cpu(asked["cpu"], found, asked["threads"]),
+        cpu=cpu,
+        more_cpus=frozenset(os.sched_getaffinity(0) if follows_load else ()),
         log_level=asked["log_level"],
     )
 

@@ -5,12 +5,13 @@ import io
 import os
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
 
 from asyncrev.command import affinity
-from asyncrev.command.affinity import choose_cpu, pin_to
+from asyncrev.command.affinity import choose_cpu, idle_of_cpus, move_threads, pin_to
 from asyncrev.errors import SettingsError
 
 
@@ -136,3 +137,74 @@ def test_pin_to_a_core_that_is_not_there_raises() -> None:
     """OSError, as documented, with the option in its words."""
     with pytest.raises(OSError, match="--cpu 1023: Invalid argument"):
         pin_to(1023)
+
+
+def test_move_threads_moves_those_that_run_and_those_that_they_start() -> None:
+    """Each thread has its own set of cores."""
+    before = os.sched_getaffinity(0)
+    go_on, started = threading.Event(), threading.Event()
+    found: list[set[int]] = []
+
+    def look() -> None:
+        started.set()
+        go_on.wait(10)
+        found.append(os.sched_getaffinity(0))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    started.wait(10)
+    cpu = max(before)
+    try:
+        move_threads({cpu})
+        found.append(os.sched_getaffinity(0))
+    finally:
+        move_threads(before)
+        go_on.set()
+        thread.join()
+    assert found == [{cpu}, before]
+
+
+def test_move_threads_to_a_core_that_is_not_there_raises() -> None:
+    """OSError, as documented."""
+    with pytest.raises(OSError, match="Invalid argument"):
+        move_threads({1023})
+
+
+def test_thread_that_ends_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its directory was read before."""
+    monkeypatch.setattr(os, "listdir", lambda _: ["1", "2"])
+    moved: list[int] = []
+
+    def move(thread_id: int, _: Any) -> None:
+        if thread_id == 1:
+            raise ProcessLookupError
+        moved.append(thread_id)
+
+    monkeypatch.setattr(os, "sched_setaffinity", move)
+    move_threads({0})
+    assert moved == [2]
+
+
+def test_idle_of_cpus_grows_for_each_core() -> None:
+    """By no more than the time that passes, on all that this process may use."""
+    before, before_s = idle_of_cpus(), time.monotonic()
+    assert before.keys() >= os.sched_getaffinity(0)
+    after, passed_s = idle_of_cpus(), time.monotonic() - before_s
+    assert all(0 <= after[cpu] - before[cpu] <= passed_s + 1 for cpu in before)
+
+
+@pytest.mark.parametrize("stat", ["", "cpu  1 2 3\ncpu0 1 2 3\n", "cpu 1\ncpux 1 2 3 4 5\n"])
+def test_idle_of_cpus_that_cannot_be_seen_is_that_of_none(
+    monkeypatch: pytest.MonkeyPatch, stat: str
+) -> None:
+    """/proc may be different."""
+    monkeypatch.setattr(builtins, "open", lambda *_, **__: io.StringIO(stat))
+    assert idle_of_cpus() == {}
+
+
+def test_idle_of_cpus_counts_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core is free meanwhile. The sum of all cores is none of them."""
+    stat = "cpu  9 9 9 9 9 9\ncpu0 1 2 3 400 50 6\ncpu3 1 2 3 4 0 6\nintr 1\n"
+    monkeypatch.setattr(builtins, "open", lambda *_, **__: io.StringIO(stat))
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert idle_of_cpus() == {0: 450 / ticks, 3: 4 / ticks}

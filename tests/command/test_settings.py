@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asyncrev.command.settings import ServeSettings
+from tests.certificates import Issuer
 from tests.command_line import invoke
 
 
@@ -26,6 +27,18 @@ def test_stop_word_may_be_any_bytes(served: list[ServeSettings]) -> None:
     word = b"\xff\xfe"
     assert invoke("serve", "--stop-word", os.fsdecode(word)).exit_code == 0
     assert served[0].stop_word == word
+
+
+def test_cores_follow_the_load_with_tls_and_cpu_auto_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: list[ServeSettings]
+) -> None:
+    """Who names a core, or wants none, gets that."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True, raising=False)
+    tls = ("--ssl-certfile", Issuer(tmp_path).issue("localhost"))
+    allowed = frozenset(os.sched_getaffinity(0))
+    for arguments in (tls, (), (*tls, "--cpu", "any"), (*tls, "--cpu", str(min(allowed)))):
+        assert invoke("serve", *arguments).exit_code == 0
+    assert [settings.more_cpus for settings in served] == [allowed, *[frozenset()] * 3]
 
 
 def test_missing_uvloop_says_what_to_install(
