@@ -79,7 +79,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         *,
         framing: str | Grammar = "raw",
         limits: Limits | None = None,
-        tls: ssl_module.SSLContext | None = None,
+        tls: ssl_module.SSLContext | TlsParameters | None = None,
         server_hostname: str | None = None,
     ) -> None:
         """Prepare a connection on `bridge`.
@@ -111,7 +111,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._factory = as_factory(processor)
         self._framing = as_framing(framing, bridge.limits)
         self._limits = limits if limits is not None else bridge.limits
-        self._tls = None if tls is None else TlsParameters(tls, server_hostname)
+        if tls is not None and not isinstance(tls, TlsParameters):
+            tls = TlsParameters(tls, server_hostname)  # 5 us: a server does it once for all
+        self._tls = tls
         is_raw = self._framing is None and tls is None
         may_run_inline = is_raw and getattr(processor, "may_run_inline", False)
         may_run_inline = may_run_inline and not getattr(processor, "may_start_tls", False)

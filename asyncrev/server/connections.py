@@ -3,7 +3,6 @@
 import asyncio
 import collections
 import logging
-import ssl as ssl_module
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from asyncrev.cleanup import attempt
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
 from asyncrev.server.handshake_entrance import HandshakeLimited
+from asyncrev.work.tls_parameters import TlsParameters
 
 __all__ = ["Connections", "FullNotice", "ServerConnection"]
 
@@ -166,7 +166,7 @@ class ServerConnection(HandshakeLimited):
         *,
         framing: str | Grammar,
         limits: Limits,
-        tls: ssl_module.SSLContext | None,
+        tls: TlsParameters | None,
     ) -> None:
         super().__init__(bridge, processor, framing=framing, limits=limits, tls=tls)
         self._registry = registry

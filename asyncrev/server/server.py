@@ -325,7 +325,7 @@ class Server:
             self._factory,
             framing=self._framing,
             limits=self.limits,
-            tls=self._tls.context,
+            tls=self._tls.parameters,
         )
 
     def _heed_limit(self) -> None:

@@ -19,6 +19,7 @@ class ServerTls:
         context: that of connections that are made from now on; None without TLS. Contexts are
             swapped, never changed: workers use them meanwhile.
         gates: limit the handshakes; None without TLS.
+        parameters: what these connections are given: that context, checked once for all.
     """
 
     def __init__(self, context: ssl_module.SSLContext | None, *, most_handshakes: int = 1) -> None:
@@ -34,6 +35,7 @@ class ServerTls:
             "handshakes begin at once",
         )
         self.gates: HandshakeGates | None = None
+        self.parameters: TlsParameters | None = None
         self._certificate: Certificate | None = None
         if context is not None:
             self._take(context)
@@ -80,7 +82,7 @@ class ServerTls:
                 "ssl is a client's context; a server needs one of PROTOCOL_TLS_SERVER, as "
                 "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) makes it"
             )
-        TlsParameters(context)  # checks the rest
+        self.parameters = TlsParameters(context)  # checks the rest
         self.context = context
         try:
             self._certificate = certificate_of_context(context)
