@@ -25,7 +25,7 @@ LEAST_LONG_BYTES = 32 * 1024 * 1024
 LEAST_SHORT_ENTRIES = 500
 # How much of the second another core must have been idle, to be worth having.
 LEAST_IDLE_S = 0.25
-# How many seconds in succession must say the same.
+# How many seconds that say something must say the same in succession.
 _LEAST_LOOKS = 2
 
 _LOOK_S = 1.0
@@ -55,16 +55,14 @@ class CoreFollower:
         most_idle_s = self._most_idle_s(idle_s)
         if self.cpus is self._shared:
             cpus = self._all
-            is_wanted = (
-                new_bytes >= LEAST_LONG_BYTES
-                and new_bytes >= LONG_FROM_BYTES * new_entries
-                and most_idle_s >= LEAST_IDLE_S
-            )
+            is_loaded = new_bytes >= LEAST_LONG_BYTES
+            is_wanted = new_bytes >= LONG_FROM_BYTES * new_entries and most_idle_s >= LEAST_IDLE_S
         else:
             cpus = self._shared
-            is_wanted = (
-                new_entries >= LEAST_SHORT_ENTRIES and new_bytes <= SHORT_TO_BYTES * new_entries
-            )
+            is_loaded = new_entries >= LEAST_SHORT_ENTRIES
+            is_wanted = new_bytes <= SHORT_TO_BYTES * new_entries
+        if not is_loaded:
+            return False
         if not is_wanted:
             self._looks = 0
             return False

@@ -88,6 +88,13 @@ def test_second_with_few_chunks_says_nothing() -> None:
     assert load.second(SHORT, LEAST_SHORT_ENTRIES) == ONE
 
 
+def test_pauses_in_a_load_do_not_hide_it() -> None:
+    """A second that says nothing does not count, either way."""
+    load = Load()
+    assert [load.second(mean) for mean in (LONG, 0, 0, LONG)] == [ONE, ONE, ONE, ALL]
+    assert [load.second(SHORT, some) for some in (MANY, 0, 3, MANY)] == [ALL, ALL, ALL, ONE]
+
+
 def test_cores_that_others_keep_busy_are_not_taken() -> None:
     """Nor is one that is not allowed, or the one that is used now."""
     load = Load()
