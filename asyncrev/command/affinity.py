@@ -7,7 +7,7 @@ core; on one core it is a context switch. Light work has 1.1 to 1.8 times the th
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Set
 
 from asyncrev.errors import SettingsError
 
@@ -53,15 +53,18 @@ def pin_to(cpu: int) -> None:
         raise OSError(error.errno, f"--cpu {cpu}: {error.strerror}") from None
 
 
-def move_threads(cpus: Collection[int]) -> None:
-    """Restrict all threads of this process, and threads that they start later, to `cpus`.
+def move_threads(before: Set[int], cpus: Set[int]) -> None:
+    """Restrict threads that are restricted to `before`, and those they start later, to `cpus`.
+
+    Threads that somebody has restricted to anything else stay so.
 
     Raises:
         OSError: the system refuses.
     """
     for thread_id in os.listdir("/proc/self/task"):
         try:
-            os.sched_setaffinity(int(thread_id), cpus)
+            if os.sched_getaffinity(int(thread_id)) == before:
+                os.sched_setaffinity(int(thread_id), cpus)
         except ProcessLookupError:
             pass  # it has ended meanwhile
 

@@ -105,11 +105,12 @@ async def _follow(server: _HasStatistics, follower: CoreFollower) -> None:
     while True:
         await asyncio.sleep(_LOOK_S)
         statistics = server.statistics()
+        before = follower.cpus
         entries, received_bytes = statistics.bridge.published, statistics.received_bytes
         if not follower.look(entries, received_bytes, idle_of_cpus()):
             continue
         try:
-            move_threads(follower.cpus)
+            move_threads(before, follower.cpus)
         except OSError as error:
             logger.warning("--cpu auto: the threads stay where they are: %s", error.strerror)
             return

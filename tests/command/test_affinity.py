@@ -155,10 +155,10 @@ def test_move_threads_moves_those_that_run_and_those_that_they_start() -> None:
     started.wait(10)
     cpu = max(before)
     try:
-        move_threads({cpu})
+        move_threads(before, {cpu})
         found.append(os.sched_getaffinity(0))
     finally:
-        move_threads(before)
+        move_threads({cpu}, before)
         go_on.set()
         thread.join()
     assert found == [{cpu}, before]
@@ -167,22 +167,23 @@ def test_move_threads_moves_those_that_run_and_those_that_they_start() -> None:
 def test_move_threads_to_a_core_that_is_not_there_raises() -> None:
     """OSError, as documented."""
     with pytest.raises(OSError, match="Invalid argument"):
-        move_threads({1023})
+        move_threads(os.sched_getaffinity(0), {1023})
 
 
 def test_thread_that_ends_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its directory was read before."""
-    monkeypatch.setattr(os, "listdir", lambda _: ["1", "2"])
-    moved: list[int] = []
+    monkeypatch.setattr(os, "listdir", lambda _: ["1", "2", "3"])
+    found: list[tuple[int, set[int]]] = []
 
-    def move(thread_id: int, _: Any) -> None:
+    def cpus_of(thread_id: int) -> set[int]:
         if thread_id == 1:
             raise ProcessLookupError
-        moved.append(thread_id)
+        return {1} if thread_id == 2 else {0}
 
-    monkeypatch.setattr(os, "sched_setaffinity", move)
-    move_threads({0})
-    assert moved == [2]
+    monkeypatch.setattr(os, "sched_getaffinity", cpus_of)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *moved: found.append(moved))
+    move_threads({1}, {0, 1})
+    assert found == [(2, {0, 1})]  # the third is where somebody else wants it
 
 
 def test_idle_of_cpus_grows_for_each_core() -> None:

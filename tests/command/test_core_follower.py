@@ -134,28 +134,28 @@ async def until_asked(server: Server, times: int) -> None:
 
 
 @pytest.fixture
-def moves(monkeypatch: pytest.MonkeyPatch) -> list[Collection[int]]:
+def moves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Collection[int], ...]]:
     """Where the threads were moved; a second takes no time, and leaves all cores idle."""
-    found: list[Collection[int]] = []
+    found: list[tuple[Collection[int], ...]] = []
     seconds = itertools.count()
     monkeypatch.setattr(
         core_follower, "idle_of_cpus", lambda: dict.fromkeys(ALL, float(next(seconds)))
     )
-    monkeypatch.setattr(core_follower, "move_threads", found.append)
+    monkeypatch.setattr(core_follower, "move_threads", lambda *moved: found.append(moved))
     monkeypatch.setattr(core_follower, "_LOOK_S", 0)
     return found
 
 
 @on_epoll
-async def test_threads_are_moved_once_per_change(moves: list[Collection[int]]) -> None:
+async def test_threads_are_moved_once_per_change(moves: list[tuple[Collection[int], ...]]) -> None:
     """And no more after the block."""
     server = Server(LONG)
     with following(server, 1, ALL):
         await until_asked(server, 5)
-        assert moves == [ALL]
+        assert moves == [(ONE, ALL)]
         server.mean_bytes = SHORT
         await until_asked(server, 5)
-        assert moves == [ALL, ONE]
+        assert moves == [(ONE, ALL), (ALL, ONE)]
     asked = server.asked
     for _ in range(5):
         await asyncio.sleep(0)
@@ -165,7 +165,7 @@ async def test_threads_are_moved_once_per_change(moves: list[Collection[int]]) -
 @on_epoll
 @pytest.mark.parametrize(("cpu", "more"), [(None, ALL), (1, frozenset()), (1, ONE)])
 async def test_nothing_is_followed_where_there_is_no_choice(
-    moves: list[Collection[int]], cpu: int | None, more: frozenset[int]
+    moves: list[tuple[Collection[int], ...]], cpu: int | None, more: frozenset[int]
 ) -> None:
     """--cpu N, --cpu any, or a machine with one core."""
     server = Server(LONG)
@@ -177,11 +177,13 @@ async def test_nothing_is_followed_where_there_is_no_choice(
 
 @on_epoll
 async def test_system_that_refuses_is_asked_once(
-    moves: list[Collection[int]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    moves: list[tuple[Collection[int], ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Serving goes on, on the core it is on."""
 
-    def refuse(_: Collection[int]) -> None:
+    def refuse(*_: Collection[int]) -> None:
         raise PermissionError(1, os.strerror(1))
 
     monkeypatch.setattr(core_follower, "move_threads", refuse)

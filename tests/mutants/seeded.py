@@ -448,6 +448,26 @@ lane: Lane = entry.owner
         (_COMMAND + "tee_file.py::test_link_that_comes_after_the_look_is_not_followed_either",),
     ),
     Bug(
+        "cores that others keep busy are taken for long chunks",
+        "command.core_follower",
+        " and most_idle_s >= LEAST_IDLE_S",
+        "",
+        (_COMMAND + "core_follower.py::test_cores_that_others_keep_busy_are_not_taken",),
+    ),
+    Bug(
+        "threads that a processor has placed are moved, too",
+        "command.affinity",
+        """\
+            if os.sched_getaffinity(int(thread_id)) == before:
+                os.sched_setaffinity(int(thread_id), cpus)
+""",
+        """\
+            if os.sched_getaffinity(int(thread_id)):
+                os.sched_setaffinity(int(thread_id), cpus)
+""",
+        (_COMMAND + "affinity.py::test_thread_that_ends_meanwhile_is_passed_over",),
+    ),
+    Bug(
         "TLS reads the next record, then encrypts the reply",
         "work.tls_work",
         """\
