@@ -22,11 +22,15 @@ class Made(asyncio.BufferedProtocol):
     def __init__(self) -> None:
         self.buffer = bytearray(64)
         self.received = b""
+        self.accepted_from: Any = None
         self.transport: Any = None
         self.lost = asyncio.Event()
 
     def claimed(self, nbytes: int) -> memoryview:
         return memoryview(self.buffer)[:nbytes]
+
+    def note_accepted(self, address: Any) -> None:
+        self.accepted_from = address
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -78,11 +82,12 @@ async def bench() -> AsyncIterator[Bench]:
 async def test_accepted_socket_becomes_a_connection_and_has_arrived(bench: Bench) -> None:
     """It is counted while it arrives."""
     arrivals = bench.arrivals()
-    arrivals.accept(bench.sock, None)
+    arrivals.accept(bench.sock, ("192.0.2.1", 7))
     assert (bench.registry.accepted, bench.registry.arriving) == (1, 1)
     await arrivals.wait()
     assert (bench.registry.accepted, bench.registry.arriving) == (1, 0)
     (made,) = bench.made
+    assert made.accepted_from == ("192.0.2.1", 7)
     assert made.transport is not None
     bench.peer.send(b"hello")
     await until(lambda: made.received == b"hello", "the protocol has the input")
