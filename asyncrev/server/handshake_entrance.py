@@ -7,7 +7,7 @@ from typing import Any
 from asyncrev.connection.deadlines import Unchanged
 from asyncrev.connection.protocol import BridgeProtocol
 from asyncrev.connection.reading import NO_HANDSHAKE_PLACE
-from asyncrev.connection.socket_probe import held_input, input_has_ended
+from asyncrev.connection.socket_probe import held_input, input_has_ended, unread_bytes
 from asyncrev.errors import TlsHandshakeLate
 from asyncrev.server.handshake_gate import HandshakeGate
 from asyncrev.states import ConnectionEvent, ConnectionState, InputState
@@ -15,8 +15,8 @@ from asyncrev.states import ConnectionEvent, ConnectionState, InputState
 __all__ = ["STEPS_AT_ONCE", "HandshakeEntrance", "HandshakeGates", "HandshakeLimited"]
 
 # The worker takes one step of a handshake per batch (I23), and each batch passes by all other lanes
-# that wait for theirs. With 300 of them a handshake takes 2.6 ms of CPU time, with 8 1.2 ms; with
-# fewer, more of them wait here, which costs more again (docs/decisions/0015-tls-on-the-worker.md).
+# that wait for theirs. With 300 of them a handshake takes 3.6 ms of CPU time, with 8 1.4 ms; with
+# fewer, more of them wait here, which costs, too (docs/decisions/0015-tls-on-the-worker.md).
 STEPS_AT_ONCE = 8
 
 # What of the timeout of a handshake its peer may use while others wait for its place: with the
@@ -162,6 +162,7 @@ class HandshakeEntrance(asyncio.BufferedProtocol):
         self._place = gates.within.place(self._let_in)
         self._step = gates.steps.place(self._let_in)
         self._byte: bytearray | None = None  # where a byte goes that has to wait
+        self._byte_goes_first = False  # whether it has waited, and the next input goes behind it
         self._transport: Any = None
         connection.limit_handshake(self)
 
@@ -179,7 +180,7 @@ class HandshakeEntrance(asyncio.BufferedProtocol):
 
     def end_step(self) -> None:
         """Note that the worker has nothing of this handshake any more. Idempotent."""
-        if not self._connection.waits_for_handshake:
+        if not (self._connection.waits_for_handshake or self._byte_goes_first):
             self._step.leave()
 
     def open(self) -> None:
@@ -201,6 +202,13 @@ class HandshakeEntrance(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> Any:
         """Return the connection's buffer, or one for a byte that has to wait."""
+        if self._byte_goes_first:
+            view = self._connection.get_buffer(sizehint)
+            if len(view) > 1:
+                assert self._byte is not None
+                view[:1] = self._byte
+                return view[1:]
+            self._hand_byte_on()
         if self._place.is_open and self._step.is_open:
             self._byte = None
             return self._connection.get_buffer(sizehint)
@@ -215,16 +223,21 @@ class HandshakeEntrance(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand on, or have the connection wait."""
-        if not self._take():
+        if self._byte_goes_first:
+            self._byte_goes_first = False
+            self._connection.add_drained(1)
+            self._hand_on(1 + nbytes)
+        elif not self._take():
             self._connection.wait()
         elif self._byte is None:
-            self._connection.expect_step()
-            self._connection.buffer_updated(nbytes)
+            self._hand_on(nbytes)
         else:
             self._hand_byte_on()
 
     def eof_received(self) -> bool | None:
         """Hand on."""
+        if self._byte_goes_first:
+            self._hand_byte_on()
         return self._connection.eof_received()
 
     def pause_writing(self) -> None:
@@ -252,15 +265,23 @@ class HandshakeEntrance(asyncio.BufferedProtocol):
         connection = self._connection
         if connection.state is not ConnectionState.OPEN or self._transport.is_closing():
             return  # it has left, or will
-        if self._take():
-            begins = not connection.received_bytes
+        if not self._take():
+            return
+        begins = not connection.received_bytes
+        # Alone if nothing is to come for now: whoever has a step must have input with the worker.
+        if (begins and input_has_ended(self._transport)) or not unread_bytes(self._transport):
             self._hand_byte_on()
-            connection.go_on(begins=begins)
+        else:
+            self._byte_goes_first = True
+        connection.go_on(begins=begins)
 
     def _hand_byte_on(self) -> None:
-        connection = self._connection
         assert self._byte is not None
-        connection.expect_step()
-        connection.add_drained(1)
-        connection.get_buffer(1)[:1] = self._byte
-        connection.buffer_updated(1)
+        self._byte_goes_first = False
+        self._connection.add_drained(1)
+        self._connection.get_buffer(1)[:1] = self._byte
+        self._hand_on(1)
+
+    def _hand_on(self, nbytes: int) -> None:
+        self._connection.expect_step()
+        self._connection.buffer_updated(nbytes)

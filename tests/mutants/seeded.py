@@ -758,7 +758,7 @@ lane: Lane = entry.owner
     Bug(
         "the byte that has waited is counted against what a drain still reads",
         "server.handshake_entrance",
-        "        connection.add_drained(1)\n",
+        "            self._connection.add_drained(1)\n",
         "",
         (_HANDSHAKE_ENTRANCE + "test_second_flight_waits_for_a_step_and_loses_nothing",),
     ),

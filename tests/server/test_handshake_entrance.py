@@ -214,21 +214,48 @@ class Stepping:
 class Shaking:
     """A client that has the server's flight, and its own second one in `out`."""
 
-    def __init__(self, flood: Flood) -> None:
+    def __init__(self, flood: Flood, nbytes: int | None = None) -> None:
+        """Begin; with `nbytes`, only that much of the first flight is sent."""
         self.incoming, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = flood.contexts[1].wrap_bio(self.incoming, self.out, server_hostname="localhost")
         self.peer = flood.begin(0)
         with pytest.raises(ssl.SSLWantReadError):
             self.tls.do_handshake()
-        self.send()
+        self.send(nbytes)
 
     async def shake(self) -> "Shaking":
-        self.incoming.write(await in_thread(self.peer.recv, 65536))
-        self.tls.do_handshake()
-        return self
+        while True:
+            self.incoming.write(await in_thread(self.peer.recv, 65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+                return self
 
-    def send(self) -> None:
-        self.peer.sendall(self.out.read())
+    def send(self, nbytes: int | None = None) -> None:
+        self.peer.sendall(self.out.read(-1 if nbytes is None else nbytes))
+
+
+@pytest.mark.parametrize("nbytes", [1, 2, 100])
+@pytest.mark.parametrize("slot_bytes", [1, 1024])
+async def test_beginning_of_any_length_gives_its_step_back_after_it_has_waited(
+    flood: Flood, monkeypatch: pytest.MonkeyPatch, nbytes: int, slot_bytes: int
+) -> None:
+    """Also the byte alone, and in slots of a byte; with the rest it makes a handshake."""
+    monkeypatch.setattr(entrance_module, "STEPS_AT_ONCE", 1)
+    server = await flood.serve(ONE.replace(slot_bytes=slot_bytes, slots=64))
+    (first,) = flood.half(1)
+    await flood.see(1, 0)
+    client = Shaking(flood, nbytes)
+    await flood.see(1, 1)
+    first.close()
+    await flood.see(1, 0)
+    gates = server._tls.gates
+    assert gates is not None
+    await until(lambda: gates.steps.within == 0, "the step is free")
+    client.send()
+    await client.shake()
+    client.send()
+    await in_thread(client.peer.recv, 1)  # tickets
+    await flood.see(0, 0)
 
 
 @pytest.mark.parametrize("drains", [False, True])
@@ -246,10 +273,10 @@ async def test_second_flight_waits_for_a_step_and_loses_nothing(
     await until(lambda: gates.steps.within == 1, "the worker is in another step")
     flood.begin()
     await flood.see(2, 1)
-    # A byte waits, a slot is filled, and a byte is left.
-    message = letters(1 + SMALL.slot_bytes + 1 - client.out.pending - TLS_1_3_BYTES)
+    # A byte waits and fills a slot with what comes then, and a byte is left.
+    message = letters(SMALL.slot_bytes + 1 - client.out.pending - TLS_1_3_BYTES)
     client.tls.write(message)
-    assert client.out.pending == SMALL.slot_bytes + 2
+    assert client.out.pending == SMALL.slot_bytes + 1
     client.send()
     if not drains:
         client.peer.shutdown(socket.SHUT_WR)
