@@ -202,23 +202,26 @@ class FrameAnswers:
         self.answered_bytes += held.nbytes
         return reply, open_end.separator
 
-    def last_word(self) -> bytes:
+    def last_word(self, before_bytes: int = 0) -> bytes:
         """Return what the processor says at the end of input, as a frame; empty if nothing.
+
+        `before_bytes`: the length of the reply to an open last frame. The two count as one reply,
+        because nothing can come between them that waits for the window (I21).
 
         Raises:
             ProcessorError: as `work`.
             Exception: what the processor raises.
         """
         last = self._processor.eof()
-        return b"" if last is None else self.framed(last)
+        return b"" if last is None else self.framed(last, before_bytes)
 
-    def framed(self, said: Any) -> bytes:
-        """Return what answers no input as a frame.
+    def framed(self, said: Any, before_bytes: int = 0) -> bytes:
+        """Return what answers no input as a frame; `before_bytes` count with it.
 
         Raises:
             ProcessorError: it is not bytes-like, too long, or cannot be framed.
         """
         reply = as_reply(said, None, views_allowed=False)
         assert reply is not None
-        check_reply(len(reply), 0, self._max_reply_bytes)
+        check_reply(before_bytes + len(reply), 0, self._max_reply_bytes)
         return self._grammar.encode(reply)

@@ -89,11 +89,12 @@ class FramedWork(LaneWork):
             entry.nbytes = 0
             self._defer(entry, chunk)
             return self._frame_deferred(entry, framer)
-        if deferred is not None and deferred.nbytes:
-            if entry.kind is not EOF:
-                return self._frame_deferred(entry, framer)
-            deferred.ends = True
-        elif entry.kind is EOF or (deferred is not None and deferred.ends):
+        full = self.window.is_full()
+        if entry.kind is EOF and (deferred is not None or full):
+            self._defer_end(entry)
+        elif deferred is not None and deferred.nbytes:
+            return self._frame_deferred(entry, framer)
+        elif entry.kind is EOF or (deferred is not None and deferred.ends and not full):
             entry.ended = True
             self.deferred = None
             result = framer.eof()

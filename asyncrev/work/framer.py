@@ -162,7 +162,8 @@ class Framer:
         try:
             if self._block is not None:
                 separator = self._end_partial(self._block, pieces)
-            last = answers.last_word() if answers.start_tls is None else b""
+            before_bytes = sum(map(len, pieces))
+            last = answers.last_word(before_bytes) if answers.start_tls is None else b""
             if last:
                 pieces.append(separator + last)
         except BaseException as error:

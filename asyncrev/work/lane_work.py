@@ -271,6 +271,13 @@ class LaneWork(abc.ABC):
             self.deferred = DeferredInput(min(len(entry.view), SMALL_SLOT_BYTES))
         self.deferred.add(chunk)
 
+    def _defer_end(self, entry: Entry) -> None:
+        """Have the end of input wait behind what is deferred, and for the window."""
+        if self.deferred is None:
+            self.deferred = DeferredInput(SMALL_SLOT_BYTES)
+        self.deferred.ends = True
+        entry.ended = False
+
     def _consume(self, deferred: DeferredInput, nbytes: int) -> None:
         """Drop the first `nbytes` of what is deferred, and `deferred` if nothing comes after."""
         deferred.consume(nbytes)

@@ -46,20 +46,18 @@ class RawWork(LaneWork):
                 self._work_on_deferred(entry, processor)
             else:
                 self._answer(entry, processor.process(chunk), storage)
-        elif deferred and entry.kind is EOF:
-            deferred.ends = True
-            entry.ended = False
+        elif entry.kind is EOF and (deferred or self.window.is_full()):
+            self._defer_end(entry)
         elif deferred and deferred.nbytes:
             entry.ended = False
             self._work_on_deferred(entry, processor)
-        elif entry.kind is EOF or (deferred and deferred.ends):
+        elif entry.kind is EOF or (deferred and deferred.ends and not self.window.is_full()):
             entry.ended = True
             self.deferred = None
             last = as_reply(processor.eof(), storage, views_allowed=self.views_allowed)
             self._answer(entry, last, storage)
         else:
             entry.ended = False
-            self.deferred = None
         self.is_plain = self.deferred is None and not self.window.is_full()
 
     def _answer(self, entry: Entry, result: object, storage: object) -> None:

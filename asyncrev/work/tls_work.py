@@ -45,6 +45,7 @@ class TlsWork(LaneWork):
         "_has_input",
         "_hello",
         "_inner",
+        "_inner_ended",
         "_parameters",
         "_partial_frame_bytes",
         "_records_left",
@@ -76,6 +77,7 @@ class TlsWork(LaneWork):
         self._records_left = UNBOUNDED_CALLS  # of that share
         self._has_input = False  # whether the peer has begun its handshake
         self._stream_ended = False  # whether an EOF entry has come
+        self._inner_ended = False  # whether its processor's `eof` was called
         self._uncredited_bytes = 0  # of input, not yet reported as processed
         self.is_established = False
         self.data_bytes: int = 0
@@ -323,6 +325,7 @@ class TlsWork(LaneWork):
         inner.kind, inner.nbytes = kind, nbytes
         inner.calls = inner.surplus_bytes = 0
         self._inner.do(inner, scratch.storage, pool, self._share)
+        self._inner_ended = kind is not DATA and inner.ended
         self._encrypt(session, inner, entry, output)
 
     def _encrypt(
@@ -354,8 +357,9 @@ class TlsWork(LaneWork):
         if late or not (truncated or session.is_established):
             entry.ended = True
         elif not truncated:
-            self._give(session, EOF, 0, entry, pool, output)
-            entry.ended = not self.broken
+            if not self._inner_ended:  # it may have waited for the window
+                self._give(session, EOF, 0, entry, pool, output)
+            entry.ended = self._inner_ended and not self.broken
         elif session.is_established:
             self._break(entry, TlsTruncated("the peer ended its stream without TLS's close_notify"))
         elif self._parameters.server_side and not self._has_input:

@@ -769,4 +769,11 @@ lane: Lane = entry.owner
         "        if not entrance.is_wanted",
         (_HANDSHAKE_ENTRANCE + "test_second_flight_waits_for_a_step_and_loses_nothing",),
     ),
+    Bug(
+        "the end of input does not wait for the window",
+        "work.raw_work",
+        "        elif entry.kind is EOF and (deferred or self.window.is_full()):\n",
+        "        elif entry.kind is EOF and deferred:\n",
+        ("tests/work/test_raw_work.py::test_end_behind_a_full_window_waits_for_it",),
+    ),
 )

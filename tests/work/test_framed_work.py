@@ -7,7 +7,8 @@ import pytest
 
 from asyncrev.errors import FrameTooLarge, ProcessorError
 from asyncrev.frames.registry import as_framing
-from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME
+from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME, Entry, Ring
+from asyncrev.work.block_pool import Pool
 from asyncrev.work.framed_work import FramedWork
 from asyncrev.work.framer import Framer
 from asyncrev.work.lane_work import Share
@@ -132,3 +133,44 @@ def test_make_work_makes_framed_work_for_a_framing_only() -> None:
     framing = as_framing("line")
     work = make_work(Recorder, views_allowed=True, framing=framing, max_frame_bytes=5)
     assert type(work) is FramedWork
+
+
+class Longer(Recorder):
+    """Answers with three bytes more."""
+
+    def process(self, chunk: memoryview) -> bytes:  # type: ignore[override]
+        """Return the chunk, and more."""
+        return super().process(chunk).tobytes() + b"+++"
+
+
+def test_end_behind_a_full_window_waits_for_it() -> None:
+    """I21: what `eof` returns would be one reply too many, also where nothing else is deferred."""
+    bench = Bench(Longer, framing="line", window_bytes=3)
+    assert joined(bench.work(DATA, b"abc\n")) == b"abc+++\n"
+    for kind in (EOF, RESUME, RESUME):
+        entry = bench.work(kind)
+        assert (entry.result, entry.ended) == (None, False)
+    bench.lane_work.window.deliver(3)
+    entry = bench.work(RESUME)
+    assert (joined(entry), entry.ended) == (b"bye\n", True)
+
+
+def test_open_last_line_and_the_last_word_are_one_reply_at_most() -> None:
+    """I21: nothing comes between them that could wait for the window."""
+    for most_bytes, is_error in ((9, False), (8, True)):
+        work = make_work(
+            Longer,
+            views_allowed=False,
+            framing=as_framing("line"),
+            max_frame_bytes=9,
+            max_reply_bytes=most_bytes,
+        )
+        entry = Entry(memoryview(bytearray(b"abc")))
+        pool = Pool(Ring(1, 1), 4096)
+        entry.nbytes = 3
+        work.do(entry, None, pool)
+        entry.kind, entry.nbytes = EOF, 0
+        work.do(entry, None, pool)
+        assert joined(entry) == (b"abc+++" if is_error else b"abc+++\nbye\n")
+        assert (type(entry.error) is ProcessorError) is is_error
+        work.close_processor()

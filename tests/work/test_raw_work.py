@@ -68,6 +68,9 @@ def test_chunks_behind_a_full_window_are_deferred_and_answered_in_order() -> Non
     assert (entry.result, entry.nbytes, entry.surplus_bytes) == (b"defdef", 3, 3)
     assert entry.ended is False
     entry = bench.work(RESUME)
+    assert (entry.result, entry.ended) == (None, False)  # the end waits for the window, too (I21)
+    bench.lane_work.window.deliver(3)
+    entry = bench.work(RESUME)
     assert (entry.result, entry.ended) == (b"bye", True)
     assert bench.lane_work.deferred is None
 
@@ -91,3 +94,16 @@ def test_error_of_a_plain_lane_ends_it() -> None:
     assert bench.lane_work.broken
     assert bench.work(DATA, b"c").error is None
     assert recorder.calls == [b"a"]
+
+
+def test_end_behind_a_full_window_waits_for_it() -> None:
+    """I21: what `eof` returns would be one reply too many; nothing else is deferred."""
+    bench = Bench(Doubling, window_bytes=3)
+    assert bench.work(DATA, b"abc").result == b"abcabc"
+    for kind in (EOF, RESUME, RESUME):
+        entry = bench.work(kind)
+        assert (entry.result, entry.ended) == (None, False)
+    bench.lane_work.window.deliver(3)
+    entry = bench.work(RESUME)
+    assert (entry.result, entry.ended, entry.surplus_bytes) == (b"bye", True, 3)
+    assert bench.lane_work.processor.calls == [b"abc", "eof"]  # type: ignore[attr-defined]

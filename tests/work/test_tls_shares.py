@@ -18,6 +18,7 @@ from asyncrev.work.lane_work import (
     Share,
 )
 from asyncrev.work.tls_session import TlsSession
+from tests.framed import framed
 from tests.lane_bench import Recorder
 from tests.tls_forger import forging
 from tests.tls_pair import SCRATCH, VERSIONS, Bench, inner_alone
@@ -522,3 +523,24 @@ class TestTlsLanesAgainstAnOracle(TlsLanes.TestCase):
     """Each example has a few handshakes."""
 
     settings = settings(max_examples=60, stateful_step_count=40)
+
+
+@pytest.mark.parametrize("name", ["raw", "len32"])
+def test_end_behind_a_full_window_waits_for_it(name: str) -> None:
+    """I21: what `eof` returns would be one reply too many; `eof` is called once."""
+    bench = Bench(Doubling, framing=name, window_bytes=1).shake_hands()
+    data, replies, last = b"abc", b"aabbcc", b"bye"
+    if name != "raw":
+        data, replies, last = (framed(name, one) for one in (data, replies, last))
+    bench.do(DATA, bench.peer.write(data) + bench.peer.close())
+    assert bench.ends == 0
+    bench.tell()
+    assert (bench.peer.received, bench.peer.ended) == (replies, False)
+    bench.do(RESUME)
+    assert (bench.ends, bench.wire) == (0, b"")
+    bench.work.window.deliver(100)
+    bench.do(RESUME)
+    bench.tell()
+    assert bench.ends == 1
+    assert (bench.peer.received, bench.peer.ended) == (replies + last, True)
+    assert bench.error is None
