@@ -95,7 +95,7 @@ inline give_up(l) {
     feed(l)
 }
 
-inline deliver() {
+inline deliver_entry() {
     lane = owner[at];
     if
 #ifdef SINK_IS_KEPT
@@ -134,9 +134,9 @@ inline deliver() {
 #ifdef RELEASE_BEFORE_DELIVERY
         d_step { at = released % ENTRIES; CLEAR(at) };
         released++;
-        atomic { at = (released - 1) % ENTRIES; deliver(); at = 0 }
+        atomic { at = (released - 1) % ENTRIES; deliver_entry(); at = 0 }
 #else
-        atomic { at = released % ENTRIES; deliver(); CLEAR(at); at = 0 };
+        atomic { at = released % ENTRIES; deliver_entry(); CLEAR(at); at = 0 };
         released++
 #endif
     :: else -> break

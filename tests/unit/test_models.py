@@ -45,6 +45,29 @@ def test_models_hold_and_find_their_seeded_bugs() -> None:
     assert done.stdout.count(": found") == sum(len(model.bugs) for model in prove.MODELS)
 
 
+def test_prove_names_the_tool_that_is_missing(tmp_path: pathlib.Path) -> None:
+    """And how to get it, without a traceback."""
+    done = subprocess.run(
+        [sys.executable, str(MODELS / "prove.py")],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: no spin here (on Debian: apt-get install spin)\n"
+
+
+@pytest.mark.parametrize("model", prove.MODELS, ids=lambda model: model.name)
+def test_names_of_macros_are_unique(model: Any) -> None:
+    """spin refuses the model otherwise; this test also runs where there is no spin."""
+    text = (MODELS / f"{model.name}.pml").read_text(encoding="utf-8")
+    names = re.findall(r"^(?:inline|active proctype) (\w+)", text, re.MULTILINE)
+    assert names
+    assert len(names) == len(set(names))
+
+
 @pytest.mark.parametrize("model", prove.MODELS, ids=lambda model: model.name)
 def test_every_seeded_bug_is_in_its_model(model: Any) -> None:
     """And no other: `make prove` would take one that is misspelt for one that is not found."""
