@@ -139,6 +139,34 @@ async def test_open_needs_a_bridge_that_runs() -> None:
         RecordingSink(bridge)
 
 
+@EPOLL
+async def test_stalled_lane_gets_a_window_and_goes_on_when_it_is_stalled_no_more() -> None:
+    """A peer that takes its replies again gets the rest, without sending anything."""
+    limits = Limits(
+        slots=4, slot_bytes=64, high_water_bytes=4096, max_reply_bytes=16384, in_flight_bytes=100
+    )
+    chunk = b"0123456789"  # answered with 4,000 bytes, so that two fill the window
+    async with Bridge(limits) as bridge:
+        sink, idle = (RecordingSink(bridge, as_factory(lambda data: data * 400)) for _ in range(2))
+        bridge.set_stalled(sink.lane, True)
+        for _ in range(5):
+            await sink.send_politely(chunk)
+            await until(lambda: not sink.lane.in_flight_entries, "it has come back")
+        assert len(sink.received) == 8000
+        bridge.set_stalled(idle.lane, False)  # without effect: it was not, and has no input
+        await asyncio.sleep(0)
+        assert len(sink.received) == 8000
+        bridge.set_stalled(sink.lane, False)
+        await until(lambda: len(sink.received) == 20_000, "all is answered")
+        bridge.set_stalled(sink.lane, True)
+        for _ in range(5):
+            await sink.send_politely(chunk)
+            await until(lambda: not sink.lane.in_flight_entries, "it has come back")
+        published = bridge.statistics().published
+    bridge.set_stalled(sink.lane, False)  # its connection may hear later that the bridge ended
+    assert bridge.statistics().published == published
+
+
 # -- with frames -------------------------------------------------------------------------------
 
 

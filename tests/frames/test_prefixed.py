@@ -99,6 +99,29 @@ def test_run_ends_at_a_prefix_that_differs_in_any_one_byte(framing: Prefixed, be
 
 
 @prefixed
+def test_prefix_whose_bytes_all_occur_in_that_of_the_run_ends_it(framing: Prefixed) -> None:
+    """Each column is compared with its own byte, not with the one beside it."""
+    run = wrapped(framing, [5] * 60)
+    longer = wrapped(framing, [0x505], (5).to_bytes(framing.prefix_bytes, "big") + bytes(5))
+    # The payload is cut so that prefixes of 5 go on in it at the stride of the run.
+    data = run + longer[: framing.prefix_bytes] + bytes(5) + longer[framing.prefix_bytes :][:-5]
+    data += run
+    assert scanned(framing, data, NO_LIMIT) == read_prefixed(data, framing.prefix_bytes, NO_LIMIT)
+    assert [run.frames for run in framing.scan(memoryview(data), NO_LIMIT).runs] == [60, 1, 60]
+
+
+@pytest.mark.parametrize(("prefix_bytes", "most"), [(4, 2**32 - 1), (8, 2**64 - 1)])
+def test_new_grammar_says_what_its_prefix_can_announce(prefix_bytes: int, most: int) -> None:
+    """Its longest frame is the largest number; it has the name that it was given."""
+    framing = Prefixed("mine", prefix_bytes)
+    assert framing.most_payload_bytes == most
+    assert (framing.name, framing.prefix_bytes) == ("mine", prefix_bytes)
+    assert framing.wrap(most) == b"\xff" * prefix_bytes
+    with pytest.raises(ProcessorError, match=rf"no mine prefix; it may be at most {most} bytes"):
+        framing.wrap(most + 1)
+
+
+@prefixed
 def test_frames_made_up_to_look_like_long_runs_are_found_with_few_looks_ahead(
     framing: Prefixed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
