@@ -13,9 +13,11 @@ from asyncrev.errors import BridgeStopped, ProcessorError, SettingsError
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import as_factory
 from asyncrev.work.reverse import Reverse
+from asyncrev.work.tls_work import TlsParameters
 from tests import strategies
 from tests.sinks import FRAMES, TINY, Held, RecordingSink, Upper
 from tests.support import until
+from tests.tls_pair import server_context
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
 
@@ -137,6 +139,32 @@ async def test_open_needs_a_bridge_that_runs() -> None:
             RecordingSink(bridge)
     with pytest.raises(BridgeStopped, match="is stopped"):
         RecordingSink(bridge)
+
+
+@EPOLL
+@pytest.mark.parametrize("name", ["raw", "line"])
+async def test_open_gives_the_lane_its_settings_or_those_of_the_bridge(name: str) -> None:
+    """Zero is a setting like any other; for replies it stands for no bound."""
+    limits = FRAMES.replace(max_reply_bytes=77, high_water_bytes=5000)
+    framing = as_framing(name)
+    parameters = TlsParameters(server_context())
+    async with Bridge(limits) as bridge:
+        sink = RecordingSink(bridge)
+
+        def opened(**settings: Any) -> Any:
+            lane = bridge.open(sink, Upper, views_allowed=False, framing=framing, **settings)
+            assert lane in bridge.parts.lanes
+            assert lane.sink is sink
+            return lane.work
+
+        assert opened().max_reply_bytes == 77
+        assert opened(max_reply_bytes=0).max_reply_bytes > 2**60
+        assert opened(max_reply_bytes=78).max_reply_bytes == 78
+        assert opened().window.limit_bytes == limits.window_bytes == 5000
+        assert opened(tls=parameters)._parameters is parameters
+        if framing is not None:
+            assert opened()._max_frame_bytes == 1500
+            assert opened(max_frame_bytes=9)._max_frame_bytes == 9
 
 
 @EPOLL

@@ -101,6 +101,15 @@ def test_long_lines_are_measured_across_looks(lengths: list[int]) -> None:
         assert scanned(LINE, data, most) == read_lines(data, most)
 
 
+def test_step_of_a_scan_covers_all_lines_within_the_limit() -> None:
+    """Not one line each, or short lines would need many times as many steps."""
+    short = memoryview(b"a\n" * 1000)
+    assert LINE.scan(short, 100, 3) == Scan(300, [], None, True)
+    assert LINE.scan(short, 100, 19) == Scan(2000, [], None)
+    longest = memoryview((b"x" * 100 + b"\n") * 10)
+    assert LINE.scan(longest, 100, 3) == Scan(303, [], None, True)
+
+
 def test_forbidden_reply_is_shown_around_its_first_line_end() -> None:
     """With at most 20 bytes on each side, and what to do instead."""
     advice = (
