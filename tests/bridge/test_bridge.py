@@ -17,7 +17,7 @@ from asyncrev.work.tls_work import TlsParameters
 from tests import strategies
 from tests.sinks import FRAMES, TINY, Held, RecordingSink, Upper
 from tests.support import until
-from tests.tls_pair import server_context
+from tests.tls_pair import client_context, server_context
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
 
@@ -165,6 +165,30 @@ async def test_open_gives_the_lane_its_settings_or_those_of_the_bridge(name: str
         if framing is not None:
             assert opened()._max_frame_bytes == 1500
             assert opened(max_frame_bytes=9)._max_frame_bytes == 9
+
+
+@EPOLL
+async def test_client_of_tls_speaks_before_it_gets_any_input() -> None:
+    """Its first record is a handshake (22) of TLS, whose legacy version begins with 3."""
+    parameters = TlsParameters(client_context(), "localhost")
+    async with Bridge() as bridge:
+        sink = RecordingSink(bridge)
+        lane = bridge.open(sink, Upper, views_allowed=False, tls=parameters)
+        assert not sink.received
+        bridge.publish_start(lane)
+        await until(lambda: sink.received, "it has spoken")
+        assert sink.received[:2] == b"\x16\x03"
+
+
+@EPOLL
+async def test_what_is_claimed_can_be_read_until_it_is_published() -> None:
+    """A connection looks at it to answer it in the loop."""
+    async with Bridge(TINY) as bridge:
+        sink = RecordingSink(bridge)
+        bridge.claim(sink.lane)[:3] = b"abc"
+        assert bridge.claimed(2) == b"ab"
+        assert bridge.publish(sink.lane, 3)
+        await until(lambda: sink.received == b"ABC", "it is answered")
 
 
 @EPOLL
