@@ -13,7 +13,7 @@ from asyncrev.errors import BridgeStopped, ProcessorError, SettingsError
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import as_factory
 from asyncrev.work.reverse import Reverse
-from asyncrev.work.tls_work import TlsParameters
+from asyncrev.work.tls_parameters import TlsParameters
 from tests import strategies
 from tests.sinks import FRAMES, TINY, Held, RecordingSink, Upper
 from tests.support import until

@@ -19,9 +19,16 @@ def test_framings_have_the_names_that_settings_use() -> None:
 
 
 def test_framing_of_another_name_is_refused_with_those_that_are() -> None:
-    """So a user who mistyped it sees what was meant."""
-    with pytest.raises(SettingsError, match="'lines'; it must be one of raw, line, len32, len64"):
+    """So a user who mistyped it sees what was meant; one with an object, what that must be."""
+    names = "it must be one of raw, line, len32, len64"
+    with pytest.raises(SettingsError) as caught:
         as_framing("lines")
+    assert str(caught.value) == f"framing is 'lines'; {names}"
+    with pytest.raises(SettingsError) as caught:
+        as_framing(4)
+    assert str(caught.value) == (
+        f"framing is 4; {names}, or an object of a class derived from Grammar"
+    )
 
 
 class Roomy(Lines):
