@@ -1,5 +1,5 @@
 # `make help` lists the verbs.  Each sets up what it needs in $(VENV); the stamp files there
-# make every later call quick, until pyproject.toml changes.
+# make every later call quick, until pyproject.toml or the C sources change.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,6 +19,8 @@ DEV := $(VENV)/.stamp-dev
 BENCH := $(VENV)/.stamp-bench
 DOCS := $(VENV)/.stamp-docs
 ECOSYSTEM := $(VENV)/.stamp-ecosystem
+# What an installation is made of; when one of them changes, the kernels are built again.
+SOURCES := pyproject.toml setup.py $(wildcard asyncrev/native/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help serve test stress soak matrix style types conformance ecosystem prove mutants mutmut docs bench bench-full bench-newest clean
@@ -132,7 +134,7 @@ bench-newest: $(BENCH)
 	$(BIN)/python -m benchmarks.report docs/benchmarks.md --newest benchmarks/results/newest.json
 
 clean:
-	rm -rf .venv .venvs build dist htmlcov .coverage .coverage.* \
+	rm -rf .venv .venvs build dist *.egg-info asyncrev/native/*.so htmlcov .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find asyncrev benchmarks docs examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -147,27 +149,29 @@ $(BIN)/python:
 	@echo "making $(VENV) with $(PYTHON)"
 	@"$(PYTHON)" -m venv --clear "$(VENV)"
 
-$(BASE): pyproject.toml | $(BIN)/python
+$(BASE): $(SOURCES) | $(BIN)/python
 	@echo "installing asyncrev into $(VENV)"
 	@$(PIP) install --editable .
+	@$(BIN)/asyncrev --version
 	@touch $@
 
-$(DEV): pyproject.toml | $(BIN)/python
+$(DEV): $(SOURCES) | $(BIN)/python
 	@echo "installing asyncrev and its development tools into $(VENV)"
 	@$(PIP) install --prefer-binary --editable '.[$(EXTRA)]'
+	@$(BIN)/asyncrev --version
 	@touch $(BASE) $@
 
-$(BENCH): pyproject.toml | $(BIN)/python
+$(BENCH): $(SOURCES) | $(BIN)/python
 	@echo "installing asyncrev and what its benchmarks compare it with into $(VENV)"
 	@$(PIP) install --editable '.[bench]'
 	@touch $(BASE) $@
 
-$(DOCS): pyproject.toml | $(BIN)/python
+$(DOCS): $(SOURCES) | $(BIN)/python
 	@echo "installing asyncrev and what makes a site of its pages into $(VENV)"
 	@$(PIP) install --editable '.[docs]'
 	@touch $(BASE) $@
 
-$(ECOSYSTEM): pyproject.toml tests/ecosystem/install.py | $(BIN)/python
+$(ECOSYSTEM): $(SOURCES) tests/ecosystem/install.py | $(BIN)/python
 	@echo "installing asyncrev and other people's programs into $(VENV)"
 	@$(PIP) install --prefer-binary --editable '.[test]'
 	@$(BIN)/python tests/ecosystem/install.py

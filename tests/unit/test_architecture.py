@@ -101,14 +101,15 @@ def test_module_has_its_test_file(module: str) -> None:
 
 # What the modules of a package may import beside root modules and each other.
 PACKAGES: dict[str, set[str]] = {
-    "frames": set(),
+    "native": set(),
+    "frames": {"native"},
     "loop": set(),
     "ring": set(),
-    "work": {"ring", "frames"},
+    "work": {"ring", "frames", "native"},
     "bridge": {"work", "ring", "frames"},
     "connection": {"bridge", "work", "ring", "frames"},
     "server": {"connection", "bridge", "work", "ring", "frames"},
-    "command": {"server", "connection", "bridge", "work", "ring", "frames", "loop"},
+    "command": {"server", "connection", "bridge", "work", "ring", "frames", "loop", "native"},
     "testing": {"server", "connection", "bridge", "work", "ring", "frames", "loop"},
 }
 AT_THE_DOOR = {"__init__", "__main__"}  # public names, and `python -m asyncrev`
@@ -144,7 +145,7 @@ def test_pure_modules_wait_for_nothing(module: str) -> None:
     assert imports(module)[1] & PURE == set()
 
 
-WORKERS = [name for name in MODULES if name.startswith(("work.", "frames."))]
+WORKERS = [name for name in MODULES if name.startswith(("work.", "frames.", "native."))]
 
 
 @pytest.mark.parametrize("module", [*WORKERS, "ring.ring", "ring.thread_side", "ring.wakeups"])

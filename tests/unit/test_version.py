@@ -21,5 +21,5 @@ def test_version_stands_in_one_place() -> None:
     """The build reads the module; pyproject.toml has no number of its own."""
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'dynamic = ["version", "readme"]' in pyproject
-    assert 'path = "asyncrev/version.py"' in pyproject
+    assert 'version = { attr = "asyncrev.version.__version__" }' in pyproject
     assert f'version = "{__version__}"' not in pyproject

@@ -1,0 +1,113 @@
+"""What the compiled extension `asyncrev.native._kernels` offers.
+
+The extension has no state, allocates nothing but what it returns, and releases the GIL while it
+reverses 16 KiB or more. It is written in C (`kernels_core.c`, and `kernels_module.c` over it).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+__all__ = ["INTERFACE", "Kernels"]
+
+# Changes with any function below, so that a file that was built from other sources is not used.
+INTERFACE = 1
+
+_Run = TypeVar("_Run")
+
+
+class Kernels(Protocol):
+    """The functions of the extension.
+
+    Thread: any, while no other changes the buffers. Buffers are contiguous, with one byte per
+    element, and not kept; offsets and lengths count bytes. A limit may be any number from 0 on.
+    Every function raises TypeError or BufferError if an argument is of the wrong kind, and
+    ValueError if a number is out of range.
+    """
+
+    INTERFACE: int
+
+    def reverse(self, chunk: memoryview, /) -> None:
+        """Reverse the bytes of `chunk` in place."""
+
+    def reversed_bytes(self, chunk: memoryview, /) -> bytes:
+        """Return the bytes of `chunk` in reverse order."""
+
+    def reverse_runs(
+        self, frames: memoryview, runs: Sequence[Sequence[int]], prefix_bytes: int, /
+    ) -> None:
+        """Reverse each payload of `runs` in place.
+
+        `runs`: as `Run`; between two payloads of one are `prefix_bytes`.
+
+        Raises:
+            ValueError: a run is not within `frames`. Of the runs before it, a multiple of 128
+                have been reversed.
+        """
+
+    def reverse_lines(self, lines: memoryview, /) -> None:
+        r"""Reverse the payload of each line in place; what follows the last "\n" stays."""
+
+    def scan_prefixed(
+        self,
+        data: memoryview,
+        prefix_bytes: int,
+        max_frame_bytes: int,
+        most_runs: int,
+        run_type: type[_Run],
+        /,
+    ) -> tuple[int, list[_Run], int | None, bool]:
+        """Find whole frames, as `Prefixed.scan`, where a step finds one run.
+
+        Returns the length of the whole frames; their runs, as objects of `run_type`, a class of
+        tuples; the announced length of a frame that is too long, or None; and whether the scan
+        stopped because of `most_runs`.
+        """
+
+    def scan_lines(
+        self, data: memoryview, max_frame_bytes: int, most_steps: int, /
+    ) -> tuple[int, int | None, bool, bool]:
+        """Find whole lines, as `Lines.scan`, with the same steps.
+
+        Returns the length of the whole lines; the length of a line that is too long, or None;
+        whether that is all of it; and whether the scan stopped because of `most_steps`.
+        """
+
+    def rest_prefixed(
+        self, held: memoryview, chunk: memoryview, prefix_bytes: int, max_frame_bytes: int, /
+    ) -> tuple[int, bool, int | None, bool]:
+        """Find what of `chunk` belongs to a partial frame, as `Prefixed.missing`.
+
+        Returns its length; whether the frame is complete with it; the announced length of a frame
+        that is too long, or None; and False.
+        """
+
+    def rest_line(
+        self, held: memoryview, chunk: memoryview, max_frame_bytes: int, /
+    ) -> tuple[int, bool, int | None, bool]:
+        """Find what of `chunk` belongs to a partial line, as `Lines.missing`.
+
+        Returns its length; whether the line is complete with it; the length of a line that is too
+        long, or None; and whether that is all of it.
+        """
+
+    def line_spans(self, data: memoryview, off: int, /) -> list[tuple[int, int, int]]:
+        """Return the first whole lines from `off` on, at most 64: start, payload's end, end."""
+
+    def count_lines(self, data: memoryview | bytes, /) -> int:
+        r"""Return the number of "\n" in `data`."""
+
+
+def as_kernels(module: Any) -> Kernels:
+    """Return the extension `module` as kernels.
+
+    Raises:
+        ImportError: it was built from other sources; the message says what to do.
+    """
+    built = getattr(module, "INTERFACE", None)
+    if built != INTERFACE:
+        raise ImportError(
+            f"the file was built from other sources: its interface is {built}, not {INTERFACE}; "
+            "install asyncrev again"
+        )
+    kernels: Kernels = module
+    return kernels

@@ -1,0 +1,104 @@
+"""The build's part that pyproject.toml cannot express: the native kernels are optional.
+
+ASYNCREV_BUILD is `auto` (build them if they compile, by default), `native` (fail if they do not) or
+`pure` (leave them out). A wheel with them is for one platform, and for every CPython from 3.11 on
+that has a GIL, or for one free-threaded version; a wheel without them is for all.
+"""
+
+import contextlib
+import os
+import re
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from setuptools import Distribution, Extension, setup
+from setuptools.command.build_ext import build_ext
+
+MODES = ("auto", "native", "pure")
+
+# Free-threaded CPython has no limited API before 3.15.
+limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def kernels() -> Extension:
+    """Return the extension with the native kernels."""
+    native = "asyncrev/native"
+    return Extension(
+        "asyncrev.native._kernels",
+        [f"{native}/kernels_module.c", f"{native}/kernels_core.c"],
+        depends=[f"{native}/kernels_core.h"],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
+        extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden"],
+        py_limited_api=limited,
+    )
+
+
+@contextlib.contextmanager
+def output_in(path: Path) -> Iterator[None]:
+    """Send what this process and its children print to a file."""
+    saved = os.dup(1), os.dup(2)
+    try:
+        with path.open("wb") as file:
+            for stream in (1, 2):
+                os.dup2(file.fileno(), stream)
+        yield
+    finally:
+        for stream in (1, 2):
+            os.dup2(saved[stream - 1], stream)
+            os.close(saved[stream - 1])
+
+
+def why_not() -> str:
+    """Compile the kernels in a temporary folder; return why that failed, or nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = build_ext(Distribution({"name": "asyncrev", "ext_modules": [kernels()]}))
+        command.build_temp = command.build_lib = folder
+        printed = Path(folder, "printed")
+        try:
+            with output_in(printed):
+                command.ensure_finalized()
+                command.run()
+        except Exception as error:  # of several classes, which differ between versions
+            lines = printed.read_text(errors="replace").splitlines()
+            errors = [line.strip() for line in lines if re.search(r"\berror\b", line)]
+            return errors[0] if errors else str(error)
+    return ""
+
+
+class WithKernelsIfPossible(Distribution):
+    """A distribution that drops its extension before anything is built if it does not compile."""
+
+    tried = False
+
+    def has_ext_modules(self) -> bool:
+        """Decide once: tags and folders of a wheel depend on it; metadata and an sdist do not."""
+        if not self.tried and not {"dist_info", "egg_info", "sdist"} & set(self.commands):
+            self.tried = True
+            reason = why_not() if self.ext_modules and mode == "auto" else ""
+            if reason:
+                self.ext_modules = []
+                print(f"asyncrev: built without its native kernels, in Python only: {reason}")
+        return bool(self.ext_modules)
+
+
+def readme() -> str:
+    """Return the README as PyPI shows it: links that are relative lead to the repository."""
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    target = r"](https://github.com/asyncrev/asyncrev/blob/main/\1)"
+    return re.sub(r"\]\((?![a-z]+:|#)([^)]+)\)", target, text)
+
+
+mode = os.environ.get("ASYNCREV_BUILD", "auto")
+if mode not in MODES:
+    raise SystemExit(f"ASYNCREV_BUILD is {mode!r}; it must be one of {', '.join(MODES)}")
+
+if __name__ == "__main__":
+    setup(
+        distclass=WithKernelsIfPossible,
+        ext_modules=[] if mode == "pure" else [kernels()],
+        options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {},
+        long_description=readme(),
+        long_description_content_type="text/markdown",
+    )

@@ -1,0 +1,126 @@
+"""setup.py: wheels with kernels and without, and what is said where they cannot be built."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+
+import pytest
+
+from tests.support import ROOT
+
+COPIED = ("LICENSE", "README.md", "pyproject.toml", "setup.py")
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+HEADERS = pathlib.Path(sysconfig.get_path("include"), "Python.h")
+needs_compiler = pytest.mark.skipif(
+    shutil.which("cc") is None or not HEADERS.is_file(), reason="there is no C compiler"
+)
+
+
+@pytest.fixture
+def tree(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A copy of what a build needs, without what an earlier one left."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.so")
+    shutil.copytree(ROOT / "asyncrev", tmp_path / "asyncrev", ignore=ignored)
+    for name in COPIED:
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def build(
+    tree: pathlib.Path, what: str = "bdist_wheel", **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Build a wheel into `tree`/dist, as pip does, without a line per file."""
+    command = [sys.executable, "-W", "ignore", "setup.py", "--quiet", what]
+    return subprocess.run(
+        command,
+        cwd=tree,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def built(tree: pathlib.Path) -> tuple[str, list[str]]:
+    """Return the tag of the wheel, and what it has of the package `native`."""
+    (path,) = (tree / "dist").iterdir()
+    names = zipfile.ZipFile(path).namelist()
+    prefix = "asyncrev/native/"
+    native = sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    assert "asyncrev/py.typed" in names
+    return path.stem.partition("-")[2].partition("-")[2], native
+
+
+PYTHON_FILES = ["__init__.py", "choice.py", "kernels.py"]
+
+
+@needs_compiler
+def test_wheel_with_kernels_is_for_one_platform_and_all_versions(tree: pathlib.Path) -> None:
+    """From 3.11 on, with a GIL; a free-threaded one is for its version. It has no C sources."""
+    done = build(tree, ASYNCREV_BUILD="native")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    tag, native = built(tree)
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    if FREE_THREADED:
+        version = f"cp{sys.version_info.major}{sys.version_info.minor}"
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        assert tag == f"{version}-{version}t-{platform}"
+        assert native == sorted([*PYTHON_FILES, f"_kernels{suffix}"])
+    else:
+        assert tag == f"cp311-abi3-{platform}"
+        assert native == sorted([*PYTHON_FILES, "_kernels.abi3.so"])
+
+
+@pytest.mark.parametrize("words", ["", "echo 'cc: fatal error: out of order' >&2"])
+def test_compiler_that_fails_costs_one_line_and_the_kernels(tree: pathlib.Path, words: str) -> None:
+    """The wheel is for all platforms then."""
+    compiler = tree / "broken-cc"
+    compiler.write_text(f"#!/bin/sh\n{words}\nexit 1\n", encoding="ascii")
+    compiler.chmod(0o755)
+    done = build(tree, CC=str(compiler), ASYNCREV_BUILD="auto")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("asyncrev: built without its native kernels, in Python only: ")
+    assert ("out of order" if words else "broken-cc") in line
+    assert built(tree) == ("py3-none-any", PYTHON_FILES)
+
+
+def test_without_a_compiler_the_line_names_the_one_that_is_missing(tree: pathlib.Path) -> None:
+    """It is what has to be installed."""
+    done = build(tree, CC="no-such-compiler", ASYNCREV_BUILD="auto")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
+    assert "no-such-compiler" in done.stdout
+    assert built(tree) == ("py3-none-any", PYTHON_FILES)
+
+
+def test_metadata_are_made_without_a_compiler_and_a_word(tree: pathlib.Path) -> None:
+    """pip asks for them first, in a process of their own; the one line comes with the wheel."""
+    done = build(tree, "dist_info", CC="no-such-compiler", ASYNCREV_BUILD="auto")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert list(tree.glob("asyncrev-*.dist-info/METADATA"))
+
+
+def test_pure_wheel_can_be_asked_for(tree: pathlib.Path) -> None:
+    """With a compiler, too; there is nothing to say about it."""
+    done = build(tree, ASYNCREV_BUILD="pure")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert built(tree) == ("py3-none-any", PYTHON_FILES)
+
+
+def test_kernels_that_are_demanded_and_cannot_be_built_are_an_error(tree: pathlib.Path) -> None:
+    """For those who make the wheels."""
+    done = build(tree, CC="no-such-compiler", ASYNCREV_BUILD="native")
+    assert done.returncode != 0
+    assert "no-such-compiler" in done.stderr
+    assert not (tree / "dist").exists()
+
+
+def test_unknown_mode_is_refused(tree: pathlib.Path) -> None:
+    """With those that there are."""
+    done = build(tree, ASYNCREV_BUILD="c")
+    assert done.returncode == 1
+    assert done.stderr == "ASYNCREV_BUILD is 'c'; it must be one of auto, native, pure\n"
