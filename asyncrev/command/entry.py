@@ -4,8 +4,10 @@ import atexit
 import os
 import sys
 
+from asyncrev.command.exit_codes import EXIT_USAGE
 from asyncrev.command.signals import ProcessSignals
 from asyncrev.command.standard_streams import drop_unwritable_streams, open_closed_streams
+from asyncrev.errors import SettingsError
 
 __all__ = ["main"]
 
@@ -25,6 +27,9 @@ def main() -> None:
         from asyncrev.command.cli import main as command  # takes several tenths of a second
 
         command(prog_name="asyncrev", obj=signals)
+    except SettingsError as error:  # of an import: ASYNCREV_PLANE cannot be fulfilled
+        print(f"asyncrev: error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
     except OSError as error:
         # One without a name is of a write of the help or the version.
         where = "" if error.filename is not None else "cannot write to stdout: "

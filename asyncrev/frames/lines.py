@@ -1,10 +1,12 @@
 """Frames that are lines."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from asyncrev.errors import FrameTooLarge, ProcessorError
 from asyncrev.frames.grammar import UNBOUNDED_STEPS, Grammar, OpenEnd, Run, Scan
+from asyncrev.native.choice import KERNELS
+from asyncrev.native.kernels import Kernels
 
 __all__ = ["Lines", "newline_off"]
 
@@ -23,9 +25,14 @@ _LOOK_MOST_BYTES = 32 * 1024
 
 
 class Lines(Grammar):
-    r"""Frames that end in "\n"; a "\r" directly before it belongs to the line end."""
+    r"""Frames that end in "\n"; a "\r" directly before it belongs to the line end.
+
+    With native kernels the scans are theirs; the Python code is the reference.
+    """
 
     __slots__ = ()
+
+    _kernels: ClassVar[Kernels | None] = KERNELS
 
     name = "line"
     tails = (b"\n", b"\r\n")
@@ -44,6 +51,13 @@ class Lines(Grammar):
         A partial line after them that is already too long is also an error (FrameTooLarge). A step
         takes about 1 us and covers `max_frame_bytes` or one line.
         """
+        if self._kernels is not None:
+            whole_bytes, wrong_bytes, wrong_is_whole, stopped = self._kernels.scan_lines(
+                data, max_frame_bytes, most_steps
+            )
+            if wrong_bytes is None:
+                return Scan(whole_bytes, [], None, stopped)
+            return Scan(whole_bytes, [], _too_long(wrong_bytes, max_frame_bytes, wrong_is_whole))
         off = 0
         # Lines in the last `max_frame_bytes` bytes cannot be too long, so they are not checked one
         # by one.
@@ -70,6 +84,13 @@ class Lines(Grammar):
         Raises:
             FrameTooLarge: the line, or its part so far, is longer than `max_frame_bytes`.
         """
+        if self._kernels is not None:
+            taken_bytes, whole, wrong_bytes, wrong_is_whole = self._kernels.rest_line(
+                held, chunk, max_frame_bytes
+            )
+            if wrong_bytes is not None:
+                raise _too_long(wrong_bytes, max_frame_bytes, wrong_is_whole)
+            return taken_bytes, whole
         payload_bytes, line_bytes, whole = _first_line(chunk, held[-1])
         payload_bytes += len(held)
         if payload_bytes > max_frame_bytes:
@@ -91,6 +112,13 @@ class Lines(Grammar):
 
     def spans(self, data: memoryview, runs: Sequence[Run] = ()) -> Iterator[tuple[int, int, int]]:
         """Yield payloads and ends of all whole lines in `data`; see `Grammar.spans`."""
+        if self._kernels is not None:
+            line_spans = self._kernels.line_spans
+            off = 0
+            while found := line_spans(data, off):
+                yield from found
+                off = found[-1][2]
+            return
         # One copy of everything, because finding in it takes a fifth of the time of a search in
         # `data`.
         text = data.tobytes()
@@ -145,7 +173,11 @@ class Lines(Grammar):
         self, method: Any, data: memoryview, runs: Sequence[Run], max_frame_bytes: int
     ) -> tuple[object, int, int]:
         """Call `process_lines(lines)`; the number counts lines. See `Grammar.answer_many`."""
-        lines = data.tobytes().count(b"\n")  # before the processor changes them
+        # Before the processor changes them.
+        if self._kernels is not None:
+            lines = self._kernels.count_lines(data)
+        else:
+            lines = data.tobytes().count(b"\n")
         replies = method(data)
         # Where lines are nearly as long as allowed, the scan has a step per line.
         looks = min(lines, 2 * data.nbytes // max_frame_bytes)
@@ -157,7 +189,10 @@ class Lines(Grammar):
         Raises:
             ProcessorError: there are more.
         """
-        count = bytes(replies).count(b"\n")
+        if self._kernels is not None:
+            count = self._kernels.count_lines(replies)
+        else:
+            count = bytes(replies).count(b"\n")
         if count > number:
             raise ProcessorError(
                 f"process_lines answered {number} lines with {count}; the replies would be taken "

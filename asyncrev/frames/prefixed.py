@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from asyncrev.errors import FrameTooLarge, IncompleteFrame, ProcessorError
 from asyncrev.frames.grammar import (
@@ -13,6 +13,8 @@ from asyncrev.frames.grammar import (
     Run,
     Scan,
 )
+from asyncrev.native.choice import KERNELS
+from asyncrev.native.kernels import Kernels
 
 __all__ = ["Prefixed"]
 
@@ -29,6 +31,8 @@ _WINDOW_MOST_FRAMES = 1024
 class Prefixed(Grammar):
     """Frames of a big-endian payload length and the payload.
 
+    With native kernels the scans are theirs; the Python code is the reference.
+
     Attributes:
         prefix_bytes: length of the length, 4 or 8.
     """
@@ -37,6 +41,8 @@ class Prefixed(Grammar):
 
     method_name = "process_prefixed"
     method_arguments = "frames, runs, prefix_bytes"
+
+    _kernels: ClassVar[Kernels | None] = KERNELS
 
     def __init__(self, name: str, prefix_bytes: int) -> None:
         self.name = name
@@ -51,10 +57,17 @@ class Prefixed(Grammar):
 
         A step takes about 0.1 us, and finds one frame or many. The error is FrameTooLarge.
         """
+        if self._kernels is not None:
+            whole_bytes, runs, wrong_bytes, stopped = self._kernels.scan_prefixed(
+                data, self.prefix_bytes, max_frame_bytes, most_steps, Run
+            )
+            if wrong_bytes is None:
+                return Scan(whole_bytes, runs, None, stopped)
+            return Scan(whole_bytes, runs, _announced(wrong_bytes, max_frame_bytes))
         unpack_from, prefix_bytes = self._unpack_from, self.prefix_bytes
         data_bytes = len(data)
         last_prefix_off = data_bytes - prefix_bytes
-        runs: list[Run] = []
+        runs = []
         error = None
         stopped = False
         off = run_off = frames = 0
@@ -105,6 +118,13 @@ class Prefixed(Grammar):
         Raises:
             FrameTooLarge: the prefix announces more than `max_frame_bytes`.
         """
+        if self._kernels is not None:
+            taken_bytes, whole, wrong_bytes, _ = self._kernels.rest_prefixed(
+                held, chunk, self.prefix_bytes, max_frame_bytes
+            )
+            if wrong_bytes is not None:
+                raise _announced(wrong_bytes, max_frame_bytes)
+            return taken_bytes, whole
         held_bytes, chunk_bytes = len(held), len(chunk)
         prefix_bytes = self.prefix_bytes
         if held_bytes >= prefix_bytes:

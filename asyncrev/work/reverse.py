@@ -1,13 +1,17 @@
 """The reference processor: it reverses the bytes of a chunk.
 
-Large chunks are reversed by `reverse_numpy`, which imports NumPy. The first `Reverse()` imports
-that module, so that programs with other processors never load NumPy.
+Native kernels do the work if there are any. Otherwise large chunks are reversed by `reverse_numpy`,
+which imports NumPy; the first `Reverse()` imports that module, so that programs with other
+processors never load NumPy.
 """
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from asyncrev.frames.grammar import Run
 from asyncrev.frames.lines import newline_off
+from asyncrev.native.choice import KERNELS
+from asyncrev.native.kernels import Kernels
 
 __all__ = ["NUMPY_FROM_BYTES", "Reverse"]
 
@@ -67,12 +71,19 @@ class Reverse:
 
     __slots__ = ("__dict__", "_in_place", "_run")
 
+    _kernels: ClassVar[Kernels | None] = KERNELS
+
     def __init__(self) -> None:
-        """Bind the functions that reverse; the first instance imports NumPy. Thread: any.
+        """Bind the functions that reverse. Thread: any.
+
+        Without native kernels the first instance imports NumPy.
 
         Raises:
-            ModuleNotFoundError: NumPy is not installed.
+            ModuleNotFoundError: NumPy is not installed, and there are no native kernels.
         """
+        if self._kernels is not None:
+            self._in_place: Callable[[memoryview], None] = self._kernels.reverse
+            return
         from asyncrev.work.reverse_numpy import reverse_in_place, reverse_run
 
         self._in_place = reverse_in_place
@@ -81,6 +92,8 @@ class Reverse:
     def process(self, chunk: memoryview) -> memoryview | bytes:
         """Return the reversed chunk: a large one in place, a small one as new bytes."""
         if chunk.nbytes < NUMPY_FROM_BYTES:
+            if self._kernels is not None:
+                return self._kernels.reversed_bytes(chunk)
             return chunk.tobytes()[::-1]
         self._in_place(chunk)
         return chunk
@@ -88,10 +101,13 @@ class Reverse:
     def process_lines(self, lines: memoryview) -> memoryview | bytes:
         r"""Return whole lines with each payload reversed, and the line ends as they were.
 
-        Thread: worker. `lines`: like a chunk of `process`; ends in "\n". If a line is large, or all
-        lines are more than 64 KiB, `lines` is changed in place and returned; otherwise new bytes
-        are returned, and the content of `lines` is undefined.
+        Thread: worker. `lines`: like a chunk of `process`; ends in "\n". With native kernels, or if
+        a line is large, or all lines are more than 64 KiB, `lines` is changed in place and
+        returned; otherwise new bytes are returned, and the content of `lines` is undefined.
         """
+        if self._kernels is not None:
+            self._kernels.reverse_lines(lines)
+            return lines
         off = done_off = 0
         while len(lines) - off > NUMPY_FROM_BYTES:
             ahead = lines[off : off + NUMPY_FROM_BYTES].tobytes()
@@ -118,6 +134,9 @@ class Reverse:
 
         Thread: worker. `frames`: like a chunk of `process`; whole frames, including prefixes.
         """
+        if self._kernels is not None:
+            self._kernels.reverse_runs(frames, runs, prefix_bytes)
+            return frames
         for run in runs:
             start_off, payload_bytes, count = run
             if payload_bytes < 2:

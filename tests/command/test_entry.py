@@ -1,9 +1,13 @@
 """entry: what the command imports, and when."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+from asyncrev.native.choice import KERNELS
+from tests.support import run_asyncrev
 
 HEAVY = {"asyncio", "logging", "numpy", "socket", "ssl"}
 
@@ -16,7 +20,8 @@ HEAVY = {"asyncio", "logging", "numpy", "socket", "ssl"}
         (["serve", "--help"], set()),
         (["serve", "--port", "x"], {"logging"}),
         (["serve", "--processor", "builtins:bytes.upper", "--fd", "99"], HEAVY - {"numpy"}),
-        (["serve", "--fd", "99"], HEAVY),  # before it listens, so that no client waits for it
+        # Before it listens, so that no client waits for it; native kernels do without.
+        (["serve", "--fd", "99"], HEAVY if KERNELS is None else HEAVY - {"numpy"}),
     ],
 )
 def test_command_imports_what_it_needs(args: list[str], imported: set[str]) -> None:
@@ -33,3 +38,13 @@ def test_command_imports_what_it_needs(args: list[str], imported: set[str]) -> N
     told = done.stdout.splitlines()[-1].split()
     assert told[0] == "imported", done.stderr
     assert set(told[1:]) == imported
+
+
+@pytest.mark.parametrize("args", [["--version"], ["serve", "--port", "0"]])
+def test_plane_that_is_unknown_is_one_line_and_a_usage_error(args: list[str]) -> None:
+    """Nothing is served with other kernels than were asked for."""
+    done = run_asyncrev(*args, env=os.environ | {"ASYNCREV_PLANE": "c"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "asyncrev: error: ASYNCREV_PLANE is 'c'; it must be one of auto, python, native\n"
+    )

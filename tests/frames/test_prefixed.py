@@ -9,6 +9,7 @@ from asyncrev.frames import prefixed as prefixed_module
 from asyncrev.frames.grammar import Run, Scan
 from asyncrev.frames.prefixed import Prefixed
 from tests import strategies
+from tests.planes import PythonPrefixed
 from tests.readers import (
     LEN32,
     LEN64,
@@ -21,6 +22,12 @@ from tests.readers import (
 )
 
 prefixed = pytest.mark.parametrize("framing", PREFIXED, ids=lambda framing: framing.name)
+# What looks ahead in a run; native kernels have no need of it.
+looking = pytest.mark.parametrize(
+    "framing",
+    [PythonPrefixed("len32", 4), PythonPrefixed("len64", 8)],
+    ids=lambda framing: framing.name,
+)
 
 
 @prefixed
@@ -121,7 +128,7 @@ def test_new_grammar_says_what_its_prefix_can_announce(prefix_bytes: int, most: 
         framing.wrap(most + 1)
 
 
-@prefixed
+@looking
 def test_frames_made_up_to_look_like_long_runs_are_found_with_few_looks_ahead(
     framing: Prefixed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +141,7 @@ def test_frames_made_up_to_look_like_long_runs_are_found_with_few_looks_ahead(
     assert len(looks) < 8
 
 
-@prefixed
+@looking
 def test_long_run_is_found_with_one_look_ahead(
     framing: Prefixed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +151,7 @@ def test_long_run_is_found_with_one_look_ahead(
     assert looks == [4992]
 
 
-@prefixed
+@looking
 def test_run_of_large_frames_is_found_without_a_look_ahead(
     framing: Prefixed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,6 @@ from asyncrev.processors import (
     as_reply,
     make_processor,
 )
-from asyncrev.work.reverse import Reverse
 from tests.duck_types import Half, Whole
 
 
@@ -105,6 +104,10 @@ def _generator_method(self: Any, *args: Any) -> Any:
 
 def _text_method(self: Any, chunk: memoryview) -> str:
     return ""
+
+
+def _annotated_method(self: Any, chunk: memoryview) -> memoryview | bytes:
+    return chunk
 
 
 class Indexed(Whole):
@@ -203,7 +206,7 @@ CAN_WORK = {
     "partial": functools.partial(Indexed, 1),
     "method of an object": Whole().process,
     "wrapped function": functools.wraps(upper)(unwrapped(upper)),
-    "annotated": having(process=Reverse.process),
+    "annotated": having(process=_annotated_method),
 }
 
 

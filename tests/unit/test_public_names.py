@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,17 @@ from pathlib import Path
 import pytest
 
 import asyncrev
+from asyncrev.native.choice import KERNELS
 
 HEAVY = {"asyncio", "click", "logging", "numpy", "threading", "typing"}
 
 
-def in_a_fresh_process(code: str) -> str:
+def in_a_fresh_process(code: str, **variables: str) -> str:
     """Return what `code` prints in an interpreter of its own."""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(
+        command, env=os.environ | variables, capture_output=True, text=True, check=True
+    )
     return run.stdout.strip()
 
 
@@ -68,6 +73,7 @@ def test_module_that_lacks_something_says_what(monkeypatch: pytest.MonkeyPatch) 
     """A dependency that is not installed is not taken for a misspelt name."""
     monkeypatch.setitem(sys.modules, "numpy", None)
     monkeypatch.delitem(sys.modules, "asyncrev.work.reverse_numpy", raising=False)
+    monkeypatch.setattr(asyncrev.Reverse, "_kernels", None)
     with pytest.raises(ModuleNotFoundError, match="numpy"):
         importlib.import_module("asyncrev.work.reverse_numpy")
     with pytest.raises(ModuleNotFoundError, match="numpy"):
@@ -75,14 +81,17 @@ def test_module_that_lacks_something_says_what(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_numpy_is_imported_by_the_first_reverse() -> None:
-    """Neither by all public names nor by a server with another processor."""
+    """Neither by all public names nor by a server with another processor.
+
+    With native kernels not even by that one.
+    """
     numpy_is_there = "print('numpy' in sys.modules)"
     assert in_a_fresh_process(f"import sys; from asyncrev import *; {numpy_is_there}") == "False"
     code = f"import sys, asyncrev; asyncrev.Server(bytes.upper); {numpy_is_there}"
     assert in_a_fresh_process(code) == "False"
-    assert (
-        in_a_fresh_process(f"import sys, asyncrev; asyncrev.Reverse(); {numpy_is_there}") == "True"
-    )
+    code = f"import sys, asyncrev; asyncrev.Reverse(); {numpy_is_there}"
+    assert in_a_fresh_process(code, ASYNCREV_PLANE="python") == "True"
+    assert in_a_fresh_process(code) == str(KERNELS is None)
 
 
 def test_entry_is_light_so_that_signals_are_handled_early() -> None:

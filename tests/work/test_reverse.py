@@ -11,15 +11,22 @@ from asyncrev.frames.grammar import Run
 from asyncrev.frames.prefixed import Prefixed
 from asyncrev.frames.registry import FRAMINGS
 from asyncrev.work.reverse import NUMPY_FROM_BYTES, Reverse
+from tests.planes import NATIVE_KERNELS, NativeReverse, PythonReverse
 from tests.support import pattern, traced_peak_bytes
 
+PLANES: dict[str, type[Reverse]] = {"python": PythonReverse}
+if NATIVE_KERNELS is not None:
+    PLANES["native"] = NativeReverse
+planes = pytest.mark.parametrize("reverse", PLANES.values(), ids=PLANES.keys())
 
+
+@planes
 @pytest.mark.parametrize("nbytes", [1, NUMPY_FROM_BYTES - 1, NUMPY_FROM_BYTES, 100_000])
-def test_process_returns_the_chunk_reversed(nbytes: int) -> None:
+def test_process_returns_the_chunk_reversed(nbytes: int, reverse: type[Reverse]) -> None:
     """Small ones come as new bytes, large ones as the chunk itself."""
     memory = bytearray(pattern(nbytes))
     chunk = memoryview(memory)
-    reply = Reverse().process(chunk)
+    reply = reverse().process(chunk)
     assert bytes(reply) == pattern(nbytes)[::-1]
     assert (reply is chunk) == (nbytes >= NUMPY_FROM_BYTES)
 
@@ -55,13 +62,17 @@ def of_length(nbytes: int) -> bytes:
 
 
 def check_lines(data: bytes) -> bytes | memoryview:
-    """Compare `process_lines` with the oracle; memory around the lines must stay."""
-    memory = bytearray(b"<<<" + data + b">>>")
-    view = memoryview(memory)[3:-3]
-    reply = Reverse().process_lines(view)
-    assert reply == lines_reversed(data)
-    assert reply is view or type(reply) is bytes
-    assert (memory[:3], memory[-3:]) == (b"<<<", b">>>")
+    """Compare `process_lines` with the oracle; memory around the lines must stay.
+
+    Native kernels return the view itself. Returns what the Python code does.
+    """
+    for name, reverse in reversed(PLANES.items()):
+        memory = bytearray(b"<<<" + data + b">>>")
+        view = memoryview(memory)[3:-3]
+        reply = reverse().process_lines(view)
+        assert reply == lines_reversed(data)
+        assert reply is view or (type(reply) is bytes and name == "python")
+        assert (memory[:3], memory[-3:]) == (b"<<<", b">>>")
     return reply
 
 
@@ -130,10 +141,11 @@ def wrapped(lengths: list[int], prefix_bytes: int) -> tuple[bytearray, list[Run]
 
 def check_prefixed(lengths: list[int], prefix_bytes: int) -> None:
     """Compare `process_prefixed` with the oracle; prefixes and what is around must stay."""
-    memory, runs, expected = wrapped(lengths, prefix_bytes)
-    view = memoryview(memory)[3:-3]
-    assert Reverse().process_prefixed(view, runs, prefix_bytes) is view
-    assert memory == expected
+    for reverse in PLANES.values():
+        memory, runs, expected = wrapped(lengths, prefix_bytes)
+        view = memoryview(memory)[3:-3]
+        assert reverse().process_prefixed(view, runs, prefix_bytes) is view
+        assert memory == expected
 
 
 @pytest.mark.parametrize("prefix_bytes", [4, 8])
@@ -180,14 +192,14 @@ def test_process_prefixed_takes_the_runs_of_a_scan() -> None:
     assert memory == expected
 
 
-# The scratch.
+# The scratch, of the Python code.
 
 
 def test_process_prefixed_takes_no_more_scratch_than_one_frame_does() -> None:
     """However many equal frames there are, and however large."""
     for nbytes, frames in ((2, 100_000), (64, 16_000), (1000, 1000), (50_000, 20), (300_000, 5)):
         view, runs = memoryview(bytearray((4 + nbytes) * frames)), [Run(4, nbytes, frames)]
-        peak_bytes = traced_peak_bytes(partial(Reverse().process_prefixed, view, runs, 4))
+        peak_bytes = traced_peak_bytes(partial(PythonReverse().process_prefixed, view, runs, 4))
         assert 0 < peak_bytes < 80_000
 
 
@@ -195,4 +207,16 @@ def test_process_prefixed_takes_no_more_scratch_than_one_frame_does() -> None:
 def test_process_lines_of_tiny_lines_makes_few_objects_at_a_time(end: bytes) -> None:
     """However much there is: an object for each of a million lines would be a lot."""
     view = memoryview(bytearray((b"abc" + end) * 300_000))
-    assert traced_peak_bytes(partial(Reverse().process_lines, view)) < 4_000_000
+    assert traced_peak_bytes(partial(PythonReverse().process_lines, view)) < 4_000_000
+
+
+@pytest.mark.skipif(NATIVE_KERNELS is None, reason="the native kernels are not built")
+def test_native_kernels_take_no_scratch() -> None:
+    """Whatever they reverse, they reverse it where it lies."""
+    view, runs = memoryview(bytearray(b"\n" * 6_000_000)), [Run(4, 2, 1_000_000)]
+    for work in (
+        partial(NativeReverse().process, view),
+        partial(NativeReverse().process_lines, view),
+        partial(NativeReverse().process_prefixed, view, runs, 4),
+    ):
+        assert traced_peak_bytes(work) < 2000
