@@ -15,6 +15,7 @@ from asyncrev.command.click_options import OptionsCommand, parameters, values_of
 from asyncrev.command.exit_codes import EXIT_RUNTIME_ERROR, EXIT_USAGE
 from asyncrev.command.signals import ProcessSignals
 from asyncrev.errors import LocalError, SettingsError
+from asyncrev.native.choice import DESCRIPTION
 from asyncrev.version import __version__
 
 __all__ = ["main"]
@@ -25,8 +26,9 @@ def _version_line() -> str:
 
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     return (
-        f"asyncrev {__version__} (loop epoll, {platform.python_implementation()} "
-        f"{platform.python_version()}, GIL {'on' if gil else 'off'})"
+        f"asyncrev {__version__} (loop epoll, kernels {DESCRIPTION}, "
+        f"{platform.python_implementation()} {platform.python_version()}, "
+        f"GIL {'on' if gil else 'off'})"
     )
 
 
@@ -67,7 +69,7 @@ class _Commands(click.Group):
     is_eager=True,
     expose_value=False,
     callback=_print_version,
-    help="Show the version, with loop, Python and GIL, and exit.",
+    help="Show the version, with loop, kernels, Python and GIL, and exit.",
 )
 def main() -> None:
     """Receive bytes, process them in order on a worker thread, send the results back."""

@@ -78,10 +78,11 @@ def refuse_contradictions(values: Sequence[OptionValue]) -> None:
             raise SettingsError(f"{value.origin} without {flag}; {value.option.needs_hint}")
 
 
-# Variables of our own tests and benchmarks, and those that Kubernetes sets in every container for a
-# service named asyncrev (https://kubernetes.io/docs/concepts/services-networking/service/).
+# Variables of `native.choice`, of the build, of our own tests and benchmarks, and those that
+# Kubernetes sets in every container for a service named asyncrev
+# (https://kubernetes.io/docs/concepts/services-networking/service/).
 _OTHERS = re.compile(
-    r"ASYNCREV_((TEST|BENCHMARK)_\w+|SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+    r"ASYNCREV_(PLANE|BUILD|(TEST|BENCHMARK)_\w+|SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
 
 

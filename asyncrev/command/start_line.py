@@ -8,6 +8,7 @@ from asyncrev.command.option import Said
 from asyncrev.command.options import OPTIONS
 from asyncrev.command.settings import ServeSettings
 from asyncrev.command.tls import Tls
+from asyncrev.native.choice import DESCRIPTION
 from asyncrev.server.listen_sockets import describe
 from asyncrev.server.server import Server
 from asyncrev.version import __version__
@@ -28,7 +29,7 @@ def start_line(settings: ServeSettings, server: Server) -> str:
         if option.said in said
     )
     return (
-        f"asyncrev {__version__} serving on {where} {options} "
+        f"asyncrev {__version__} serving on {where} {options} kernels={DESCRIPTION} "
         f"memory_bound_bytes={server.memory_bound_bytes} ({_terms(settings, server)})"
         f"{'' if server.replies_are_bounded else ' and replies, which have no bound'}"
     )

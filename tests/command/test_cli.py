@@ -14,6 +14,7 @@ import pytest
 from asyncrev.command import serving
 from asyncrev.command.settings import ServeSettings
 from asyncrev.errors import LocalError, SettingsError
+from asyncrev.native.choice import DESCRIPTION
 from asyncrev.version import __version__
 from tests.command_line import invoke
 from tests.support import run_asyncrev
@@ -34,13 +35,13 @@ def test_without_a_command_the_help_is_shown() -> None:
 
 
 def test_version_tells_version_loop_python_and_gil() -> None:
-    """One line, for bug reports."""
+    """One line, for bug reports; the kernels, too."""
     result = invoke("--version")
     assert result.exit_code == 0
     gil = "on" if getattr(sys, "_is_gil_enabled", lambda: True)() else "off"
     assert result.output == (
-        f"asyncrev {__version__} (loop epoll, {platform.python_implementation()} "
-        f"{platform.python_version()}, GIL {gil})\n"
+        f"asyncrev {__version__} (loop epoll, kernels {DESCRIPTION}, "
+        f"{platform.python_implementation()} {platform.python_version()}, GIL {gil})\n"
     )
 
 

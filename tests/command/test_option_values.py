@@ -84,6 +84,8 @@ def test_variable_that_is_near_to_none_is_warned_of_too() -> None:
     "name",
     [
         *(row.variable for row in OPTIONS),
+        "ASYNCREV_PLANE",
+        "ASYNCREV_BUILD",
         "ASYNCREV_TEST_SCALE",
         "ASYNCREV_SERVICE_HOST",
         "ASYNCREV_SERVICE_PORT",
@@ -94,7 +96,7 @@ def test_variable_that_is_near_to_none_is_warned_of_too() -> None:
     ],
 )
 def test_other_peoples_variables_are_not_warned_of(name: str) -> None:
-    """Those of options, of our tests, of Kubernetes for a service of this name, and of click."""
+    """Those of options, kernels, builds, our tests, Kubernetes for our service, and click."""
     assert warnings_of_variables([name]) == []
 
 
