@@ -23,7 +23,7 @@ ECOSYSTEM := $(VENV)/.stamp-ecosystem
 SOURCES := pyproject.toml setup.py $(wildcard asyncrev/native/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress soak matrix style types conformance ecosystem prove mutants mutmut docs bench bench-full bench-newest clean
+.PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem prove mutants mutmut docs bench bench-full bench-newest clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,11 +32,12 @@ help:
 	@echo "make stress       the slow tests and the stress tests"
 	@echo "make soak         servers under a mixed load for MINUTES, now $(MINUTES) (ARGS='--help')"
 	@echo "make matrix       the protocol's tests over all loops and transports (more options: ARGS='...')"
-	@echo "make style        ruff: lint and formatting; codespell"
+	@echo "make style        ruff: lint and formatting; codespell; gcc's analyser (make analyse)"
 	@echo "make types        mypy"
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
 	@echo "make ecosystem    other people's programs on our loop (docs/compatibility.md)"
 	@echo "make prove        the models of docs/models, all interleavings (needs spin and gcc)"
+	@echo "make sanitize     the C code under AddressSanitizer and UndefinedBehaviorSanitizer (needs gcc)"
 	@echo "make mutants      seeded bugs, each of which the tests must find (ARGS='--only TEXT')"
 	@echo "make mutmut       mutation testing of ring, bridge and frames, half an hour (docs/proof.md)"
 	@echo "make docs         these pages as a site, build/docs/index.html; warnings are errors"
@@ -74,10 +75,26 @@ matrix: $(DEV)
 soak: $(DEV)
 	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
-style: $(DEV)
+style: $(DEV) analyse
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+
+# Warnings are errors here, and only here: none may break the installation of a user.
+ANALYSED := gcc -std=c11 -O2 -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror -fanalyzer
+INCLUDE = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+analyse: $(DEV)
+	@if ! command -v gcc >/dev/null; then \
+		echo "gcc is missing: the C sources were not analysed"; \
+	elif [ ! -e "$(INCLUDE)/Python.h" ]; then \
+		echo "Python.h is missing: the C sources were not analysed"; \
+	else \
+		set -ex; \
+		$(ANALYSED) -Wpedantic -c asyncrev/native/kernels_core.c -o /dev/null; \
+		$(ANALYSED) -isystem "$(INCLUDE)" -c asyncrev/native/kernels_module.c -o /dev/null; \
+		$(ANALYSED) -isystem "$(INCLUDE)" -DPy_LIMITED_API=0x030B0000 \
+			-c asyncrev/native/kernels_module.c -o /dev/null; \
+	fi
 
 types: $(DEV)
 	$(BIN)/mypy
@@ -88,6 +105,10 @@ conformance: $(BASE)
 # What has no wheel for the interpreter is named, and its tests are skipped.
 ecosystem: $(ECOSYSTEM)
 	@exec $(BIN)/python -m pytest -n $(JOBS) tests/ecosystem $(ARGS)
+
+# The core with its fuzz target, the extension under the tests that use it (ARGS='--help').
+sanitize: $(DEV)
+	@exec $(BIN)/python -m tests.native.sanitize $(ARGS)
 
 prove: $(BASE)
 	@exec $(BIN)/python docs/models/prove.py

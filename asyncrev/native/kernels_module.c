@@ -470,8 +470,12 @@ static struct PyModuleDef for_3_11 = {
 #else
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, add_constants},
+#ifdef Py_mod_multiple_interpreters /* 3.12 */
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_mod_gil /* 3.13 */
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
     {0, NULL},
 };
 #endif

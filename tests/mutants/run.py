@@ -16,6 +16,8 @@ import time
 from collections.abc import Sequence
 
 from tests.mutants.seeded import BUGS, Bug
+from tests.mutants.seeded_c import C_BUGS
+from tests.native.building import HEADERS, build_module
 
 __all__ = ["main", "with_bug"]
 
@@ -42,7 +44,7 @@ def with_bug(text: str, bug: Bug) -> str:
     """
     times = text.count(bug.old)
     if times != 1:
-        raise ValueError(f"{bug.name}: its text is {times} times in {bug.module}; change the table")
+        raise ValueError(f"{bug.name}: its text is {times} times in {bug.path}; change the table")
     return text.replace(bug.old, bug.new)
 
 
@@ -69,10 +71,25 @@ def passes(tree: pathlib.Path, tests: Sequence[str]) -> tuple[bool, str]:
         return False, f"no end in {MOST_S:g} s"
     lines = done.stdout.splitlines()
     failed = [line.split(" - ")[0] for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    if done.returncode < 0:
+        return False, f"ended by signal {-done.returncode}"
     if done.returncode not in (0, 1):  # not a test that failed: it could not run them
         raise RuntimeError(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
     end = "\n".join(lines[-15:])
     return done.returncode == 0, failed[0].rpartition("::")[2] if failed else end
+
+
+def can_build() -> bool:
+    """Return whether C code can be built here."""
+    return shutil.which("gcc") is not None and (HEADERS / "Python.h").is_file()
+
+
+def put(tree: pathlib.Path, bug: Bug, text: str) -> None:
+    """Write the file of `bug`; what was built of it is built again."""
+    (tree / bug.path).write_text(text, encoding="utf-8")
+    if bug.suffix == ".c":
+        native = tree / "asyncrev" / "native"
+        build_module(native, ["-O1"], native)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="a part of the names of the bugs to try")
     only = parser.parse_args(arguments).only
-    bugs = [bug for bug in BUGS if only in bug.name]
+    c_bugs = C_BUGS if can_build() else ()
+    if not c_bugs:
+        print(f"gcc or Python.h is missing: {len(C_BUGS)} bugs in C were not tried")
+    bugs = [bug for bug in (*BUGS, *c_bugs) if only in bug.name]
     with tempfile.TemporaryDirectory() as directory:
         tree = pathlib.Path(directory)
         for name in COPIED:
@@ -95,13 +115,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         survivors = 0
         for bug in bugs:
-            path = tree / "asyncrev" / f"{bug.module.replace('.', '/')}.py"
-            text = path.read_text(encoding="utf-8")
-            path.write_text(with_bug(text, bug), encoding="utf-8")
+            text = (tree / bug.path).read_text(encoding="utf-8")
+            put(tree, bug, with_bug(text, bug))
             started_s = time.monotonic()
             survives, said = passes(tree, bug.tests)
             took_s = time.monotonic() - started_s
-            path.write_text(text, encoding="utf-8")
+            put(tree, bug, text)
             survivors += survives
             found = "NOT FOUND" if survives else said
             print(f"{bug.module}: {bug.name} | {found} | {took_s:.1f} s", flush=True)

@@ -18,6 +18,12 @@ class Bug:
     old: str
     new: str
     tests: tuple[str, ...]
+    suffix: str = ".py"
+
+    @property
+    def path(self) -> str:
+        """The file that it changes, below the root."""
+        return f"asyncrev/{self.module.replace('.', '/')}{self.suffix}"
 
 
 _EXPLORATION = "tests/proof/test_exploration.py::"

@@ -5,24 +5,29 @@ import re
 
 import pytest
 
-from tests.mutants.run import ROOT, main, with_bug
+from tests.mutants.run import ROOT, can_build, main, with_bug
 from tests.mutants.seeded import BUGS, Bug
+from tests.mutants.seeded_c import C_BUGS
 
-bugs = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+bugs = pytest.mark.parametrize("bug", [*BUGS, *C_BUGS], ids=lambda bug: bug.name)
 
 
 def source_of(bug: Bug) -> pathlib.Path:
-    """Return the module that a bug changes."""
-    return ROOT / "asyncrev" / f"{bug.module.replace('.', '/')}.py"
+    """Return the file that a bug changes."""
+    return ROOT / bug.path
 
 
 @bugs
 def test_seeded_bug_fits_the_code(bug: Bug) -> None:
-    """Its text is there once, what comes of it is another module that compiles."""
+    """Its text is there once, what comes of it is another module that compiles.
+
+    Whether C code does is seen when it is built.
+    """
     text = source_of(bug).read_text(encoding="utf-8")
     changed = with_bug(text, bug)
     assert changed != text
-    compile(changed, str(source_of(bug)), "exec")
+    if bug.suffix == ".py":
+        compile(changed, str(source_of(bug)), "exec")
 
 
 @bugs
@@ -40,7 +45,9 @@ def test_seeded_bug_that_does_not_fit_is_refused() -> None:
     bug = Bug("name", "module", "old", "new", ())
     assert with_bug("old text", bug) == "new text"
     for text, times in (("text", 0), ("old and old", 2)):
-        with pytest.raises(ValueError, match=f"name: its text is {times} times in module"):
+        with pytest.raises(
+            ValueError, match=f"name: its text is {times} times in asyncrev/module.py"
+        ):
             with_bug(text, bug)
 
 
@@ -51,4 +58,5 @@ def test_every_seeded_bug_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     code = main([])
     said = capsys.readouterr().out
     assert code == 0, said
-    assert f"{len(BUGS)} of {len(BUGS)} seeded bugs were found" in said
+    number = len(BUGS) + (len(C_BUGS) if can_build() else 0)
+    assert f"{number} of {number} seeded bugs were found" in said

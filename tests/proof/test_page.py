@@ -3,6 +3,7 @@
 import re
 
 from tests.mutants.seeded import BUGS as SEEDED
+from tests.mutants.seeded_c import C_BUGS
 from tests.proof.test_exploration import BRIDGES, CHANNELS, PIPES, SUBMISSIONS
 from tests.proof.test_outcomes import BUGS
 from tests.proof.test_tls_exploration import TLS
@@ -38,6 +39,7 @@ def test_page_knows_how_many_seeded_bugs_there_are() -> None:
         row = rf"^\| \[{model.name}\].* \| {len(model.sizes)} \| {len(model.bugs)} \|$"
         assert re.search(row, PAGE, re.MULTILINE), model.name
     assert f"builds {len(SEEDED)} bugs" in PAGE
+    assert f"{len(C_BUGS)} bugs in C" in PAGE
 
 
 def test_page_tells_how_far_each_scenario_is_explored() -> None:
