@@ -199,12 +199,15 @@ async def test_processor_that_raises_before_the_end_of_input_is_reported_once(
 class Results:
     """Answers with one kind of result after another."""
 
+    has_begun = threading.Event()
+
     def __init__(self) -> None:
         self.count = 0
 
     def process(self, chunk: memoryview) -> Any:
         self.count += 1
         if self.count == 1:
+            self.has_begun.set()
             return None
         if self.count == 2:
             return bytearray(b"bytearray ")
@@ -234,7 +237,7 @@ async def test_processor_may_return_every_kind_of_buffer(
         for reply in expected:
             client.sendall(b"view" if reply else b"?")
             if not reply:
-                receiving.wait(10)
+                assert Results.has_begun.wait(10)
             assert receive_exactly(client, len(reply)) == reply
         if wrong:
             client.sendall(b"x")
@@ -244,16 +247,8 @@ async def test_processor_may_return_every_kind_of_buffer(
 
     async with served(Results) as server:
         for wrong in (False, True):
-            receiving = threading.Event()
-            talking = asyncio.create_task(in_thread(talk, server.connect(), wrong))
-            await until(
-                lambda wrong=wrong: (
-                    len(server.connections) == wrong + 1 and server.connections[-1].received_bytes
-                ),
-                "the first byte came",
-            )
-            receiving.set()
-            await talking
+            Results.has_begun.clear()
+            await in_thread(talk, server.connect(), wrong)
         (context,) = loop_errors
         assert isinstance(context["exception"], ProcessorError)
         loop_errors.clear()
