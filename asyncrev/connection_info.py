@@ -47,7 +47,7 @@ class TlsInfo:
     cipher: str
     alpn: str | None = None
     server_name: str | None = None
-    peer_certificate: dict[str, Any] | None = None
+    peer_certificate: dict[str, Any] | None = dataclasses.field(default=None, hash=False)
     peer_certificate_der: bytes | None = dataclasses.field(default=None, repr=False)
 
 

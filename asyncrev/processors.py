@@ -27,6 +27,7 @@ __all__ = [
     "as_reply",
     "check_many_method",
     "check_reply",
+    "declares",
     "make_processor",
     "speaks_first",
     "tell_connected",
@@ -117,7 +118,7 @@ class _FunctionFactory:
 
     def __init__(self, function: Callable[[bytes], Buffer | None]) -> None:
         self._function = function
-        self.may_start_tls = bool(getattr(function, "may_start_tls", False))
+        self.may_start_tls = declares(function, "may_start_tls")
 
     def __call__(self) -> FunctionProcessor:
         return FunctionProcessor(self._function)
@@ -158,7 +159,7 @@ def as_factory(processor: Any) -> ProcessorFactory:
         is_function = check_function(processor)
     if is_function:
         factory = _FunctionFactory(processor)
-    if getattr(processor, "may_be_tried", False):
+    if declares(processor, "may_be_tried"):
         _try(factory, processor)
     _note_in(_functions if is_function else _factories, processor)
     return factory
@@ -215,12 +216,20 @@ def make_processor(factory: ProcessorFactory) -> Processor:
     return processor
 
 
+def declares(processor: Any, name: str) -> bool:
+    """Return whether a class, factory or function has a true attribute; also behind a partial.
+
+    `name`: such as "replies_fit"; see `Processor`. Thread: any.
+    """
+    behind = getattr(processor, "func", processor)  # of a functools.partial
+    return bool(getattr(processor, name, getattr(behind, name, False)))
+
+
 def speaks_first(factory: Any) -> bool:
     """Return whether its processors are to be told of their peer before there is input."""
     behind = getattr(factory, "func", factory)  # of a functools.partial
-    declared = getattr(factory, "speaks_first", getattr(behind, "speaks_first", None))
-    if declared is not None:
-        return bool(declared)
+    if hasattr(factory, "speaks_first") or hasattr(behind, "speaks_first"):
+        return declares(factory, "speaks_first")
     return isinstance(behind, type) and getattr(behind, "connected", None) is not None
 
 

@@ -22,7 +22,7 @@ from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import BridgeStopped, LocalError, SettingsError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
-from asyncrev.processors import ProcessorFactory, as_factory
+from asyncrev.processors import ProcessorFactory, as_factory, declares
 from asyncrev.statistics import BridgeStatistics
 from asyncrev.work.make_work import make_work
 from asyncrev.work.reverse import Reverse
@@ -176,7 +176,7 @@ class Bridge:
             window_bytes=self.limits.window_bytes,
             tls=tls,
             info=info,
-            may_start_tls=bool(getattr(factory, "may_start_tls", False)),
+            may_start_tls=declares(factory, "may_start_tls"),
         )
         lane = Lane(sink, work, is_framed=framing is not None)
         self.parts.lanes.add(lane)

@@ -12,6 +12,7 @@ from asyncrev.processors import (
     Buffer,
     Processor,
     ProcessorFactory,
+    declares,
     make_processor,
     speaks_first,
 )
@@ -148,8 +149,8 @@ class _TappedFactory:
     __slots__ = ("_make", "may_start_tls", "replies_fit", "speaks_first")
 
     def __init__(self, inner: ProcessorFactory, make: ProcessorFactory) -> None:
-        self.replies_fit = bool(getattr(inner, "replies_fit", False))
-        self.may_start_tls = bool(getattr(inner, "may_start_tls", False))
+        self.replies_fit = declares(inner, "replies_fit")
+        self.may_start_tls = declares(inner, "may_start_tls")
         self.speaks_first = speaks_first(inner)
         self._make = make
 

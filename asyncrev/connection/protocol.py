@@ -38,7 +38,7 @@ from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
 from asyncrev.log_text import name_of_peer
-from asyncrev.processors import Reply, as_factory, speaks_first
+from asyncrev.processors import Reply, as_factory, declares, speaks_first
 from asyncrev.states import (
     CONNECTION_TRANSITIONS,
     ConnectionEvent,
@@ -115,8 +115,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             tls = TlsParameters(tls, server_hostname)  # 5 us: a server does it once for all
         self._tls = tls
         is_raw = self._framing is None and tls is None
-        may_run_inline = is_raw and getattr(processor, "may_run_inline", False)
-        may_run_inline = may_run_inline and not getattr(processor, "may_start_tls", False)
+        may_run_inline = is_raw and declares(processor, "may_run_inline")
+        may_run_inline = may_run_inline and not declares(processor, "may_start_tls")
         self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
         self._state = ConnectionState.NEW
         self._transport: Any = None
@@ -141,16 +141,16 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         return None if self._lane is None else self._lane.work.info
 
     def statistics(self) -> ConnectionStatistics:
-        """Return what is known of the connection, which was made."""
+        """Return what is known of the connection."""
         lane = self._lane
         return ConnectionStatistics(
             info=self.info,
             state=self._state,
-            open_s=asyncio.get_running_loop().time() - self._made_s,
+            open_s=asyncio.get_running_loop().time() - self._made_s if self._transport else 0.0,
             received_bytes=self.received_bytes,
             replied_bytes=self.replied_bytes,
             in_flight_bytes=0 if lane is None else lane.in_flight_bytes + len(lane.overflow),
-            unsent_bytes=unsent_bytes(self._transport),
+            unsent_bytes=0 if self._transport is None else unsent_bytes(self._transport),
             paused=names_of(self._reading.pauses),
         )
 

@@ -13,7 +13,7 @@ from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerDied
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
-from asyncrev.processors import as_factory
+from asyncrev.processors import as_factory, declares
 from asyncrev.server.arrivals import Arrivals
 from asyncrev.server.bridge_group import BridgeGroup
 from asyncrev.server.connections import Connections, ServerConnection
@@ -86,8 +86,8 @@ class Server:
             limits,
             bridges=len(self.bridges),
             framed=framed,
-            replies_fit=bool(getattr(processor, "replies_fit", False)),
-            tls=ssl is not None or bool(getattr(processor, "may_start_tls", False)),
+            replies_fit=declares(processor, "replies_fit"),
+            tls=ssl is not None or declares(processor, "may_start_tls"),
         )
         self._state = ServerState.NEW
         self.connections = Connections(limits.max_connections, self._heed_limit)

@@ -10,7 +10,7 @@ from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import RemoteError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.processors import as_factory, check_many_method, make_processor
+from asyncrev.processors import as_factory, check_many_method, declares, make_processor
 from asyncrev.testing.lanes import (
     INFO,
     OTHER,
@@ -102,8 +102,8 @@ def check_processor(
         check_many_method(made, hook, grammar.method_arguments)
     runs_inline = (
         grammar is None
-        and getattr(factory, "may_run_inline", False)
-        and not getattr(factory, "may_start_tls", False)
+        and declares(factory, "may_run_inline")
+        and not declares(factory, "may_start_tls")
     )
 
     def run(chunks: Sequence[bytes], world: World = PLAIN, hooks: bool = True) -> Outcome:

@@ -13,7 +13,7 @@ from asyncrev.bridge.inline import InlineWork
 from asyncrev.connection_info import ConnectionInfo
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
-from asyncrev.processors import Processor, make_processor
+from asyncrev.processors import Processor, declares, make_processor
 from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME, Entry, Kind
 from asyncrev.work.block_pool import Block, Pool
 from asyncrev.work.make_work import make_work
@@ -166,7 +166,7 @@ class FedLane:
             info=info,
         )
         # Without the TLS that would follow: what is fed is no ciphertext.
-        self._lane_work.may_start_tls = bool(getattr(factory, "may_start_tls", False))
+        self._lane_work.may_start_tls = declares(factory, "may_start_tls")
         self._unread: collections.deque[tuple[Entry, bytearray]] = collections.deque()
         self.answers: list[bytes] = []
         self.error: BaseException | None = None

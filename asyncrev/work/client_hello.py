@@ -24,9 +24,14 @@ class ClientHello:
 
     Thread: worker. Each byte is looked at once, however the stream is split; what is kept is
     shorter than `_MOST_BYTES` and what was seen last.
+
+    Attributes:
+        server_name: the host, once it is read; None if there is none, or none that may be logged.
+        is_ascii: whether it may be given to a callback of the context: the interpreter prints a
+            traceback of a name that is not ASCII, and fails the handshake with an internal error.
     """
 
-    __slots__ = ("_header", "_is_over", "_left_bytes", "_message", "server_name")
+    __slots__ = ("_header", "_is_over", "_left_bytes", "_message", "is_ascii", "server_name")
 
     def __init__(self) -> None:
         self._header = bytearray()  # of a record, while it is not whole
@@ -34,6 +39,7 @@ class ClientHello:
         self._message = bytearray()
         self._is_over = False
         self.server_name: str | None = None
+        self.is_ascii = True
 
     def see(self, chunk: memoryview) -> None:
         """Look at the next bytes of the stream; `chunk`: format "B", copied."""
@@ -69,7 +75,11 @@ class ClientHello:
         if message[0] != _CLIENT_HELLO or end > _MOST_BYTES:
             self._end()
         elif len(message) >= end:
-            self.server_name = _server_name(bytes(message[4:end]))
+            name = _server_name(bytes(message[4:end]))
+            self.is_ascii = name.isascii()
+            # OpenSSL lets all but NUL pass: no line end may come into a log so, nor an escape.
+            if name and min(name) > _SPACE and max(name) < _DELETE:
+                self.server_name = name.decode("ascii")
             self._end()
 
     def _end(self) -> None:
@@ -77,8 +87,8 @@ class ClientHello:
         self._header, self._message = bytearray(), bytearray()
 
 
-def _server_name(body: bytes) -> str | None:
-    """Return the host name in the body of a ClientHello, or None."""
+def _server_name(body: bytes) -> bytes:
+    """Return the host name in the body of a ClientHello, empty if there is none."""
     off = 2 + 32  # version and random
     for length_bytes in (1, 2, 1):  # session, cipher suites, compression methods
         off += length_bytes + int.from_bytes(body[off : off + length_bytes], "big")
@@ -89,15 +99,11 @@ def _server_name(body: bytes) -> str | None:
         if kind == _SERVER_NAME_EXTENSION:
             return _host_name(body[off + 4 : end])
         off = end
-    return None
+    return b""
 
 
-def _host_name(names: bytes) -> str | None:
+def _host_name(names: bytes) -> bytes:
     """Return the first name of the extension's list, which has one of each type at most."""
     if len(names) < 5 or names[2] != _HOST_NAME:
-        return None
-    name = names[5 : 5 + (names[3] << 8 | names[4])]
-    # OpenSSL lets all but NUL pass: no line end may come into a log that way, nor an escape.
-    if not name or min(name) <= _SPACE or max(name) >= _DELETE:
-        return None
-    return name.decode("ascii")
+        return b""
+    return names[5 : 5 + (names[3] << 8 | names[4])]

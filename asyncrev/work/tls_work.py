@@ -31,6 +31,9 @@ from asyncrev.work.tls_session import APPLICATION_DATA, HEADER_BYTES, MOST_RECOR
 
 __all__ = ["TlsWork"]
 
+# A fatal alert in a record of its own (RFC 8446, 6.2).
+_UNRECOGNIZED_NAME = bytes([21, 3, 3, 0, 2, 2, 112])
+
 
 class TlsWork(LaneWork):
     """Gives the data of TLS records to another lane's work. Thread: worker.
@@ -292,9 +295,21 @@ class TlsWork(LaneWork):
             else:
                 share.handshakes_left -= takes_step  # one for all records of a flight
                 takes_step = False
+                if not self._may_shake_hands(entry, output):
+                    break
                 if session.handshake():
                     self._end_handshake(session, entry, pool, output)
         return off
+
+    def _may_shake_hands(self, entry: Entry, output: list[bytes]) -> bool:
+        """Return whether OpenSSL may see what the client says; else the handshake has failed."""
+        has_callback = self._parameters.context.sni_callback is not None
+        if self._hello is None or self._hello.is_ascii or not has_callback:
+            return True
+        output.append(_UNRECOGNIZED_NAME)
+        text = "TLS handshake failed: the host name that the peer asks for is not ASCII"
+        self._break(entry, TlsHandshakeFailed(text))
+        return False
 
     def _end_handshake(
         self, session: TlsSession, entry: Entry, pool: Pool, output: list[bytes]

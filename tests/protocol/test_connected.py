@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncrev import ConnectionInfo, Limits, PeerRefused, Reverse
+from asyncrev import Bridge, BridgeProtocol, ConnectionInfo, Limits, PeerRefused, Reverse
 from tests.framed import framed
 from tests.protocol.served import (
     KIND,
@@ -440,3 +440,12 @@ async def test_address_of_a_peer_that_has_reset_its_connection_is_known(
         await until(lambda: server.connections.is_idle, "they are lost")
     assert set(told) <= set(wanted)
     assert loop_errors == []
+
+
+async def test_statistics_before_the_connection_is_made_are_all_zero() -> None:
+    """Nothing is known yet."""
+    async with Bridge() as bridge:
+        found = BridgeProtocol(bridge).statistics()
+    assert found.info is None
+    assert found.state.value == "new"
+    assert (found.open_s, found.unsent_bytes, found.received_bytes) == (0.0, 0, 0)

@@ -59,3 +59,9 @@ def test_application_protocol_is_told() -> None:
     while wire:
         wire = client.take(server.take(wire))
     assert tls_info_of(server.ssl, None).alpn == tls_info_of(client.ssl, None).alpn == "rev/1"
+
+
+def test_info_with_a_certificate_can_be_hashed() -> None:
+    """So it may be a key, whatever the decoded certificate holds."""
+    info = TlsInfo(version="TLSv1.3", cipher="x", peer_certificate={"serialNumber": "01"})
+    assert {ConnectionInfo(tls=info): 1}[ConnectionInfo(tls=info)] == 1

@@ -20,6 +20,7 @@ from asyncrev.processors import (
     as_factory,
     as_reply,
     check_many_method,
+    declares,
     make_processor,
     speaks_first,
 )
@@ -360,3 +361,14 @@ def test_connected_that_is_a_coroutine_function_is_refused_at_the_start() -> Non
     """Like the other methods."""
     with pytest.raises(SettingsError, match="coroutine function"):
         as_factory(type("Own", (Reverse,), {"connected": coroutine}))
+
+
+def test_what_is_behind_a_partial_declares_for_it() -> None:
+    """A partial may say otherwise."""
+    loud = type("Loud", (Reverse,), {"may_start_tls": True})
+    assert declares(loud, "may_start_tls")
+    assert declares(functools.partial(loud), "may_start_tls")
+    assert not declares(functools.partial(Reverse), "may_start_tls")
+    partial = functools.partial(loud)
+    partial.may_start_tls = False  # type: ignore[attr-defined]
+    assert not declares(partial, "may_start_tls")

@@ -171,3 +171,13 @@ def test_name_in_a_hello_that_is_too_long_is_none() -> None:
     wire = named(b"x" * 16_000)
     assert seen(wire) == "x" * 16_000
     assert seen(named(b"x" * 17_000)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_ascii"), [(b"l\xf6calhost", False), (b"local\nost", True), (b"\xff" * 9, False)]
+)
+def test_name_that_no_callback_can_get_is_known(name: bytes, is_ascii: bool) -> None:
+    """What is ASCII may be no name all the same."""
+    hello = ClientHello()
+    hello.see(memoryview(hello_of("localhost").replace(b"localhost", name)))
+    assert (hello.server_name, hello.is_ascii) == (None, is_ascii)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import FrameTooLarge, TlsError, TlsHandshakeFailed
 from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME
+from asyncrev.work.client_hello import ClientHello
 from asyncrev.work.make_work import make_work
 from asyncrev.work.tls_parameters import TlsParameters
 from tests.lane_bench import Recorder
@@ -25,6 +27,7 @@ from tests.tls_pair import (
     VERSIONS,
     Bench,
     Peer,
+    authority,
     client_context,
     record,
     records,
@@ -511,3 +514,31 @@ def test_defect_within_the_layer_ends_its_lane_and_keeps_no_session(
     assert type(entry.error) is MemoryError
     assert bench.work._session is None
     assert entry.partial_frame_bytes == 0
+
+
+@pytest.mark.parametrize("has_callback", [True, False])
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_host_name_that_a_callback_cannot_get_fails_the_handshake_in_words(
+    version: str, has_callback: bool
+) -> None:
+    """CPython would print a traceback of it; without a callback OpenSSL does not mind."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority("own").issue_cert("localhost").configure_cert(context)
+    told: list[str | None] = []
+    if has_callback:
+        context.sni_callback = lambda session, name, of: told.append(name)
+    bench = Bench(Recorder, version=version, context=context)
+    # As the loop's protocol makes it; its name is read then.
+    bench.work.info = ConnectionInfo()
+    bench.work._hello = ClientHello()
+    hello = bench.start().replace(b"localhost", b"l\xf6calhost")
+    bench.do(DATA, hello)
+    if has_callback:
+        assert isinstance(bench.error, TlsHandshakeFailed)
+        assert "not ASCII" in str(bench.error)
+        bench.tell()
+        assert "UNRECOGNIZED_NAME" in str(bench.peer.error)
+        assert told == []
+    else:
+        assert bench.error is None
+        assert bench.wire
