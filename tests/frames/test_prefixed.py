@@ -142,6 +142,31 @@ def test_frames_made_up_to_look_like_long_runs_are_found_with_few_looks_ahead(
 
 
 @looking
+def test_long_run_after_frames_made_up_to_look_like_one_is_found_with_a_look_ahead(
+    framing: Prefixed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vain look makes the next one later, after twice as many equal frames, not impossible."""
+    looks = count_looks(monkeypatch)
+    fill = (16).to_bytes(framing.prefix_bytes, "big")
+    data = wrapped(framing, ([16] * 8 + [24]) * 6 + [16] * 5000, fill)
+    assert scanned(framing, data, 99) == read_prefixed(data, framing.prefix_bytes, 99)
+    assert looks == [0, 5000 - 16]
+
+
+@prefixed
+def test_scan_says_that_it_stopped_after_its_steps(framing: Prefixed) -> None:
+    """A step finds a frame here; more frames may follow."""
+    data = wrapped(framing, [1, 2, 3])
+    runs = [
+        Run(framing.prefix_bytes, 1, 1),
+        Run(2 * framing.prefix_bytes + 1, 2, 1),
+    ]
+    two_bytes = 2 * framing.prefix_bytes + 3
+    assert framing.scan(memoryview(data), 9, 2) == Scan(two_bytes, runs, None, True)
+    assert framing.scan(memoryview(data), 9, 4).stopped is False
+
+
+@looking
 def test_long_run_is_found_with_one_look_ahead(
     framing: Prefixed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
