@@ -125,7 +125,7 @@ mutmut: $(DEV)
 	@$(PIP) install --editable '.[mutation]'
 	rm -rf build/mutmut && mkdir -p build/mutmut
 	cp -r asyncrev tests docs examples pyproject.toml Makefile README.md LICENSE build/mutmut
-	$(call MUTMUT,1,600) run --max-children 1 '*Ring*close_input*'
+	$(call MUTMUT,1,600) run --max-children 1 '*Grammar*forbidden*'
 	$(call MUTMUT,0.3,40) run --max-children 1 $(ARGS)
 	cd build/mutmut && $(abspath $(BIN))/mutmut results
 
