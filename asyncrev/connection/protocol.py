@@ -94,7 +94,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             limits: water marks, longest frame and timeouts of this connection, by default the
                 bridge's; the quotas are the bridge's in any case.
             tls: speak TLS with this context, as server or client, whichever it is made for. The
-                worker does it, so the transport must be a plain one.
+                worker does it, so the transport must be a plain one. Servers of this package pass
+                it in a form that was checked once for all connections.
             server_hostname: with a client's context, the name that the server's certificate must
                 have.
 
