@@ -82,7 +82,7 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
     open_closed_streams()  # a module that makes its process a daemon may have closed them
     factory = _factory(asked["processor"], found)
     if found is Reverse:
-        Reverse()  # imports NumPy now rather than while the first client waits
+        Reverse()  # may import NumPy: now rather than while the first client waits
     cpu = choose_cpu(asked["cpu"], found, asked["threads"])
     follows_load = asked["cpu"] == "auto" and cpu is not None and asked["ssl_certfile"]
     return ServeSettings(
