@@ -30,6 +30,9 @@ static inline void store_32(unsigned char *to, uint32_t word) { memcpy(to, &word
 /* Reverse fewer than 16 bytes. The words from both ends may overlap: both are read before either is
  * written, and where they overlap they write the same bytes. */
 static inline void reverse_short(unsigned char *data, size_t nbytes) {
+    if (nbytes < 2) {
+        return; /* before `data`, which may be NULL, is added to */
+    }
     unsigned char *end = data + nbytes;
     if (nbytes >= 8) {
         uint64_t head = load_64(data), tail = load_64(end - 8);
@@ -39,7 +42,7 @@ static inline void reverse_short(unsigned char *data, size_t nbytes) {
         uint32_t head = load_32(data), tail = load_32(end - 4);
         store_32(data, __builtin_bswap32(tail));
         store_32(end - 4, __builtin_bswap32(head));
-    } else if (nbytes >= 2) {
+    } else {
         unsigned char head = data[0];
         data[0] = end[-1];
         end[-1] = head;

@@ -247,14 +247,14 @@ static bool append_run(PyObject *list, PyTypeObject *run_type, newfunc new_tuple
 static bool scan_runs(const Py_buffer *data, size_t prefix_bytes, uint64_t max_frame_bytes,
                       size_t most_runs, PyTypeObject *run_type, PyObject *list, arv_scan *total) {
     newfunc new_tuple = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
-    *total = (arv_scan){.end = ARV_STOPPED};
+    const unsigned char *bytes = data->buf;
+    *total = (arv_scan){.end = data->len > 0 ? ARV_STOPPED : ARV_PARTIAL};
     while (total->end == ARV_STOPPED && most_runs > 0) {
         arv_run runs[RUNS];
         size_t some = most_runs < RUNS ? most_runs : RUNS;
         size_t base_off = total->consumed_bytes;
-        *total = arv_scan_prefixed((const unsigned char *)data->buf + base_off,
-                                   (size_t)data->len - base_off, prefix_bytes, max_frame_bytes,
-                                   runs, some);
+        *total = arv_scan_prefixed(bytes + base_off, (size_t)data->len - base_off, prefix_bytes,
+                                   max_frame_bytes, runs, some);
         total->consumed_bytes += base_off;
         most_runs -= total->runs;
         for (size_t i = 0; i < total->runs; i++) {
