@@ -120,7 +120,9 @@ mutants: $(DEV)
 # call of mutated code takes twenty times as long then, so a test may take ten minutes, not 40 s;
 # this run also tests the mutants of one short method. The second run tests all others; what hangs
 # is killed, so deadlines are short.
-MUTMUT = cd build/mutmut && ASYNCREV_PLANE=python ASYNCREV_TEST_SCALE=$(1) PYTEST_TIMEOUT=$(2) $(abspath $(BIN))/mutmut
+# Native kernels would run instead of what is mutated.
+MUTMUT = cd build/mutmut && ASYNCREV_PLANE=python ASYNCREV_TEST_SCALE=$(1) PYTEST_TIMEOUT=$(2) \
+	$(abspath $(BIN))/mutmut
 mutmut: $(DEV)
 	@$(PIP) install --editable '.[mutation]'
 	rm -rf build/mutmut && mkdir -p build/mutmut
