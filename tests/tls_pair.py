@@ -11,6 +11,7 @@ import pytest
 from asyncrev.frames.registry import as_framing
 from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME, Entry, Kind, Ring
 from asyncrev.work.block_pool import Pool
+from asyncrev.work.deferred import DeferredInput
 from asyncrev.work.lane_work import InputEnd, Share
 from asyncrev.work.make_work import make_work
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
@@ -213,8 +214,18 @@ class Bench:
     @property
     def has_deferred(self) -> bool:
         """Whether there is input that waits for a RESUME."""
+        return any(deferred.nbytes for deferred in self._deferred())
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether a RESUME has something to do: the end may have to wait for the window."""
+        waits_for_window = not self.has_deferred and self.work.window.is_full()
+        return any(self._deferred()) and not waits_for_window
+
+    def _deferred(self) -> list[DeferredInput]:
         work = self.work
-        return not work.broken and (work.deferred is not None or work._inner.deferred is not None)
+        both = () if work.broken else (work.deferred, work._inner.deferred)
+        return [deferred for deferred in both if deferred is not None]
 
     def do(self, kind: Kind, data: bytes = b"", share: Share | None = None) -> Entry:
         """Have the lane work on one entry, and note what came of it."""
@@ -241,7 +252,7 @@ class Bench:
     def resume(self, share: Callable[[], Share] = lambda: Share.unbounded(SCRATCH)) -> int:
         """Send RESUME while something is deferred; return how many it took."""
         times = 0
-        while self.has_deferred:
+        while self.may_resume:
             self.do(RESUME, share=share())
             times += 1
             assert times < 100_000, "it does not come to an end"

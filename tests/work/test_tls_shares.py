@@ -525,6 +525,18 @@ class TestTlsLanesAgainstAnOracle(TlsLanes.TestCase):
     settings = settings(max_examples=60, stateful_step_count=40)
 
 
+def test_end_that_a_drain_brings_behind_a_full_window_is_no_input_in_flight() -> None:
+    """All bytes are credited then; the loop comes back because the lane is ending."""
+    bench = Bench(Doubling, window_bytes=1).shake_hands()
+    bench.do(DATA, bench.peer.write(b"a"))
+    entry = bench.end(InputEnd.DRAIN)
+    assert (entry.kind, entry.ended, bench.in_flight_bytes) == (EOF, False, 0)
+    bench.work.window.deliver(1)
+    assert bench.resume() == 1
+    bench.tell()
+    assert (bench.ends, bench.peer.received, bench.peer.ended) == (1, b"aabye", True)
+
+
 @pytest.mark.parametrize("name", ["raw", "len32"])
 def test_end_behind_a_full_window_waits_for_it(name: str) -> None:
     """I21: what `eof` returns would be one reply too many; `eof` is called once."""
