@@ -53,20 +53,28 @@ def pin_to(cpu: int) -> None:
         raise OSError(error.errno, f"--cpu {cpu}: {error.strerror}") from None
 
 
-def move_threads(before: Set[int], cpus: Set[int]) -> None:
+def move_threads(
+    before: Set[int], cpus: Set[int], others: Set[int] = frozenset()
+) -> frozenset[int]:
     """Restrict threads that are restricted to `before`, and those they start later, to `cpus`.
 
-    Threads that somebody has restricted to anything else stay so.
+    Threads that somebody has restricted to anything else stay so. Return their ids; give them as
+    `others` on the way back, else those that may use all cores would be taken for threads that
+    were moved to all cores.
 
     Raises:
         OSError: the system refuses.
     """
-    for thread_id in os.listdir("/proc/self/task"):
+    stay = set()
+    for thread_id in map(int, os.listdir("/proc/self/task")):
         try:
-            if os.sched_getaffinity(int(thread_id)) == before:
-                os.sched_setaffinity(int(thread_id), cpus)
+            if thread_id not in others and os.sched_getaffinity(thread_id) == before:
+                os.sched_setaffinity(thread_id, cpus)
+            else:
+                stay.add(thread_id)
         except ProcessLookupError:
             pass  # it has ended meanwhile
+    return frozenset(stay)
 
 
 def idle_of_cpus() -> dict[int, float]:

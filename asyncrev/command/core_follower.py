@@ -102,6 +102,7 @@ def following(server: _HasStatistics, cpu: int | None, more_cpus: frozenset[int]
 
 async def _follow(server: _HasStatistics, follower: CoreFollower) -> None:
     """Move all threads as `follower` decides, until cancelled, or the system refuses."""
+    others: frozenset[int] = frozenset()
     while True:
         await asyncio.sleep(_LOOK_S)
         statistics = server.statistics()
@@ -110,7 +111,7 @@ async def _follow(server: _HasStatistics, follower: CoreFollower) -> None:
         if not follower.look(entries, received_bytes, idle_of_cpus()):
             continue
         try:
-            move_threads(before, follower.cpus)
+            others = move_threads(before, follower.cpus, others)
         except OSError as error:
             logger.warning("--cpu auto: the threads stay where they are: %s", error.strerror)
             return

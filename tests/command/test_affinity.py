@@ -164,6 +164,21 @@ def test_move_threads_moves_those_that_run_and_those_that_they_start() -> None:
     assert found == [{cpu}, before]
 
 
+def test_move_threads_back_leaves_those_alone_that_were_not_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NumPy's threads, which may use all cores from their start on, used to be put on one."""
+    cpus_of = {1: {0}, 2: {0, 1}, 3: {1}}
+    monkeypatch.setattr(os, "listdir", lambda _: list(map(str, cpus_of)))
+    monkeypatch.setattr(os, "sched_getaffinity", cpus_of.__getitem__)
+    monkeypatch.setattr(os, "sched_setaffinity", cpus_of.__setitem__)
+    others = move_threads({0}, {0, 1})
+    assert cpus_of == {1: {0, 1}, 2: {0, 1}, 3: {1}}
+    cpus_of[4] = {0, 1}  # started by the first
+    assert move_threads({0, 1}, {0}, others) == others == {2, 3}
+    assert cpus_of == {1: {0}, 2: {0, 1}, 3: {1}, 4: {0}}
+
+
 def test_move_threads_to_a_core_that_is_not_there_raises() -> None:
     """OSError, as documented."""
     with pytest.raises(OSError, match="Invalid argument"):

@@ -5,7 +5,7 @@ import itertools
 import logging
 import os
 import types
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
 ALL = frozenset({0, 1, 2})
 ONE = frozenset({1})
 MANY = 10_000  # entries in a second
+OTHERS = frozenset({4321})  # threads that are not the command's
 
 LONG, BETWEEN, SHORT = LONG_FROM_BYTES, LONG_FROM_BYTES - 1, SHORT_TO_BYTES
 
@@ -141,7 +142,13 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Collection[int], ...]]:
     monkeypatch.setattr(
         core_follower, "idle_of_cpus", lambda: dict.fromkeys(ALL, float(next(seconds)))
     )
-    monkeypatch.setattr(core_follower, "move_threads", lambda *moved: found.append(moved))
+
+    def move(before: Set[int], cpus: Set[int], others: Set[int]) -> frozenset[int]:
+        found.append((before, cpus))
+        assert others == (frozenset() if len(found) == 1 else OTHERS)
+        return OTHERS
+
+    monkeypatch.setattr(core_follower, "move_threads", move)
     monkeypatch.setattr(core_follower, "_LOOK_S", 0)
     return found
 

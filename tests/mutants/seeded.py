@@ -464,12 +464,12 @@ lane: Lane = entry.owner
         "threads that a processor has placed are moved, too",
         "command.affinity",
         """\
-            if os.sched_getaffinity(int(thread_id)) == before:
-                os.sched_setaffinity(int(thread_id), cpus)
+            if thread_id not in others and os.sched_getaffinity(thread_id) == before:
+                os.sched_setaffinity(thread_id, cpus)
 """,
         """\
-            if os.sched_getaffinity(int(thread_id)):
-                os.sched_setaffinity(int(thread_id), cpus)
+            if thread_id not in others and os.sched_getaffinity(thread_id):
+                os.sched_setaffinity(thread_id, cpus)
 """,
         (_COMMAND + "affinity.py::test_thread_that_ends_meanwhile_is_passed_over",),
     ),
