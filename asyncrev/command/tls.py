@@ -114,11 +114,20 @@ def _with_certificate(certfile: str, keyfile: str | None) -> ssl.SSLContext:
         ) from None
     except OSError as error:  # ssl.SSLError is one
         meaning = _REASONS.get(getattr(error, "reason", None) or "")
+        if not meaning and keyfile is None and _has_no_key(certfile):
+            meaning = "it has no private key; name the key's file with --ssl-keyfile"
         why = meaning or (
             f"no certificate and key can be read from there: {error.strerror or error}"
         )
         raise SettingsError(f"{where}: {why}") from None
     return context
+
+
+def _has_no_key(certfile: str) -> bool:
+    """Return whether a file has a certificate in PEM, and no private key of any kind."""
+    with open(certfile, "rb") as file:
+        content = file.read()
+    return b"-----BEGIN CERTIFICATE-----" in content and b" PRIVATE KEY-----" not in content
 
 
 def _refuse_unreadable(name: str, path: str) -> None:

@@ -132,6 +132,13 @@ def test_number_of_keys_is_that_of_the_certificates_or_none(issuer: Issuer) -> N
     assert "--ssl-keyfile: 1 given for 2 of --ssl-certfile; give as many, in the same order" in line
 
 
+def test_certificate_without_its_key_is_refused_in_words(issuer: Issuer) -> None:
+    """OpenSSL speaks of a PEM lib; --ssl-keyfile is what is forgotten most easily."""
+    certificate, _ = issuer.issue_apart("a.test")
+    line = refused("--ssl-certfile", certificate)
+    assert f"--ssl-certfile {certificate!r}: it has no private key; name the key's file" in line
+
+
 def test_key_of_another_certificate_is_refused_in_words(issuer: Issuer) -> None:
     """OpenSSL speaks of mismatching values."""
     (one, _), (_, key) = issuer.issue_apart("a.test"), issuer.issue_apart("b.test")
