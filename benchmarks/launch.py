@@ -10,7 +10,6 @@ import sys
 from typing import Any
 
 from asyncrev.command import cli, serving
-from asyncrev.ring.ring import Entry
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.server.server import Server
 from benchmarks.lag import LagProbe, tell
@@ -19,7 +18,7 @@ batch_sizes: collections.Counter[int] = collections.Counter()
 _take = ThreadSide.take
 
 
-def _counting_take(side: ThreadSide, timeout_s: float | None = None) -> list[Entry]:
+def _counting_take(side: ThreadSide, timeout_s: float | None = None) -> range:
     batch = _take(side, timeout_s)
     batch_sizes[len(batch)] += 1
     return batch

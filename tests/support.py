@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from asyncrev.ring.ring import DATA, Kind, Ring
+from asyncrev.ring.ring import DATA, Entry, Kind, Ring
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +38,17 @@ def publish(
     assert slot is not None
     slot[: len(data)] = data
     ring.publish(owner, kind, slot, len(data))
+
+
+def entries_between(ring: Ring, first_seq: int, end_seq: int) -> list[Entry]:
+    """Return the entries of a half-open range as objects, oldest first."""
+    return [ring.entry(seq) for seq in range(first_seq, end_seq)]
+
+
+def results(ring: Ring, most: int) -> list[Entry]:
+    """Return up to `most` processed entries, oldest first; the loop's thread calls it."""
+    first_seq = ring.released_seq
+    return entries_between(ring, first_seq, min(ring.processed_seq, first_seq + most))
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:

@@ -21,12 +21,13 @@ closing is safe inside it; hence an overflow buffer that is always there, instea
 import collections
 
 from asyncrev.bridge.budget import Budget
-from asyncrev.bridge.flow_control import SMALL_READS, adapted_read_bytes, is_half_back
+from asyncrev.bridge.flow_control import adapted_read_bytes, is_half_back
 from asyncrev.bridge.lane import Lane
 from asyncrev.errors import LocalError
 from asyncrev.limits import Limits
 from asyncrev.ring.loop_side import LoopSide
 from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME, Entry, Ring
+from asyncrev.ring.row import SMALL_READS
 from asyncrev.work.lane_work import InputEnd
 
 __all__ = ["Admission"]
@@ -67,6 +68,11 @@ class Admission:
     def waiting_lanes(self) -> int:
         """How many lanes wait for a slot or for budget."""
         return len(self._waiters) + self.budget.waiting_lanes
+
+    @property
+    def framed_reads(self) -> bool:
+        """Whether each framed lane that holds little may receive a slot (`Plane.framed_reads`)."""
+        return self.budget.is_ample(self._ring.slot_bytes)
 
     def claim(self, lane: Lane) -> memoryview:
         """Return where `lane`'s next input goes: writable, contiguous, never empty.
@@ -127,6 +133,15 @@ class Admission:
             lane.waits_for_credit = True
         return may_go_on
 
+    def may_go_on(self, lane: Lane) -> bool:
+        """Reserve for framed `lane`, for which the plane has published; return whether it got it.
+
+        After False it should read no more until `Sink.on_credit`, as after `publish`.
+        """
+        if not self.budget.reserve(lane):
+            lane.waits_for_credit = True
+        return not lane.waits_for_credit
+
     def publish_start(self, lane: Lane) -> None:
         """Have the worker look at `lane` before there is input: it may have to speak first."""
         lane.resume_waits = True
@@ -154,13 +169,14 @@ class Admission:
         """
         lane.waits_for_credit = True
 
-    def entry_returned(self, lane: Lane, entry: Entry) -> None:
+    def entry_returned(self, lane: Lane, entry: Entry | None) -> None:
         """Note that the worker has handed `entry` of `lane` back: its slot is free.
 
-        Its reply counts as in flight until `reply_delivered`.
+        Its reply counts as in flight until `reply_delivered`. `entry` is None if nobody has
+        attached it; those of framed lanes are attached.
         """
         lane.in_flight_entries -= 1
-        if not lane.is_framed:
+        if not lane.is_framed or entry is None:
             return
         if entry.kind is CLOSE:
             self.budget.forget(lane)
@@ -188,6 +204,13 @@ class Admission:
         elif not lane.waits_for_credit or lane.waits_for_slot:
             return False
         return self._may_read(lane)
+
+    def credit(self, lane: Lane) -> bool:
+        """Give `lane`, half of whose quota is back, its credit if it may have it; return whether.
+
+        A lane that waits for a slot gets it with that.
+        """
+        return not lane.waits_for_slot and self._may_read(lane)
 
     def resume(self, lane: Lane) -> None:
         """Let the worker go on with what it deferred of `lane`, if it may; idempotent."""

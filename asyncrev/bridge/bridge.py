@@ -11,6 +11,7 @@ import contextvars
 from collections.abc import Coroutine
 from typing import Any, Self
 
+from asyncrev.bridge.direct import DirectStreams
 from asyncrev.bridge.inline import InlineWork, checked
 from asyncrev.bridge.lane import Lane
 from asyncrev.bridge.life import Life
@@ -257,6 +258,11 @@ class Bridge:
             if error is not raised:
                 raise error from None
             raise
+
+    @property
+    def streams(self) -> DirectStreams:
+        """Who receives and sends for streams past their protocols; see `loop.direct`."""
+        return self.parts.streams
 
     def check_frame_limit(self, max_frame_bytes: int) -> None:
         """Check that this bridge takes frames of `max_frame_bytes`.

@@ -52,6 +52,21 @@ class Budget:
         """How many lanes wait for budget."""
         return len(self._waiters)
 
+    @property
+    def little_bytes(self) -> int:
+        """How much a lane may hold without a reservation (I15)."""
+        return self._little_bytes
+
+    def is_ample(self, wanted_bytes: int) -> bool:
+        """Return whether each lane that holds little may receive `wanted_bytes` now.
+
+        Then `allowed_bytes` returns for each of them what it wants, up to that.
+        """
+        twice_bytes = 2 * (self._little_bytes + wanted_bytes)
+        return not self._waiters and (
+            twice_bytes <= self._lane_bytes and twice_bytes <= self.pool_bytes - self.reserved_bytes
+        )
+
     def allowed_bytes(self, lane: Lane, wanted_bytes: int) -> int:
         """Return how many bytes `lane` may receive now: `wanted_bytes`, or less.
 

@@ -10,13 +10,14 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from asyncrev.bridge.admission import Admission
 from asyncrev.bridge.lane import Lane
 from asyncrev.bridge.lanes import Lanes
 from asyncrev.errors import RemoteError
 from asyncrev.loop_errors import report_to_loop
+from asyncrev.ring.plane import CREDIT, END, OTHER, SENT, Plane
 from asyncrev.ring.ring import CLOSE, DATA, EOF, Entry, Ring
 
 __all__ = ["DELIVERY_ENTRIES", "Delivery"]
@@ -36,14 +37,16 @@ class Delivery:
         "_admission",
         "_delivered",
         "_lanes",
+        "_plane",
         "_ring",
         "entries_in_use_high",
         "loop",
         "processor_errors",
     )
 
-    def __init__(self, ring: Ring, admission: Admission, lanes: Lanes) -> None:
+    def __init__(self, ring: Ring, plane: Plane, admission: Admission, lanes: Lanes) -> None:
         self._ring = ring
+        self._plane = plane
         self._admission = admission
         self._lanes = lanes
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -53,53 +56,69 @@ class Delivery:
 
     def deliver(self) -> bool:
         """Deliver what is processed, as far as I11 allows; return whether something was left."""
-        ring, admission = self._ring, self._admission
-        in_use = ring.published_seq - ring.released_seq
-        self.entries_in_use_high = max(self.entries_in_use_high, in_use)
-        entries = ring.results(DELIVERY_ENTRIES)
-        entry_returned, reply_delivered = admission.entry_returned, admission.reply_delivered
-        returned = 0
+        ring, plane, admission = self._ring, self._plane, self._admission
+        released_seq = ring.released_seq
+        in_use = ring.published_seq - released_seq
+        if in_use > self.entries_in_use_high:
+            self.entries_in_use_high = in_use
+        end_seq = min(ring.processed_seq, released_seq + DELIVERY_ENTRIES)
         try:
-            for entry in entries:
-                returned += 1
-                lane: Lane = entry.owner
-                entry_returned(lane, entry)
-                sink = lane.sink
-                if sink is None or lane.abandoned:
-                    reply_delivered(lane, entry.nbytes)
-                    self._end_without_reply(lane, entry)
-                    continue
-                excess_bytes = None
-                try:
-                    if entry.result:
-                        excess_bytes = sink.on_reply(entry.result)
-                    credit = reply_delivered(lane, entry.nbytes, excess_bytes)
-                    if entry.surplus_bytes:
-                        # Not before: the sink may have found out that its peer takes no more.
-                        self._deliver_surplus(lane, entry)
-                    if entry.error is not None:
-                        self._end_without_reply(lane, entry)
-                        continue
-                    if entry.kind is not DATA and self._has_ended(lane, entry):
-                        if not lane.abandoned:  # by its own `on_reply`; so the next
-                            sink.on_end()
-                        lane.abandon()  # no reply can follow, whatever is still published
-                        continue
-                    if credit and not lane.abandoned:
-                        sink.on_credit()
-                    if lane.in_flight_bytes and not lane.in_flight_entries:
-                        admission.resume(lane)  # what it has in flight is deferred
-                except BaseException as raised:
-                    # One sink's defect must not cost the others their replies.
-                    self._deliver_surplus(lane, entry)
-                    self._give_up(lane, raised)
+            while (outcome := plane.deliver(end_seq)) != END:
+                self._deliver_one(ring.delivered_seq - 1, outcome)
         finally:
-            ring.release(returned)  # also when an interrupt ends this: no reply goes twice
+            # Also when an interrupt ends this: no reply goes twice.
+            ring.release(ring.delivered_seq - released_seq)
         if admission.waiting_lanes:
             self.serve_waiters()
         if self._delivered is not None:
             self._delivered.set()
         return ring.processed_seq != ring.released_seq
+
+    def _deliver_one(self, seq: int, outcome: Any) -> None:
+        """Do what is left of an entry at which the plane has stopped for `outcome`."""
+        admission = self._admission
+        lane: Lane
+        lane, kind, nbytes, entry = self._ring.returned(seq)
+        if outcome == CREDIT:
+            if admission.credit(lane):
+                self.give_credit(lane)
+            return
+        admission.entry_returned(lane, entry)
+        sink = lane.sink
+        if sink is None or lane.abandoned:
+            admission.reply_delivered(lane, nbytes)
+            self._end_without_reply(lane, entry)
+            return
+        excess_bytes = None
+        try:
+            if outcome != SENT:
+                result = self._ring.result(seq)
+                if outcome != OTHER:
+                    result = _unsent(result, outcome)
+                if result:
+                    excess_bytes = sink.on_reply(result)
+            credit = admission.reply_delivered(lane, nbytes, excess_bytes)
+            if entry is not None:
+                if entry.surplus_bytes:
+                    # Not before: the sink may have found out that its peer takes no more.
+                    self._deliver_surplus(lane, entry)
+                if entry.error is not None:
+                    self._end_without_reply(lane, entry)
+                    return
+                if kind is not DATA and self._has_ended(lane, entry):
+                    if not lane.abandoned:  # by its own `on_reply`; so the next
+                        sink.on_end()
+                    lane.abandon()  # no reply can follow, whatever is still published
+                    return
+            if credit and not lane.abandoned:
+                sink.on_credit()
+            if lane.in_flight_bytes and not lane.in_flight_entries:
+                admission.resume(lane)  # what it has in flight is deferred
+        except BaseException as raised:
+            # One sink's defect must not cost the others their replies.
+            if entry is not None:
+                self._deliver_surplus(lane, entry)
+            self._give_up(lane, raised)
 
     def deliver_all(self) -> None:
         """Deliver everything that is processed, however much it is."""
@@ -182,7 +201,9 @@ class Delivery:
         entry.surplus_bytes = 0
         entry.result = None  # now, or many such replies would be here twice
 
-    def _end_without_reply(self, lane: Lane, entry: Entry) -> None:
+    def _end_without_reply(self, lane: Lane, entry: Entry | None) -> None:
+        if entry is None:
+            return
         if entry.surplus_bytes:
             self._deliver_surplus(lane, entry)
         if entry.kind is CLOSE:
@@ -197,6 +218,13 @@ class Delivery:
         if lane.sink is not None and not lane.abandoned:
             lane.abandon()
             self.tell(lane, lane.sink.on_error, raised)
+
+
+def _unsent(result: Any, outcome: int | BaseException) -> memoryview:
+    """Return what of a reply was not sent; raise what was raised meanwhile."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return memoryview(result)[outcome:]
 
 
 def _raise(error: BaseException) -> NoReturn:

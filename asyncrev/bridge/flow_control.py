@@ -6,10 +6,7 @@ I8   a lane with entries or bytes in flight above its quota may not publish unti
 from asyncrev.limits import LEAST_READ_BYTES
 from asyncrev.work.lane_work import SHARE_CALLS
 
-__all__ = ["FIRST_READ_BYTES", "SMALL_READS", "adapted_read_bytes", "is_half_back"]
-
-FIRST_READ_BYTES = 16 * 1024  # the most of a framed lane's first read
-SMALL_READS = 2  # so many short reads running let a lane receive into small slots
+__all__ = ["adapted_read_bytes", "is_half_back"]
 
 
 def is_half_back(entries: int, nbytes: int, most_entries: int, most_bytes: int) -> bool:

@@ -4,33 +4,31 @@ The lane is the owner object in the ring's entries. A descriptor would not do: t
 it to the next client while entries of the old one are still on their way.
 """
 
-from asyncrev.bridge.flow_control import FIRST_READ_BYTES, SMALL_READS
+from typing import Any
+
 from asyncrev.bridge.inline import InlineWork
 from asyncrev.bridge.sink import Sink
+from asyncrev.ring.row import Row
 from asyncrev.work.lane_work import LaneWork
 
 __all__ = ["Lane"]
 
 
-class Lane:
+class Lane(Row):
     """The loop's record of one lane. Every field: writer and reader are the loop, but for `work`.
+
+    What is counted for each chunk, and the flags that are looked at then, are fields of `Row`.
 
     Attributes:
         work: the worker's part. Written here, never again; of its fields the loop writes
             `abandoned` (by `abandon`), and `window` as its methods say.
         sink: who gets the replies, until the lane is closed.
         is_framed: whether its input is framed. Written here, never again.
-        abandoned: whether nobody wants replies any more.
-        in_flight_entries: entries in the ring that have not been returned.
-        in_flight_bytes: input whose reply has not been delivered; deferred input, too.
-        waits_for_credit: whether it may not publish until its sink gets `on_credit`.
-        small_reads: the last reads running that a small slot would have held.
+        stream: the transport that is served directly, if one is (`bridge.direct`).
         overflow: input received when the ring had no slot; goes in before anything else.
         eof_waits, resume_waits, close_waits: control entries that wait behind the overflow.
-        waits_for_slot: whether it is in the queue of those that wait for a slot.
         ending: whether the end of input came back before it was processed.
         inline: what works on small chunks in the loop, once it is made.
-        look_at_s: when the sweep must look next, if nothing is published before.
         partial_frame_bytes: of a framed lane, like all that follow: the length of its partial
             frame, as of the last entry that came back.
         frame_seq: which unfinished frame that is; see `Framer`.
@@ -41,52 +39,32 @@ class Lane:
     """
 
     __slots__ = (
-        "abandoned",
         "close_waits",
         "ending",
         "eof_waits",
         "excess_bytes",
         "frame_seq",
-        "in_flight_bytes",
-        "in_flight_entries",
         "inline",
-        "is_framed",
-        "look_at_s",
         "overflow",
-        "partial_frame_bytes",
-        "read_bytes",
-        "reserved_bytes",
         "resume_waits",
         "sink",
-        "small_reads",
+        "stream",
         "waits_for_budget",
-        "waits_for_credit",
-        "waits_for_slot",
-        "work",
     )
 
     def __init__(self, sink: Sink, work: LaneWork, *, is_framed: bool) -> None:
-        self.work = work
+        super().__init__(work, is_framed=is_framed)
+        self.work: LaneWork
         self.sink: Sink | None = sink
-        self.is_framed = is_framed
-        self.abandoned = False
-        self.in_flight_entries = 0
-        self.in_flight_bytes = 0
-        self.waits_for_credit = False
-        self.small_reads = SMALL_READS
+        self.stream: Any = None
         self.overflow = bytearray()
         self.eof_waits = False
         self.resume_waits = False
         self.close_waits = False
-        self.waits_for_slot = False
         self.ending = False
         self.inline: InlineWork | None = None
-        self.look_at_s = 0.0
-        self.partial_frame_bytes = 0
         self.frame_seq = 0
         self.excess_bytes = 0
-        self.reserved_bytes = 0
-        self.read_bytes = FIRST_READ_BYTES
         self.waits_for_budget = False
 
     def abandon(self) -> None:

@@ -78,6 +78,7 @@ class Life:
             async with running_timeout(timeout_s):
                 try:
                     self.parts.admission.close()
+                    self.parts.plane.is_closed = True
                     await self.parts.delivery.wait_answered()
                 finally:
                     self.parts.side.close()

@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 from asyncrev.bridge.admission import Admission
 from asyncrev.bridge.delivery import Delivery
+from asyncrev.bridge.direct import DirectStreams
 from asyncrev.bridge.lanes import Lanes
 from asyncrev.bridge.sweep import Sweep
 from asyncrev.limits import Limits
 from asyncrev.ring.loop_side import LoopSide
+from asyncrev.ring.plane import Plane
 from asyncrev.ring.ring import Ring
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.ring.wakeups import Parker
@@ -24,7 +26,7 @@ class Parts:
     """The objects behind a bridge, for its own modules, its tests and tools; no stable interface.
 
     Attributes:
-        ring: both threads, as its methods say.
+        ring, plane: both threads, as their methods say.
         parker: the worker's sleep.
         side: the loop's side of the ring.
         pool: the worker's.
@@ -32,10 +34,12 @@ class Parts:
         lanes: the loop's, as all that follow.
         admission: who may publish when.
         delivery: what happens to results.
+        streams: whose chunks the plane receives and sends.
         sweep: the look at deadlines.
     """
 
     ring: Ring
+    plane: Plane
     parker: Parker
     side: LoopSide
     pool: Pool
@@ -43,6 +47,7 @@ class Parts:
     lanes: Lanes
     admission: Admission
     delivery: Delivery
+    streams: DirectStreams
     sweep: Sweep
 
 
@@ -53,20 +58,28 @@ def make_parts(
     ring = Ring(limits.slots, limits.slot_bytes, limits.entries)
     parker = Parker()
     side = LoopSide(ring, parker)
-    pool = Pool(ring, limits.pool_bytes)
-    thread_side = ThreadSide(ring, parker, side.signal)
-    lanes = Lanes()
     admission = Admission(ring, side, limits)
-    delivery = Delivery(ring, admission, lanes)
+    plane = Plane(
+        ring,
+        limits.in_flight_entries,
+        limits.in_flight_bytes,
+        admission.budget.little_bytes,
+    )
+    pool = Pool(ring, limits.pool_bytes)
+    thread_side = ThreadSide(ring, parker, side.signal, plane)
+    lanes = Lanes()
+    delivery = Delivery(ring, plane, admission, lanes)
     return Parts(
         ring=ring,
+        plane=plane,
         parker=parker,
         side=side,
         pool=pool,
-        worker=Worker(thread_side, ring.storage, pool, on_worker_end, name=name),
+        worker=Worker(thread_side, pool, on_worker_end, name=name),
         lanes=lanes,
         admission=admission,
         delivery=delivery,
+        streams=DirectStreams(plane, side, admission),
         sweep=Sweep(lanes, delivery.look, limits.shortest_deadline_s),
     )
 

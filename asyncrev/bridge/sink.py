@@ -33,6 +33,13 @@ class Sink(Protocol):
         """Input may be published again, after `Bridge.publish` said that it may not."""
         ...
 
+    def on_no_credit(self) -> None:
+        """Input may not be published until `on_credit`: the plane, which receives, has seen it.
+
+        Called only for a sink whose stream is served directly; others see it from `Bridge.publish`.
+        """
+        ...
+
     def on_sweep(self, now_s: float) -> None:
         """Look after deadlines; comes about once a second, but not before `Lane.look_at_s`."""
         ...

@@ -109,5 +109,8 @@ class Submission:
         self._has_credit = True
         self._changed.set()
 
+    def on_no_credit(self) -> None:
+        """Do nothing: a submission has no stream."""
+
     def on_sweep(self, now_s: float) -> None:
         """Do nothing: whoever awaits has `asyncio.timeout`."""

@@ -67,8 +67,6 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     `loop.create_server(lambda: BridgeProtocol(bridge), host, port)`. All methods: loop's thread.
 
     Attributes:
-        received_bytes: what was received so far.
-        replied_bytes: what was given to the transport so far.
         abort_reason: why this side ended the connection, as in `ServerStatistics.aborted`; or None.
     """
 
@@ -127,9 +125,22 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._reading = Reading()
         self._input = InputDrain(self._reading)
         self._deadlines = Deadlines(self._limits)
-        self.received_bytes = 0
-        self.replied_bytes = 0
+        # Without what the plane has received and sent for the lane, while there is one.
+        self._received_bytes = 0
+        self._replied_bytes = 0
         self.abort_reason: str | None = None
+
+    @property
+    def received_bytes(self) -> int:
+        """What was received so far."""
+        lane = self._lane
+        return self._received_bytes + (0 if lane is None else lane.received_bytes)
+
+    @property
+    def replied_bytes(self) -> int:
+        """What was given to the transport so far, or sent past it."""
+        lane = self._lane
+        return self._replied_bytes + (0 if lane is None else lane.replied_bytes)
 
     @property
     def state(self) -> ConnectionState:
@@ -195,6 +206,25 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             return
         if speaks_first(self._factory) if self._tls is None else not self._tls.server_side:
             self._bridge.publish_start(self._lane)
+        if self._may_be_direct():
+            serve_directly = getattr(transport, "serve_directly", None)
+            if serve_directly is not None:
+                serve_directly(self, self._bridge.streams, self._lane)
+
+    def _may_be_direct(self) -> bool:
+        """Return whether the plane may receive and send past this object, if the loop is ours.
+
+        Not in inline mode, and not for a class that changes what this one does with each chunk or
+        reply.
+        """
+        if self._inline_below_bytes:
+            return False
+        mine, base = type(self), BridgeProtocol
+        return (
+            mine.get_buffer is base.get_buffer
+            and mine.buffer_updated is base.buffer_updated
+            and mine.on_reply is base.on_reply
+        )
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the transport may receive into. Valid until `buffer_updated`.
@@ -215,7 +245,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         """
         lane = self._lane
         assert lane is not None
-        self.received_bytes += nbytes
+        self._received_bytes += nbytes
         if nbytes < self._inline_below_bytes and not (
             lane.in_flight_bytes or self._reading.pauses or lane.abandoned
         ):
@@ -276,10 +306,10 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         if transport.is_closing():
             return None  # the peer has gone, and connection_lost is on its way
         if type(reply) is tuple:
-            self.replied_bytes += sum(map(len, reply))
+            self._replied_bytes += sum(map(len, reply))
             transport.writelines(reply)
         else:
-            self.replied_bytes += len(reply)
+            self._replied_bytes += len(reply)
             transport.write(reply)
         if self._reading.pauses & WRITE_BUFFER_FULL:
             buffered_bytes: int = transport.get_write_buffer_size()
@@ -311,6 +341,10 @@ class BridgeProtocol(asyncio.BufferedProtocol):
             self.abort_reason = reason
             report_error(error, self._peer(), self._transport, self)
         self._finish()
+
+    def on_no_credit(self) -> None:
+        """Read no more: the lane has used up its quota."""
+        self._reading.pause(NO_CREDIT)
 
     def on_credit(self) -> None:
         """Read again: the bridge has a slot or budget for this connection."""
@@ -388,6 +422,8 @@ class BridgeProtocol(asyncio.BufferedProtocol):
     def _give_lane_up(self) -> None:
         lane, self._lane = self._lane, None
         if lane is not None:
+            self._received_bytes += lane.received_bytes
+            self._replied_bytes += lane.replied_bytes
             self._bridge.close_lane(lane)
 
     def drain(self) -> None:
@@ -397,6 +433,9 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         """
         if self._lane is not None:
             self._lane.look_at_s = 0.0
+        stop_serving_directly = getattr(self._transport, "stop_serving_directly", None)
+        if stop_serving_directly is not None:
+            stop_serving_directly()  # because what is left to be read is counted
         self._input.start(self._end_input)
 
     def _end_input(self, end: InputEnd = InputEnd.DRAIN) -> None:

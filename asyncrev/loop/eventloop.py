@@ -10,8 +10,8 @@ from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
 from asyncrev.errors import LocalError
-from asyncrev.loop.ready_batches import HandledBatch, ReadyBatch, batch_of_one
-from asyncrev.loop.selector import BatchHandler, Dispatch, WatchingSelector
+from asyncrev.loop.ready_batches import HandledBatch, ReadyBatch
+from asyncrev.loop.selector import BatchHandler, Dispatch, Events, WatchingSelector
 from asyncrev.loop.transport import EpollTransport
 
 __all__ = ["EpollEventLoop", "run"]
@@ -125,7 +125,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
         """Call `dispatch(events)` whenever epoll reports `fd`. Thread: loop.
 
-        Used by `EpollTransport`, like the following methods except `watch_in_batches`.
+        Used by `EpollTransport`, like the following methods.
 
         Raises:
             OSError: epoll refuses `fd`.
@@ -134,7 +134,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         self._check_closed()  # type: ignore[attr-defined]
         self._selector.watch(fd, events, dispatch)
 
-    def watch_in_batches(self, fd: int, events: int, handler: BatchHandler, key: int) -> None:
+    def watch_in_batches(self, fd: int, events: int, handler: BatchHandler) -> None:
         """Report the events of `fd` to `handler`, together with those of its other descriptors.
 
         All descriptors with the same handler form a class. Those of a class that one poll found
@@ -145,17 +145,14 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         Args:
             fd: a descriptor that is neither watched nor registered.
             events: epoll's events; hang-ups and errors are always reported.
-            handler: gets `key` and the events; see `BatchHandler.on_ready_batch`.
-            key: identifies `fd` to the handler, for instance the index of a row; signed, 64 bits.
+            handler: gets the descriptor and the events; see `BatchHandler.on_ready_batch`.
 
         Raises:
-            OverflowError: `key` or `events` does not fit.
             OSError: epoll refuses `fd`, for instance because it is watched already.
             RuntimeError: the loop is closed.
         """
         self._check_closed()  # type: ignore[attr-defined]
-        batch_of_one(key, events)  # raises now rather than at each event
-        self._selector.watch_in_batches(fd, events, handler, key)
+        self._selector.watch_in_batches(fd, events, handler)
 
     def rewatch(self, fd: int, events: int) -> None:
         """Change the events that `fd` is watched for. Thread: loop."""
@@ -166,6 +163,11 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         """Call `dispatch` for the events of `fd`, which is watched. Thread: loop."""
         self._check_closed()  # type: ignore[attr-defined]
         self._selector.redirect(fd, dispatch)
+
+    def redirect_to_batches(self, fd: int, handler: BatchHandler) -> None:
+        """Have `handler` get the events of `fd`, which is watched. Thread: loop."""
+        self._check_closed()  # type: ignore[attr-defined]
+        self._selector.redirect_to_batches(fd, handler)
 
     def unwatch(self, fd: int) -> None:
         """Stop watching `fd`; idempotent, and a closed loop watches nothing. Thread: loop."""
@@ -186,32 +188,36 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         for hook in self._iteration_hooks:
             hook.after_poll()
 
-    def _process_events(self, polled: list[tuple[int, int]]) -> None:
+    def _process_events(self, polled: Events) -> None:
         # Called by `_run_once` between the poll and the timers. Nothing is dispatched here: events
         # are queued after the callbacks that are ready already, in the order of the poll.
         watches = self._batch._watches
         if self._debug:
             self._process_one_by_one(polled, watches)
             return
+        if not polled:
+            return
+        selector = self._selector
+        if selector.batch_watches and (handler := selector.only_handler(polled)) is not None:
+            self._ready.append(HandledBatch(self, watches, selector, polled, handler))
+            return
         for fd, _ in polled:
             if fd not in watches:
                 self._process_mixed(polled, watches)
                 return
-        if polled:
-            self._ready.append(self._batch_of(polled))
+        self._ready.append(self._batch_of(polled))
 
-    def _batch_of(self, events: list[tuple[int, int]], handled: bool = False) -> ReadyBatch:
+    def _batch_of(self, events: Events, handled: bool = False) -> ReadyBatch:
         batch = self._batch
         if handled:
-            batch_watches = self._selector.batch_watches
-            return HandledBatch(self, batch._watches, batch_watches, events)
+            return HandledBatch(self, batch._watches, self._selector, events)
         if batch.events is not None:  # in `_ready` already
             batch = ReadyBatch(self, batch._watches)
         batch.events = events
         return batch
 
-    def _process_mixed(self, polled: list[tuple[int, int]], watches: dict[int, Dispatch]) -> None:
-        batch: list[tuple[int, int]] = []
+    def _process_mixed(self, polled: Events, watches: dict[int, Dispatch]) -> None:
+        batch: Events = []
         handled, batch_watches = False, self._selector.batch_watches
         for event in polled:
             fd, events = event
@@ -228,9 +234,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         if batch:
             self._ready.append(self._batch_of(batch, handled))
 
-    def _process_one_by_one(
-        self, polled: list[tuple[int, int]], watches: dict[int, Dispatch]
-    ) -> None:
+    def _process_one_by_one(self, polled: Events, watches: dict[int, Dispatch]) -> None:
         # One Handle per event, because asyncio times Handles and reports slow ones.
         for fd, events in polled:
             dispatch = watches.get(fd)
@@ -249,10 +253,9 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
             dispatch(events)
 
     def _handle_if_watched(self, fd: int, events: int) -> None:
-        batch_watch = self._selector.batch_watches.get(fd)
-        if batch_watch is not None:
-            handler, key = batch_watch
-            handler.on_ready_batch(*batch_of_one(key, events))
+        handler = self._selector.batch_watches.get(fd)
+        if handler is not None:
+            handler.on_ready_batch([(fd, events)])
 
     def _make_socket_transport(
         self,

@@ -5,14 +5,11 @@ are passed to their handler together, if they follow each other in the order of 
 """
 
 import itertools
-from array import array
-from typing import Any, TypeAlias
+from typing import Any
 
-from asyncrev.loop.selector import BatchHandler, BatchWatch, Dispatch
+from asyncrev.loop.selector import BatchHandler, Dispatch, Events, WatchingSelector
 
-__all__ = ["HandledBatch", "ReadyBatch", "batch_of_one"]
-
-Events: TypeAlias = list[tuple[int, int]]  # (descriptor, epoll's events), in the order of the poll
+__all__ = ["HandledBatch", "ReadyBatch"]
 
 
 class ReadyBatch:
@@ -68,33 +65,38 @@ class ReadyBatch:
 class HandledBatch(ReadyBatch):
     """A `ReadyBatch` that also has events of descriptors that are watched in batches."""
 
-    __slots__ = ("_batch_watches",)
+    __slots__ = ("_changes", "_handler", "_selector")
 
     def __init__(
         self,
         loop: Any,
         watches: dict[int, Dispatch],
-        batch_watches: dict[int, BatchWatch],
+        selector: WatchingSelector,
         events: Events,
+        handler: BatchHandler | None = None,
     ) -> None:
-        super().__init__(loop, watches)
-        self._batch_watches = batch_watches
-        self.events = events
+        """Prepare to dispatch `events`; all of them are of `handler`, if it is given."""
+        self._loop, self._watches, self.events = loop, watches, events
+        self._selector, self._handler, self._changes = selector, handler, selector.changes
 
     def _run(self) -> None:
         events, self.events = self.events or [], None
+        batch_watches = self._selector.batch_watches
         fd, done = -1, 0  # how many events have been or are being dispatched
         try:
+            if self._handler is not None and self._changes == self._selector.changes:
+                fd, done = events[0][0], len(events)
+                self._handler.on_ready_batch(events)
+                return
             while done < len(events):
                 fd, reported = events[done]
                 dispatch = self._watches.get(fd)
                 if dispatch is not None:
                     done += 1
                     dispatch(reported)
-                elif (batch_watch := self._batch_watches.get(fd)) is not None:
-                    handler = batch_watch[0]
-                    keys, masks, done = self._batch_from(events, done, handler)
-                    handler.on_ready_batch(keys, masks)
+                elif (handler := batch_watches.get(fd)) is not None:
+                    batch, done = self._batch_from(events, done, handler)
+                    handler.on_ready_batch(batch)
                 else:
                     done += 1
         except (SystemExit, KeyboardInterrupt):
@@ -102,35 +104,27 @@ class HandledBatch(ReadyBatch):
             raise
         except BaseException as error:
             self._report(fd, error)
+            self._handler = None
             self.events = events[done:]
             self._run()  # at most as often as a poll has events
 
     def _put_back(self, rest: Events) -> None:
-        again = HandledBatch(self._loop, self._watches, self._batch_watches, rest)
+        again = HandledBatch(self._loop, self._watches, self._selector, rest)
         self._loop._ready.appendleft(again)
 
-    def _batch_from(
-        self, events: Events, start: int, handler: BatchHandler
-    ) -> tuple["array[int]", "array[int]", int]:
-        # The third result is the index of the first event that belongs to another handler.
-        keys: list[int] = []
-        masks: list[int] = []
-        end, watch_of = start, self._batch_watches.get
-        for fd, reported in itertools.islice(events, start, None):
-            batch_watch = watch_of(fd)
-            if batch_watch is None:
-                if fd in self._watches:
+    def _batch_from(self, events: Events, start: int, handler: BatchHandler) -> tuple[Events, int]:
+        # The second result is the index of the first event that belongs to another handler.
+        batch: Events = []
+        end, handler_of = start, self._selector.batch_watches.get
+        for event in itertools.islice(events, start, None):
+            owner = handler_of(event[0])
+            if owner is None:
+                if event[0] in self._watches:
                     break
                 # Otherwise it is no longer watched.
-            elif batch_watch[0] is handler:
-                keys.append(batch_watch[1])
-                masks.append(reported)
+            elif owner is handler:
+                batch.append(event)
             else:
                 break
             end += 1
-        return array("q", keys), array("I", masks), end
-
-
-def batch_of_one(key: int, events: int) -> tuple["array[int]", "array[int]"]:
-    """Return the arguments of `BatchHandler.on_ready_batch` for a single event."""
-    return array("q", (key,)), array("I", (events,))
+        return batch, end

@@ -6,7 +6,6 @@ import os
 import select
 import selectors
 import threading
-from array import array
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
@@ -16,8 +15,8 @@ __all__ = [
     "SELECTOR_BASE",
     "WRITABLE",
     "BatchHandler",
-    "BatchWatch",
     "Dispatch",
+    "Events",
     "WatchingSelector",
 ]
 
@@ -35,10 +34,13 @@ MOST_EVENTS = 128
 Dispatch: TypeAlias = Callable[[int], None]
 
 
+Events: TypeAlias = list[tuple[int, int]]  # (descriptor, epoll's events), in the order of the poll
+
+
 class BatchHandler(Protocol):
     """Handles the events of many descriptors in one call (`EpollEventLoop.watch_in_batches`)."""
 
-    def on_ready_batch(self, keys: "array[int]", events: "array[int]") -> None:
+    def on_ready_batch(self, events: Events) -> None:
         """Handle the events of descriptors that one poll found ready. Thread: loop.
 
         Order: a batch contains, in the order of the poll, all events of this handler's descriptors
@@ -50,11 +52,8 @@ class BatchHandler(Protocol):
         unwatches during the call may still follow in it: the handler has to skip it.
 
         Args:
-            keys: the keys of the descriptors, as passed to `watch_in_batches`; format "q", one to
-                128 items.
-            events: epoll's events of the descriptor whose key has the same index; format "I". They
-                may include `HUNG_UP`, whatever events are watched. Both arrays are made for this
-                call and may be kept.
+            events: one to 128 pairs of a descriptor and epoll's events of it. They may include
+                `HUNG_UP`, whatever events are watched. The list is the handler's.
 
         Raises:
             Exception: reported to the loop's exception handler; the events after this batch are
@@ -64,9 +63,6 @@ class BatchHandler(Protocol):
                 after this batch.
         """
         ...
-
-
-BatchWatch: TypeAlias = tuple[BatchHandler, int]  # and the key of the descriptor
 
 
 class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends on the platform
@@ -81,7 +77,8 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends
         super().__init__()
         # Written by the methods here, read by the loop. A descriptor is in at most one of them.
         self.watches: dict[int, Dispatch] = {}
-        self.batch_watches: dict[int, BatchWatch] = {}
+        self.batch_watches: dict[int, BatchHandler] = {}
+        self.changes = 0  # how often a descriptor has left its place in one of them
         # Called before and after every poll. The first returns whether the poll must not wait.
         self.before_poll: Callable[[], bool] | None = None
         self.after_poll: Callable[[], None] | None = None
@@ -117,16 +114,18 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends
         """Start watching `fd`, which is not registered otherwise. Raises OSError as epoll does."""
         self._selector.register(fd, events)
         self.watches[fd] = dispatch
-        self.batch_watches.pop(fd, None)  # if the descriptor was closed while it was watched
+        if self.batch_watches.pop(fd, None):  # the descriptor was closed while it was watched
+            self.changes += 1
 
-    def watch_in_batches(self, fd: int, events: int, handler: BatchHandler, key: int) -> None:
+    def watch_in_batches(self, fd: int, events: int, handler: BatchHandler) -> None:
         """Start watching `fd`; `handler` gets its events together with those of others.
 
         Raises OSError as epoll does.
         """
         self._selector.register(fd, events)
-        self.batch_watches[fd] = (handler, key)
+        self.batch_watches[fd] = handler
         self.watches.pop(fd, None)
+        self.changes += 1
 
     def rewatch(self, fd: int, events: int) -> None:
         """Change the events that `fd` is watched for."""
@@ -135,11 +134,18 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends
     def redirect(self, fd: int, dispatch: Dispatch) -> None:
         """Call `dispatch` for the events of `fd`, which is watched."""
         self.watches[fd] = dispatch
+        if self.batch_watches.pop(fd, None) is not None:
+            self.changes += 1
+
+    def redirect_to_batches(self, fd: int, handler: BatchHandler) -> None:
+        """Have `handler` get the events of `fd`, which is watched, with those of others."""
+        self.batch_watches[fd] = handler
+        self.watches.pop(fd, None)
 
     def unwatch(self, fd: int) -> None:
         """Stop watching `fd`; its events that were already polled are not dispatched."""
-        watches = self.watches if fd in self.watches else self.batch_watches
-        if watches.pop(fd, None) is not None:
+        self.changes += 1
+        if self.watches.pop(fd, None) or self.batch_watches.pop(fd, None):
             try:
                 self._selector.unregister(fd)
             except OSError:
@@ -168,6 +174,23 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends
         if len(polled) == 1 and polled[0][0] == self._wake_fd:
             return []  # the wake-up itself is not an event
         return polled
+
+    def only_handler(self, polled: Events) -> BatchHandler | None:
+        """Return the handler that all events belong to, if there is one; drop the wake-up."""
+        handler_of = self.batch_watches.get
+        # The wake-up is nobody's, and there is one at most.
+        handler = handler_of(polled[0][0]) or handler_of(polled[-1][0])
+        if handler is None:
+            return None
+        woken = None
+        for event in polled:
+            if handler_of(event[0]) is not handler:
+                if event[0] != self._wake_fd:
+                    return None
+                woken = event
+        if woken is not None:
+            polled.remove(woken)
+        return handler
 
     def registered(self, fd: int, events: int) -> tuple[selectors.SelectorKey, int] | None:
         """Return asyncio's key and mask for epoll's events; None if `fd` is not registered.

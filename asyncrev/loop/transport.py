@@ -16,6 +16,7 @@ from asyncio import constants
 from collections.abc import Callable
 from typing import Any
 
+from asyncrev.loop.direct import DirectHandler, Gate
 from asyncrev.loop.selector import HUNG_UP, READABLE, WRITABLE
 from asyncrev.loop.watched_socket import LOST, OPEN, attach, closed
 from asyncrev.loop.write_side import WriteSide, wake
@@ -55,6 +56,7 @@ class EpollTransport(WriteSide):
     ) -> None:
         super().__init__(loop, sock, extra, server, context, self._on_events)
         self._recv_into = sock.recv_into
+        self._direct: tuple[asyncio.BaseProtocol, DirectHandler, Gate] | None = None
         self.set_protocol(protocol)
         if server is not None:
             attach(server, self)
@@ -82,6 +84,8 @@ class EpollTransport(WriteSide):
             self._buffer_updated: Callable[..., None] = protocol.buffer_updated
         else:
             self._read_ready = self._read_data
+        if self._direct is not None:
+            self._enter_or_leave_batches()
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""
@@ -94,6 +98,48 @@ class EpollTransport(WriteSide):
         finally:
             # These bound methods of the protocol and of this transport make reference cycles.
             self._get_buffer = self._buffer_updated = self._read_ready = closed
+            self._direct = None
+
+    # -- served directly -------------------------------------------------------------------
+
+    def serve_directly(
+        self, protocol: asyncio.BaseProtocol, handler: DirectHandler, gate: Gate
+    ) -> None:
+        """Let `handler` receive and send for `protocol` while that is the transport's.
+
+        See `loop.direct`. `gate` is this stream's, and passed to `handler.attach`.
+        """
+        self._direct = (protocol, handler, gate)
+        self._enter_or_leave_batches()
+
+    def stop_serving_directly(self) -> None:
+        """Receive and send for the protocol as for any; idempotent."""
+        self._direct = None
+        self._leave_batches()
+
+    def on_direct_event(self, events: int, error: OSError | None = None) -> None:
+        """Do what the handler of a stream does not do itself.
+
+        Args:
+            events: what epoll has reported.
+            error: what its receive has raised; not an error that says to try again.
+        """
+        if error is None:
+            self._dispatch(events)
+        else:
+            self._fatal_error(error, _RECEIVE)
+
+    def _enter_or_leave_batches(self) -> None:
+        assert self._direct is not None
+        protocol, handler, gate = self._direct
+        if self._protocol is not protocol:
+            self._leave_batches()
+        elif self._batches is None and self._state is OPEN:
+            self._batches, self._gate = handler, gate
+            handler.attach(self._sock_fd, self, gate, self._recv_into, self._send)
+            self._set_gate()
+            if self._watched_events is not None:
+                self._loop.redirect_to_batches(self._sock_fd, handler)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -105,6 +151,7 @@ class EpollTransport(WriteSide):
         """Stop passing input to the protocol until `resume_reading`; idempotent."""
         if self._state is OPEN and not self._paused:
             self._paused = True
+            self._set_gate()
             if self._watched_events is not None and not self._write_buffer:
                 self._redirect()
 
@@ -112,6 +159,7 @@ class EpollTransport(WriteSide):
         """Pass input to the protocol again; idempotent."""
         if self._paused and self._state is OPEN:
             self._paused = False
+            self._set_gate()
             self._start_reading()
 
     def _start_reading(self) -> None:
@@ -180,6 +228,7 @@ class EpollTransport(WriteSide):
         if self._loop.get_debug():
             logger.debug("%r received EOF", self)
         self._eof_received = True
+        self._set_gate()
         try:
             keep_open = self._protocol.eof_received()
         except BaseException as error:
@@ -204,6 +253,7 @@ class EpollTransport(WriteSide):
             raise RuntimeError("Empty waiter is already set")
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._empty_waiter = waiter
+        self._set_gate()
         if not self._write_buffer:
             # The loop registers the descriptor itself while it sends the file.
             self._unwatch()
@@ -212,4 +262,5 @@ class EpollTransport(WriteSide):
 
     def _reset_empty_waiter(self) -> None:
         self._empty_waiter = None
+        self._set_gate()
         self._start_reading()

@@ -22,6 +22,7 @@ from asyncio import transports, trsock
 from collections.abc import Callable
 from typing import Any
 
+from asyncrev.loop.direct import DirectHandler, Gate
 from asyncrev.loop.selector import WRITABLE
 from asyncrev.states import TRANSPORT_TRANSITIONS, TransportEvent, TransportState, advance
 
@@ -44,7 +45,10 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         _watched_events: what epoll was asked for, None if it does not watch; written here only.
         _write_buffer: what was written and not yet sent; written by `WriteSide`, dropped here.
         _paused, _eof_received: written by `EpollTransport`.
+        _eof_written: whether the sending direction is, or will be, shut down; by `WriteSide`.
         _empty_waiter: set while a sendfile waits or runs; written by `EpollTransport`, failed here.
+        _batches, _gate: while somebody receives and sends past the protocol (`loop.direct`), who
+            gets the events, and who is told what may be done; written by `EpollTransport`.
     """
 
     _extra: dict[str, Any]  # made by BaseTransport
@@ -69,6 +73,9 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         self._write_buffer = bytearray()
         self._paused = False  # by pause_reading
         self._eof_received = False
+        self._eof_written = False
+        self._batches: DirectHandler | None = None
+        self._gate: Gate | None = None
         self._empty_waiter: asyncio.Future[None] | None = None
         self._describe(sock)
         self._server = server
@@ -114,8 +121,10 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         self._state = advance(TRANSPORT_TRANSITIONS, OPEN, TransportEvent.CLOSE)
         if not self._write_buffer:
             self._lose(None)
-        elif self._watched_events is not None:
-            self._watch(WRITABLE)
+        else:
+            self._set_gate()
+            if self._watched_events is not None:
+                self._watch(WRITABLE)
 
     def abort(self) -> None:
         """Close now and drop the write buffer."""
@@ -137,6 +146,7 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         self._state = advance(TRANSPORT_TRANSITIONS, self._state, TransportEvent.LOSE)
         self._write_buffer = bytearray()  # so that no water mark calls the protocol (I13)
         self._unwatch()
+        self._leave_batches()
         self._loop.call_soon(self._call_connection_lost, error, context=self._context)
 
     def _call_connection_lost(self, error: BaseException | None) -> None:
@@ -170,7 +180,9 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
     # -- the watch -------------------------------------------------------------------------
 
     def _watch(self, events: int) -> None:
-        if self._watched_events is None:
+        if self._watched_events is None and self._batches is not None:
+            self._loop.watch_in_batches(self._sock_fd, events, self._batches)
+        elif self._watched_events is None:
             self._loop.watch(self._sock_fd, events, self._dispatch)
         elif self._watched_events != events:
             self._loop.rewatch(self._sock_fd, events)
@@ -178,6 +190,8 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         self._redirect()
 
     def _redirect(self) -> None:
+        if self._batches is not None:
+            return  # who serves a stream directly keeps it alive
         # The loop keeps a transport alive that reads or sends, as asyncio's loop does with its
         # Handles.
         reads = self._state is OPEN and not self._paused and not self._eof_received
@@ -188,6 +202,26 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         else:
             dispatch = self._weak_dispatch
         self._loop.redirect(self._sock_fd, dispatch)
+
+    def _set_gate(self) -> None:
+        """Say what may be done past the protocol now; to be called at each change of that."""
+        if self._gate is not None:
+            is_open = self._state is OPEN
+            self._gate.reads = is_open and not (self._paused or self._eof_received)
+            self._gate.sends = is_open and not (
+                self._write_buffer or self._eof_written or self._empty_waiter is not None
+            )
+
+    def _leave_batches(self) -> None:
+        """Have the transport itself receive and send again; idempotent."""
+        batches, gate = self._batches, self._gate
+        if batches is None or gate is None:
+            return
+        self._batches = self._gate = None
+        gate.reads = gate.sends = False
+        batches.detach(self._sock_fd)
+        if self._watched_events is not None:
+            self._redirect()
 
     def _unwatch(self) -> None:
         if self._watched_events is not None:

@@ -48,7 +48,6 @@ class WriteSide(WatchedSocket):
         super().__init__(loop, sock, extra, server, context, on_events)
         self._send = sock.send
         self._sendmsg = sock.sendmsg
-        self._eof_written = False
         self._lost_writes = 0
 
     def write(self, data: Bytes) -> None:
@@ -86,6 +85,7 @@ class WriteSide(WatchedSocket):
             if sent_bytes == len(data):
                 return
             self._write_buffer += memoryview(data)[sent_bytes:]
+            self._set_gate()
             self._watch((self._watched_events or 0) | WRITABLE)
         else:
             self._write_buffer += data  # I12
@@ -118,6 +118,7 @@ class WriteSide(WatchedSocket):
                 self._write_buffer += view.cast("B")[sent_bytes:]
             sent_bytes = max(0, sent_bytes - view.nbytes)
         if self._write_buffer:
+            self._set_gate()
             self._watch((self._watched_events or 0) | WRITABLE)
             self._maybe_pause_protocol()
 
@@ -126,6 +127,7 @@ class WriteSide(WatchedSocket):
         if self._state is not OPEN or self._eof_written:
             return
         self._eof_written = True
+        self._set_gate()
         if not self._write_buffer:
             self._shut_writing()
 
@@ -162,6 +164,7 @@ class WriteSide(WatchedSocket):
         if not write_buffer:
             # A new one, because an emptied bytearray may keep the memory of its largest size.
             self._write_buffer = bytearray()
+            self._set_gate()
             self._watch((self._watched_events or 0) & ~WRITABLE)
         self._maybe_resume_protocol()  # the protocol may write in it
         if self._write_buffer or self._state is LOST:

@@ -117,7 +117,7 @@ class AwaitableSide:
                 await self._can_get.wait()
             if over:
                 raise ChannelClosed("the channel is closed and everything was got")
-            result = ring.entry(ring.released_seq).result
+            result = ring.result(ring.released_seq)
             assert not isinstance(result, tuple)  # only a framer answers in pieces
             answer = b"" if result is None else bytes(result)
             ring.release(1)

@@ -101,13 +101,15 @@ class LoopSide:
         """Flush and deliver; return whether the next iteration must come at once."""
         # First, while a delivery still counts as due: a worker on the same core runs at once, and
         # what it finishes before we go on is delivered here, without a wake-up.
-        self.flush()
-        self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         ring = self._ring
+        if ring.published_seq != self._flushed_seq:
+            self.flush()
+        self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
         if ring.processed_seq != ring.released_seq or ring.output_closed:
             self.deliveries += 1
             more = self._on_results()
-            self.flush()  # a delivery may publish input that waited for a slot
+            if ring.published_seq != self._flushed_seq:
+                self.flush()  # a delivery may publish input that waited for a slot
             return more
         return False
 

@@ -1,24 +1,29 @@
-"""The ring: pre-allocated entries and slots, and three cursors that only grow.
+"""The ring: pre-allocated rows and slots, and three cursors that only grow.
 
-Theory of operation. An entry has a small slot of its own; a slot is lent to it when it is published
-and comes back when it is released. An entry is handed on three times: the loop fills a slot and
-publishes it, the worker processes it, the loop takes its result and releases it. The thread that
-may touch an entry and its slot follows from the entry's sequence number:
+Theory of operation. An entry is a row of columns, and its sequence number is its handle. It takes
+one of the slots, small or large, when it is published, and gives it back when it is released. An
+entry is handed on three times: the loop fills a slot and publishes it, the worker processes it, the
+loop takes its result and releases it. The thread that may touch an entry and its slot follows from
+the entry's sequence number:
 
   I1  released_seq <= processed_seq <= published_seq <= released_seq + entries
   I2  entries in [processed_seq, published_seq) belong to the worker, all others to the loop
   I3  published_seq and released_seq are written by the loop only, processed_seq by the worker only
   I4  input_closed and output_closed go from False to True once, and never back
 
+The columns have what every entry has. What only few have, such as an error or a partial frame, is
+in an `Entry`, an object that is attached to the row when somebody asks for it (`Ring.entry`).
+
 The ring only keeps accounts: it never waits, and uses neither threads nor sockets. Wake-ups are in
-`wakeups`, the two sides in `loop_side` and `thread_side`. Other modules read the cursors and the
-two flags directly, which costs a tenth of a call; they change the ring and find entries by methods
-only.
+`wakeups`, the two sides in `loop_side` and `thread_side`, what works on many rows in one call is in
+`plane`. Other modules read the cursors and the two flags directly, which costs a tenth of a call;
+they change the ring and find entries by methods only, but for `plane`, which is a part of it.
 
 ORDER: an entry is written before the cursor that hands it on. The GIL keeps that order; so does
 a free-threaded build, where the store of a slot attribute releases and its load acquires
-(CPython, Python/structmember.c). That is enough to hand an entry on, but not to decide whether
-the other thread sleeps: that needs a store before a load, hence the locks in `wakeups`.
+(CPython, Python/structmember.c), and where each list has a lock of its own. That is enough to hand
+an entry on, but not to decide whether the other thread sleeps: that needs a store before a load,
+hence the locks in `wakeups`.
 
   I19 each thread has a view of each slot, and slices no view that the other may slice meanwhile
 
@@ -27,106 +32,62 @@ is wrong after two threads slice at once, until the memory is taken for released
 (github.com/python/cpython/issues/155606).
 """
 
-import enum
 import mmap
 from typing import Any
 
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.limits import SMALL_SLOT_BYTES, SMALL_SLOT_GAP_BYTES
+from asyncrev.ring.entry import CLOSE, DATA, EOF, RESUME, Entry, Kind, Result
 
-__all__ = ["CLOSE", "DATA", "EOF", "RESUME", "Entry", "Kind", "Ring"]
-
-
-class Kind(enum.Enum):
-    """What an entry carries. Control uses the same way as data, which keeps their order."""
-
-    DATA = "data"
-    EOF = "eof"  # no more input of this owner; its processor may add a last reply
-    RESUME = "resume"  # process more of the owner's deferred input
-    CLOSE = "close"  # the owner has gone; the worker drops what it keeps for it
-
-
-# Reading a member from its class takes 70 ns on CPython 3.11 (the metaclass's __getattr__).
-DATA, EOF, RESUME, CLOSE = Kind.DATA, Kind.EOF, Kind.RESUME, Kind.CLOSE
-
-
-class Entry:
-    """The record of one chunk in the ring, with a small slot for it.
-
-    Attributes:
-        small_slot: the loop's view of the entry's own memory, for small chunks: writable,
-            contiguous, format "B".
-        slot: the loop's view of the slot that contains the chunk, `small_slot` or a lent one.
-        view: the worker's view of the same slot, also writable. Valid from `publish` to `release`.
-        owner: the owner of the bytes: an object, never a descriptor, which may be reused.
-        kind: data or control.
-        nbytes: the number of bytes in `view`. For lanes, the worker replaces it by the number of
-            input bytes that it has processed: less if it deferred some, and for RESUME the deferred
-            input that it has processed.
-        result: the reply, or None: bytes, a view of this slot, or several such pieces, which do not
-            change until the entry is released. Written by the worker.
-        error: the reason why there is no (further) reply. Written by the worker.
-        partial_frame_bytes: the length of the owner's partial frame after this entry. Written by
-            the worker.
-        frame_seq: the number of this partial frame among those of the owner. Written by the worker.
-        calls: how many calls of a processor this entry needed. Written by the worker, with framing.
-        surplus_bytes: how much longer the reply is than its input. Written by the worker if it is
-            longer; the loop resets it to 0.
-        ended: for EOF and RESUME, whether the processor's `eof` has been called. Written by the
-            worker.
-    """
-
-    __slots__ = (
-        "calls",
-        "ended",
-        "error",
-        "frame_seq",
-        "kind",
-        "nbytes",
-        "owner",
-        "partial_frame_bytes",
-        "result",
-        "slot",
-        "small_slot",
-        "small_view",
-        "surplus_bytes",
-        "view",
-    )
-
-    def __init__(self, small_slot: memoryview, small_view: memoryview | None = None) -> None:
-        """Make an entry with two views of its small slot, or with one for use by one thread."""
-        self.small_slot = self.slot = small_slot
-        self.small_view = self.view = small_slot if small_view is None else small_view
-        self.owner: Any = None
-        self.kind = DATA
-        self.nbytes = 0
-        self.result: bytes | memoryview | tuple[bytes | memoryview, ...] | None = None
-        self.error: BaseException | None = None
-        self.partial_frame_bytes = 0
-        self.frame_seq = 0
-        self.calls = 0
-        self.surplus_bytes = 0
-        self.ended = False
+# Of `entry`: who uses the ring needs them.
+__all__ = ["CLOSE", "DATA", "EOF", "RESUME", "Entry", "Kind", "Result", "Ring"]
 
 
 class Ring:
-    """Slots, entries and cursors. Each method states which thread may call it."""
+    """Columns, slots and cursors. Each method states which thread may call it.
+
+    A row is at its sequence number modulo `nentries`. Slots have numbers, the small ones first.
+    The lists are for `plane`, and for tests.
+
+    Attributes:
+        owners: whose the bytes are: an object, never a descriptor, which may be reused.
+        kinds: data or control.
+        slot_of: the number of the slot that contains the chunk.
+        sizes: the length of the chunk.
+        results: the reply, or None, as in `Entry`. Written by the worker.
+        reports: the row's `Entry` if it is attached, or None. What it says counts then, and not the
+            columns `kinds`, `sizes` and `results`.
+        loop_views, work_views: by slot, the loop's and the worker's view of it.
+        free_slots, free_small_slots: numbers of slots; the one freed last is at the right end.
+        delivered_seq: released_seq <= delivered_seq <= processed_seq: entries below it were given
+            to their sinks, or are being given. Writer and reader: loop.
+    """
 
     __slots__ = (
-        "entries",
-        "free_entries",
+        "_data_kinds",
+        "_entries",
+        "_nones",
+        "delivered_seq",
         "free_slots",
-        "free_views",
+        "free_small_slots",
         "input_closed",
+        "kinds",
+        "loop_views",
         "nentries",
         "output_closed",
+        "owners",
         "processed_seq",
         "published_seq",
         "released_seq",
+        "reports",
+        "results",
+        "sizes",
         "slot_bytes",
+        "slot_of",
         "slots",
         "small_slot_bytes",
         "storage",
+        "work_views",
     )
 
     def __init__(
@@ -141,8 +102,9 @@ class Ring:
         Args:
             slots: how many large chunks the ring can contain.
             slot_bytes: length of a slot.
-            entries: how many chunks the ring can contain, by default `slots`.
-            small_slot_bytes: length of the small slot of each entry, at most `slot_bytes`.
+            entries: how many chunks the ring can contain, by default `slots`. There are as many
+                small slots.
+            small_slot_bytes: length of a small slot, at most `slot_bytes`.
 
         Raises:
             SettingsError: `slots` or `slot_bytes` is below 1, or `entries` is below `slots`.
@@ -151,47 +113,59 @@ class Ring:
             raise SettingsError(
                 f"a ring of {slots} slots of {slot_bytes} bytes cannot be; both must be >= 1"
             )
-        self.nentries = slots if entries is None else entries
-        if self.nentries < slots:
+        nentries = self.nentries = slots if entries is None else entries
+        if nentries < slots:
             raise SettingsError(f"a ring of {entries} entries cannot use {slots} slots")
         self.slots = slots
         self.slot_bytes = slot_bytes
         self.small_slot_bytes = min(small_slot_bytes, slot_bytes)
+        self._allocate()
+        # Slots that were freed last are used first: their memory is still in the cache. Worth 14 %
+        # with 64 KiB messages against a cycle (docs/decisions/0003-slots.md).
+        self.free_small_slots = list(range(nentries))
+        self.free_slots = list(range(nentries, nentries + slots))
+        self._nones: list[Any] = [None] * nentries
+        self._data_kinds = [DATA] * nentries
+        # Of each entry: the loop writes the first four, the worker the other two (I2).
+        self.owners: list[Any] = self._nones.copy()
+        self.kinds = self._data_kinds.copy()
+        self.slot_of = [0] * nentries
+        self.sizes = [0] * nentries
+        self.results: list[Result] = self._nones.copy()
+        self.reports: list[Entry | None] = self._nones.copy()
+        self._entries: list[Entry | None] = self._nones.copy()  # made for a row, at its first use
+        self.published_seq = 0  # writer: loop; reader: worker
+        self.processed_seq = 0  # writer: worker; reader: loop
+        self.released_seq = 0  # writer: loop; reader: worker (I18)
+        self.delivered_seq = 0
+        self.input_closed = False  # writer: the thread that stops first; readers: both
+        self.output_closed = False  # writers: worker, the loop when it leaves a channel
+
+    def _allocate(self) -> None:
         # An anonymous mapping, because its pages become resident only when they are first written:
         # a server of small messages does not pay for the slots. Private, so that a forked child
         # does not write into the same slots.
         stride_bytes = self.small_slot_bytes + SMALL_SLOT_GAP_BYTES
         small_bytes = self.nentries * stride_bytes
-        self.storage = mmap.mmap(
-            -1, slots * slot_bytes + small_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        )
-        view = memoryview(self.storage)
-        small_starts = range(0, small_bytes, stride_bytes)
-        starts = range(small_bytes, small_bytes + slots * slot_bytes, slot_bytes)
-        # Slots and entries that were freed last are used first: their memory is still in the
-        # cache. Worth 14 % with 64 KiB messages against a cycle (docs/decisions/0003-slots.md).
-        self.free_slots = [view[start : start + slot_bytes] for start in starts]
-        self.free_views = [self._worker_view(start, slot_bytes) for start in starts]  # of the same
-        self.free_entries = [
-            Entry(
-                view[start : start + self.small_slot_bytes],
-                self._worker_view(start, self.small_slot_bytes),
-            )
-            for start in small_starts
+        total_bytes = small_bytes + self.slots * self.slot_bytes
+        self.storage = mmap.mmap(-1, total_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        spans = [(off, self.small_slot_bytes) for off in range(0, small_bytes, stride_bytes)]
+        spans += [
+            (off, self.slot_bytes) for off in range(small_bytes, total_bytes, self.slot_bytes)
         ]
-        # The entry of each sequence number in [released_seq, published_seq). Writer: loop; readers:
-        # both.
-        self.entries = self.free_entries.copy()
-        self.published_seq = 0  # writer: loop; reader: worker
-        self.processed_seq = 0  # writer: worker; reader: loop
-        self.released_seq = 0  # writer: loop; reader: worker (I18)
-        self.input_closed = False  # writer: the thread that stops first; readers: both
-        self.output_closed = False  # writers: worker, the loop when it leaves a channel
+        whole = memoryview(self.storage)
+        self.loop_views = [whole[off : off + nbytes] for off, nbytes in spans]
+        self.work_views = [self._worker_view(off, nbytes) for off, nbytes in spans]
 
     def _worker_view(self, start: int, nbytes: int) -> memoryview:
         # Not a slice of another slot's view: the loop slices replies, which are slices of this
         # view.
         return memoryview(self.storage)[start : start + nbytes]
+
+    @property
+    def free_entries(self) -> int:
+        """How many more entries can be published. Thread: loop."""
+        return self.released_seq + self.nentries - self.published_seq
 
     def try_claim(self, *, small: bool = False) -> memoryview | None:
         """Return a free slot or small slot for a chunk, or None if there is none.
@@ -199,11 +173,10 @@ class Ring:
         None also once the input is closed. Thread: loop. Valid until `publish`; claiming again
         before that returns the same slot.
         """
-        if not self.free_entries or self.input_closed:
+        if self.published_seq - self.released_seq >= self.nentries or self.input_closed:
             return None
-        if small:
-            return self.free_entries[-1].small_slot
-        return self.free_slots[-1] if self.free_slots else None
+        free = self.free_small_slots if small else self.free_slots
+        return self.loop_views[free[-1]] if free else None
 
     def publish(self, owner: object, kind: Kind, slot: memoryview, nbytes: int) -> None:
         """Hand the first `nbytes` bytes of `slot`, the slot claimed last, to the worker.
@@ -215,57 +188,80 @@ class Ring:
         """
         if not 0 <= nbytes <= len(slot):
             raise LocalError(f"publish of {nbytes} bytes; the slot has {len(slot)}")
-        free_entries = self.free_entries
-        if not free_entries:
-            raise LocalError(f"publish on a full ring: all {self.nentries} entries are in use")
-        entry = free_entries[-1]
-        if slot is entry.small_slot:
-            entry.view = entry.small_view
-        else:
-            if not self.free_slots or slot is not self.free_slots[-1]:
-                raise LocalError("publish of memory that is not the slot that was claimed last")
-            self.free_slots.pop()
-            entry.view = self.free_views.pop()
-        free_entries.pop()
-        entry.slot = slot
-        entry.owner = owner
-        entry.kind = kind
-        entry.nbytes = nbytes
         seq = self.published_seq
-        self.entries[seq % self.nentries] = entry
-        # ORDER: after the entry, its place and the slot's bytes, which this store publishes (I2,
-        # I3).
+        if seq - self.released_seq >= self.nentries:
+            raise LocalError(f"publish on a full ring: all {self.nentries} entries are in use")
+        for free in (self.free_small_slots, self.free_slots):
+            if free and slot is self.loop_views[free[-1]]:
+                break
+        else:
+            raise LocalError("publish of memory that is not the slot that was claimed last")
+        pos = seq % self.nentries
+        self.slot_of[pos] = free.pop()
+        self.owners[pos] = owner
+        self.kinds[pos] = kind
+        self.sizes[pos] = nbytes
+        # ORDER: after the row and the slot's bytes, which this store publishes (I2, I3).
         self.published_seq = seq + 1
 
-    def entries_between(self, first_seq: int, end_seq: int) -> list[Entry]:
-        """Return the entries of the half-open range, at most one cycle long, oldest first.
+    def view(self, seq: int) -> memoryview:
+        """Return the worker's view of the chunk of an entry: writable, valid until its release.
 
-        Thread: the one that owns the range (I2).
+        Thread: worker.
         """
-        if first_seq == end_seq:
-            return []
-        first_off, end_off = first_seq % self.nentries, end_seq % self.nentries
-        if first_off < end_off:
-            return self.entries[first_off:end_off]
-        return self.entries[first_off:] + self.entries[:end_off]
+        pos = seq % self.nentries
+        return self.work_views[self.slot_of[pos]][: self.sizes[pos]]
 
-    def entry(self, seq: int) -> Entry:
-        """Return the entry of a sequence number in [released_seq, published_seq).
+    def owner(self, seq: int) -> Any:
+        """Return the owner of an entry in [released_seq, published_seq).
 
         Thread: the one that owns it (I2).
         """
-        return self.entries[seq % self.nentries]
+        return self.owners[seq % self.nentries]
 
-    def results(self, most: int) -> list[Entry]:
-        """Return up to `most` processed entries, oldest first.
+    def entry(self, seq: int) -> Entry:
+        """Return an entry in [released_seq, published_seq) as an object, attached to its row.
+
+        Thread: the one that owns it (I2).
+        """
+        pos = seq % self.nentries
+        report = self.reports[pos]
+        if report is not None:
+            return report
+        view = self.work_views[self.slot_of[pos]]
+        entry = self._entries[pos]
+        if entry is None:
+            entry = self._entries[pos] = Entry(view)
+        entry.view = view
+        entry.owner = self.owners[pos]
+        entry.kind = self.kinds[pos]
+        entry.nbytes = self.sizes[pos]
+        entry.result = self.results[pos]
+        # What another lane left there, which had this row before.
+        entry.calls = entry.surplus_bytes = 0
+        entry.ended = False
+        self.reports[pos] = entry
+        return entry
+
+    def result(self, seq: int) -> Result:
+        """Return the result of a processed entry. Thread: loop. Valid until `release`."""
+        pos = seq % self.nentries
+        report = self.reports[pos]
+        return self.results[pos] if report is None else report.result
+
+    def returned(self, seq: int) -> tuple[Any, Kind, int, Entry | None]:
+        """Return a processed entry's owner, kind, bytes processed, and its attached `Entry`.
 
         Thread: loop. Valid until `release`.
         """
-        first_seq = self.released_seq
-        return self.entries_between(first_seq, min(self.processed_seq, first_seq + most))
+        pos = seq % self.nentries
+        report = self.reports[pos]
+        if report is None:
+            return self.owners[pos], self.kinds[pos], self.sizes[pos], None
+        return self.owners[pos], report.kind, report.nbytes, report
 
-    def mark_processed(self) -> None:
-        """Hand the oldest unprocessed entry, with its result, back to the loop.
+    def mark_processed(self, result: Result = None) -> None:
+        """Hand the oldest unprocessed entry back to the loop, with `result` or that of its `Entry`.
 
         Thread: worker.
 
@@ -275,6 +271,8 @@ class Ring:
         seq = self.processed_seq
         if seq >= self.published_seq:
             raise LocalError(f"nothing to process: all {seq} published entries are done")
+        if result is not None:
+            self.results[seq % self.nentries] = result
         # ORDER: after the entry's result and error, which this store publishes (I2, I3).
         self.processed_seq = seq + 1
 
@@ -290,14 +288,39 @@ class Ring:
         ready = self.processed_seq - seq
         if not 0 <= nentries <= ready:
             raise LocalError(f"release of {nentries} entries; {ready} are processed")
-        for entry in self.entries_between(seq, seq + nentries):
-            entry.owner = entry.result = entry.error = None
-            if entry.slot is not entry.small_slot:
-                self.free_slots.append(entry.slot)
-                self.free_views.append(entry.view)
-            self.free_entries.append(entry)
+        if not nentries:
+            return
+        start = seq % self.nentries
+        stop = start + nentries
+        if stop <= self.nentries:
+            self._clear(start, stop)
+        else:
+            self._clear(start, self.nentries)
+            self._clear(0, stop - self.nentries)
+        if self.delivered_seq < seq + nentries:
+            self.delivered_seq = seq + nentries
         # ORDER: after the results are dropped; this store gives lent blocks back (I18).
         self.released_seq = seq + nentries
+
+    def _clear(self, start: int, stop: int) -> None:
+        """Empty the rows of a range, and free their slots."""
+        numbers = self.slot_of[start:stop]
+        if max(numbers) < self.nentries:
+            self.free_small_slots += numbers
+        else:
+            for number in numbers:
+                (self.free_small_slots if number < self.nentries else self.free_slots).append(
+                    number
+                )
+        count = stop - start
+        self.owners[start:stop] = self.results[start:stop] = self._nones[:count]
+        self.kinds[start:stop] = self._data_kinds[:count]
+        reports = self.reports[start:stop]
+        if any(reports):
+            self.reports[start:stop] = self._nones[:count]
+            for entry in reports:
+                if entry is not None:
+                    entry.owner = entry.result = entry.error = None
 
     def close_input(self) -> None:
         """Close the input: nothing more is published (I4). Thread: the one that stops first."""

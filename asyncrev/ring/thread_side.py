@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from asyncrev.errors import ChannelClosed, LocalError
+from asyncrev.ring.plane import Plane
 from asyncrev.ring.ring import Entry, Ring
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 
@@ -24,10 +25,14 @@ class ThreadSide:
     nothing more.
     """
 
-    __slots__ = ("_parker", "_ring", "_signal", "_taken_seq", "input_is_closed")
+    __slots__ = ("_parker", "_plane", "_ring", "_signal", "_taken_seq", "input_is_closed")
 
-    def __init__(self, ring: Ring, parker: Parker, signal: DeliverySignal) -> None:
+    def __init__(
+        self, ring: Ring, parker: Parker, signal: DeliverySignal, plane: Plane | None = None
+    ) -> None:
+        """Take from `ring`; `answer` needs a `plane` of it."""
         self._ring = ring
+        self._plane = plane
         self._parker = parker
         self._signal = signal
         self._taken_seq = 0  # processed_seq <= _taken_seq <= published_seq
@@ -46,10 +51,10 @@ class ThreadSide:
         self.close()
         return is_closed and isinstance(error, ChannelClosed)
 
-    def take(self, timeout_s: float | None = None) -> list[Entry]:
-        """Wait for entries; return all that are published and not yet taken, oldest first.
+    def take(self, timeout_s: float | None = None) -> range:
+        """Wait for entries; return the sequence numbers of all that are published and not taken.
 
-        Returns an empty list after `timeout_s`. An entry and its view are valid until `finish`.
+        Returns an empty range after `timeout_s`.
 
         Raises:
             ChannelClosed: the input is closed and every entry has been taken.
@@ -58,7 +63,22 @@ class ThreadSide:
         if ring.processed_seq != ring.released_seq:  # otherwise the loop has delivered everything
             self._signal.request()  # ORDER: after the cursor (I6), before any sleep.
         end_seq = self._taken_seq = self._wait_published(timeout_s)
-        return ring.entries_between(first_seq, end_seq)
+        return range(first_seq, end_seq)
+
+    def answer(self, end_seq: int, pool: object, share: object) -> None:
+        """Have all taken entries below `end_seq` answered, and hand each back; see `Plane.answer`.
+
+        Raises:
+            LocalError: this side was made without a plane.
+        """
+        if self._plane is None:
+            raise LocalError("this side of the ring has no plane; take entries, and finish each")
+        self._plane.answer(end_seq, self._signal, pool, share)
+
+    def oldest(self) -> Entry:
+        """Return the oldest taken entry that is not handed back; valid until `finish`."""
+        ring = self._ring
+        return ring.entry(ring.processed_seq)
 
     def finish(self) -> None:
         """Hand the oldest taken entry, with its result, back to the loop.
@@ -83,8 +103,7 @@ class ThreadSide:
         if self._wait_published(timeout_s) == seq:
             raise TimeoutError(f"no buffer in {timeout_s} s")
         self._taken_seq = seq + 1
-        entry = ring.entry(seq)
-        return entry.view[: entry.nbytes]
+        return ring.view(seq)
 
     def put(self, result: bytes | bytearray | memoryview | None) -> None:
         """Answer the oldest buffer that was got and not yet answered.
@@ -103,8 +122,7 @@ class ThreadSide:
             raise LocalError("put without a buffer to answer; call get first")
         if result is not None and type(result) is not bytes:
             result = memoryview(result).tobytes()
-        ring.entry(seq).result = result
-        ring.mark_processed()
+        ring.mark_processed(result)
         self._signal.request()  # ORDER: after the cursor (I6).
 
     def close(self) -> None:

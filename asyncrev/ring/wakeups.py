@@ -119,5 +119,6 @@ class DeliverySignal:
 
     def hold(self) -> None:
         """Note that a delivery will come anyway, because the loop is awake. Thread: loop."""
-        with self._lock:
-            self.awaited = True
+        if not self.awaited:  # only this thread resets it
+            with self._lock:
+                self.awaited = True

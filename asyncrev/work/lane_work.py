@@ -11,6 +11,7 @@ from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import AsyncrevError, PeerRefused, ProcessorError
 from asyncrev.limits import SMALL_SLOT_BYTES
 from asyncrev.processors import (
+    Processor,
     ProcessorFactory,
     as_reply,
     check_reply,
@@ -103,6 +104,8 @@ class LaneWork(abc.ABC):
         deferred: input that is kept for later, if there is any.
         is_plain: whether it may take input without a look at anything else: it has its processor,
             or its session, defers nothing, and its window is open. Never of a framed lane.
+        plain: the processor of a raw lane while that is so, else None. `answer` or `fail` gets what
+            comes of a call.
     """
 
     __slots__ = (
@@ -117,6 +120,7 @@ class LaneWork(abc.ABC):
         "is_plain",
         "max_reply_bytes",
         "may_start_tls",
+        "plain",
         "processor",
         "start_tls",
         "views_allowed",
@@ -149,6 +153,7 @@ class LaneWork(abc.ABC):
         # Whether its processor is made, and knows who the peer is.
         self._is_introduced = False
         self.is_plain = False
+        self.plain: Processor | None = None
 
     @property
     def uses_tls(self) -> bool:
@@ -179,12 +184,20 @@ class LaneWork(abc.ABC):
             else:
                 self._do(entry, storage, pool, share)
         except BaseException as error:
-            self._fail(entry, error)
+            self.fail(entry, error)
+
+    def answer(self, entry: Entry, result: object, storage: object) -> None:
+        """Leave in `entry` what `plain` has returned for its chunk.
+
+        Raises:
+            ProcessorError: it cannot be a reply.
+        """
+        raise NotImplementedError  # by a lane without `plain`
 
     def close_processor(self) -> None:
         """Drop the processor, and call its `close` if it has one."""
         processor, self.processor = self.processor, None
-        self.is_plain = False
+        self._leave_plain()
         self.deferred = None
         close = getattr(processor, "close", None)
         if close is not None:
@@ -194,9 +207,10 @@ class LaneWork(abc.ABC):
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
         """Do what DATA, EOF or RESUME asks for; what this raises ends the lane."""
 
-    def _fail(self, entry: Entry, error: BaseException) -> None:
+    def fail(self, entry: Entry, error: BaseException) -> None:
+        """Note that `error` ends the lane, with `entry`."""
         self.broken = True
-        self.is_plain = False
+        self._leave_plain()
         self.deferred = None
         entry.partial_frame_bytes = 0  # entries are used again: what stands there is another lane's
         if isinstance(error, PeerRefused):
@@ -215,13 +229,18 @@ class LaneWork(abc.ABC):
         if said is not None:
             self._say(entry, as_reply(said, None, views_allowed=False))
 
+    def _leave_plain(self) -> None:
+        self.is_plain = False
+        self.plain = None
+
     def _make_processor(self, pool: Pool) -> object:
         return make_processor(self.factory)
 
     def introduce_again(self, info: ConnectionInfo | None) -> None:
         """Have the processor told of its peer again, at the next entry."""
         self.info = info
-        self._is_introduced = self.is_plain = False
+        self._is_introduced = False
+        self._leave_plain()
 
     def _note_start(self, start: StartTls) -> None:
         """Note that the processor asks for TLS.
@@ -263,7 +282,7 @@ class LaneWork(abc.ABC):
     def _note_surplus(self, entry: Entry, surplus_bytes: int) -> None:
         entry.surplus_bytes += surplus_bytes
         self.window.produce(surplus_bytes)
-        self.is_plain = False  # the window may be full
+        self._leave_plain()  # the window may be full
 
     def _defer(self, entry: Entry, chunk: memoryview) -> None:
         """Keep a copy of `chunk`, a view of the entry's slot, behind what is deferred."""

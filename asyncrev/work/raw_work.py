@@ -19,19 +19,20 @@ class RawWork(LaneWork):
     __slots__ = ()
 
     def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
-        """See `LaneWork.do`."""
-        if not self.is_plain or entry.kind is not DATA or self.abandoned:
+        """See `LaneWork.do`. Chunks of a ring come here only while the lane is not plain."""
+        processor = self.plain
+        if processor is None or entry.kind is not DATA or self.abandoned:
             super().do(entry, storage, pool, share)
             return
         nbytes = entry.nbytes
         try:
-            result = self.processor.process(entry.view[:nbytes])  # type: ignore[attr-defined]
+            result = processor.process(entry.view[:nbytes])
             if type(result) is bytes and len(result) <= nbytes:
                 entry.result = result  # nearly always
             else:
-                self._answer(entry, result, storage)
+                self.answer(entry, result, storage)
         except BaseException as error:
-            self._fail(entry, error)
+            self.fail(entry, error)
 
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
         if not self._is_introduced:
@@ -45,7 +46,7 @@ class RawWork(LaneWork):
                 self._defer(entry, chunk)
                 self._work_on_deferred(entry, processor)
             else:
-                self._answer(entry, processor.process(chunk), storage)
+                self.answer(entry, processor.process(chunk), storage)
         elif entry.kind is EOF and (deferred or self.window.is_full()):
             self._defer_end(entry)
         elif deferred and deferred.nbytes:
@@ -55,13 +56,18 @@ class RawWork(LaneWork):
             entry.ended = True
             self.deferred = None
             last = as_reply(processor.eof(), storage, views_allowed=self.views_allowed)
-            self._answer(entry, last, storage)
+            self.answer(entry, last, storage)
         else:
             entry.ended = False
         self.is_plain = self.deferred is None and not self.window.is_full()
+        self.plain = processor if self.is_plain else None
 
-    def _answer(self, entry: Entry, result: object, storage: object) -> None:
-        """Leave what the processor returned in `entry`, of which `entry.nbytes` are answered."""
+    def answer(self, entry: Entry, result: object, storage: object) -> None:
+        """Leave what the processor returned in `entry`, of which `entry.nbytes` are answered.
+
+        Raises:
+            ProcessorError: it cannot be a reply.
+        """
         if type(result) is StartTls:
             self._note_start(result)
             result = result.reply
@@ -87,5 +93,5 @@ class RawWork(LaneWork):
             return
         chunk = deferred.head()
         entry.nbytes = chunk.nbytes
-        self._answer(entry, processor.process(chunk), chunk.obj)
+        self.answer(entry, processor.process(chunk), chunk.obj)
         self._consume(deferred, chunk.nbytes)

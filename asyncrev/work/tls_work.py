@@ -131,7 +131,7 @@ class TlsWork(LaneWork):
             try:
                 self._do_record(entry, pool, share)
             except BaseException as error:
-                self._fail(entry, error)
+                self.fail(entry, error)
         else:
             super().do(entry, storage, pool, share)
 
@@ -210,8 +210,9 @@ class TlsWork(LaneWork):
             and not self.window.is_full()
         )
 
-    def _fail(self, entry: Entry, error: BaseException) -> None:
-        super()._fail(entry, error)
+    def fail(self, entry: Entry, error: BaseException) -> None:
+        """See `LaneWork.fail`."""
+        super().fail(entry, error)
         self._session = None
 
     def _open(self) -> TlsSession:

@@ -7,7 +7,7 @@ from asyncrev.errors import ChannelClosed, LocalError
 from asyncrev.ring.thread_side import BACKSTOP_S, ThreadSide
 from asyncrev.states import WORKER_TRANSITIONS, WorkerEvent, WorkerState, advance
 from asyncrev.work.block_pool import Pool
-from asyncrev.work.lane_work import LaneWork, Share
+from asyncrev.work.lane_work import Share
 from asyncrev.work.scratch import Scratch
 
 __all__ = ["Worker"]
@@ -23,7 +23,6 @@ class Worker:
     def __init__(
         self,
         side: ThreadSide,
-        storage: object,
         pool: Pool,
         on_end: Callable[[BaseException | None], None],
         *,
@@ -31,7 +30,6 @@ class Worker:
     ) -> None:
         """Prepare a worker on `side`. `on_end` is called last, on the worker's thread."""
         self._side = side
-        self._storage = storage
         self._pool = pool
         self._on_end = on_end
         # daemon: a bridge that its user forgot to stop must not keep the interpreter alive.
@@ -92,7 +90,7 @@ class Worker:
         self._on_end(error)
 
     def _work(self) -> None:
-        side, storage, pool, scratch = self._side, self._storage, self._pool, Scratch()
+        side, pool, scratch = self._side, self._pool, Scratch()
         while True:
             batch = side.take(BACKSTOP_S)
             pool.reclaim()  # at each batch, hence at least once a cycle of the ring; and when idle
@@ -103,9 +101,4 @@ class Worker:
             self.largest_batch = max(self.largest_batch, len(batch))
             # A lane with more than its share is deferred, unless nobody could resume it any more.
             share = Share.unbounded(scratch) if side.input_is_closed else Share(scratch)
-            for entry in batch:
-                work: LaneWork = entry.owner.work
-                work.do(entry, storage, pool, share)
-                side.finish()
-            # Nothing of a connection may stay alive because its worker has nothing to do.
-            del batch, entry, work
+            side.answer(batch.stop, pool, share)

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from asyncrev import Limits
 from asyncrev.bridge.admission import Admission
-from asyncrev.bridge.flow_control import FIRST_READ_BYTES
 from asyncrev.bridge.lane import Lane
 from asyncrev.errors import LocalError
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import LEAST_READ_BYTES
 from asyncrev.ring.ring import CLOSE, DATA, EOF, Kind, Ring
+from asyncrev.ring.row import FIRST_READ_BYTES
 from asyncrev.work.lane_work import SHARE_CALLS
 from asyncrev.work.make_work import make_work
+from tests.support import entries_between
 
 
 class FakeSide:
@@ -83,7 +84,7 @@ class Bench:
 
     def take_one(self, partial_frame_bytes: int = 0) -> tuple[Lane, Kind, bytes, bool]:
         """Process, deliver and release the oldest entry; return it and whether it gave credit."""
-        (entry,) = self.ring.entries_between(self.ring.released_seq, self.ring.released_seq + 1)
+        (entry,) = entries_between(self.ring, self.ring.released_seq, self.ring.released_seq + 1)
         seen = (entry.owner, entry.kind, bytes(entry.view[: entry.nbytes]))
         entry.partial_frame_bytes = partial_frame_bytes
         self.ring.mark_processed()
@@ -120,7 +121,7 @@ def test_claim_without_a_publish_costs_nothing() -> None:
     bench = Bench()
     lane, other = bench.lane(), bench.lane()
     assert bench.admission.claim(lane) is bench.admission.claim(other)
-    assert (len(bench.ring.free_slots), len(bench.ring.free_entries)) == (2, 2)
+    assert (len(bench.ring.free_slots), bench.ring.free_entries) == (2, 2)
 
 
 def test_lane_of_short_reads_claims_small_slots_and_leaves_the_slots_to_others() -> None:
@@ -523,7 +524,7 @@ def test_chunk_of_many_calls_makes_the_next_reads_shorter_and_few_longer() -> No
 
     def read(nbytes: int, calls: int) -> int:
         bench.send(lane, bytes(nbytes))
-        bench.ring.entries_between(bench.ring.released_seq, bench.ring.published_seq)[
+        entries_between(bench.ring, bench.ring.released_seq, bench.ring.published_seq)[
             0
         ].calls = calls
         bench.take_one()

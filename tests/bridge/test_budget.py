@@ -19,6 +19,7 @@ from asyncrev.work.block_pool import Pool
 from asyncrev.work.framer import Framer
 from asyncrev.work.make_work import make_work
 from asyncrev.work.reverse import Reverse
+from tests.support import entries_between
 
 # A pool of two lanes' quota; frames up to 1,500 bytes need blocks of 2,048.
 SMALL = Limits(
@@ -437,7 +438,7 @@ class AnySchedule(RuleBasedStateMachine):
     def work_on_one(self, share: float) -> None:
         """Answer the next entry."""
         seq = self.ring.processed_seq
-        (entry,) = self.ring.entries_between(seq, seq + 1)
+        (entry,) = entries_between(self.ring, seq, seq + 1)
         client = self.of[entry.owner]
         has_bytes = client.worker_partial_frame_bytes + entry.nbytes
         longest_bytes = self.limits.max_frame_bytes + FRAME_OVERHEAD_BYTES
@@ -457,7 +458,7 @@ class AnySchedule(RuleBasedStateMachine):
         """The loop gives results out, as `Bridge` does; peers take some of the replies at once."""
         seq = self.ring.released_seq
         settled = 0
-        for entry in self.ring.entries_between(seq, min(seq + entries, self.ring.processed_seq)):
+        for entry in entries_between(self.ring, seq, min(seq + entries, self.ring.processed_seq)):
             settled += 1
             self.deliver_one(entry, self.answered.popleft(), taken)
         self.ring.release(settled)

@@ -23,15 +23,21 @@ class Noting:
     def __init__(self, name: str, notes: list[Any], socks: dict[int, socket.socket]) -> None:
         self.name, self.notes, self.socks = name, notes, socks
         self.on_batch: Callable[[list[int]], object] = lambda keys: None
+        self.keys: dict[int, int] = {}  # of descriptors
 
-    def on_ready_batch(self, keys: Any, events: Any) -> None:
-        assert (keys.typecode, events.typecode) == ("q", "I")
-        assert len(keys) == len(events)
+    def on_ready_batch(self, events: Any) -> None:
+        keys = [self.keys[fd] for fd, _ in events]
         for key in keys:
             if key in self.socks:
                 self.socks[key].recv(1)
         self.notes.append((self.name, *keys))
         self.on_batch(list(keys))
+
+
+def watch(loop: Any, sock: socket.socket, handler: Noting, key: int) -> None:
+    """Have the handler get its events, and note it by `key`."""
+    handler.keys[sock.fileno()] = key
+    loop.watch_in_batches(sock.fileno(), READABLE, handler)
 
 
 @pytest.fixture
@@ -82,7 +88,7 @@ def test_handler_gets_its_events_up_to_the_next_of_another_in_order(
     notes: list[Any] = []
     one, two = Noting("one", notes, {}), Noting("two", notes, {})
     for index, handler in enumerate((one, one, one, one, two, two)):
-        loop.watch_in_batches(pairs[index][0].fileno(), READABLE, handler, 1 << 40 | index)
+        watch(loop, pairs[index][0], handler, 1 << 40 | index)
     loop.watch(pairs[6][0].fileno(), READABLE, lambda events: notes.append(("watch",)))
     loop.add_reader(pairs[7][0].fileno(), lambda: notes.append(("reader",)))
 
@@ -114,16 +120,19 @@ class BatchedProgram(Program):
 
     async def connect(self) -> None:
         await super().connect()
+        self.index_of: dict[int, int] = {}
         for index in range(self.streams, len(self.pairs)):
             fd = self.pairs[index][0].fileno()
             self.loop.remove_reader(fd)
-            self.loop.watch_in_batches(fd, READABLE, self, index)
+            self.loop.watch_in_batches(fd, READABLE, self)
+            self.index_of[fd] = index
 
     batches = 0
 
-    def on_ready_batch(self, keys: Any, events: Any) -> None:
-        self.batches += len(keys) > 1
-        for index in keys:
+    def on_ready_batch(self, events: Any) -> None:
+        self.batches += len(events) > 1
+        for fd, _ in events:
+            index = self.index_of[fd]
             try:
                 self.readable(index)
             except BlockingIOError as error:  # polled twice, because an exit came between
@@ -162,12 +171,13 @@ def test_poll_gives_a_handler_all_that_is_ready_in_one_call(loop: Any) -> None:
     batches: list[dict[int, int]] = []
 
     class Handler:
-        def on_ready_batch(self, keys: Any, events: Any) -> None:
-            batches.append(dict(zip(keys, events, strict=True)))
+        def on_ready_batch(self, events: Any) -> None:
+            batches.append({key_of[fd]: reported for fd, reported in events})
 
     handler = Handler()
+    key_of = {mine.fileno(): -key for key, (mine, _) in enumerate(pairs)}
     for key, (mine, peer) in enumerate(pairs):
-        loop.watch_in_batches(mine.fileno(), READABLE, handler, -key)
+        loop.watch_in_batches(mine.fileno(), READABLE, handler)
         if key == 5:
             peer.close()
         else:
@@ -201,7 +211,7 @@ def test_descriptor_unwatched_before_the_call_is_not_in_the_batch(
     notes: list[Any] = []
     handler = Noting("batch", notes, {})
     for index in range(5):
-        loop.watch_in_batches(pairs[index][0].fileno(), READABLE, handler, index)
+        watch(loop, pairs[index][0], handler, index)
 
     def unwatch(events: int) -> None:
         for index in (2, 5):
@@ -220,9 +230,8 @@ def test_descriptor_that_was_closed_and_is_watched_again_has_one_watch_only(loop
     handler = Noting("batch", notes, {})
     for again in (loop.watch, loop.watch_in_batches, loop.watch):
         mine, peer = socket.socketpair()
-        fd, arguments = mine.fileno(), (handler, 1)
-        arguments = arguments[: 1 + (again == loop.watch_in_batches)]
-        again(fd, READABLE, *arguments)
+        fd = mine.fileno()
+        again(fd, READABLE, handler)
         watched = [fd in loop._selector.watches, fd in loop._selector.batch_watches]
         assert sorted(watched) == [False, True]
         mine.close()
@@ -234,22 +243,20 @@ def test_descriptor_that_was_closed_and_is_watched_again_has_one_watch_only(loop
 
 
 def test_watch_in_batches_refuses_what_cannot_be_watched(loop: Any, pairs: Pairs) -> None:
-    """A key of more than 64 bits, a descriptor that has a watch, a closed loop."""
+    """A descriptor that has a watch, a closed loop."""
     handler = Noting("batch", [], {})
     fd = pairs[0][0].fileno()
-    with pytest.raises(OverflowError):
-        loop.watch_in_batches(fd, READABLE, handler, 1 << 63)
     loop.watch(fd, READABLE, print)
     with pytest.raises(FileExistsError):
-        loop.watch_in_batches(fd, READABLE, handler, 0)
+        loop.watch_in_batches(fd, READABLE, handler)
     assert loop._selector.watches == {fd: print}
     assert not loop._selector.batch_watches
-    loop.watch_in_batches(pairs[1][0].fileno(), READABLE, handler, 0)
+    watch(loop, pairs[1][0], handler, 0)
     selector = loop._selector
     loop.close()
     assert not selector.batch_watches
     with pytest.raises(RuntimeError, match="closed"):
-        loop.watch_in_batches(fd, READABLE, handler, 0)
+        loop.watch_in_batches(fd, READABLE, handler)
 
 
 def test_descriptor_watched_in_batches_is_not_in_the_map_of_the_selector(
@@ -257,7 +264,7 @@ def test_descriptor_watched_in_batches_is_not_in_the_map_of_the_selector(
 ) -> None:
     """As with the descriptors of streams; asyncio's own registrations work beside it."""
     fd = pairs[0][0].fileno()
-    loop.watch_in_batches(fd, READABLE, Noting("batch", [], {}), 0)
+    loop.watch_in_batches(fd, READABLE, Noting("batch", [], {}))
     assert fd not in loop._selector.get_map()
     loop._selector.register(pairs[1][0], selectors.EVENT_READ)
     assert pairs[1][0].fileno() in loop._selector.get_map()
@@ -288,7 +295,7 @@ def test_handler_that_raises_is_reported_and_the_others_are_dispatched(
 
     bad.on_batch = fail
     for index, handler in ((1, bad), (2, bad), (3, good), (4, good)):
-        loop.watch_in_batches(pairs[index][0].fileno(), READABLE, handler, index)
+        watch(loop, pairs[index][0], handler, index)
     loop.watch(pairs[0][0].fileno(), READABLE, lambda events: pairs[0][0].recv(1))
     polled_in_order(loop, pairs, "01234")
     assert [type(error) for error in reported] == [ZeroDivisionError]
@@ -317,7 +324,7 @@ def test_keyboard_interrupt_in_a_handler_leaves_the_others_for_the_next_run(
 
     bad.on_batch = interrupt
     for index, handler in ((0, bad), (1, bad), (3, good), (4, good)):
-        loop.watch_in_batches(pairs[index][0].fileno(), READABLE, handler, index)
+        watch(loop, pairs[index][0], handler, index)
     loop.watch(pairs[2][0].fileno(), READABLE, lambda events: notes.append(("watch",)))
     with pytest.raises(KeyboardInterrupt):
         polled_in_order(loop, pairs, "01234")
@@ -344,7 +351,7 @@ def test_streams_beside_a_handler_are_one_entry_of_the_queue_with_it(loop: Any) 
 
     loop.run_until_complete(connect())
     mine, peer = socket.socketpair()
-    loop.watch_in_batches(mine.fileno(), READABLE, Noting("batch", notes, {9: mine}), 9)
+    watch(loop, mine, Noting("batch", notes, {9: mine}), 9)
     for sock in (*peers, peer):
         sock.send(b"x")
     before = len(loop._ready)

@@ -29,6 +29,8 @@ class Bug:
 _EXPLORATION = "tests/proof/test_exploration.py::"
 _PIPES = _EXPLORATION + "test_pipe_in_every_order"
 _BRIDGES = _EXPLORATION + "test_bridge_in_every_order"
+_PLANES = _EXPLORATION + "test_plane_in_every_order"
+_PLANE = "tests/ring/test_plane.py::"
 _COMMAND = "tests/command/test_"
 _UNIT = "tests/unit/test_"
 _LOOP = "tests/loop/test_"
@@ -82,11 +84,9 @@ BUGS = (
         "ring.loop_side",
         """\
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
-        ring = self._ring
         if ring.processed_seq != ring.released_seq or ring.output_closed:
 """,
         """\
-        ring = self._ring
         found = ring.processed_seq != ring.released_seq or ring.output_closed
         self.signal.clear()
         if found:
@@ -105,16 +105,143 @@ BUGS = (
     ),
     Bug(
         "the worker hands an entry back, then works on it",
-        "work.worker",
+        "ring.plane",
         """\
-                work.do(entry, storage, pool, share)
-                side.finish()
+                work.do(ring.entry(seq), storage, pool, share)
 """,
         """\
-                side.finish()
+                entry = ring.entry(seq)
+                ring.processed_seq = seq + 1
                 work.do(entry, storage, pool, share)
 """,
         (_PIPES,),
+    ),
+    Bug(
+        "the worker hands a plain entry back, then answers it",
+        "ring.plane",
+        """\
+                nbytes = sizes[pos]
+                try:
+                    result = processor""",
+        """\
+                nbytes = sizes[pos]
+                ring.processed_seq = seq + 1
+                try:
+                    result = processor""",
+        (_BRIDGES,),
+    ),
+    Bug(
+        "the plane requests a delivery, then moves the cursor",
+        "ring.plane",
+        """\
+            ring.processed_seq = seq + 1
+            if not signal.awaited:
+                signal.request()  # ORDER: after the cursor (I6).
+""",
+        """\
+            if not signal.awaited:
+                signal.request()
+            ring.processed_seq = seq + 1
+""",
+        (_BRIDGES, _PLANE + "test_chunks_of_many_are_received_answered_and_sent"),
+    ),
+    Bug(
+        "the plane publishes an entry, then fills its row",
+        "ring.plane",
+        """\
+            owners[pos] = row
+            slot_of[pos]""",
+        """\
+            ring.published_seq = seq + 1
+            owners[pos] = row
+            slot_of[pos]""",
+        (_PLANES,),
+    ),
+    Bug(
+        "the plane sends for a lane that was given up",
+        "ring.plane",
+        "if not row.sends or row.abandoned:",
+        "if not row.sends:",
+        (_PLANE + "test_what_is_not_a_plain_reply_is_left_to_others",),
+    ),
+    Bug(
+        "the plane sends past what waits to be sent",
+        "ring.plane",
+        "if not row.sends or row.abandoned:",
+        "if row.abandoned:",
+        (_PLANE + "test_what_is_not_a_plain_reply_is_left_to_others",),
+    ),
+    Bug(
+        "the plane takes a short write for a whole one",
+        "ring.plane",
+        """\
+                if not is_whole:
+                    return sent_bytes
+""",
+        "",
+        (_PLANE + "test_short_write_is_told",),
+    ),
+    Bug(
+        "an interrupt in the plane makes a reply go twice",
+        "ring.plane",
+        """\
+            ring.delivered_seq = seq + 1  # first, so that an interrupt makes no reply go twice
+""",
+        """\
+            ring.delivered_seq = seq
+""",
+        (_PLANE + "test_interrupt_of_a_send_is_handed_over_and_no_reply_goes_twice",),
+    ),
+    Bug(
+        "what a framed lane holds is reserved for no more",
+        "ring.plane",
+        """\
+            if row.is_framed and row.partial_frame_bytes + in_flight_bytes > little_bytes:
+                return index, RESERVE
+""",
+        "",
+        (
+            _PLANE + "test_framed_row_is_received_for_while_it_holds_little",
+            "tests/bridge/test_direct.py::test_frames_go_past_the_protocol_too",
+        ),
+    ),
+    Bug(
+        "a reply is sent and counted without what its report says",
+        "ring.plane",
+        """\
+            if report is not None:
+                return SENT
+""",
+        "",
+        (
+            _PLANE + "test_reply_with_a_report_is_sent_and_left_to_be_counted",
+            "tests/bridge/test_direct.py::test_frames_go_past_the_protocol_too",
+        ),
+    ),
+    Bug(
+        "a connection that is drained goes on past its protocol",
+        "connection.protocol",
+        "            stop_serving_directly()  # because what is left to be read is counted\n",
+        "            pass\n",
+        ("tests/bridge/test_direct.py::test_drain_counts_what_is_left_so_it_is_served_no_more",),
+    ),
+    Bug(
+        "a transport with a write buffer lets the plane send",
+        "loop.watched_socket",
+        "                self._write_buffer or self._eof_written",
+        "                self._eof_written",
+        (
+            _LOOP + "direct.py::test_gate_follows_the_pauses_and_the_write_buffer",
+            "tests/bridge/test_direct.py::"
+            "test_reply_that_the_kernel_does_not_take_goes_out_later_in_order",
+        ),
+    ),
+    Bug(
+        "a lane that waits for a slot is overtaken by its own input",
+        "ring.plane",
+        "                or row.waits_for_slot\n",
+        "",
+        (_PLANE + "test_what_is_not_plain_input_is_left_to_others",),
     ),
     Bug(
         "the worker reads the cursor, then whether the input is closed",
@@ -133,15 +260,13 @@ BUGS = (
         "an entry is released, then its result is copied",
         "bridge.delivery",
         """\
-                    if entry.result:
-                        excess_bytes = sink.on_reply(entry.result)
+                if result:
+                    excess_bytes = sink.on_reply(result)
 """,
         """\
-                    result = entry.result
-                    ring.release(1)
-                    returned -= 1
-                    if result:
-                        excess_bytes = sink.on_reply(result)
+                if result:
+                    self._ring.release(1)
+                    excess_bytes = sink.on_reply(result)
 """,
         (
             "tests/bridge/test_delivery.py::test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken",
@@ -157,11 +282,11 @@ BUGS = (
     Bug(
         "results go to who is at the place of their owner now, as with descriptors",
         "bridge.delivery",
-        "lane: Lane = entry.owner\n",
+        "lane, kind, nbytes, entry = self._ring.returned(seq)\n",
         """\
-lane: Lane = entry.owner
-                if lane.sink is None:
-                    lane = next((each for each in self._lanes if each.sink), lane)
+lane, kind, nbytes, entry = self._ring.returned(seq)
+        if lane.sink is None:
+            lane = next((each for each in self._lanes if each.sink), lane)
 """,
         ("tests/bridge/test_delivery.py::test_results_are_given_to_owners_never_to_places",),
     ),
@@ -183,7 +308,11 @@ lane: Lane = entry.owner
         "bridge.admission",
         "        lane.overflow += source[:nbytes]\n",
         "        lane.overflow[:0] = source[:nbytes]\n",
-        ("tests/bridge/test_admission.py::test_any_schedule_keeps_every_lanes_bytes_in_order",),
+        (
+            "tests/bridge/test_admission.py::test_any_schedule_keeps_every_lanes_bytes_in_order",
+            "tests/bridge/test_admission.py::"
+            "test_lane_that_publishes_although_it_waits_keeps_its_place_and_its_order",
+        ),
     ),
     Bug(
         "credit is never given back",
@@ -215,8 +344,8 @@ lane: Lane = entry.owner
     Bug(
         "a delivery is not bounded",
         "bridge.delivery",
-        "ring.results(DELIVERY_ENTRIES)",
-        "ring.results(1 << 30)",
+        "min(ring.processed_seq, released_seq + DELIVERY_ENTRIES)",
+        "ring.processed_seq",
         ("tests/bridge/test_delivery.py::test_delivery_takes_a_bounded_number_of_entries",),
     ),
     Bug(
@@ -236,13 +365,13 @@ lane: Lane = entry.owner
         "an error is swallowed",
         "bridge.delivery",
         """\
-                    if entry.error is not None:
-                        self._end_without_reply(lane, entry)
-                        continue
+                if entry.error is not None:
+                    self._end_without_reply(lane, entry)
+                    return
 """,
         """\
-                    if entry.error is not None:
-                        continue
+                if entry.error is not None:
+                    return
 """,
         ("tests/bridge/test_delivery.py::test_processor_error_ends_its_lane_only",),
     ),
@@ -294,7 +423,7 @@ lane: Lane = entry.owner
         "a batch of ready descriptors takes the event of another's with it",
         "loop.ready_batches",
         """\
-                if fd in self._watches:
+                if event[0] in self._watches:
                     break
 """,
         "                pass\n",
@@ -389,8 +518,8 @@ lane: Lane = entry.owner
     Bug(
         "both threads slice views of one buffer, which a build without a GIL miscounts",
         "ring.ring",
-        "[self._worker_view(start, slot_bytes) for start in starts]",
-        "self.free_slots.copy()",
+        "[self._worker_view(off, nbytes) for off, nbytes in spans]",
+        "self.loop_views.copy()",
         (
             "tests/ring/test_ring.py::test_two_threads_never_slice_what_counts_its_slices_in_one_place",
         ),

@@ -18,15 +18,19 @@ from asyncrev.errors import BridgeStopped, ChannelClosed, WorkerDied
 from asyncrev.frames.registry import as_framing
 from asyncrev.ring import channel
 from asyncrev.ring.loop_side import LoopSide
-from asyncrev.ring.ring import DATA
+from asyncrev.ring.plane import CREDIT, END, OTHER, Plane
+from asyncrev.ring.ring import DATA, Ring
+from asyncrev.ring.row import Row
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.statistics import BridgeStatistics
+from asyncrev.work import make_work
 from asyncrev.work.tls_parameters import TlsParameters
 from asyncrev.work.worker import Worker
 from tests.proof.scheduler import Run
 from tests.proof.stepped import LOOP, WORKER, HookedLoop, Scenario, SteppedLoop
+from tests.support import results
 
-__all__ = ["bridge", "channel_of", "limits_of", "pipe", "submissions"]
+__all__ = ["bridge", "channel_of", "limits_of", "pipe", "plane", "submissions"]
 
 Main = Callable[[Run, SteppedLoop], Coroutine[Any, Any, Hashable]]
 
@@ -89,6 +93,7 @@ class Job:
     def __init__(self, run: Run, chunks: list[bytes]) -> None:
         self.run = run
         self.work = self
+        self.plain = None
         self.chunks = iter(chunks)
 
     def do(self, entry: Any, *_: object) -> None:
@@ -114,7 +119,7 @@ def pipe(nchunks: int, nentries: int, *, hooked: bool, most: int = 64, apart: bo
         room, ended = asyncio.Event(), asyncio.Event()
 
         def on_results() -> bool:
-            entries = ring.results(most)
+            entries = results(ring, most)
             for entry in entries:
                 got.append(read_slowly(run, entry.result))
             ring.release(len(entries))
@@ -127,8 +132,8 @@ def pipe(nchunks: int, nentries: int, *, hooked: bool, most: int = 64, apart: bo
                 raise error
 
         pool: Any = SimpleNamespace(reclaim=lambda: None)
-        thread_side = ThreadSide(ring, parker, side.signal)
-        worker = Worker(thread_side, None, pool, on_end, name=WORKER)
+        thread_side = ThreadSide(ring, parker, side.signal, Plane(ring, nentries, 1 << 20))
+        worker = Worker(thread_side, pool, on_end, name=WORKER)
         worker.start()
         side.bind(loop, on_results)
         for chunk in left:
@@ -149,6 +154,110 @@ def pipe(nchunks: int, nentries: int, *, hooked: bool, most: int = 64, apart: bo
         side.unbind()
         judge(run, got, wanted, whole=True)
         return len(got)
+
+    return on_loop(main, hooked=hooked)
+
+
+# -- the plane -------------------------------------------------------------------------------------
+
+
+class Socket:
+    """A connection's socket: gives a chunk per receive, and takes of the first reply a part."""
+
+    def __init__(self, run: Run, number: int, nchunks: int) -> None:
+        self.run = run
+        self.chunks = [bytes([65 + number, 48 + n]) for n in range(nchunks)]
+        self.left = iter(self.chunks)
+        self.got = b""
+        self.is_short = True
+        # `make_work` is the one that the exploration has a stand-in for.
+        work = make_work.RawWork(lambda: Turner(run, self.chunks), views_allowed=True)
+        self.row = Row(work)
+
+    def recv_into(self, view: memoryview) -> int:
+        """Give the next chunk."""
+        chunk = next(self.left, None)
+        if chunk is None:
+            raise BlockingIOError
+        view[:2] = chunk
+        return 2
+
+    def send(self, data: memoryview | bytes) -> int:
+        """Take a reply; of the first only a byte."""
+        sent = read_slowly(self.run, data)
+        if self.is_short:
+            self.is_short, sent = False, sent[:1]
+        self.got += sent
+        return len(sent)
+
+    def take(self, plane: Plane, ring: Ring, outcome: Any) -> None:
+        """Do what is left of an entry at which the plane has stopped."""
+        if outcome != CREDIT:
+            _, _, nbytes, _ = ring.returned(ring.delivered_seq - 1)
+            result = ring.result(ring.delivered_seq - 1)
+            sent_bytes = 0 if outcome == OTHER else outcome
+            assert isinstance(result, memoryview)
+            self.got += read_slowly(self.run, result[sent_bytes:])
+            self.row.in_flight_entries -= 1
+            self.row.in_flight_bytes -= nbytes
+        self.row.waits_for_credit = False
+        self.row.reads = True
+
+
+def plane(chunks: tuple[int, ...], nentries: int, *, hooked: bool, most_entries: int) -> Scenario:
+    """The real plane between scripted sockets, one for each of `chunks`, which is how many come.
+
+    Each may have `most_entries` in flight. What does not fit is received when it does.
+    """
+
+    async def main(run: Run, loop: SteppedLoop) -> Hashable:
+        ring, parker = channel.Ring(nentries, 2), channel.Parker()
+        side, one = LoopSide(ring, parker), Plane(ring, most_entries, 1 << 20)
+        sockets = [Socket(run, number, nchunks) for number, nchunks in enumerate(chunks)]
+        of_row = {sock.row: sock for sock in sockets}
+        room, ended = asyncio.Event(), asyncio.Event()
+        for number, sock in enumerate(sockets):
+            one.open(number, sock.row, sock.recv_into, sock.send)
+            sock.row.reads = sock.row.sends = True
+
+        def on_results() -> bool:
+            while (outcome := one.deliver(ring.processed_seq)) != END:
+                owner = ring.owner(ring.delivered_seq - 1)
+                of_row[owner].take(one, ring, outcome)
+            ring.release(ring.delivered_seq - ring.released_seq)
+            room.set()
+            return ring.processed_seq != ring.released_seq
+
+        def on_end(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(ended.set)
+            if error is not None:
+                raise error
+
+        pool: Any = SimpleNamespace(reclaim=lambda: None)
+        thread_side = ThreadSide(ring, parker, side.signal, one)
+        worker = Worker(thread_side, pool, on_end, name=WORKER)
+        worker.start()
+        side.bind(loop, on_results)
+        events, index = [(number, 1) for number in range(len(sockets))], 0
+        while ring.released_seq < sum(chunks):
+            index, outcome = one.receive(events, index)
+            if not side.flush_is_due:
+                side.flush_soon()
+            if outcome != END:
+                sockets[index].row.reads = outcome == OTHER
+                index += 1
+                continue
+            index = 0
+            if any(sock.row.in_flight_entries for sock in sockets):
+                room.clear()
+                await room.wait()
+        side.close()
+        await ended.wait()
+        side.unbind()
+        for sock in sockets:
+            parts = [sock.got[off : off + 2] for off in range(0, len(sock.got), 2)]
+            judge(run, parts, [chunk[::-1] for chunk in sock.chunks], whole=True)
+        return ring.released_seq
 
     return on_loop(main, hooked=hooked)
 

@@ -74,17 +74,51 @@ class SteppedEdge:
         return []
 
 
-class SteppedRing(Ring):
-    """The real ring; its cursors and flags are points, its entries know whose they are."""
+class OwnedColumn(list[Any]):
+    """A column of the ring that may be touched only by who owns the row (I2)."""
 
-    __slots__ = ("run",)
+    def __init__(self, ring: "SteppedRing", name: str, values: list[Any]) -> None:
+        super().__init__(values)
+        self.ring = ring
+        self.name = name
+
+    def _check(self, place: int | slice) -> None:
+        for pos in range(len(self))[place] if isinstance(place, slice) else (place,):
+            self.ring.check_owner(pos, self.name)
+            if self.name == "owners":
+                self.ring.check_read(pos)
+
+    def __getitem__(self, place: Any) -> Any:
+        if not isinstance(place, slice):
+            self.ring.check_owner(place, self.name)
+            if self.name == "results" and self.ring.run.me == LOOP:
+                self.ring.was_read[place] = True
+        return super().__getitem__(place)
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        self._check(place)
+        super().__setitem__(place, value)
+        if self.name == "owners" and not isinstance(place, slice):
+            self.ring.was_read[place] = False
+
+
+class SteppedRing(Ring):
+    """The real ring; its cursors and flags are points, its rows know whose they are."""
+
+    __slots__ = ("run", "was_read")
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         self.run: Any = None
         super().__init__(*args, **settings)
         self.run = NOW.run
-        for entry in self.free_entries:
-            entry.ring = self  # type: ignore[attr-defined]
+        self.was_read = [True] * self.nentries  # the row's result, by the loop
+        for name in ("owners", "kinds", "slot_of", "sizes", "results", "reports"):
+            setattr(self, name, OwnedColumn(self, name, getattr(self, name)))
+
+    def entry(self, seq: int) -> Entry:
+        entry = super().entry(seq)
+        entry.ring, entry.pos = self, seq % self.nentries  # type: ignore[attr-defined]
+        return entry
 
     def cursors(self) -> tuple[int, int, int]:
         """Return the three as they are, without a point."""
@@ -96,19 +130,25 @@ class SteppedRing(Ring):
         if not released <= processed <= published <= released + self.nentries:
             self.run.forbid("CURSORS", f"{released}, {processed}, {published} of {self.nentries}")
 
-    def check_owner(self, entry: Entry, what: str) -> None:
-        """I2: who touches `entry` now must own it."""
+    def check_owner(self, pos: int, what: str) -> None:
+        """I2: who touches a row now must own it."""
         run = self.run
         if not run.me:
             return
         published, processed, _ = self.cursors()
-        in_worker = any(
-            self.entries[seq % self.nentries] is entry for seq in range(processed, published)
-        )
+        in_worker = (pos - processed) % self.nentries < published - processed
         if run.me == WORKER and not in_worker:
             run.forbid("REUSED", f"the worker touches {what} of an entry that is the loop's")
         if run.me == LOOP and in_worker:
             run.forbid("UNFINISHED", f"the loop touches {what} of an entry that is the worker's")
+
+    def check_read(self, pos: int) -> None:
+        """No result may be released unread whose owner is still there, and wants it."""
+        owner = list.__getitem__(self.owners, pos)
+        has_gone = getattr(owner, "sink", self) is None or getattr(owner, "abandoned", False)
+        if owner is not None and not (self.was_read[pos] or has_gone):
+            self.run.forbid("UNDELIVERED", "an entry is released whose result was not read")
+        self.was_read[pos] = True
 
 
 _CURSORS = ("published_seq", "processed_seq", "released_seq")
@@ -130,17 +170,15 @@ def _owned(name: str) -> property:
     slot = Entry.__dict__[name]
 
     def get(self: Any) -> Any:
-        self.ring.check_owner(self, name)
-        if name == "result" and self.ring.run.me == LOOP:
-            self.was_read = True
+        if self.ring is not None:
+            self.ring.check_owner(self.pos, name)
+            if name == "result" and self.ring.run.me == LOOP:
+                self.ring.was_read[self.pos] = True
         return slot.__get__(self)
 
     def put(self: Any, value: Any) -> None:
         if self.ring is not None:
-            self.ring.check_owner(self, name)
-            if name == "owner":
-                self.check_read(slot.__get__(self))
-                self.was_read = value is None
+            self.ring.check_owner(self.pos, name)
         slot.__set__(self, value)
 
     return property(get, put)
@@ -149,18 +187,12 @@ def _owned(name: str) -> property:
 class OwnedEntry(Entry):
     """An entry that may be touched by its owner only (I2)."""
 
-    __slots__ = ("ring", "was_read")
+    __slots__ = ("pos", "ring")
 
-    def __init__(self, *memory: memoryview) -> None:
+    def __init__(self, view: memoryview) -> None:
         self.ring: Any = None
-        self.was_read = True  # its result, by the loop
-        super().__init__(*memory)
-
-    def check_read(self, owner: Any) -> None:
-        """No result may be released unread whose owner is still there, and wants it."""
-        has_gone = getattr(owner, "sink", self) is None or getattr(owner, "abandoned", False)
-        if not (self.was_read or has_gone):
-            self.ring.run.forbid("UNDELIVERED", "an entry is released whose result was not read")
+        self.pos = 0
+        super().__init__(view)
 
 
 for _name in (

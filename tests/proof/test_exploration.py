@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 import pytest
 
-from tests.proof.scenarios import bridge, channel_of, limits_of, pipe, submissions
+from tests.proof.scenarios import bridge, channel_of, limits_of, pipe, plane, submissions
 from tests.proof.scheduler import Explored, Forbidden, Run, explore
 from tests.proof.stepped import explore_real
 
@@ -15,6 +15,11 @@ PIPES = {
     "one entry": ({"nchunks": 2, "nentries": 1, "apart": True}, 1, 3),
     "bounded delivery": ({"nchunks": 3, "nentries": 2, "apart": False, "most": 1}, 1, 2),
     "slots for all": ({"nchunks": 2, "nentries": 2, "apart": False}, 2, 3),
+}
+PLANES = {
+    "one connection": ({"chunks": (2,), "nentries": 1, "most_entries": 2}, 1, 2),
+    "over its quota": ({"chunks": (3,), "nentries": 3, "most_entries": 1}, 1, 2),
+    "two connections": ({"chunks": (2, 2), "nentries": 3, "most_entries": 2}, 1, 2),
 }
 BRIDGES = {
     "one lane": ({"chunks": (1,), "limits": limits_of(1, 1)}, 1, 2),
@@ -53,6 +58,16 @@ def test_pipe_in_every_order(name: str, hooked: bool) -> None:
     settings, preemptions, _ = PIPES[name]
     found = explore_real(pipe(hooked=hooked, **settings), preemptions=preemptions)
     assert found.outcomes == {settings["nchunks"]: found.runs}
+    assert found.runs >= 20
+
+
+@hooked
+@pytest.mark.parametrize("name", PLANES)
+def test_plane_in_every_order(name: str, hooked: bool) -> None:
+    """Plane, ring, sides, wake-ups and worker."""
+    settings, preemptions, _ = PLANES[name]
+    found = explore_real(plane(hooked=hooked, **settings), preemptions=preemptions)
+    assert found.outcomes == {sum(settings["chunks"]): found.runs}
     assert found.runs > 20
 
 
@@ -102,6 +117,7 @@ def test_worker_whose_sleep_times_out_loses_nothing(hooked: bool) -> None:
     ("scenario", "name"),
     [
         *((pipe, name) for name in PIPES),
+        *((plane, name) for name in PLANES),
         *((bridge, name) for name in BRIDGES),
         *((channel_of, name) for name in CHANNELS),
         *((submissions, name) for name in SUBMISSIONS),
@@ -110,8 +126,9 @@ def test_worker_whose_sleep_times_out_loses_nothing(hooked: bool) -> None:
 )
 def test_more_preemptions(scenario: object, name: str, hooked: bool) -> None:
     """The same, deeper: `explore` raises on what is forbidden."""
-    table = {pipe: PIPES, bridge: BRIDGES, channel_of: CHANNELS, submissions: SUBMISSIONS}[scenario]
-    settings, fast, slow = table[name]
+    tables = {pipe: PIPES, plane: PLANES, bridge: BRIDGES}
+    tables |= {channel_of: CHANNELS, submissions: SUBMISSIONS}
+    settings, fast, slow = tables[scenario][name]
     found = explore_real(scenario(hooked=hooked, **settings), preemptions=slow)
     assert sum(found.outcomes.values()) == found.runs
     assert slow > fast

@@ -12,8 +12,8 @@ from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.delivery import Delivery
 from asyncrev.bridge.lane import Lane
 from asyncrev.ring.channel import AwaitableSide
+from asyncrev.ring.plane import Plane
 from asyncrev.ring.ring import Ring
-from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.lane_work import InputEnd
@@ -28,9 +28,9 @@ from tests.proof.scheduler import Forbidden
 from tests.proof.stepped import Scenario, explore_real
 from tests.proof.stepped_work import SteppedStartTlsWork
 from tests.proof.tls_scenarios import RECORD_BYTES, tls
+from tests.support import results
 
 PIPE = pipe(2, 2, hooked=False, apart=False)
-ONE = pipe(1, 1, hooked=False, apart=False)
 ONE_PER_DELIVERY = pipe(3, 3, hooked=False, apart=False, most=1)
 BRIDGE = bridge((2, 1), limits=limits_of(2, 4), hooked=False)
 OVERFLOWS = bridge((2, 1), limits=limits_of(1, 2), hooked=False)
@@ -82,30 +82,38 @@ def request_again(signal: DeliverySignal) -> bool:
     return True
 
 
-def results_that_are_published(ring: Ring, most: int) -> list[Any]:
-    """`Ring.results` by the wrong cursor."""
-    return ring.entries_between(ring.released_seq, ring.published_seq)
+def deliver_what_is_published(plane: Plane, end_seq: int) -> Any:
+    """`Plane.deliver` by the wrong cursor."""
+    return _deliver_plain(plane, plane._ring.published_seq)
+
+
+_deliver_plain = Plane.deliver
 
 
 def finish_first(worker: Worker) -> None:
     """`Worker._work` that hands each entry back before it works on it."""
     while True:
-        for entry in worker._side.take(None):
+        for _ in worker._side.take(None):
+            entry = worker._side.oldest()
             worker._side.finish()
-            entry.owner.work(entry, worker._storage, worker._pool)
+            entry.owner.work(entry, None, worker._pool)
 
 
-def mark_two(ring: Ring) -> None:
+def mark_two(ring: Ring, result: object = None) -> None:
     """`Ring.mark_processed` that counts double."""
     ring.processed_seq += 2
 
 
-def take_backwards(side: ThreadSide, timeout_s: float | None = None) -> list[Any]:
-    """`ThreadSide.take` that gives the newest first."""
-    return _take(side, timeout_s)[::-1]
+def answer_backwards(plane: Plane, end_seq: int, *rest: Any) -> None:
+    """`Plane.answer` that begins with the newest."""
+    ring = plane._ring
+    for seq in range(ring.processed_seq, end_seq)[::-1]:
+        entry = ring.entry(seq)
+        entry.owner.work.do(entry)
+    _answer(plane, end_seq, *rest)
 
 
-_take = ThreadSide.take
+_answer = Plane.answer
 
 
 def release_one_more(ring: Ring, nentries: int) -> None:
@@ -118,7 +126,7 @@ _release = Ring.release
 
 def deliver_keeping_one(delivery: Delivery) -> bool:
     """`Delivery.deliver` that delivers an entry and forgets to release it, once."""
-    entries = delivery._ring.results(1)
+    entries = results(delivery._ring, 1)
     if entries and entries[0].result and not hasattr(_once, "done"):
         _once.done = True  # type: ignore[attr-defined]
         entries[0].owner.sink.on_reply(entries[0].result)
@@ -135,7 +143,7 @@ _deliver = Delivery.deliver
 
 def deliver_to_the_first(delivery: Delivery) -> bool:
     """`Delivery.deliver` that gives every result to the lane opened last."""
-    for entry in delivery._ring.results(64):
+    for entry in results(delivery._ring, 64):
         if entry.result and entry.owner.sink is not None:
             newest = max(delivery._lanes, key=lambda lane: lane.sink.chunks[0])  # type: ignore
             newest.sink.on_reply(entry.result)  # type: ignore[union-attr]
@@ -251,11 +259,11 @@ BUGS: list[tuple[str, Scenario, type, str, Callable[..., Any], int]] = [
     ("ASLEEP", PIPE, Parker, "park", park_after_look, 2),
     ("WRONG_WRITER", PIPE, Parker, "unpark", unpark_without_lock, 1),
     ("TWO_DELIVERIES", PIPE, DeliverySignal, "request", request_again, 1),
-    ("UNFINISHED", PIPE, Ring, "results", results_that_are_published, 1),
+    ("UNFINISHED", BRIDGE, Plane, "deliver", deliver_what_is_published, 1),
     ("REUSED", PIPE, Worker, "_work", finish_first, 1),
     ("DOUBLED", LINES, Pool, "reclaim", reclaim_early, 2),
-    ("CURSORS", ONE, Ring, "mark_processed", mark_two, 1),
-    ("REORDERED", PIPE, ThreadSide, "take", take_backwards, 1),
+    ("CURSORS", CHANNEL, Ring, "mark_processed", mark_two, 1),
+    ("REORDERED", PIPE, Plane, "answer", answer_backwards, 1),
     ("UNDELIVERED", ONE_PER_DELIVERY, Ring, "release", release_one_more, 1),
     ("DOUBLED", BRIDGE, Delivery, "deliver", deliver_keeping_one, 0),
     ("CROSSED", BRIDGE, Delivery, "deliver", deliver_to_the_first, 0),

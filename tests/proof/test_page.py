@@ -4,7 +4,7 @@ import re
 
 from tests.mutants.seeded import BUGS as SEEDED
 from tests.mutants.seeded_c import C_BUGS
-from tests.proof.test_exploration import BRIDGES, CHANNELS, PIPES, SUBMISSIONS
+from tests.proof.test_exploration import BRIDGES, CHANNELS, PIPES, PLANES, SUBMISSIONS
 from tests.proof.test_outcomes import BUGS
 from tests.proof.test_tls_exploration import TLS
 from tests.support import ROOT
@@ -48,6 +48,7 @@ def test_page_tells_how_far_each_scenario_is_explored() -> None:
     told = re.findall(r"^\| (\w+: [^|]+) \|.* \| (\d) \| (\d) \|$", table, re.MULTILINE)
     kinds = {
         "pipe": PIPES,
+        "plane": PLANES,
         "bridge": BRIDGES,
         "channel": CHANNELS,
         "submissions": SUBMISSIONS,

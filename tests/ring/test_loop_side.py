@@ -10,7 +10,7 @@ from asyncrev.errors import LocalError
 from asyncrev.ring.loop_side import LoopSide
 from asyncrev.ring.ring import Ring
 from asyncrev.ring.wakeups import Parker
-from tests.support import publish, until, wait_until
+from tests.support import publish, results, until, wait_until
 
 PLAIN = pytest.mark.asyncio(loop_factories=["asyncio"])
 HOOKED = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -34,9 +34,9 @@ class Bench:
 
     def deliver(self) -> bool:
         """Release what is processed; say whether something was left."""
-        results = self.ring.results(self.most)
-        self.calls.append(len(results))
-        self.ring.release(len(results))
+        found = results(self.ring, self.most)
+        self.calls.append(len(found))
+        self.ring.release(len(found))
         return self.ring.processed_seq != self.ring.released_seq
 
     def publish(self) -> None:

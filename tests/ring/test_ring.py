@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.limits import SMALL_SLOT_GAP_BYTES
-from asyncrev.ring.ring import CLOSE, DATA, EOF, Entry, Kind, Ring
+from asyncrev.ring.ring import CLOSE, DATA, EOF, Kind, Ring
 from tests import strategies
 from tests.support import publish
 
@@ -30,16 +30,19 @@ class RingMachine(RuleBasedStateMachine):
     def make(self, slots: int, slot_bytes: int, more_entries: int, small_slot_bytes: int) -> None:
         """Start with any small ring."""
         self.ring = Ring(slots, slot_bytes, slots + more_entries, small_slot_bytes)
-        self.memory = {id(view) for view in self.ring.free_slots}
-        self.memory |= {id(entry.small_slot) for entry in self.ring.free_entries}
+        self.memory = set(range(slots + slots + more_entries))
         self.published: list[tuple[object, Kind, bytes]] = []  # everything ever
+        self.attached: list[bool] = []  # of what is processed
         self.processed = self.released = 0
 
     @property
-    def live(self) -> list[Entry]:
+    def live(self) -> list[int]:
         """The entries that are not released, oldest first."""
-        entries = self.ring.entries_between(self.released, self.processed)
-        return entries + self.ring.entries_between(self.processed, len(self.published))
+        return list(range(self.released, len(self.published)))
+
+    def slots_of(self, entries: list[int]) -> list[int]:
+        """The numbers of the slots of entries."""
+        return [self.ring.slot_of[seq % self.ring.nentries] for seq in entries]
 
     @rule(data=st.binary(max_size=20), kind=st.sampled_from(Kind), small=st.booleans())
     def publish(self, data: bytes, kind: Kind, small: bool) -> None:
@@ -51,7 +54,7 @@ class RingMachine(RuleBasedStateMachine):
             with pytest.raises(LocalError, match=f"all {ring.nentries} entries are in use"):
                 ring.publish(owner, kind, memoryview(bytearray(20)), len(data))
             return
-        slots_in_use = sum(entry.slot is not entry.small_slot for entry in live)
+        slots_in_use = sum(number >= ring.nentries for number in self.slots_of(live))
         if not small and slots_in_use == ring.slots:
             assert slot is None
             return
@@ -65,23 +68,31 @@ class RingMachine(RuleBasedStateMachine):
         ring.publish(owner, kind, slot, len(data))
         self.published.append((owner, kind, data))
 
-    @rule()
-    def process(self) -> None:
+    @rule(attached=st.booleans())
+    def process(self, attached: bool) -> None:
         """The worker sees its oldest entry as it was published, and reverses it in place."""
         ring = self.ring
         if self.processed == len(self.published):
             with pytest.raises(LocalError, match=f"all {self.processed} published entries"):
                 ring.mark_processed()
             return
-        (entry,) = ring.entries_between(self.processed, self.processed + 1)
         owner, kind, data = self.published[self.processed]
-        assert (entry.owner, entry.kind, entry.result, entry.error) == (owner, kind, None, None)
-        assert entry.view[: entry.nbytes] == data
-        entry.view[: len(data)] = data[::-1]
-        entry.result = entry.view[: len(data)]
-        entry.error = KeyError(self.processed)
+        assert ring.owner(self.processed) is owner
+        view = ring.view(self.processed)
+        assert view == data
+        view[:] = data[::-1]
+        if attached:
+            entry = ring.entry(self.processed)
+            assert ring.entry(self.processed) is entry
+            assert (entry.owner, entry.kind, entry.result, entry.error) == (owner, kind, None, None)
+            assert entry.view[: entry.nbytes] == data[::-1]
+            entry.result = view
+            entry.error = KeyError(self.processed)
+            ring.mark_processed()
+        else:
+            ring.mark_processed(view)
         self.published[self.processed] = (owner, kind, data[::-1])
-        ring.mark_processed()
+        self.attached.append(attached)
         self.processed += 1
 
     @rule(wanted=st.integers(0, 9))
@@ -92,9 +103,13 @@ class RingMachine(RuleBasedStateMachine):
             with pytest.raises(LocalError, match=f"release of {wanted} entries; {ready} are"):
                 self.ring.release(wanted)
             return
-        entries = self.ring.entries_between(self.released, self.released + wanted)
+        rows = [seq % self.ring.nentries for seq in range(self.released, self.released + wanted)]
+        reports = [self.ring.reports[row] for row in rows]
         self.ring.release(wanted)
-        assert all(e.owner is e.result is e.error is None for e in entries)
+        assert all(e.owner is e.result is e.error is None for e in reports if e is not None)
+        for row in rows:
+            kept = (self.ring.owners[row], self.ring.results[row], self.ring.reports[row])
+            assert (kept, self.ring.kinds[row]) == ((None, None, None), DATA)
         self.released += wanted
 
     @precondition(lambda self: self.ring.free_entries and self.ring.free_slots)
@@ -107,11 +122,10 @@ class RingMachine(RuleBasedStateMachine):
         for nbytes in (slot.nbytes + over, under):
             with pytest.raises(LocalError, match=f"{nbytes} bytes; the slot has {slot.nbytes}"):
                 ring.publish(self, DATA, slot, nbytes)
-        others = [entry.small_slot for entry in ring.free_entries[:-1]] + ring.free_slots[:-1]
-        others += [entry.slot for entry in self.live]
+        others = ring.free_small_slots[:-1] + ring.free_slots[:-1] + self.slots_of(self.live)
         for other in others:
             with pytest.raises(LocalError, match="not the slot that was claimed last"):
-                ring.publish(self, DATA, other, 1)
+                ring.publish(self, DATA, ring.loop_views[other], 1)
 
     @invariant()
     def cursors_are_ordered(self) -> None:
@@ -124,23 +138,27 @@ class RingMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_memory_is_shared(self) -> None:
-        """I2: every entry and every slot is either free or in use exactly once."""
+        """I2: every slot is either free or in use exactly once, and there is one for each entry."""
         ring, live = self.ring, self.live
-        entries = live + ring.free_entries
-        assert len(entries) == len({id(entry) for entry in entries}) == ring.nentries
-        lent = [entry.slot for entry in live if entry.slot is not entry.small_slot]
-        slots = lent + ring.free_slots
-        assert len(slots) == ring.slots
-        small_slots = [entry.small_slot for entry in entries]
-        assert {id(view) for view in slots + small_slots} == self.memory
+        assert ring.free_entries + len(live) == ring.nentries
+        numbers = self.slots_of(live) + ring.free_slots + ring.free_small_slots
+        assert len(numbers) == len(self.memory)
+        assert set(numbers) == self.memory
+        assert all(number >= ring.nentries for number in ring.free_slots)
+        assert all(number < ring.nentries for number in ring.free_small_slots)
+        assert len(ring.free_small_slots) >= ring.free_entries
 
     @invariant()
     def bytes_are_intact(self) -> None:
         """What is in flight is what its side wrote last."""
         published = self.published[self.released :]
-        for entry, (owner, kind, data) in zip(self.live, published, strict=True):
-            assert (entry.owner, entry.kind) == (owner, kind)
-            assert entry.view[: entry.nbytes] == data
+        for seq, (owner, kind, data) in zip(self.live, published, strict=True):
+            assert (self.ring.owner(seq), self.ring.view(seq)) == (owner, data)
+            if seq < self.processed:
+                seen = self.ring.returned(seq)
+                assert seen[:3] == (owner, kind, len(data))
+                assert (seen[3] is not None) == self.attached[seq]
+                assert self.ring.result(seq) == data
 
 
 RingMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
@@ -179,7 +197,7 @@ def test_slots_do_not_overlap_and_fill_the_storage() -> None:
         assert slot.nbytes == (3 if number % 2 else 5)
         slot[:] = bytes([65 + number]) * slot.nbytes
         ring.publish(None, DATA, slot, slot.nbytes)
-    assert [bytes(e.view) for e in ring.entries] == [b"A" * 5, b"BBB", b"C" * 5, b"DDD"]
+    assert [bytes(ring.view(seq)) for seq in range(4)] == [b"A" * 5, b"BBB", b"C" * 5, b"DDD"]
     assert sorted(ring.storage[:]) == sorted(b"AAAAABBBCCCCCDDD" + bytes(2 * 3 + 4 * gap_bytes))
 
 
@@ -195,13 +213,12 @@ def test_two_threads_never_slice_what_counts_its_slices_in_one_place(small: bool
     ring = Ring(3, 8, 4, 4)
     for _ in range(3):
         publish(ring, None, b"abc", small=small)
-    entries = ring.entries_between(0, 3)
-    workers = {counted_in(entry.view) for entry in entries}
-    assert len(workers) == 3  # replies are slices of these, and the loop slices replies
-    assert not workers & {counted_in(entry.slot) for entry in entries}
-    for entry in entries:
-        entry.slot[:3] = b"xyz"
-        assert bytes(entry.view[:3]) == b"xyz"
+    workers = {counted_in(view) for view in ring.work_views}
+    assert len(workers) == 3 + 4  # replies are slices of these, and the loop slices replies
+    assert not workers & {counted_in(view) for view in ring.loop_views}
+    for seq, number in enumerate(ring.slot_of[:3]):
+        ring.loop_views[number][:3] = b"xyz"
+        assert bytes(ring.view(seq)) == b"xyz"
 
 
 def test_small_slot_is_no_longer_than_a_slot() -> None:
@@ -236,8 +253,8 @@ def test_released_entry_keeps_nothing_of_its_owner_alive() -> None:
     try:
         fail(owner)
     except KeyError as error:
-        ring.entries[0].error = error
-    ring.entries[0].result = b"reply"
+        ring.entry(0).error = error
+    ring.entry(0).result = b"reply"
     ring.mark_processed()
     ring.release(1)
     del owner
@@ -267,15 +284,6 @@ print(bytes(slot[:4]).decode())
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "ours\n"
-
-
-def test_entries_of_a_new_ring_say_nothing() -> None:
-    """Nobody's, no bytes, nothing kept: what is read before it was written does no harm."""
-    for entry in Ring(2, 8, 3).free_entries:
-        assert (entry.owner, entry.kind, entry.nbytes) == (None, DATA, 0)
-        assert (entry.result, entry.error) == (None, None)
-        assert (entry.partial_frame_bytes, entry.frame_seq, entry.calls) == (0, 0, 0)
-        assert (entry.surplus_bytes, entry.ended) == (0, False)
 
 
 def test_publish_of_other_memory_says_what_it_wants() -> None:

@@ -68,5 +68,6 @@ async def test_chunk_passes_the_modules_that_the_design_lists_in_that_order() ->
         for side in (False, True)
     )
     assert set(on_loop) | set(on_worker) == set(WAY)
-    assert list(on_loop) == [module for module in WAY if module in on_loop]
-    assert set(on_worker) - set(on_loop) == {"ring.thread_side", "work.raw_work", "work.reverse"}
+    assert list(on_loop) == ["ring.plane"]
+    assert list(on_worker) == ["ring.thread_side", "ring.plane", "work.reverse"]
+    assert ["ring.plane", *on_worker, "ring.plane"] == WAY

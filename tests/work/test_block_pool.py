@@ -434,7 +434,7 @@ def test_lend_with_a_ring_lasts_until_the_entry_is_released() -> None:
         block = pool.lease(256)
         block.view[:2] = b"r%d" % number
         pool.lend(block)
-        ring.entries[number].result = block.view[:2]
+        ring.entry(number).result = block.view[:2]
         ring.mark_processed()
         blocks.append(block)
     pool.reclaim()
@@ -443,7 +443,7 @@ def test_lend_with_a_ring_lasts_until_the_entry_is_released() -> None:
     pool.reclaim()
     assert pool.reclaimed == 2
     assert pool.lease(256) is blocks[1]
-    assert ring.entries[2].result == b"r2"
+    assert ring.result(2) == b"r2"
 
 
 @pytest.mark.parametrize("end", ["give_back", "lend"])

@@ -8,6 +8,7 @@ import pytest
 from asyncrev.bridge.lane import Lane
 from asyncrev.errors import LocalError
 from asyncrev.limits import LEAST_BLOCK_BYTES
+from asyncrev.ring.plane import Plane
 from asyncrev.ring.ring import CLOSE, DATA, Kind, Ring
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.ring.wakeups import DeliverySignal, Parker
@@ -16,7 +17,7 @@ from asyncrev.work import worker as worker_module
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.make_work import make_work
 from asyncrev.work.worker import Worker
-from tests.support import DEADLINE_S, publish, wait_until
+from tests.support import DEADLINE_S, entries_between, publish, wait_until
 
 
 class Bench:
@@ -27,9 +28,10 @@ class Bench:
         self.parker = Parker()
         self.ended = threading.Event()
         self.ends: list[tuple[BaseException | None, bool]] = []
-        side = ThreadSide(self.ring, self.parker, DeliverySignal(lambda: None))
+        plane = Plane(self.ring, slots, 1 << 20)
+        side = ThreadSide(self.ring, self.parker, DeliverySignal(lambda: None), plane)
         self.pool = Pool(self.ring, 4096)
-        self.worker = Worker(side, self.ring.storage, self.pool, self.on_end, name="the-worker")
+        self.worker = Worker(side, self.pool, self.on_end, name="the-worker")
 
     def on_end(self, error: BaseException | None) -> None:
         """Note the end, and whether it is told on the worker's thread."""
@@ -83,7 +85,7 @@ def test_worker_runs_named_works_in_order_and_ends() -> None:
     assert worker.state is WorkerState.ENDED
     assert bench.ends == [(None, True)]
     assert not worker.is_this_thread()
-    results = [entry.result for entry in bench.ring.entries_between(0, 3)]
+    results = [entry.result for entry in entries_between(bench.ring, 0, 3)]
     assert results == [b"A", b"B", b"C"]
     assert worker.entries == 3
     assert 1 <= worker.batches <= 3
@@ -150,7 +152,7 @@ def test_processor_that_raises_does_not_end_the_worker(raised: type[BaseExceptio
     bench.publish(a_lane())
     bench.close()
     assert bench.worker.join(DEADLINE_S)
-    first, second = bench.ring.entries_between(0, 2)
+    first, second = entries_between(bench.ring, 0, 2)
     assert type(first.error) is raised
     assert second.result == b"X"
     assert bench.ends == [(None, True)]
@@ -161,6 +163,8 @@ def test_error_outside_any_processor_is_the_workers_death(raised: type[BaseExcep
     """DEAD, told once with the error; nothing after it is taken."""
 
     class BrokenLane:
+        plain = None
+
         def __init__(self) -> None:
             self.work = self
 
@@ -209,6 +213,8 @@ def test_idle_worker_claims_lent_blocks_back(monkeypatch: pytest.MonkeyPatch) ->
     bench = Bench()
 
     class Lends:
+        plain = None
+
         def __init__(self) -> None:
             self.work = self
 
@@ -233,6 +239,8 @@ def test_worker_claims_lent_blocks_back_before_a_batch() -> None:
     in_use: list[int] = []
 
     class Lends:
+        plain = None
+
         def __init__(self) -> None:
             self.work = self
 
