@@ -21,7 +21,7 @@ class Kernels(Protocol):
     Thread: any, while no other changes the buffers. Buffers are contiguous, with one byte per
     element, and not kept; offsets and lengths count bytes. A limit may be any number from 0 on.
     Every function raises TypeError or BufferError if an argument is of the wrong kind, and
-    ValueError if a number is out of range.
+    ValueError if a number is out of range, or OverflowError if it has more than 63 bits.
     """
 
     INTERFACE: int
