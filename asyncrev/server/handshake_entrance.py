@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev.connection.deadlines import Unchanged
+from asyncrev.connection.forwarding import Forwarding
 from asyncrev.connection.protocol import BridgeProtocol
 from asyncrev.connection.reading import NO_HANDSHAKE_PLACE
 from asyncrev.connection.socket_probe import held_input, input_has_ended, unread_bytes
@@ -146,7 +147,7 @@ class HandshakeLimited(BridgeProtocol):
             entrance.leave()
 
 
-class HandshakeEntrance(asyncio.BufferedProtocol):
+class HandshakeEntrance(Forwarding[HandshakeLimited]):
     """Stands before a connection until its handshake is complete. All methods: loop's thread.
 
     It asks for a place within the handshake when the first byte comes, and for a step whenever
@@ -158,12 +159,11 @@ class HandshakeEntrance(asyncio.BufferedProtocol):
 
     def __init__(self, gates: HandshakeGates, connection: HandshakeLimited) -> None:
         """Prepare to hand on to `connection`."""
-        self._connection = connection
+        super().__init__(connection)
         self._place = gates.within.place(self._let_in)
         self._step = gates.steps.place(self._let_in)
         self._byte: bytearray | None = None  # where a byte goes that has to wait
         self._byte_goes_first = False  # whether it has waited, and the next input goes behind it
-        self._transport: Any = None
         connection.limit_handshake(self)
 
     # -- what the connection asks and says ---------------------------------------------------
@@ -194,11 +194,6 @@ class HandshakeEntrance(asyncio.BufferedProtocol):
         self._place.leave()
 
     # -- what the transport calls ------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hand on."""
-        self._transport = transport
-        self._connection.connection_made(transport)
 
     def get_buffer(self, sizehint: int) -> Any:
         """Return the connection's buffer, or one for a byte that has to wait."""
@@ -239,18 +234,6 @@ class HandshakeEntrance(asyncio.BufferedProtocol):
         if self._byte_goes_first:
             self._hand_byte_on()
         return self._connection.eof_received()
-
-    def pause_writing(self) -> None:
-        """Hand on."""
-        self._connection.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Hand on."""
-        self._connection.resume_writing()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Hand on."""
-        self._connection.connection_lost(error)
 
     # -- waiting -----------------------------------------------------------------------------
 
