@@ -102,10 +102,9 @@ class LaneWork(abc.ABC):
         data_bytes: how much data the input had so far, where it is ciphertext; else None. Writer:
             worker; reader: any.
         deferred: input that is kept for later, if there is any.
-        is_plain: whether it may take input without a look at anything else: it has its processor,
-            or its session, defers nothing, and its window is open. Never of a framed lane.
-        plain: the processor of a raw lane while that is so, else None. `answer` or `fail` gets what
-            comes of a call.
+        plain: the processor of a raw lane while that may take input without a look at anything
+            else, because nothing is deferred and the window is open; else None. `answer` or `fail`
+            gets what comes of a call.
     """
 
     __slots__ = (
@@ -117,7 +116,6 @@ class LaneWork(abc.ABC):
         "factory",
         "info",
         "input_end",
-        "is_plain",
         "max_reply_bytes",
         "may_start_tls",
         "plain",
@@ -152,7 +150,6 @@ class LaneWork(abc.ABC):
         self.deferred: DeferredInput | None = None
         # Whether its processor is made, and knows who the peer is.
         self._is_introduced = False
-        self.is_plain = False
         self.plain: Processor | None = None
 
     @property
@@ -197,7 +194,7 @@ class LaneWork(abc.ABC):
     def close_processor(self) -> None:
         """Drop the processor, and call its `close` if it has one."""
         processor, self.processor = self.processor, None
-        self._leave_plain()
+        self.plain = None
         self.deferred = None
         close = getattr(processor, "close", None)
         if close is not None:
@@ -210,7 +207,7 @@ class LaneWork(abc.ABC):
     def fail(self, entry: Entry, error: BaseException) -> None:
         """Note that `error` ends the lane, with `entry`."""
         self.broken = True
-        self._leave_plain()
+        self.plain = None
         self.deferred = None
         entry.partial_frame_bytes = 0  # entries are used again: what stands there is another lane's
         if isinstance(error, PeerRefused):
@@ -229,10 +226,6 @@ class LaneWork(abc.ABC):
         if said is not None:
             self._say(entry, as_reply(said, None, views_allowed=False))
 
-    def _leave_plain(self) -> None:
-        self.is_plain = False
-        self.plain = None
-
     def _make_processor(self, pool: Pool) -> object:
         return make_processor(self.factory)
 
@@ -240,7 +233,7 @@ class LaneWork(abc.ABC):
         """Have the processor told of its peer again, at the next entry."""
         self.info = info
         self._is_introduced = False
-        self._leave_plain()
+        self.plain = None
 
     def _note_start(self, start: StartTls) -> None:
         """Note that the processor asks for TLS.
@@ -282,7 +275,7 @@ class LaneWork(abc.ABC):
     def _note_surplus(self, entry: Entry, surplus_bytes: int) -> None:
         entry.surplus_bytes += surplus_bytes
         self.window.produce(surplus_bytes)
-        self._leave_plain()  # the window may be full
+        self.plain = None  # the window may be full
 
     def _defer(self, entry: Entry, chunk: memoryview) -> None:
         """Keep a copy of `chunk`, a view of the entry's slot, behind what is deferred."""

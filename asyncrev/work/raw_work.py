@@ -59,8 +59,8 @@ class RawWork(LaneWork):
             self.answer(entry, last, storage)
         else:
             entry.ended = False
-        self.is_plain = self.deferred is None and not self.window.is_full()
-        self.plain = processor if self.is_plain else None
+        is_plain = self.deferred is None and not self.window.is_full()
+        self.plain = processor if is_plain else None
 
     def answer(self, entry: Entry, result: object, storage: object) -> None:
         """Leave what the processor returned in `entry`, of which `entry.nbytes` are answered.

@@ -101,13 +101,7 @@ class TlsSession:
         MOST_RECORD_BYTES; nothing of it was fed. The rest is as with `read`.
         """
         self._in.write(record)
-        try:
-            nbytes: int = self._ssl.read(SCRATCH_BYTES, view)  # type: ignore[assignment]
-        except ssl.SSLWantReadError:
-            return 0
-        if not nbytes:
-            self.input_ended = True
-        return nbytes
+        return self.read(view)
 
     def handshake(self) -> bool:
         """Go on with the handshake; return whether it is complete.

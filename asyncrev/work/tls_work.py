@@ -41,6 +41,8 @@ class TlsWork(LaneWork):
     Attributes:
         is_established: whether the handshake is complete. Writer: worker; reader: loop, behind an
             entry that came back.
+        is_plain: whether a chunk that is one record of data may take the short way: the handshake
+            is complete, no input is held, and the window is open.
     """
 
     __slots__ = (
@@ -57,6 +59,7 @@ class TlsWork(LaneWork):
         "_stream_ended",
         "_uncredited_bytes",
         "is_established",
+        "is_plain",
     )
 
     def __init__(
@@ -83,6 +86,7 @@ class TlsWork(LaneWork):
         self._inner_ended = False  # whether its processor's `eof` was called
         self._uncredited_bytes = 0  # of input, not yet reported as processed
         self.is_established = False
+        self.is_plain = False
         self.data_bytes: int = 0
 
     @property
@@ -156,7 +160,12 @@ class TlsWork(LaneWork):
                 inner.calls = inner.surplus_bytes = 0
                 work.do(inner, scratch.storage, pool, share)
                 result = inner.result
-                if type(result) is bytes and result and work.is_plain and not inner.surplus_bytes:
+                if (
+                    type(result) is bytes
+                    and result
+                    and work.plain is not None
+                    and not inner.surplus_bytes
+                ):
                     inner.result = None
                     entry.result = session.encrypt(result)
                     return  # nearly always
@@ -213,6 +222,7 @@ class TlsWork(LaneWork):
     def fail(self, entry: Entry, error: BaseException) -> None:
         """See `LaneWork.fail`."""
         super().fail(entry, error)
+        self.is_plain = False
         self._session = None
 
     def _open(self) -> TlsSession:
