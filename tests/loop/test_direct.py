@@ -205,7 +205,7 @@ async def test_error_of_a_receive_ends_the_stream() -> None:
 
 @on_epoll
 async def test_stopping_gives_the_input_back_to_the_protocol() -> None:
-    """Twice is once, and another set_protocol does not begin it again."""
+    """It is idempotent, and another set_protocol does not begin it again."""
     served = await Served().connect()
     for _ in range(2):
         served.transport.stop_serving_directly()

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -156,21 +156,33 @@ def any_toxics(draw: random.Random, may_end: bool) -> Toxics:
     )
 
 
+@contextlib.asynccontextmanager
+async def changing(proxy: FaultProxy, toxics: Callable[[], Toxics]) -> AsyncIterator[None]:
+    """Draw toxics anew fifty times per second, for each direction; leave none behind."""
+
+    async def keep_changing() -> None:
+        while True:
+            proxy.set(upstream=toxics(), downstream=toxics())
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(keep_changing())
+    try:
+        yield
+    finally:
+        task.cancel()
+        proxy.set(upstream=NOTHING, downstream=NOTHING)
+
+
 @pytest.mark.parametrize("may_end", [False, True])
 @pytest.mark.parametrize(("loop", "framing"), [("epoll", "len32"), *HEAVY])
 @on_stock_loop
 async def test_all_faults_at_once_and_changing(
     loop: str, framing: str, may_end: bool, request: pytest.FixtureRequest
 ) -> None:
-    """Toxics are drawn anew fifty times a second, while connections come and go."""
+    """Toxics are drawn anew fifty times per second, while connections come and go."""
     clients, rounds = (12, 8) if request.node.get_closest_marker("stress") else (6, 1)
     draw = random.Random(9)
     complete = 0
-
-    async def keep_changing(proxy: FaultProxy) -> None:
-        while True:
-            proxy.set(upstream=any_toxics(draw, may_end), downstream=any_toxics(draw, may_end))
-            await asyncio.sleep(0.02)
 
     async def client(proxy: FaultProxy, number: int) -> None:
         nonlocal complete
@@ -185,12 +197,12 @@ async def test_all_faults_at_once_and_changing(
     with telling(*arguments(loop, framing)) as server:
         base = await descriptors_of(server, framing)
         async with FaultProxy(server.address, seed=1) as proxy:
-            changing = asyncio.create_task(keep_changing(proxy))
-            async with asyncio.TaskGroup() as group:
+            async with (
+                changing(proxy, lambda: any_toxics(draw, may_end)),
+                asyncio.TaskGroup() as group,
+            ):
                 for number in range(clients):
                     group.create_task(client(proxy, number))
-            changing.cancel()
-            proxy.set(upstream=NOTHING, downstream=NOTHING)
             await everything_came_back(server, base)
             assert sum(proxy.faults.values()) > 0
         assert may_end or complete == clients * rounds

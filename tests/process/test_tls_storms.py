@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from asyncrev.testing.faults import NOTHING, Address, FaultProxy, Toxics
+from asyncrev.testing.faults import Address, FaultProxy, Toxics
 from asyncrev.testing.history import History
 from tests.process.storm_processors import SLOW
 from tests.process.telling import statistics_of, telling
@@ -24,6 +24,7 @@ from tests.process.test_storms import (
     SEVEN,
     any_toxics,
     arguments,
+    changing,
     end_in_good_order,
     everything_came_back,
     history_of,
@@ -144,16 +145,11 @@ async def test_many_clients_with_all_faults_at_once_and_changing_over_tls(
     may_end: bool,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Toxics are drawn anew fifty times a second, in handshakes too; connections come and go."""
+    """Toxics are drawn anew fifty times per second, in handshakes too; connections come and go."""
     is_heavy = request.node.get_closest_marker("stress")
     peers, rounds, total_bytes = (40, 8, 150_000) if is_heavy else (12, 2, 20_000)
     draw = random.Random(9)
     complete = 0
-
-    async def keep_changing(proxy: FaultProxy) -> None:
-        while True:
-            proxy.set(upstream=any_toxics(draw, may_end), downstream=any_toxics(draw, may_end))
-            await asyncio.sleep(0.02)
 
     async def client(proxy: FaultProxy, number: int) -> None:
         nonlocal complete
@@ -168,12 +164,12 @@ async def test_many_clients_with_all_faults_at_once_and_changing_over_tls(
     with storm_over_tls(certificate, *arguments(loop, framing)) as (server, clients):
         base = await descriptors_of(server, clients, framing)
         async with FaultProxy(server.address, seed=1) as proxy:
-            changing = asyncio.create_task(keep_changing(proxy))
-            async with asyncio.TaskGroup() as group:
+            async with (
+                changing(proxy, lambda: any_toxics(draw, may_end)),
+                asyncio.TaskGroup() as group,
+            ):
                 for number in range(peers):
                     group.create_task(client(proxy, number))
-            changing.cancel()
-            proxy.set(upstream=NOTHING, downstream=NOTHING)
             await everything_came_back(server, base)
             assert sum(proxy.faults.values()) > 0
         assert may_end or complete == peers * rounds
