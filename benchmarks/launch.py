@@ -1,7 +1,8 @@
-"""`asyncrev serve`, which also tells how its ring and its loop did: `python -m benchmarks.launch`.
+"""`asyncrev serve`, which also notes how its ring and its loop did: `python -m benchmarks.launch`.
 
-It takes the arguments of `asyncrev serve`. Beside the server it runs a `LagProbe` and counts the
-sizes of the batches that the worker takes, which costs a third of a microsecond a batch.
+It takes the arguments of `asyncrev serve`. Beside the server it runs a `LagProbe` when the runner
+asks for it, and counts the sizes of the batches that the worker takes, which costs a third of a
+microsecond per batch.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from typing import Any
 from asyncrev.command import cli, serving
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.server.server import Server
-from benchmarks.lag import LagProbe, tell
+from benchmarks.lag import LagProbe, obey_runner
 
 batch_sizes: collections.Counter[int] = collections.Counter()
 _take = ThreadSide.take
@@ -24,22 +25,14 @@ def _counting_take(side: ThreadSide, timeout_s: float | None = None) -> range:
     return batch
 
 
-class TellingServer(Server):
-    """Notes its counters with every look of the probe; reports them when it is drained.
-
-    That is how the runner ends it.
-    """
+class NotingServer(Server):
+    """Notes its counters with every look of the probe."""
 
     async def start(self, *args: Any, **settings: Any) -> None:
-        """Start, and look after the loop from then on."""
+        """Start, and look after the loop when the runner says so."""
         await super().start(*args, **settings)
-        self._probe = LagProbe(asyncio.get_running_loop(), self._counters)
-        self._probe.start()
-
-    async def drain(self, timeout_s: float | None = None) -> bool:
-        """Report, then drain."""
-        tell(self._probe)
-        return await super().drain(timeout_s)
+        loop = asyncio.get_running_loop()
+        obey_runner(LagProbe(loop, self._counters), loop)
 
     def _counters(self) -> dict[str, Any]:
         bridge = self.bridges[0].statistics()
@@ -55,7 +48,7 @@ class TellingServer(Server):
 
 
 if __name__ == "__main__":
-    serving.Server = TellingServer  # type: ignore[misc]
+    serving.Server = NotingServer  # type: ignore[misc]
     ThreadSide.take = _counting_take  # type: ignore[method-assign]
     sys.argv[0] = "asyncrev"
     cli.main()

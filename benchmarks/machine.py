@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.build import COMPILER
 
-__all__ = ["describe", "one_line"]
+__all__ = ["ROOT", "describe", "one_line"]
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ["asyncrev", "numpy", "uvloop", "aiofastnet", "janus", "culsans"]

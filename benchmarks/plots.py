@@ -12,6 +12,8 @@ mpl.use("Agg")  # files only; there may be no display
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from benchmarks.scenarios import START
+
 __all__ = ["draw"]
 
 OURS, REFERENCE, OTHERS = "#c1440e", "#444444", "#8fa8bf"
@@ -29,7 +31,7 @@ def draw(results: dict[str, Any], directory: Path) -> list[Path]:
         drawn.append(directory / "ratios.png")
         _draw_ratios(rated, results, drawn[-1])
     # Under a deep pipeline a latency tells only how deep it is.
-    timed = {n: s for n, s in scenarios.items() if s["depth"] == 1}
+    timed = {n: s for n, s in scenarios.items() if s["depth"] == 1 and s["headline"] != START}
     if timed:
         drawn.append(directory / "latency.png")
         _draw_latencies(timed, results, drawn[-1])
@@ -69,27 +71,33 @@ def _save(figure: Any, path: Path) -> None:
 
 def _draw_ratios(scenarios: dict[str, Any], results: dict[str, Any], path: Path) -> None:
     most = max(len(scenario["servers"]) for scenario in scenarios.values())
-    title = f"Speed as a ratio to the reference; longer is better\n{_source(results)}"
+    title = (
+        "Speed as a ratio to the reference: bar to the median, line over the middle half; longer "
+        f"is better. Number: median, CPU time of the server per message\n{_source(results)}"
+    )
     figure, axes = _grid(len(scenarios), most, title)
     for axis, scenario in zip(axes, scenarios.values(), strict=True):
         found = [
-            (label, server["ratio"])
+            (label, server["ratio"], server["cpu"])
             for label, server in scenario["servers"].items()
             if server["ratio"] is not None
         ]
-        found.sort(key=lambda pair: pair[1]["median"])
-        labels = [label for label, _ in found]
-        middles = [ratio["median"] for _, ratio in found]
-        below = [ratio["median"] - ratio["low"] for _, ratio in found]
-        above = [ratio["high"] - ratio["median"] for _, ratio in found]
+        found.sort(key=lambda row: row[1]["median"])
+        labels = [label for label, _, _ in found]
+        middles = [ratio["median"] for _, ratio, _ in found]
+        below = [ratio["median"] - ratio["low"] for _, ratio, _ in found]
+        above = [ratio["high"] - ratio["median"] for _, ratio, _ in found]
         colors = [_color(label, scenario["reference"]) for label in labels]
         axis.barh(labels, middles, color=colors, xerr=(below, above), ecolor="#222222", capsize=2)
-        rightmost = max(ratio["high"] for _, ratio in found)
-        for place, (_, ratio) in enumerate(found):
+        rightmost = max(ratio["high"] for _, ratio, _ in found)
+        for place, (_, ratio, cpu) in enumerate(found):
             text = f"{ratio['median']:.2f}"
+            if cpu is not None:
+                us = cpu["median"]
+                text += f", {us:,.0f} µs" if us >= 100 else f", {us:.3g} µs"
             axis.text(ratio["high"] + 0.015 * rightmost, place, text, va="center", fontsize=9)
         axis.axvline(1.0, color="#222222", linewidth=0.8, linestyle=":")
-        axis.set_xlim(0, 1.12 * rightmost)
+        axis.set_xlim(0, 1.25 * rightmost)
         axis.set_title(f"{scenario['title']}  (1 = {scenario['reference']})", fontsize=10)
         _plain(axis)
     _save(figure, path)

@@ -1,4 +1,4 @@
-"""Runs servers in turns under the load generator: `python -m benchmarks.run [--full] [--tls]`.
+"""Loads servers that stay up in short turns of random order: `python -m benchmarks.run [--full]`.
 
 Exits with 1 if a reply was wrong or a server failed, after everything has been run and told.
 """
@@ -11,73 +11,60 @@ import importlib.util
 import json
 import random
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, report, tls
+from benchmarks import machine, report, scenarios, tls
 from benchmarks.build import load_generator, native
-from benchmarks.scenarios import SCENARIOS, TLS_SCENARIOS, Scenario
-from benchmarks.servers import HOST, SERVERS, TLS_SERVERS, Kind, ServerFailed, custom, running
-from benchmarks.summary import SCHEMA_VERSION, Runs, digest, summarise
+from benchmarks.running import Fleet, ServerFailed
+from benchmarks.scenarios import SCENARIOS, Scenario
+from benchmarks.servers import CORE, SERVERS, Kind, with_custom
+from benchmarks.summary import SCHEMA_VERSION, Runs, summarise
+from benchmarks.tables import markdown
 from benchmarks.tls import Tls
+from benchmarks.turns import turn
 
 __all__ = ["main", "measure"]
 
-QUICK_SCENARIOS = ("small50", "bulk4", "latency", "len32", "line")
 QUICK_SERVERS = (
     "native",
     "asyncrev",
+    "asyncrev-python",
     "uvloop",
     "janus",
     "executor",
     "by-hand-uvloop",
-    "streams-asyncio",
 )
-QUICK_ROUNDS, QUICK_SECONDS = 3, 1.0
-FULL_ROUNDS, FULL_SECONDS = 5, 2.0
-TLS_QUICK_SCENARIOS = ("small50", "small500", "bulk4", "latency", "handshakes")
-TLS_QUICK_SERVERS = ("native", "asyncrev", "asyncio", "uvloop", "aiofastnet")
-# Shorter and more: handshakes and ciphers keep both cores busy, so one round says little.
-TLS_QUICK_ROUNDS, TLS_QUICK_SECONDS = 7, 0.5
-TLS_FULL_ROUNDS, TLS_FULL_SECONDS = 15, 1.0
-WARMUP_S = 0.3
-GRACE_S = 30.0  # for the load generator beyond its time: to connect, and for the last replies
+QUICK_ROUNDS, FULL_ROUNDS = 5, 9
+SECONDS = 0.4
+WARMUP_S = 0.2
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the arguments ask for; return the exit code."""
     options = _parse(arguments)
-    servers = _chosen_servers(options)
-    scenarios = {name: TLS_SCENARIOS[name] for name in options.scenarios}
+    chosen = {name: SCENARIOS[name] for name in options.scenarios}
     try:
         with contextlib.ExitStack() as stack:
-            used = stack.enter_context(tls.made(options.tls, options.key)) if options.tls else None
+            over_tls = any(scenario.tls for scenario in chosen.values())
+            used = stack.enter_context(tls.made(options.tls, options.key)) if over_tls else None
             results = measure(
-                scenarios,
-                servers,
+                chosen,
+                options.kinds,
                 options.rounds,
                 options.seconds,
                 used,
                 reference=options.reference,
+                everyone=options.everyone,
                 progress=not options.quiet,
             )
     except RuntimeError as error:  # there is no compiler, or no OpenSSL
         print(f"benchmarks: error: {error}", file=sys.stderr)
         return 2
     print(report.text(results))
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.markdown is not None:
-        figures = report.markdown(results)
-        report.put_between_markers(options.markdown, report.FIGURES, figures)
-    if options.plot is not None:
-        from benchmarks import plots
-
-        plots.draw(results, options.plot)
+    _write(results, options)
     bad = [
         f"{name} {label}"
         for name, scenario in results["scenarios"].items()
@@ -90,102 +77,89 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(
-    scenarios: dict[str, Scenario],
+    chosen: dict[str, Scenario],
     servers: dict[str, Kind],
     rounds: int,
     seconds: float,
     used_tls: Tls | None = None,
     *,
     reference: str | None = None,
+    everyone: bool = True,
     warmup_s: float = WARMUP_S,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Run every server in every scenario, `rounds` times, in turns; return all that was seen.
+    """Give every server one turn in every scenario, `rounds` times; return all that was seen.
 
-    `used_tls`: over TLS, with servers of `TLS_SERVERS`. `reference`: the server that the others are
-    compared with; by default the first of `REFERENCES` that takes part.
+    `used_tls`: what is used in scenarios over TLS. `reference`: the server that the others are
+    compared with; by default the first of `REFERENCES` that takes part. `everyone`: whether
+    `Scenario.servers` says nothing.
 
     Raises:
         RuntimeError: the C programs cannot be compiled.
     """
-    load_generator(tls=used_tls is not None)
-    native(tls=used_tls is not None)
+    for over_tls in {scenario.tls for scenario in chosen.values()}:
+        load_generator(tls=over_tls)
+        native(tls=over_tls)
     _raise_descriptor_limit()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     start_s = time.monotonic()
     described = machine.describe()
-    runs: dict[str, dict[str, Runs]] = {name: {} for name in scenarios}
-    failures: dict[str, dict[str, list[str]]] = {name: {} for name in scenarios}
-    for number in range(rounds):
-        for name, scenario in scenarios.items():
-            able = [label for label, kind in servers.items() if scenario.framing in kind.framings]
-            for label in random.sample(able, len(able)):  # so that none always follows the same
-                runs[name].setdefault(label, [])
-                try:
-                    run = _one_run(servers[label], scenario, seconds, warmup_s, used_tls)
-                except ServerFailed as failure:
-                    failures[name].setdefault(label, []).append(str(failure))
-                    figure = f"FAILED: {failure}"
-                else:
-                    runs[name][label].append({"round": number, **run})
-                    figure = f"{run[scenario.headline]:,.0f} {scenario.headline}"
-                if progress:
-                    print(f"round {number + 1} {name} {label}: {figure}", file=sys.stderr)
+    parts = {
+        name: {
+            label: _Part([], [])
+            for label, kind in servers.items()
+            if kind.can(scenario) and (everyone or _is_wanted(label, scenario))
+        }
+        for name, scenario in chosen.items()
+    }
+    with Fleet(list(chosen.values()), used_tls) as fleet:
+        for number in range(rounds):
+            for name, scenario in chosen.items():
+                of_scenario = parts[name]
+                for label in random.sample(list(of_scenario), len(of_scenario)):
+                    part = of_scenario[label]
+                    try:
+                        with fleet.turn(label, servers[label], scenario) as server:
+                            run = turn(server, scenario, seconds, warmup_s, used_tls)
+                    except ServerFailed as failure:
+                        part.failures.append(str(failure))
+                        figure = f"FAILED: {failure}"
+                    else:
+                        part.runs.append({"round": number, **run})
+                        figure = f"{run[scenario.headline]:,.0f} {scenario.headline}"
+                    if progress:
+                        print(f"round {number + 1} {name} {label}: {figure}", file=sys.stderr)
     return {
         "schema_version": SCHEMA_VERSION,
         "closed_loop": True,
         "started": started,
         "elapsed_s": round(time.monotonic() - start_s, 1),
         "machine": described,
-        "settings": {"rounds": rounds, "seconds": seconds, "warmup_s": warmup_s},
+        "settings": {"rounds": rounds, "seconds": seconds, "warmup_s": warmup_s, "core": CORE},
         "tls": None if used_tls is None else {"version": used_tls.version, "key": used_tls.key},
         "scenarios": {
             name: summarise(
                 scenario,
-                {label: runs[name][label] for label in servers if label in runs[name]},
-                failures[name],
+                {label: part.runs for label, part in parts[name].items()},
+                {label: part.failures for label, part in parts[name].items()},
                 reference,
             )
-            for name, scenario in scenarios.items()
+            for name, scenario in chosen.items()
         },
     }
 
 
-def _one_run(
-    kind: Kind, scenario: Scenario, seconds: float, warmup_s: float, used_tls: Tls | None
-) -> dict[str, Any]:
-    with running(kind, scenario, used_tls) as server:
-        loads = {
-            "host": HOST,
-            "port": server.port,
-            "server-pid": server.pid,
-            "framing": scenario.framing,
-            "connections": scenario.connections,
-            "idle": scenario.idle,
-            "size": scenario.size_bytes,
-            "depth": scenario.depth,
-            "seconds": seconds,
-            "warmup": warmup_s,
-        }
-        if used_tls is not None:
-            loads["tls"] = used_tls.version
-        command = [str(load_generator(tls=used_tls is not None))]
-        for name, value in loads.items():
-            command += [f"--{name}", str(value)]
-        if scenario.reconnect:
-            command.append("--reconnect")
-        timeout_s = seconds + warmup_s + GRACE_S
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=timeout_s, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise ServerFailed(f"the load was not over after {timeout_s:g} s") from None
-        try:
-            run: dict[str, Any] = json.loads(done.stdout)
-        except ValueError:
-            raise ServerFailed(f"the load broke off: {done.stderr.strip()[-400:]}") from None
-    return {**run, "told": digest(server.looks, run["from_s"], run["to_s"])}
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Part:
+    """What one server did in one scenario."""
+
+    runs: Runs
+    failures: list[str]
+
+
+def _is_wanted(label: str, scenario: Scenario) -> bool:
+    """Return whether a server that nobody named takes part, or one that is not ours."""
+    return scenario.servers is None or label in scenario.servers or label not in SERVERS
 
 
 def _raise_descriptor_limit() -> None:
@@ -194,19 +168,16 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _chosen_servers(options: argparse.Namespace) -> dict[str, Kind]:
-    known = TLS_SERVERS if options.tls else SERVERS
-    servers = {}
-    for label in options.servers:
-        missing = known[label].missing()
-        if missing:
-            print(f"{label}: left out, because {', '.join(missing)} is missing", file=sys.stderr)
-        else:
-            servers[label] = known[label]
-    for given in options.server:
-        label, _, command = given.partition("=")
-        servers[label] = custom(command)
-    return servers
+def _write(results: dict[str, Any], options: argparse.Namespace) -> None:
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(results) + "\n", encoding="utf-8")
+    if options.markdown is not None:
+        report.put_between_markers(options.markdown, report.FIGURES, markdown(results))
+    if options.plot is not None:
+        from benchmarks import plots
+
+        plots.draw(results, options.plot)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -220,59 +191,53 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="one more, for example another commit; {port}, {framing} and, with --tls, "
-        "{certificate} are filled in",
+        help="one more, for example an older installation; {port}, {framing}, {connections}, "
+        "{core} and {certificate} are filled in. It takes part over TLS if it has {certificate} "
+        "in it, else without; a name may have both",
     )
-    add(
-        "--tls",
-        nargs="?",
-        const="1.3",
-        choices=tls.VERSIONS,
-        help="over TLS, of this version (1.3): other scenarios and servers, about five minutes "
-        "(needs OpenSSL's headers)",
-    )
-    add("--key", choices=list(tls.KEYS), default="ecdsa", help="of the certificate, with --tls")
+    add("--tls", default="1.3", choices=tls.VERSIONS, help="the version for scenarios over TLS")
+    add("--key", choices=list(tls.KEYS), default="ecdsa", help="of the certificate")
     add("--reference", metavar="A", help="the server that the others are compared with (native)")
-    add("--rounds", type=int)
-    add("--seconds", type=float, help="of measuring, for each run")
+    add("--rounds", type=int, help=f"({QUICK_ROUNDS}, with --full {FULL_ROUNDS})")
+    add("--seconds", type=float, default=SECONDS, help=f"of measuring, for each turn ({SECONDS})")
     add("--json", type=Path, metavar="FILE", help="write everything there")
     add("--markdown", type=Path, metavar="FILE", help="put tables between the markers in FILE")
     add("--plot", type=Path, metavar="DIRECTORY", help="draw PNGs there (needs matplotlib)")
-    add("--quiet", action="store_true", help="no line for each run")
+    add("--quiet", action="store_true", help="no line for each turn")
     options = parser.parse_args(arguments)
-    if options.tls and options.markdown is not None:
-        parser.error("--markdown is for the tables of plain connections; leave out --tls")
-    scenarios, servers = (TLS_SCENARIOS, TLS_SERVERS) if options.tls else (SCENARIOS, SERVERS)
-    defaults = _defaults(options)
-    options.scenarios = _names(parser, options.scenarios, tuple(scenarios), defaults.scenarios)
-    options.servers = _names(parser, options.servers, tuple(servers), defaults.servers)
-    options.rounds = options.rounds or defaults.rounds
-    options.seconds = options.seconds or defaults.seconds
+    options.scenarios = _scenarios(parser, options)
+    default = tuple(SERVERS) if options.full else QUICK_SERVERS
+    options.everyone = options.servers is not None
+    labels = _names(parser, options.servers, tuple(SERVERS), default)
+    options.kinds = _present({label: SERVERS[label] for label in labels})
+    try:
+        options.kinds = with_custom(options.kinds, options.server)
+    except ValueError as error:
+        parser.error(f"--server {error}")
+    options.rounds = options.rounds or (FULL_ROUNDS if options.full else QUICK_ROUNDS)
     if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: pip install 'asyncrev[bench]'")
     return options
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Defaults:
-    scenarios: tuple[str, ...]
-    servers: tuple[str, ...]
-    rounds: int
-    seconds: float
+def _scenarios(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
+    """Return the names of those to run: all that were asked for, or those that can be run here."""
+    default = scenarios.FULL if options.full else scenarios.QUICK
+    names = _names(parser, options.scenarios, tuple(SCENARIOS), default)
+    lacking = tls.missing() if any(SCENARIOS[name].tls for name in names) else None
+    if lacking is None or options.scenarios is not None:
+        return names
+    print(f"TLS: left out, because it needs {lacking}", file=sys.stderr)
+    return [name for name in names if not SCENARIOS[name].tls]
 
 
-def _defaults(options: argparse.Namespace) -> _Defaults:
-    if options.tls and options.full:
-        # Beside many idle connections, one handshake after another would take most of the time.
-        scenarios = tuple(name for name, load in TLS_SCENARIOS.items() if not load.idle)
-        return _Defaults(scenarios, tuple(TLS_SERVERS), TLS_FULL_ROUNDS, TLS_FULL_SECONDS)
-    if options.tls:
-        return _Defaults(
-            TLS_QUICK_SCENARIOS, TLS_QUICK_SERVERS, TLS_QUICK_ROUNDS, TLS_QUICK_SECONDS
-        )
-    if options.full:
-        return _Defaults(tuple(SCENARIOS), tuple(SERVERS), FULL_ROUNDS, FULL_SECONDS)
-    return _Defaults(QUICK_SCENARIOS, QUICK_SERVERS, QUICK_ROUNDS, QUICK_SECONDS)
+def _present(servers: dict[str, Kind]) -> dict[str, Kind]:
+    """Return the servers that have all they need; say which others there are."""
+    for label, kind in servers.items():
+        if kind.missing():
+            lacking = ", ".join(kind.missing())
+            print(f"{label}: left out, because {lacking} is missing", file=sys.stderr)
+    return {label: kind for label, kind in servers.items() if not kind.missing()}
 
 
 def _names(

@@ -25,16 +25,17 @@ from typing import Any
 
 from benchmarks import tls
 from benchmarks.build import load_generator, native
+from benchmarks.running import Running, ServerFailed, running
 from benchmarks.scenarios import PING_PONG, Scenario
-from benchmarks.servers import HOST, TLS_SERVERS, Kind, Running, ServerFailed, custom, running
+from benchmarks.servers import HOST, SERVERS, Kind, with_custom
 from benchmarks.summary import digest
 from benchmarks.tls import Tls
+from benchmarks.turns import GRACE_S, load_command, load_result
 
 __all__ = ["FIGURES", "main", "measure", "table"]
 
-SERVERS = ("asyncrev", "asyncio", "uvloop")
+DEFAULT_SERVERS = ("asyncrev", "asyncio", "uvloop")
 WARMUP_S = 0.3
-GRACE_S = 30.0
 STORM_NICE = 10
 SIZE_BYTES = 64
 MESSAGE = bytes(range(SIZE_BYTES))
@@ -136,15 +137,22 @@ def _spread(values: list[float]) -> str:
 
 def _one_run(kind: Kind, clients: int, seconds: float, used: Tls) -> dict[str, float]:
     scenario = Scenario(
-        title="storm", headline=PING_PONG, connections=clients + 1, size_bytes=SIZE_BYTES
+        title="storm",
+        headline=PING_PONG,
+        connections=clients,
+        size_bytes=SIZE_BYTES,
+        reconnect=True,
+        tls=True,
     )
     with running(kind, scenario, used) as server, _connected(server.port) as peer:
+        server.begin_notes()
         quiet = _exchange(peer, seconds)
-        with _storm(server, clients, seconds + 2 * WARMUP_S, used) as storm:
+        with _storm(server, scenario, seconds + 2 * WARMUP_S, used) as storm:
             stormy = _exchange(peer, seconds)
+        looks = server.end_notes()
     figures = {"handshakes_per_s": storm[0]["messages_per_s"]}
     for name, run in (("quiet", quiet), ("storm", stormy)):
-        told = digest(server.looks, run["from_s"], run["to_s"])
+        told = digest(looks, run["from_s"], run["to_s"])
         figures |= {f"{name}_{part}": run[part] for part in ("p50_us", "p99_us")}
         figures[f"{name}_lag_p99_us"] = told.get("loop_lag_p99_us", float("nan"))
     return figures
@@ -200,64 +208,39 @@ def _ask(peer: ssl.SSLSocket) -> None:
 
 
 @contextlib.contextmanager
-def _storm(server: Running, clients: int, seconds: float, used: Tls) -> Iterator[list[Any]]:
+def _storm(
+    server: Running, scenario: Scenario, seconds: float, used: Tls
+) -> Iterator[list[dict[str, Any]]]:
     """Run the storm beside the block; the list has what its clients saw after it."""
-    command = ["nice", "-n", str(STORM_NICE), *_load(server, seconds, clients, used)]
+    load = load_command(server, scenario, seconds, WARMUP_S, used)
     storm = subprocess.Popen(
-        [*command, "--reconnect"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ["nice", "-n", str(STORM_NICE), *load],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    found: list[Any] = []
+    found: list[dict[str, Any]] = []
     try:
         yield found
         try:
             out, err = storm.communicate(timeout=seconds + GRACE_S)
         except subprocess.TimeoutExpired:
             raise ServerFailed("the storm was not over in time") from None
-        found.append(_said(out, err))
+        found.append(load_result(out, err, server))
+        if found[0]["errors"]:
+            raise ServerFailed(f"{found[0]['errors']} wrong replies: {err.strip()[-400:]}")
     finally:
         storm.kill()
         storm.communicate()
 
 
-def _load(server: Running, seconds: float, clients: int, used: Tls) -> list[str]:
-    values = {
-        "host": HOST,
-        "port": server.port,
-        "server-pid": server.pid,
-        "framing": "raw",
-        "connections": clients,
-        "idle": 0,
-        "size": SIZE_BYTES,
-        "depth": 1,
-        "seconds": seconds,
-        "warmup": WARMUP_S,
-        "tls": used.version,
-    }
-    command = [str(load_generator(tls=True))]
-    for name, value in values.items():
-        command += [f"--{name}", str(value)]
-    return command
-
-
-def _said(out: str, err: str) -> dict[str, Any]:
-    try:
-        run: dict[str, Any] = json.loads(out)
-    except ValueError:
-        raise ServerFailed(f"a load broke off: {err.strip()[-400:]}") from None
-    if run["errors"]:
-        raise ServerFailed(f"{run['errors']} wrong replies: {err.strip()[-400:]}")
-    return run
-
-
 def _chosen(options: argparse.Namespace) -> dict[str, Kind]:
-    servers = {label: TLS_SERVERS[label] for label in options.servers}
-    ours = TLS_SERVERS["asyncrev"]
+    servers = {label: SERVERS[label] for label in options.servers}
+    ours = SERVERS["asyncrev"]
     for most in options.limits:
-        limit = ("--tls-handshakes-in-flight", str(most))
-        servers[f"asyncrev-{most}"] = dataclasses.replace(ours, command=(*ours.command, *limit))
-    for given in options.server:
-        label, _, command = given.partition("=")
-        servers[label] = custom(command)
+        limited = (*ours.tls_command, "--tls-handshakes-in-flight", str(most))
+        servers[f"asyncrev-{most}"] = dataclasses.replace(ours, tls_command=limited)
+    servers |= options.added
     return {label: kind for label, kind in servers.items() if not kind.missing()}
 
 
@@ -265,7 +248,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.storm", description=__doc__)
     add = parser.add_argument
     add("--clients", type=int, default=50, help="that do handshakes, at a time (50)")
-    add("--servers", type=_split, default=SERVERS, metavar="A,B", help=f"of {_names()}")
+    add("--servers", type=_split, default=DEFAULT_SERVERS, metavar="A,B", help=f"of {_names()}")
     add("--limits", type=_numbers, default=(), metavar="N,M", help="asyncrev with these, too")
     add("--server", action="append", default=[], metavar="NAME=COMMAND", help="see benchmarks.run")
     add("--tls", default="1.3", choices=tls.VERSIONS)
@@ -274,14 +257,25 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=2.0, help="alone, and again in the storm")
     add("--json", action="store_true", help="print all figures of all rounds, too")
     options = parser.parse_args(arguments)
-    unknown = [label for label in options.servers if label not in TLS_SERVERS]
+    unknown = [label for label in options.servers if label not in _over_tls()]
     if unknown:
         parser.error(f"there is no {', '.join(unknown)}; there are {_names()}")
+    try:
+        options.added = with_custom({}, options.server)
+    except ValueError as error:
+        parser.error(f"--server {error}")
+    for label, kind in options.added.items():
+        if not kind.tls_command:
+            parser.error(f"--server {label}: the command must have {{certificate}} in it")
     return options
 
 
+def _over_tls() -> list[str]:
+    return [label for label, kind in SERVERS.items() if kind.tls_command]
+
+
 def _names() -> str:
-    return ", ".join(TLS_SERVERS)
+    return ", ".join(_over_tls())
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -5,12 +5,21 @@ from typing import Any
 
 from benchmarks.scenarios import Scenario
 
-__all__ = ["REFERENCES", "SCHEMA_VERSION", "digest", "ratios", "reference_of", "summarise"]
+__all__ = [
+    "REFERENCES",
+    "SCHEMA_VERSION",
+    "digest",
+    "middle_half",
+    "quotients",
+    "ratios",
+    "reference_of",
+    "summarise",
+]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: low and high were the extremes; servers were started for each turn
 
-# What others are compared with: what the machine can do; for frames, what one would write by hand.
-REFERENCES = ("native", "by-hand-uvloop")
+# What others are compared with: what the machine can do, else what one would write by hand.
+REFERENCES = ("native", "by-hand-uvloop", "asyncio")
 
 MEDIANS = (
     "messages_per_s",
@@ -24,6 +33,8 @@ MEDIANS = (
     "client_cores",
     "server_rss_bytes",
     "rss_bytes_per_idle",
+    "start_ms",
+    "start_cpu_ms",
     "lag_p99_us",
     "entries_per_batch",
     "largest_batch",
@@ -83,20 +94,35 @@ def with_derived(run: dict[str, Any]) -> dict[str, Any]:
         derived["loop_wakes_per_message"] = told["loop_wakes"] / messages
         derived["deliveries_per_message"] = told["loop_deliveries"] / messages
         derived["overflows_per_entry"] = told["overflows"] / max(1, told["entries"])
+        derived["backstop_wakes"] = told["backstop_wakes"]
     return {**run, **derived}
+
+
+def _kept(run: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a run is worth keeping; what its server noted is in the derived figures."""
+    return {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value
+        for name, value in run.items()
+        if name not in ("told", "from_s", "to_s")
+    }
+
+
+def quotients(ours: Runs, theirs: Runs, figure: str) -> list[float]:
+    """Return our figure by theirs in each round in which both have one."""
+    base = {run["round"]: run.get(figure, 0) for run in theirs}
+    found = []
+    for run in ours:
+        our_figure, their_figure = run.get(figure, 0), base.get(run["round"], 0)
+        if our_figure and their_figure:
+            found.append(our_figure / their_figure)
+    return found
 
 
 def ratios(ours: Runs, theirs: Runs, headline: str, *, lower_is_better: bool) -> list[float]:
     """Return how many times as good we were in each round that both took part in."""
-    base = {run["round"]: run[headline] for run in theirs}
-    found = []
-    for run in ours:
-        our_figure, their_figure = run[headline], base.get(run["round"], 0)
-        if our_figure and their_figure:
-            found.append(
-                their_figure / our_figure if lower_is_better else our_figure / their_figure
-            )
-    return found
+    return (
+        quotients(theirs, ours, headline) if lower_is_better else quotients(ours, theirs, headline)
+    )
 
 
 def summarise(
@@ -122,18 +148,20 @@ def summarise(
         to_reference = ratios(of_label, against, headline, lower_is_better=scenario.lower_is_better)
         servers[label] = {
             "median": _medians(of_label),
-            "spread": _spread([run[headline] for run in of_label]),
-            "ratio": _spread(to_reference),
+            "spread": middle_half([run[headline] for run in of_label]),
+            "ratio": middle_half(to_reference),
+            "cpu": middle_half(_known(of_label, "cpu_us_per_message")),
             "errors": sum(run["errors"] for run in of_label),
             "failures": failures.get(label, []),
             "batch_sizes": _batch_sizes(of_label),
-            "rounds": of_label,
+            "rounds": [_kept(run) for run in of_label],
         }
     return {
         "title": scenario.title,
         "headline": headline,
         "lower_is_better": scenario.lower_is_better,
         "framing": scenario.framing,
+        "tls": scenario.tls,
         "connections": scenario.connections,
         "idle": scenario.idle,
         "size_bytes": scenario.size_bytes,
@@ -143,15 +171,26 @@ def summarise(
     }
 
 
+def middle_half(values: list[float]) -> dict[str, float] | None:
+    """Return the median, and where the middle half of the values begins and ends."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    quarter = len(ordered) // 4
+    return {
+        "low": ordered[quarter],
+        "median": statistics.median(ordered),
+        "high": ordered[-1 - quarter],
+    }
+
+
 def _medians(runs: Runs) -> dict[str, float]:
-    values = {name: [run[name] for run in runs if name in run] for name in MEDIANS}
+    values = {name: _known(runs, name) for name in MEDIANS}
     return {name: statistics.median(found) for name, found in values.items() if found}
 
 
-def _spread(values: list[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    return {"low": min(values), "median": statistics.median(values), "high": max(values)}
+def _known(runs: Runs, name: str) -> list[float]:
+    return [run[name] for run in runs if name in run]
 
 
 def _batch_sizes(runs: Runs) -> dict[str, int]:

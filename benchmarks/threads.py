@@ -17,8 +17,9 @@ import time
 import zlib
 from collections.abc import Callable
 
+from benchmarks.running import cpu_s, running
 from benchmarks.scenarios import Scenario
-from benchmarks.servers import HOST, Kind, running
+from benchmarks.servers import HOST, Kind
 
 __all__ = ["WORK", "compress", "digest", "fletcher", "main"]
 
@@ -100,33 +101,30 @@ def _one_run(
     with running(Kind(command=command, framings=("len32",)), scenario) as server:
         counts = [0] * options.connections
         errors = [0] * options.connections
+        payloads = [os.urandom(PAYLOAD_BYTES) for _ in counts]
+        replies = [work(payload) for payload in payloads]
         end_s = time.monotonic() + options.seconds
 
         def talk(number: int) -> None:
-            payload = os.urandom(PAYLOAD_BYTES)
+            """Send one frame after another, at least one."""
+            payload, wanted = payloads[number], replies[number]
             frame = len(payload).to_bytes(PREFIX_BYTES, "big") + payload
-            wanted = work(payload)
             with socket.create_connection((HOST, server.port), 10) as sock:
                 stream = sock.makefile("rb")
-                while time.monotonic() < end_s:
+                while not counts[number] or time.monotonic() < end_s:
                     sock.sendall(frame)
                     reply_bytes = int.from_bytes(stream.read(PREFIX_BYTES), "big")
                     errors[number] += stream.read(reply_bytes) != wanted
                     counts[number] += 1
 
-        before_s = _cpu_s(server.pid)
+        before_s = cpu_s(server.pid)
         talks = [threading.Thread(target=talk, args=(n,)) for n in range(options.connections)]
         for thread in talks:
             thread.start()
         for thread in talks:
             thread.join()
-        used_s = _cpu_s(server.pid) - before_s
+        used_s = cpu_s(server.pid) - before_s
     return sum(counts) / options.seconds, used_s / options.seconds, sum(errors)
-
-
-def _cpu_s(pid: int) -> float:
-    """Return the processor time of a process, as clock_getcpuclockid(3) has it."""
-    return time.clock_gettime(~pid << 3 | 2)
 
 
 if __name__ == "__main__":

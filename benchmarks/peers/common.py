@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 
-from benchmarks.lag import LagProbe, tell
+from benchmarks.lag import LagProbe, obey_runner
 
 __all__ = ["BACKLOG", "CHUNK_BYTES", "HOST", "run"]
 
@@ -24,10 +24,8 @@ async def _serve(make_server: Callable[[], Awaitable[asyncio.Server]]) -> None:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     server = await make_server()
-    probe = LagProbe(loop)
-    probe.start()
+    obey_runner(LagProbe(loop), loop)
     await stop.wait()
-    tell(probe)
     server.close()
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report, run, summary, threads
+from benchmarks import report, run, summary, tables, threads
 from benchmarks.build import compiled, have_compiler
+from benchmarks.running import ServerFailed, running
 from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.servers import SERVERS, ServerFailed, custom, running
+from benchmarks.servers import SERVERS, custom
 
 pytestmark = [
     pytest.mark.process,
@@ -52,7 +53,7 @@ def test_c_program_compiles_without_a_warning(program: str, cache: Path) -> None
 def test_short_run_verifies_every_reply_and_tells_everything(tmp_path: Path) -> None:
     """Two scenarios against the reference, a peer and asyncrev: the JSON has its shape."""
     path = tmp_path / "results.json"
-    servers = "native,asyncio,asyncrev,by-hand-asyncio"
+    servers = "native,asyncio,asyncrev,asyncrev-python,asyncrev-function,by-hand-asyncio"
     arguments = ["--scenarios", "latency,len32", "--servers", servers, "--json", str(path)]
     code = run.main([*arguments, "--rounds", "1", "--seconds", str(SECONDS), "--quiet"])
     results = json.loads(path.read_text(encoding="utf-8"))
@@ -63,8 +64,9 @@ def test_short_run_verifies_every_reply_and_tells_everything(tmp_path: Path) -> 
     assert results["machine"]["commit"]
     assert list(results["scenarios"]) == ["latency", "len32"]
     latency, len32 = results["scenarios"].values()
-    assert set(latency["servers"]) == {"native", "asyncrev", "asyncio"}
-    assert set(len32["servers"]) == {"asyncrev", "by-hand-asyncio"}
+    ours = {"asyncrev", "asyncrev-python", "asyncrev-function"}
+    assert set(latency["servers"]) == {"native", "asyncio", *ours}
+    assert set(len32["servers"]) == {"native", "by-hand-asyncio", *ours}
     for scenario in (latency, len32):
         for server in scenario["servers"].values():
             assert server["errors"] == 0
@@ -72,12 +74,10 @@ def test_short_run_verifies_every_reply_and_tells_everything(tmp_path: Path) -> 
             median = server["median"]
             assert median["messages_per_s"] > 0
             assert 0 < median["p50_us"] <= median["p99_us"]
-            assert median["cpu_us_per_message"] > 0
+            assert server["cpu"]["median"] == median["cpu_us_per_message"] > 0
             assert server["rounds"][0]["verified"] == "every byte"
-        told = scenario["servers"]["asyncrev"]["rounds"][0]["told"]
-        batches = sum(told["batch_sizes"].values())
-        assert 0 < batches <= told["entries"]
-        assert told["backstop_wakes"] == 0
+        assert sum(scenario["servers"]["asyncrev"]["batch_sizes"].values()) > 0
+        assert scenario["servers"]["asyncrev"]["rounds"][0]["backstop_wakes"] == 0
         assert scenario["servers"]["asyncrev"]["median"]["entries_per_batch"] >= 1
         assert scenario["servers"]["asyncrev"]["median"]["lag_p99_us"] >= 0
     assert latency["servers"]["native"]["ratio"] == {"low": 1.0, "median": 1.0, "high": 1.0}
@@ -104,7 +104,7 @@ def test_server_without_framing_gives_errors_with_frames() -> None:
     scenario = Scenario(
         title="len32", headline="mib_per_s", framing="len32", connections=1, size_bytes=64
     )
-    raw = dataclasses.replace(SERVERS["native"], framings=("len32",))
+    raw = dataclasses.replace(SERVERS["asyncio"], framings=("len32",))
     assert errors_with(raw, scenario) > 0
 
 
@@ -165,6 +165,22 @@ def test_ratio_leaves_out_rounds_without_the_reference() -> None:
     assert other["failures"] == ["it broke"]
 
 
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        ([5.0], 5.0, 5.0),
+        ([5.0, 1.0, 9.0], 1.0, 9.0),
+        ([5.0, 1.0, 9.0, 100.0, 0.1], 1.0, 9.0),
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 900.0], 3.0, 7.0),
+    ],
+)
+def test_middle_half_leaves_out_the_quarters_at_the_ends(
+    values: list[float], low: float, high: float
+) -> None:
+    """In whatever order they came; the median is always 5."""
+    assert summary.middle_half(values) == {"low": low, "median": 5.0, "high": high}
+
+
 def test_notes_of_a_server_are_restricted_to_what_was_measured() -> None:
     """What a server did before and after, for example to accept, is no part of its figures."""
     counts = {"entries": 0, "batch_sizes": {}}
@@ -202,3 +218,19 @@ def test_page_without_markers_is_refused(tmp_path: Path) -> None:
     path.write_text("nothing\n", encoding="utf-8")
     with pytest.raises(ValueError, match="has not both markers"):
         report.put_between_markers(path, report.MICRO, "new")
+
+
+def test_start_is_a_table_of_its_own(tmp_path: Path) -> None:
+    """In the page and in the terminal: time, CPU time and memory, and no rate."""
+    path = tmp_path / "results.json"
+    arguments = ["--scenarios", "start", "--servers", "asyncrev,asyncio", "--json", str(path)]
+    assert run.main([*arguments, "--rounds", "1", "--quiet"]) == 0
+    results = json.loads(path.read_text(encoding="utf-8"))
+    ours = results["scenarios"]["start"]["servers"]["asyncrev"]
+    time_ms, cpu_ms = (ours["median"][name] for name in ("start_ms", "start_cpu_ms"))
+    assert ours["ratio"]["median"] > 0
+    page = tables.markdown(results)
+    assert "|  | asyncrev | asyncio |\n" in page
+    assert f"| ms | {time_ms:.0f} | " in page
+    assert f"| CPU time, ms | {cpu_ms:.0f} | " in page
+    assert "per message" not in page + report.text(results)

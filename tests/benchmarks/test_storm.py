@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import storm, tls
 from benchmarks.build import have_compiler
-from benchmarks.servers import TLS_SERVERS, custom
+from benchmarks.servers import SERVERS, custom
 
 SHORT = ("--rounds", "1", "--seconds", "0.3", "--clients", "4")
 
@@ -92,19 +92,28 @@ def test_table_without_the_reference_has_no_ratio_to_it() -> None:
 
 def test_limits_are_further_servers_of_ours() -> None:
     """They differ in the option only."""
-    options = storm._parse(["--limits", "2,8", "--server", "mine=serve {port}"])
+    options = storm._parse(["--limits", "2,8", "--server", "mine=serve {port} {certificate}"])
     chosen = storm._chosen(options)
-    ours: Any = TLS_SERVERS["asyncrev"].command
-    assert chosen["asyncrev-2"].command == (*ours, "--tls-handshakes-in-flight", "2")
-    assert chosen["asyncrev-8"].command == (*ours, "--tls-handshakes-in-flight", "8")
-    assert chosen["mine"].command == ("serve", "{port}")
+    ours: Any = SERVERS["asyncrev"].tls_command
+    assert chosen["asyncrev-2"].tls_command == (*ours, "--tls-handshakes-in-flight", "2")
+    assert chosen["asyncrev-8"].tls_command == (*ours, "--tls-handshakes-in-flight", "8")
+    assert chosen["mine"].tls_command == ("serve", "{port}", "{certificate}")
 
 
-def test_unknown_server_is_refused_with_those_that_there_are(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--servers", "asyncrev,apache"], "there is no apache; there are native, asyncrev"),
+        (["--servers", "janus"], "there is no janus; there are native, asyncrev"),
+        (["--server", "x=serve {port}"], "x: the command must have {certificate} in it"),
+        (["--server", "x=serve {certificate}"], "must be NAME=COMMAND, with {port}"),
+    ],
+)
+def test_server_that_cannot_take_part_is_refused(
+    arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 2, as for every bad option."""
     with pytest.raises(SystemExit) as caught:
-        storm.main(["--servers", "asyncrev,apache"])
+        storm.main(arguments)
     assert caught.value.code == 2
-    assert "there is no apache; there are native, asyncrev" in capsys.readouterr().err
+    assert part in capsys.readouterr().err

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks import build, report, run, tls
 from benchmarks.build import compiled, have_compiler
-from benchmarks.scenarios import TLS_SCENARIOS, Scenario
-from benchmarks.servers import TLS_SERVERS, Kind, custom
+from benchmarks.scenarios import FULL, SCENARIOS, Scenario
+from benchmarks.servers import SERVERS, Kind, custom
 
 pytestmark = [
     pytest.mark.process,
@@ -26,7 +26,7 @@ pytestmark = [
 
 SWAPPING = f"{sys.executable} -m tests.benchmarks.swapping {{port}} {{framing}}"
 SHORT = ("--rounds", "1", "--seconds", "0.2", "--quiet")
-HANDSHAKES = TLS_SCENARIOS["handshakes"]
+HANDSHAKES = SCENARIOS["handshakes"]
 
 
 @pytest.mark.parametrize("optimized", ["-O1", "-O3"])
@@ -44,7 +44,8 @@ CIPHERS = {
     ("1.2", "rsa"): "TLSv1.2 ECDHE-RSA-AES256-GCM-SHA384",
     ("1.3", "ecdsa"): "TLSv1.3 TLS_AES_256_GCM_SHA384",
 }
-FEW, ALL = ("native", "asyncrev"), tuple(TLS_SERVERS)
+FEW = ("native", "asyncrev")
+ALL = tuple(label for label, kind in SERVERS.items() if kind.tls_command)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +60,9 @@ def test_short_run_verifies_every_reply_of_every_peer(
     version: str, key: str, servers: tuple[str, ...], tmp_path: Path
 ) -> None:
     """All servers negotiate the same, or their figures could not be compared."""
-    labels = [label for label in servers if not TLS_SERVERS[label].missing()]
+    labels = [label for label in servers if not SERVERS[label].missing()]
     path = tmp_path / "results.json"
-    arguments = ["--tls", version, "--key", key, "--scenarios", "bulk4,handshakes"]
+    arguments = ["--tls", version, "--key", key, "--scenarios", "tls-bulk4,tls-handshakes"]
     code = run.main([*arguments, "--servers", ",".join(labels), "--json", str(path), *SHORT])
     results = json.loads(path.read_text(encoding="utf-8"))
     assert code == 0, report.text(results)
@@ -72,7 +73,7 @@ def test_short_run_verifies_every_reply_of_every_peer(
         for server in scenario["servers"].values():
             (one,) = server["rounds"]
             assert one["tls"] == CIPHERS[version, key]
-            assert one["verified"] == ("sums" if name == "bulk4" else "every byte")
+            assert one["verified"] == ("sums" if name == "tls-bulk4" else "every byte")
             assert one["messages"] > 0
             assert (one["errors"], one["lost_connections"]) == (0, 0)
             assert server["median"]["cpu_us_per_message"] > 0
@@ -94,10 +95,10 @@ def errors_over_tls(kind: Kind, scenario: Scenario) -> int:
 def test_two_swapped_bytes_are_errors_over_tls(framing: str) -> None:
     """One reply in a hundred."""
     scenario = Scenario(
-        title=framing, headline="messages_per_s", framing=framing, connections=2, size_bytes=64
+        title=framing, headline="messages_per_s", framing=framing, connections=2, tls=True
     )
     assert errors_over_tls(custom(f"{SWAPPING} {{certificate}}"), scenario) > 0
-    right = TLS_SERVERS["asyncrev"]
+    right = SERVERS["asyncrev"]
     assert errors_over_tls(right, scenario) == 0
 
 
@@ -195,27 +196,39 @@ def test_machine_without_openssl_is_told_what_to_install(
     """Headers and command are looked for apart; the exit code is that of a usage error."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(tls, "COMPILER", "/usr/bin/true")
-    assert run.main(["--tls", "--servers", "native", *SHORT]) == 2
+    arguments = ["--scenarios", "tls-latency", "--servers", "native", *SHORT]
+    assert run.main(arguments) == 2
     assert "--tls needs the command openssl (Debian: apt-get install openssl)" in (
         capsys.readouterr().err
     )
     monkeypatch.setattr(tls, "COMPILER", "/usr/bin/false")
-    assert run.main(["--tls", "--servers", "native", *SHORT]) == 2
+    assert run.main(arguments) == 2
     assert "--tls needs the headers of OpenSSL (Debian: apt-get install libssl-dev)" in (
         capsys.readouterr().err
     )
 
 
+def test_scenarios_over_tls_that_nobody_named_are_left_out_without_openssl(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full run has the others, and a line that says what is lacking."""
+    monkeypatch.setattr(tls, "missing", lambda: "a library")
+    options = run._parse(["--full"])
+    assert options.scenarios == [name for name in FULL if not SCENARIOS[name].tls]
+    assert "TLS: left out, because it needs a library" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--tls", "--markdown", "x"], "--markdown is for the tables of plain connections"),
         (["--tls", "1.1"], "invalid choice: '1.1'"),
-        (["--scenarios", "handshakes"], "there is no handshakes"),
-        (["--tls", "--servers", "janus"], "there is no janus"),
+        (["--scenarios", "tls-idle"], "there is no tls-idle; there are small50, "),
+        (["--servers", "apache"], "there is no apache; there are native, "),
+        (["--server", "older"], "'older' must be NAME=COMMAND, with {port} in the command"),
+        (["--server", "older=serve 80"], "'older=serve 80' must be NAME=COMMAND"),
     ],
 )
-def test_arguments_that_do_not_go_together_are_refused(
+def test_bad_arguments_are_refused(
     arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything runs."""
