@@ -19,6 +19,11 @@ DEV := $(VENV)/.stamp-dev
 BENCH := $(VENV)/.stamp-bench
 DOCS := $(VENV)/.stamp-docs
 ECOSYSTEM := $(VENV)/.stamp-ecosystem
+# All that there are targets for.
+NEWEST_SCENARIOS := small50,small500,kilo50,kilo500,bulk4,bulk1,latency,frame50,len32,line,$\
+	busy100,idle,start,tls-small50,tls-bulk4
+NEWEST_SERVERS := native,asyncrev,asyncrev-python,asyncrev-function,asyncrev-inline,uvloop,janus,$\
+	executor,by-hand-uvloop
 # What an installation is made of; when one of them changes, the kernels are built again.
 SOURCES := pyproject.toml setup.py $(wildcard asyncrev/native/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -43,7 +48,7 @@ help:
 	@echo "make docs         these pages as a site, build/docs/index.html; warnings are errors"
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
 	@echo "make bench-full   all of them, for half an hour; renews docs/benchmarks.md and its plots"
-	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, six minutes"
+	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, a quarter of an hour"
 	@echo "make clean        remove environments and caches"
 	@echo "Variables: PYTHON (now '$(PYTHON)', needs 3.11 or later), VENV (now '$(VENV)')"
 
@@ -150,10 +155,8 @@ bench-full: $(BENCH)
 
 # With an interpreter and an environment of its own: PYTHON=python3.13 VENV=.venvs/bench-3.13
 bench-newest: $(BENCH)
-	$(BIN)/python -m benchmarks.run --json benchmarks/results/newest.json --rounds 5 --seconds 1 \
-		--scenarios small50,small500,kilo50,kilo500,bulk4,bulk1,latency,len32,line \
-		--servers native,asyncrev,asyncrev-inline,uvloop,janus,executor,by-hand-uvloop,streams-asyncio \
-		$(ARGS)
+	$(BIN)/python -m benchmarks.run --json benchmarks/results/newest.json --rounds 9 \
+		--scenarios $(NEWEST_SCENARIOS) --servers $(NEWEST_SERVERS) $(ARGS)
 	$(BIN)/python -m benchmarks.report docs/benchmarks.md --newest benchmarks/results/newest.json
 
 clean:
