@@ -619,7 +619,8 @@ int main(int argc, char **argv)
             server_from_ns = server_cpu_ns();
             own_from_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
         }
-        if (!stopping && woken_ns >= stop_ns) {
+        /* On a busy machine a short time may pass without any reply. */
+        if (!stopping && woken_ns >= stop_ns && (latencies || woken_ns > give_up_ns)) {
             measuring = false;
             stopping = true;
             to_ns = woken_ns;

@@ -12,7 +12,7 @@ from benchmarks import report, run, summary, tables, threads
 from benchmarks.build import compiled, have_compiler
 from benchmarks.running import ServerFailed, running
 from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.servers import SERVERS, custom
+from benchmarks.servers import SERVERS, Kind, custom
 
 pytestmark = [
     pytest.mark.process,
@@ -106,6 +106,15 @@ def test_server_without_framing_gives_errors_with_frames() -> None:
     )
     raw = dataclasses.replace(SERVERS["asyncio"], framings=("len32",))
     assert errors_with(raw, scenario) > 0
+
+
+@pytest.mark.slow
+def test_server_that_never_answers_is_an_error() -> None:
+    """The load generator measures until the first reply, but gives up after some seconds."""
+    silent = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+    silent += "kept = []\nwhile True: kept.append(s.accept())\n"
+    kind = Kind(command=(sys.executable, "-c", silent, "{port}"), framings=("raw",))
+    assert errors_with(kind, SCENARIOS["latency"]) > 0
 
 
 def test_server_that_ends_is_a_failure_with_its_last_words() -> None:
