@@ -9,7 +9,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # for type checkers it is true; `typing` would be most of the import's time
 if TYPE_CHECKING:
     from asyncrev.bridge.bridge import Bridge
-    from asyncrev.connection.protocol import BridgeProtocol
+    from asyncrev.connection.bridge_protocol import BridgeProtocol
     from asyncrev.connection_info import ConnectionInfo, TlsInfo
     from asyncrev.errors import AsyncrevError, PeerRefused
     from asyncrev.frames.grammar import Grammar, Scan
@@ -47,7 +47,7 @@ __all__ = [
 _MODULE_OF = {
     "AsyncrevError": "errors",
     "Bridge": "bridge.bridge",
-    "BridgeProtocol": "connection.protocol",
+    "BridgeProtocol": "connection.bridge_protocol",
     "Channel": "ring.channel",
     "ConnectionInfo": "connection_info",
     "EpollEventLoop": "loop.eventloop",

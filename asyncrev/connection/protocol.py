@@ -1,8 +1,7 @@
-"""BridgeProtocol: puts a connection of any loop and any transport on a bridge."""
+"""One connection: puts a transport of any loop and any kind on a bridge."""
 
 import asyncio
 import logging
-import ssl as ssl_module
 from typing import Any
 
 from asyncrev.bridge.bridge import Bridge
@@ -18,6 +17,7 @@ from asyncrev.connection.reading import (
     Reading,
     names_of,
 )
+from asyncrev.connection.settings import ConnectionSettings
 from asyncrev.connection.socket_probe import (
     held_input,
     peer_has_gone,
@@ -30,15 +30,11 @@ from asyncrev.errors import (
     DeadlinePassed,
     LocalError,
     PeerRefused,
-    SettingsError,
     TlsHandshakeLate,
     WriteStalled,
 )
-from asyncrev.frames.grammar import Grammar
-from asyncrev.frames.registry import as_framing
-from asyncrev.limits import Limits
 from asyncrev.log_text import name_of_peer
-from asyncrev.processors import Reply, as_factory, declares, speaks_first
+from asyncrev.processors import Reply
 from asyncrev.states import (
     CONNECTION_TRANSITIONS,
     ConnectionEvent,
@@ -48,76 +44,34 @@ from asyncrev.states import (
 )
 from asyncrev.statistics import ConnectionStatistics
 from asyncrev.work.lane_work import InputEnd
-from asyncrev.work.reverse import Reverse
-from asyncrev.work.tls_parameters import TlsParameters
 
-__all__ = ["BridgeProtocol"]
+__all__ = ["ConnectionProtocol"]
 
 logger = logging.getLogger("asyncrev")
 
-# A global, because in CPython 3.11 a member of an enum is looked up by a Python call.
+# Globals, because in CPython 3.11 a member of an enum is looked up by a Python call.
+_NEW, _OPEN = ConnectionState.NEW, ConnectionState.OPEN
+_MADE = ConnectionEvent.MADE
 _DRAINING = InputState.DRAINING
 
 
-class BridgeProtocol(asyncio.BufferedProtocol):
+class ConnectionProtocol(asyncio.BufferedProtocol):
     """One connection on a bridge: its input is processed in order, the replies go back.
 
-    Works on asyncio's, uvloop's, aiofastnet's and our loop, over TCP, UNIX sockets and TLS, as
-    server or as client. Use one instance per connection:
-    `loop.create_server(lambda: BridgeProtocol(bridge), host, port)`. All methods: loop's thread.
+    Servers make it with settings that they have checked; users make a `BridgeProtocol`, which
+    checks its own. All methods: loop's thread.
 
     Attributes:
         abort_reason: why this side ended the connection, as in `ServerStatistics.aborted`; or None.
     """
 
-    def __init__(
-        self,
-        bridge: Bridge,
-        processor: Any = Reverse,
-        *,
-        framing: str | Grammar = "raw",
-        limits: Limits | None = None,
-        tls: ssl_module.SSLContext | TlsParameters | None = None,
-        server_hostname: str | None = None,
-    ) -> None:
-        """Prepare a connection on `bridge`.
-
-        Args:
-            bridge: does the work; it must run when the connection is made.
-            processor: a class or factory of processors, or a function from bytes to bytes.
-            framing: what the processor gets at a time: "raw", a chunk as the network split it;
-                "line", a line without its end; "len32" or "len64", the payload behind a big-endian
-                length of 4 or 8 bytes; or a `Grammar` of your own. Replies are framed in the same
-                way.
-            limits: water marks, longest frame and timeouts of this connection, by default the
-                bridge's; the quotas are the bridge's in any case.
-            tls: speak TLS with this context, as server or client, whichever it is made for. The
-                worker does it, so the transport must be a plain one. Servers of this package pass
-                it in a form that was checked once for all connections.
-            server_hostname: with a client's context, the name that the server's certificate must
-                have.
-
-        Raises:
-            SettingsError: `processor` cannot be used as one, there is no such framing, or there is
-                no room for its longest frame; `tls` and `server_hostname` do not fit together; or
-                `bridge` or `limits` is something else.
-        """
-        if not isinstance(bridge, Bridge):
-            raise SettingsError(f"bridge is {bridge!r}; it must be an asyncrev.Bridge")
-        if not isinstance(limits, Limits | None):
-            raise SettingsError(f"limits is {limits!r}; it must be an asyncrev.Limits, or None")
+    def __init__(self, bridge: Bridge, settings: ConnectionSettings) -> None:
+        """Prepare a connection on `bridge`; `settings` were checked for that bridge's limits."""
         self._bridge = bridge
-        self._factory = as_factory(processor)
-        self._framing = as_framing(framing, bridge.limits)
-        self._limits = limits if limits is not None else bridge.limits
-        if tls is not None and not isinstance(tls, TlsParameters):
-            tls = TlsParameters(tls, server_hostname)  # 5 us: a server does it once for all
-        self._tls = tls
-        is_raw = self._framing is None and tls is None
-        may_run_inline = is_raw and declares(processor, "may_run_inline")
-        may_run_inline = may_run_inline and not declares(processor, "may_start_tls")
-        self._inline_below_bytes = self._limits.inline_below_bytes if may_run_inline else 0
-        self._state = ConnectionState.NEW
+        self._settings = settings
+        self._limits = settings.limits
+        self._inline_below_bytes = settings.inline_below_bytes
+        self._state = _NEW
         self._transport: Any = None
         self._accepted_from: Any = None  # the peer's address, if a server of ours has accepted it
         self._made_s = 0.0
@@ -170,7 +124,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         before, self._state = self._state, advance(CONNECTION_TRANSITIONS, self._state, event)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: %s, %s -> %s", self._peer(), event.value, before, self._state)
-        if self._state is not ConnectionState.OPEN:
+        if self._state is not _OPEN:
             self._input.end()
 
     def _peer(self) -> str:
@@ -184,27 +138,27 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._transport = transport
         self._made_s = asyncio.get_running_loop().time()
         self._reading.attach(transport)
-        self._move(ConnectionEvent.MADE)
-        limits = self._limits
+        self._move(_MADE)
+        settings, limits = self._settings, self._limits
         self._transport.set_write_buffer_limits(
             high=limits.high_water_bytes, low=limits.low_water_bytes
         )
         try:
             self._lane = self._bridge.open(
                 self,
-                self._factory,
+                settings.factory,
                 views_allowed=getattr(transport, "keeps_no_views", False),
-                framing=self._framing,
+                framing=settings.framing,
                 max_frame_bytes=limits.max_frame_bytes,
                 max_reply_bytes=limits.max_reply_bytes,
-                tls=self._tls,
+                tls=settings.tls,
                 info=info_of(transport, self._accepted_from),
             )
         except LocalError as error:
             logger.error("%s: connection refused: %s", self._peer(), error)
             self._transport.abort()
             return
-        if speaks_first(self._factory) if self._tls is None else not self._tls.server_side:
+        if settings.begins:
             self._bridge.publish_start(self._lane)
         if self._may_be_direct():
             serve_directly = getattr(transport, "serve_directly", None)
@@ -219,7 +173,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         """
         if self._inline_below_bytes:
             return False
-        mine, base = type(self), BridgeProtocol
+        mine, base = type(self), ConnectionProtocol
         return (
             mine.get_buffer is base.get_buffer
             and mine.buffer_updated is base.buffer_updated
@@ -289,7 +243,7 @@ class BridgeProtocol(asyncio.BufferedProtocol):
         self._reading.resume(WRITE_BUFFER_FULL)
         if self._lane is not None:
             self._bridge.set_stalled(self._lane, False)
-            if self._framing is not None:
+            if self._settings.framing is not None:
                 self._bridge.set_excess(self._lane, 0)
         self._input.look(self._end_input)
 

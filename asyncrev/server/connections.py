@@ -8,10 +8,8 @@ from typing import Any
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.cleanup import attempt
-from asyncrev.frames.grammar import Grammar
-from asyncrev.limits import Limits
+from asyncrev.connection.settings import ConnectionSettings
 from asyncrev.server.handshake_entrance import HandshakeLimited
-from asyncrev.work.tls_parameters import TlsParameters
 
 __all__ = ["Connections", "FullNotice", "ServerConnection"]
 
@@ -156,19 +154,10 @@ class Connections:
 
 
 class ServerConnection(HandshakeLimited):
-    """A `BridgeProtocol` that registers itself while it is open."""
+    """A connection that registers itself while it is open."""
 
-    def __init__(
-        self,
-        registry: Connections,
-        bridge: Bridge,
-        processor: Any,
-        *,
-        framing: str | Grammar,
-        limits: Limits,
-        tls: TlsParameters | None,
-    ) -> None:
-        super().__init__(bridge, processor, framing=framing, limits=limits, tls=tls)
+    def __init__(self, registry: Connections, bridge: Bridge, settings: ConnectionSettings) -> None:
+        super().__init__(bridge, settings)
         self._registry = registry
 
     def note_accepted(self, address: Any) -> None:

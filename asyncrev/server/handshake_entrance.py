@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from asyncrev.bridge.bridge import Bridge
 from asyncrev.connection.deadlines import Unchanged
 from asyncrev.connection.forwarding import Forwarding
-from asyncrev.connection.protocol import BridgeProtocol
+from asyncrev.connection.protocol import ConnectionProtocol
 from asyncrev.connection.reading import NO_HANDSHAKE_PLACE
+from asyncrev.connection.settings import ConnectionSettings
 from asyncrev.connection.socket_probe import held_input, input_has_ended, unread_bytes
 from asyncrev.errors import TlsHandshakeLate
 from asyncrev.server.handshake_gate import HandshakeGate
@@ -39,16 +41,16 @@ class HandshakeGates:
         self.steps = HandshakeGate(STEPS_AT_ONCE)
 
 
-class HandshakeLimited(BridgeProtocol):
+class HandshakeLimited(ConnectionProtocol):
     """A connection whose handshake may have to wait. All methods: loop's thread.
 
     It says to its `HandshakeEntrance` when the worker is done with a step of the handshake, when
     the handshake is complete, and when the connection has ended.
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        """See `BridgeProtocol`."""
-        super().__init__(*args, **settings)
+    def __init__(self, bridge: Bridge, settings: ConnectionSettings) -> None:
+        """See `ConnectionProtocol`."""
+        super().__init__(bridge, settings)
         self._entrance: HandshakeEntrance | None = None  # until the handshake is over
         self._is_owed = Unchanged()  # within the handshake
 

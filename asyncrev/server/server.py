@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.running_time import running_timeout
+from asyncrev.connection.settings import checked_settings
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerDied
 from asyncrev.frames.grammar import Grammar
-from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
-from asyncrev.processors import as_factory, declares
+from asyncrev.processors import declares
 from asyncrev.server.arrivals import Arrivals
 from asyncrev.server.bridge_group import BridgeGroup
 from asyncrev.server.connections import Connections, ServerConnection
@@ -76,9 +76,13 @@ class Server:
         if not isinstance(limits, Limits):
             raise SettingsError(f"limits is {limits!r}; it must be an asyncrev.Limits, or None")
         self.limits = limits
-        self._factory = as_factory(processor)
-        self._framing = framing
-        framed = as_framing(framing, limits) is not None
+        self._tls = ServerTls(ssl, most_handshakes=limits.tls_handshakes_in_flight)
+        bridge_limits = bridge.limits if bridge is not None else limits
+        # Of the connections that are made from now on.
+        self._settings = checked_settings(
+            processor, framing, limits, bridge_limits, self._tls.parameters
+        )
+        framed = self._settings.framing is not None
         if framed and bridge is not None:
             bridge.check_frame_limit(limits.max_frame_bytes)
         self._group = BridgeGroup(limits, threads=threads, shared=bridge)
@@ -91,7 +95,6 @@ class Server:
         )
         self._state = ServerState.NEW
         self.connections = Connections(limits.max_connections, self._heed_limit)
-        self._tls = ServerTls(ssl, most_handshakes=limits.tls_handshakes_in_flight)
         self._arrivals = Arrivals(self.connections, self._make_connection, self._tls.gates)
         self._listeners = Listeners(
             self._arrivals.accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
@@ -278,6 +281,7 @@ class Server:
             SettingsError: `context` is not one of a server; then the one before stays.
         """
         self._tls.swap(context)
+        self._settings = self._settings._replace(tls=self._tls.parameters)
 
     def watch_first_input(self, look: Callable[[memoryview], bool]) -> None:
         """Have `look` see what each connection begins with, until it returns False.
@@ -319,14 +323,7 @@ class Server:
     # -- what the parts call -----------------------------------------------------------------
 
     def _make_connection(self) -> ServerConnection:
-        return ServerConnection(
-            self.connections,
-            self._group.choose(),
-            self._factory,
-            framing=self._framing,
-            limits=self.limits,
-            tls=self._tls.parameters,
-        )
+        return ServerConnection(self.connections, self._group.choose(), self._settings)
 
     def _heed_limit(self) -> None:
         if self._state is not ServerState.SERVING:

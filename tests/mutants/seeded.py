@@ -397,6 +397,20 @@ lane, kind, nbytes, entry = self._ring.returned(seq)
         (_EXPLORATION + "test_submissions_in_every_order",),
     ),
     Bug(
+        "ciphertext is answered in the loop like a small raw chunk",
+        "connection.settings",
+        "        and tls is None\n",
+        "",
+        (_CONNECTION + "settings.py::test_raw_chunks_run_inline_if_the_processor_declares_it",),
+    ),
+    Bug(
+        "connections that come after a swap of the certificate get the one before",
+        "server.server",
+        "        self._settings = self._settings._replace(tls=self._tls.parameters)\n",
+        "",
+        (_SERVER + "server_tls.py::test_new_connections_use_the_new_context_and_old_ones_go_on",),
+    ),
+    Bug(
         "other transports get views, which they keep",
         "connection.protocol",
         'getattr(transport, "keeps_no_views", False)',

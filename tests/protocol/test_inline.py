@@ -90,6 +90,19 @@ async def test_nothing_runs_inline_that_must_not(processor: Any, settings: dict[
         assert server.bridges[0].statistics().inlined == 0
 
 
+async def test_function_that_declares_it_runs_inline() -> None:
+    """As a class does; also the function of a server."""
+
+    def upper(data: bytes) -> bytes:
+        return data.upper()
+
+    upper.__dict__["may_run_inline"] = True
+    async with served(upper) as server:
+        with connect(server) as client:
+            assert await in_thread(ask, client, b"abc") == b"ABC"
+        assert server.bridges[0].statistics().inlined == 1
+
+
 class Failing(Reverse):
     """Fails on the loop's thread as on any."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asyncrev import Bridge, BridgeProtocol, Limits, Reverse
-from asyncrev.errors import ProcessorError, SettingsError
+from asyncrev.errors import ProcessorError
 from asyncrev.states import ConnectionState
 from tests.protocol.served import (
     KIND,
@@ -261,29 +261,7 @@ async def test_function_is_a_processor() -> None:
         assert await in_thread(ask, server.connect(), letters(5000)) == letters(5000).upper()
 
 
-# -- what it is given ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("wrong", [7, object, "reverse"])
-def test_protocol_with_no_processor_is_refused(wrong: Any) -> None:
-    """At once, not at the first connection."""
-    with pytest.raises(SettingsError):
-        BridgeProtocol(Bridge(SMALL), wrong)
-
-
-def test_protocol_of_something_else_than_a_bridge_or_limits_is_refused() -> None:
-    """With the name, the value and what is allowed; also a context that is none."""
-    wrong: Any
-    for wrong in (None, SMALL, Bridge):
-        with pytest.raises(SettingsError) as caught:
-            BridgeProtocol(wrong)
-        assert str(caught.value) == f"bridge is {wrong!r}; it must be an asyncrev.Bridge"
-    wrong = {"slots": 4}
-    with pytest.raises(SettingsError, match=r"limits is .* must be an asyncrev.Limits, or None"):
-        BridgeProtocol(Bridge(SMALL), limits=wrong)
-    wrong = True
-    with pytest.raises(SettingsError, match=r"is True; it must be an ssl.SSLContext"):
-        BridgeProtocol(Bridge(SMALL), tls=wrong)
+# -- a bridge that has ended ----------------------------------------------------------------------
 
 
 @on_all

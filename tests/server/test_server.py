@@ -15,6 +15,7 @@ from asyncrev import Bridge, Server
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
 from asyncrev.server.listen_sockets import open_tcp
 from asyncrev.states import ServerState
+from tests.netstring import Netstring
 from tests.protocol.served import SMALL, Swapcase, connect, in_thread, letters
 from tests.support import is_paused, receive_all, receive_exactly, reset, until, wait_arrived
 
@@ -353,6 +354,54 @@ async def test_longer_frames_than_the_budget_of_a_shared_bridge_are_refused() ->
         Server(limits=longer, bridge=bridge)
         Server(framing="line", limits=SMALL.replace(max_frame_bytes=9), bridge=bridge)
     Server(framing="line", limits=longer)
+
+
+class Roomy(Netstring):
+    """A grammar whose frames take much more than their payload."""
+
+    name = "roomy"
+
+    def overhead_bytes(self, max_frame_bytes: int) -> int:
+        """Return as much as the pool of `SMALL` has."""
+        return SMALL.pool_connection_bytes
+
+
+@on_epoll
+async def test_frames_that_do_not_fit_the_pool_of_a_shared_bridge_are_refused() -> None:
+    """When the server is made, not with each connection."""
+    roomier = SMALL.replace(pool_connection_bytes=4 * SMALL.pool_connection_bytes)
+    with pytest.raises(SettingsError, match="roomy frames of max_frame_bytes"):
+        Server(framing=Roomy(), limits=roomier, bridge=Bridge(SMALL))
+    Server(framing=Roomy(), limits=roomier)
+
+
+class Asked:
+    """A factory that notes what is looked for in it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self) -> Swapcase:
+        """Make a processor."""
+        return Swapcase()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        raise AttributeError(name)
+
+
+@on_all
+async def test_connections_do_not_look_again_at_what_the_server_has_looked_at() -> None:
+    """At what the processor declares of a connection's beginning, and of chunks in the loop."""
+    factory = Asked()
+    looks = {"speaks_first", "may_run_inline"}
+    limits = SMALL.replace(inline_below_bytes=100)
+    async with await asyncrev.serve("127.0.0.1", 0, processor=factory, limits=limits) as server:
+        assert set(factory.asked) >= looks
+        factory.asked.clear()
+        for _ in range(2):
+            assert await in_thread(ask, server, b"abc") == b"ABC"
+    assert set(factory.asked) & looks == set()
 
 
 def test_server_with_an_unknown_framing_is_refused() -> None:
