@@ -14,7 +14,7 @@ import dataclasses
 import ssl
 
 from asyncrev.connection_info import ConnectionInfo
-from asyncrev.errors import RemoteError, TlsError, TlsHandshakeFailed, TlsTruncated
+from asyncrev.errors import TlsTruncated
 from asyncrev.processors import speaks_first
 from asyncrev.ring.ring import DATA, EOF, RESUME, Entry, Kind
 from asyncrev.work.block_pool import Pool
@@ -26,6 +26,7 @@ from asyncrev.work.lane_work import (
     LaneWork,
     Share,
 )
+from asyncrev.work.tls_faults import fault_of, handshake_failed
 from asyncrev.work.tls_parameters import TlsParameters
 from asyncrev.work.tls_session import APPLICATION_DATA, HEADER_BYTES, MOST_RECORD_BYTES, TlsSession
 
@@ -173,7 +174,7 @@ class TlsWork(LaneWork):
             elif session.input_ended:
                 self._end(session, entry, pool, output)
         except ssl.SSLError as error:
-            self._break(entry, self._fault(error))
+            self._break(entry, fault_of(error, is_established=self.is_established))
         if self.broken or work.deferred is not None or entry.surplus_bytes:
             self._uncredited_bytes = entry.nbytes
             self._leave(entry, output)
@@ -190,7 +191,7 @@ class TlsWork(LaneWork):
         try:
             self._work(self._session or self._open(), entry, pool, output)
         except ssl.SSLError as error:
-            self._break(entry, self._fault(error))
+            self._break(entry, fault_of(error, is_established=self.is_established))
         self._leave(entry, output)
 
     def _use(self, share: Share) -> None:
@@ -318,8 +319,8 @@ class TlsWork(LaneWork):
         if self._hello is None or self._hello.is_ascii or not has_callback:
             return True
         output.append(_UNRECOGNIZED_NAME)
-        text = "TLS handshake failed: the host name that the peer asks for is not ASCII"
-        self._break(entry, TlsHandshakeFailed(text))
+        text = "the host name that the peer asks for is not ASCII"
+        self._break(entry, handshake_failed(text))
         return False
 
     def _end_handshake(
@@ -391,8 +392,7 @@ class TlsWork(LaneWork):
         elif self._parameters.server_side and not self._has_input:
             entry.ended = True  # a health check: it sent nothing
         else:
-            text = "TLS handshake failed: the peer ended its stream within it"
-            self._break(entry, TlsHandshakeFailed(text))
+            self._break(entry, handshake_failed("the peer ended its stream within it"))
         if entry.ended:
             self.broken = True  # what comes now is dropped
 
@@ -414,18 +414,3 @@ class TlsWork(LaneWork):
         credit_bytes = self._uncredited_bytes - held_bytes
         self._uncredited_bytes = held_bytes
         return credit_bytes
-
-    def _fault(self, error: ssl.SSLError) -> RemoteError:
-        """Return the peer's fault that OpenSSL has found."""
-        if isinstance(error, ssl.SSLCertVerificationError):
-            text = error.verify_message
-        elif isinstance(error, ssl.SSLWantReadError):
-            text = "the peer began a renegotiation, which is not supported"
-        elif isinstance(error, ssl.SSLZeroReturnError):
-            text = "the peer ended its stream within it"
-        else:
-            text = (error.reason or error.strerror or str(error)).partition(" (_ssl.c")[0]
-            text = text.replace("_", " ").lower()
-        if self.is_established:
-            return TlsError(f"TLS: {text}")
-        return TlsHandshakeFailed(f"TLS handshake failed: {text}")
