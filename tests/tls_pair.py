@@ -17,7 +17,7 @@ from asyncrev.work.make_work import make_work
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
 from asyncrev.work.scratch import Scratch
 from asyncrev.work.tls_parameters import TlsParameters
-from asyncrev.work.tls_work import TlsWork
+from asyncrev.work.tls_single_records import SingleRecordTlsWork
 from tests.lane_bench import joined
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -198,7 +198,7 @@ class Bench:
             window_bytes=window_bytes,
             tls=TlsParameters(own, "localhost" if client else None),
         )
-        assert isinstance(work, TlsWork)
+        assert isinstance(work, SingleRecordTlsWork)
         self.work = work
         self.published_bytes = self.credited_bytes = 0
         self.wire = b""

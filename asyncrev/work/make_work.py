@@ -9,7 +9,7 @@ from asyncrev.work.raw_work import RawWork
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
 from asyncrev.work.start_tls_work import StartTlsWork
 from asyncrev.work.tls_parameters import TlsParameters
-from asyncrev.work.tls_work import TlsWork
+from asyncrev.work.tls_single_records import SingleRecordTlsWork
 
 __all__ = ["make_work"]
 
@@ -54,5 +54,5 @@ def make_work(
             info=inner_info,
         )
     if tls is not None:
-        return TlsWork(inner, tls, info)
+        return SingleRecordTlsWork(inner, tls, info)
     return StartTlsWork(inner) if may_start_tls else inner

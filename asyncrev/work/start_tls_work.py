@@ -7,7 +7,7 @@ from asyncrev.ring.ring import DATA, Entry
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.lane_work import UNBOUNDED_SHARE, LaneWork, Share
 from asyncrev.work.tls_parameters import StartTls
-from asyncrev.work.tls_work import TlsWork
+from asyncrev.work.tls_single_records import SingleRecordTlsWork
 
 __all__ = ["StartTlsWork"]
 
@@ -27,7 +27,7 @@ class StartTlsWork(LaneWork):
         inner.may_start_tls = True
         self._inner = inner
         # Writer: worker; readers: worker, the loop behind an entry that came back.
-        self._tls: TlsWork | None = None
+        self._tls: SingleRecordTlsWork | None = None
 
     @property
     def uses_tls(self) -> bool:
@@ -63,7 +63,7 @@ class StartTlsWork(LaneWork):
     def _upgrade(self, entry: Entry, start: StartTls) -> None:
         """Speak TLS from what follows the message that `start` has answered."""
         try:
-            tls = TlsWork(self._inner, start.parameters, self.info)
+            tls = SingleRecordTlsWork(self._inner, start.parameters, self.info)
             begun = tls.take_over()
         except BaseException as error:
             self._inner.broken = True

@@ -28,7 +28,7 @@ from asyncrev.work.lane_work import (
 )
 from asyncrev.work.tls_faults import fault_of, handshake_failed
 from asyncrev.work.tls_parameters import TlsParameters
-from asyncrev.work.tls_session import APPLICATION_DATA, HEADER_BYTES, MOST_RECORD_BYTES, TlsSession
+from asyncrev.work.tls_session import TlsSession
 
 __all__ = ["TlsWork"]
 
@@ -42,8 +42,6 @@ class TlsWork(LaneWork):
     Attributes:
         is_established: whether the handshake is complete. Writer: worker; reader: loop, behind an
             entry that came back.
-        is_plain: whether a chunk that is one record of data may take the short way: the handshake
-            is complete, no input is held, and the window is open.
     """
 
     __slots__ = (
@@ -60,7 +58,6 @@ class TlsWork(LaneWork):
         "_stream_ended",
         "_uncredited_bytes",
         "is_established",
-        "is_plain",
     )
 
     def __init__(
@@ -87,7 +84,6 @@ class TlsWork(LaneWork):
         self._inner_ended = False  # whether its processor's `eof` was called
         self._uncredited_bytes = 0  # of input, not yet reported as processed
         self.is_established = False
-        self.is_plain = False
         self.data_bytes: int = 0
 
     @property
@@ -121,68 +117,6 @@ class TlsWork(LaneWork):
         self.deferred = None
         self._inner.close_processor()
 
-    def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
-        """See `LaneWork.do`."""
-        view, nbytes = entry.view, entry.nbytes
-        if (
-            self.is_plain
-            and entry.kind is DATA
-            and HEADER_BYTES < nbytes <= MOST_RECORD_BYTES
-            and nbytes == HEADER_BYTES + (view[3] << 8 | view[4])
-            and view[0] == APPLICATION_DATA
-            and not self.abandoned
-            and (share is not self._share or self._records_left > 0)
-        ):
-            try:
-                self._do_record(entry, pool, share)
-            except BaseException as error:
-                self.fail(entry, error)
-        else:
-            super().do(entry, storage, pool, share)
-
-    def _do_record(self, entry: Entry, pool: Pool, share: Share) -> None:
-        """Do with a chunk that is one record of data what `_do` does, in fewer steps.
-
-        The lane is plain: its handshake is complete, it holds no input, and its window is open.
-        """
-        self._use(share)
-        self._records_left -= 1
-        entry.ended = False
-        entry.calls = 1
-        session: TlsSession = self._session  # type: ignore[assignment]
-        work, scratch = self._inner, share.scratch
-        inner = scratch.entry
-        output: list[bytes] = []
-        try:
-            data_bytes = session.read_record(entry.view[: entry.nbytes], scratch.view)
-            if data_bytes:
-                self.data_bytes += data_bytes
-                inner.kind, inner.nbytes = DATA, data_bytes
-                inner.calls = inner.surplus_bytes = 0
-                work.do(inner, scratch.storage, pool, share)
-                result = inner.result
-                if (
-                    type(result) is bytes
-                    and result
-                    and work.plain is not None
-                    and not inner.surplus_bytes
-                ):
-                    inner.result = None
-                    entry.result = session.encrypt(result)
-                    return  # nearly always
-                self._encrypt(session, inner, entry, output)
-            elif session.input_ended:
-                self._end(session, entry, pool, output)
-        except ssl.SSLError as error:
-            self._break(entry, fault_of(error, is_established=self.is_established))
-        if self.broken or work.deferred is not None or entry.surplus_bytes:
-            self._uncredited_bytes = entry.nbytes
-            self._leave(entry, output)
-            return
-        session.take_output(output)
-        entry.result = None if not output else output[0] if len(output) == 1 else tuple(output)
-        entry.partial_frame_bytes, entry.frame_seq = self._partial_frame_bytes, self._frame_seq
-
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
         self._use(share)
         entry.ended = False
@@ -210,20 +144,10 @@ class TlsWork(LaneWork):
         entry.result = None if not output else output[0] if len(output) == 1 else tuple(output)
         entry.partial_frame_bytes, entry.frame_seq = self._partial_frame_bytes, self._frame_seq
         entry.nbytes = self._credit()
-        self.is_plain = (
-            session is not None
-            and session.is_established
-            and session.is_between_records
-            and not (self.broken or self._stream_ended or session.input_ended)
-            and self.deferred is None
-            and self._inner.deferred is None
-            and not self.window.is_full()
-        )
 
     def fail(self, entry: Entry, error: BaseException) -> None:
         """See `LaneWork.fail`."""
         super().fail(entry, error)
-        self.is_plain = False
         self._session = None
 
     def _open(self) -> TlsSession:

@@ -684,14 +684,14 @@ lane, kind, nbytes, entry = self._ring.returned(seq)
     ),
     Bug(
         "TLS takes a chunk that begins with a record for one",
-        "work.tls_work",
+        "work.tls_single_records",
         "            and nbytes == HEADER_BYTES + (view[3] << 8 | view[4])\n",
         "            and nbytes >= HEADER_BYTES + (view[3] << 8 | view[4])\n",
         (_TLS_SINGLE + "test_single_record_takes_the_way_and_nothing_else_does",),
     ),
     Bug(
         "single records of TLS take nothing of a share",
-        "work.tls_work",
+        "work.tls_single_records",
         """\
         self._records_left -= 1
         entry.ended = False
@@ -703,14 +703,14 @@ lane, kind, nbytes, entry = self._ring.returned(seq)
     ),
     Bug(
         "a single record of TLS that fills the window is not seen to",
-        "work.tls_work",
+        "work.tls_single_records",
         "        if self.broken or work.deferred is not None or entry.surplus_bytes:\n",
         "        if self.broken or work.deferred is not None:\n",
         (_TLS_SINGLE + "test_single_record_behind_one_that_fills_the_window_waits",),
     ),
     Bug(
         "input of a single record of TLS that is deferred is credited",
-        "work.tls_work",
+        "work.tls_single_records",
         "        if self.broken or work.deferred is not None or entry.surplus_bytes:\n",
         "        if self.broken or entry.surplus_bytes:\n",
         (_TLS_SINGLE + "test_single_record_that_the_inner_work_defers_stays_in_flight",),
@@ -836,7 +836,7 @@ lane, kind, nbytes, entry = self._ring.returned(seq)
     ),
     Bug(
         "an error over TLS stands in a frame that its traceback leads to",
-        "work.tls_work",
+        "work.tls_single_records",
         "                result = inner.result\n",
         "                result, error = inner.result, inner.error\n",
         (_TLS_ERRORS + "test_failed_lane_over_tls_keeps_no_error",),

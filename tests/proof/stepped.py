@@ -387,7 +387,7 @@ _STAND_INS: dict[str, Any] = {
     "ring.ring.Entry": OwnedEntry,
     "ring.loop_side.DeliverySignal": SteppedSignal,
     "work.make_work.RawWork": SteppedWork,
-    "work.make_work.TlsWork": SteppedTlsWork,
+    "work.make_work.SingleRecordTlsWork": SteppedTlsWork,
     "work.make_work.StartTlsWork": SteppedStartTlsWork,
     "work.worker.Share": SmallShare,
     "bridge.parts.Ring": SteppedRing,

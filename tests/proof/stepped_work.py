@@ -8,7 +8,7 @@ from asyncrev.work.raw_work import RawWork
 from asyncrev.work.reply_window import ReplyWindow
 from asyncrev.work.scratch import Scratch
 from asyncrev.work.start_tls_work import StartTlsWork
-from asyncrev.work.tls_work import TlsWork
+from asyncrev.work.tls_single_records import SingleRecordTlsWork
 
 __all__ = [
     *("LOOP", "NOW", "WORKER", "SmallShare", "SteppedStartTlsWork", "SteppedTlsWork"),
@@ -62,7 +62,7 @@ class SteppedWork(RawWork):
         self.run = NOW.run
 
 
-class SteppedTlsWork(TlsWork):
+class SteppedTlsWork(SingleRecordTlsWork):
     """The real work of a lane over TLS; what the loop writes of it is a point."""
 
     __slots__ = ("run",)

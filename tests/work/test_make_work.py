@@ -9,7 +9,7 @@ from asyncrev.work.lane_work import LaneWork
 from asyncrev.work.make_work import make_work
 from asyncrev.work.raw_work import RawWork
 from asyncrev.work.tls_parameters import TlsParameters
-from asyncrev.work.tls_work import TlsWork
+from asyncrev.work.tls_single_records import SingleRecordTlsWork
 from tests.lane_bench import Recorder
 from tests.tls_pair import Bench, server_context
 
@@ -43,7 +43,7 @@ def test_tls_is_around_the_work(name: str, kind: type[LaneWork], views_allowed: 
         window_bytes=7,
         tls=parameters,
     )
-    assert type(work) is TlsWork
+    assert type(work) is SingleRecordTlsWork
     assert not work.views_allowed
     assert type(work._inner) is kind
     assert work._inner.views_allowed is True

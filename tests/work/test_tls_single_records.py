@@ -1,4 +1,4 @@
-"""tls_work: a chunk that is one record, which takes a way of its own, is done like any other."""
+"""tls_single_records: a chunk that is one record takes a way of its own, and is done like any."""
 
 import ssl
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from asyncrev.errors import TlsError
 from asyncrev.ring.ring import DATA, EOF, RESUME, Entry, Kind
 from asyncrev.work.lane_work import SHARE_CALLS, Share
 from asyncrev.work.reverse import Reverse
-from asyncrev.work.tls_work import TlsWork
+from asyncrev.work.tls_single_records import SingleRecordTlsWork
 from tests.lane_bench import Recorder
 from tests.tls_pair import MOST_DATA_BYTES, SCRATCH, VERSIONS, Bench
 
@@ -180,13 +180,13 @@ def wire_of(bench: Bench, what: str, value: Any) -> bytes:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The lengths of chunks that took the way for single records."""
     lengths: list[int] = []
-    do_record = TlsWork._do_record
+    do_record = SingleRecordTlsWork._do_record
 
-    def counting(self: TlsWork, entry: Entry, *rest: Any) -> None:
+    def counting(self: SingleRecordTlsWork, entry: Entry, *rest: Any) -> None:
         lengths.append(entry.nbytes)
         do_record(self, entry, *rest)
 
-    monkeypatch.setattr(TlsWork, "_do_record", counting)
+    monkeypatch.setattr(SingleRecordTlsWork, "_do_record", counting)
     return lengths
 
 
