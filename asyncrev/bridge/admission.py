@@ -293,7 +293,6 @@ class Admission:
                     slot = ring.try_claim() or slot
                 nbytes, kind = min(len(lane.overflow), len(slot)), DATA
                 slot[:nbytes] = lane.overflow[:nbytes]
-                del lane.overflow[:nbytes]
             elif lane.eof_waits:
                 lane.eof_waits, nbytes, kind = False, 0, EOF
             elif lane.resume_waits:
@@ -303,7 +302,10 @@ class Admission:
             else:
                 return True
             ring.publish(lane, kind, slot, nbytes)
-            side.flush_soon()
+            # Without a call in between, where a signal handler may raise: nothing goes twice.
             lane.in_flight_entries += 1
             lane.in_flight_bytes += nbytes
+            if kind is DATA:
+                del lane.overflow[:nbytes]
+            side.flush_soon()
         return not (lane.overflow or lane.eof_waits or lane.resume_waits or lane.close_waits)

@@ -65,6 +65,9 @@ class Delivery:
         try:
             while (outcome := plane.deliver(end_seq)) != END:
                 self._deliver_one(ring.delivered_seq - 1, outcome)
+        except BaseException as raised:
+            self._give_up_interrupted(raised)
+            raise
         finally:
             # Also when an interrupt ends this: no reply goes twice.
             ring.release(ring.delivered_seq - released_seq)
@@ -210,6 +213,24 @@ class Delivery:
             self._lanes.discard(lane)
         if entry.error is not None:
             self.fail(lane, entry.error)
+
+    def _give_up_interrupted(self, raised: BaseException) -> None:
+        """End the lane of the last entry: nobody knows whether its reply was sent and counted."""
+        ring = self._ring
+        delivered_seq = ring.delivered_seq
+        if delivered_seq == ring.released_seq:
+            return
+        lane: Lane
+        lane, kind, _, _ = ring.returned(delivered_seq - 1)
+        lane.in_flight_entries = sum(
+            ring.owner(seq) is lane for seq in range(delivered_seq, ring.published_seq)
+        )
+        if kind is CLOSE:
+            self._admission.budget.forget(lane)
+            self._lanes.discard(lane)
+        if lane.sink is not None and not lane.abandoned:
+            lane.abandon()
+            self.tell(lane, lane.sink.on_error, raised)
 
     def _give_up(self, lane: Lane, raised: BaseException) -> None:
         """Report what `lane`'s sink raised, and tell it that nothing more comes: it lost a call."""

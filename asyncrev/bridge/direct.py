@@ -64,7 +64,7 @@ class DirectStreams:
             lane = plane.row(fd)
             assert isinstance(lane, Lane)
             if outcome != OVER_QUOTA and outcome != RESERVE:
-                error = outcome if isinstance(outcome, OSError) else None
+                error = outcome if isinstance(outcome, BaseException) else None
                 lane.stream.on_direct_event(reported, error)
             elif not self._may_go_on(lane) and lane.sink is not None:
                 lane.sink.on_no_credit()

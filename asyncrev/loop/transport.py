@@ -117,17 +117,18 @@ class EpollTransport(WriteSide):
         self._direct = None
         self._leave_batches()
 
-    def on_direct_event(self, events: int, error: OSError | None = None) -> None:
+    def on_direct_event(self, events: int, error: BaseException | None = None) -> None:
         """Do what the handler of a stream does not do itself.
 
         Args:
             events: what epoll has reported.
-            error: what its receive has raised; not an error that says to try again.
+            error: what its receive has raised; not an error that says to try again. One of an
+                interrupt is raised again.
         """
         if error is None:
             self._dispatch(events)
         else:
-            self._fatal_error(error, _RECEIVE)
+            self._on_read_error(error, _RECEIVE)
 
     def _enter_or_leave_batches(self) -> None:
         assert self._direct is not None
@@ -242,6 +243,8 @@ class EpollTransport(WriteSide):
 
     def _on_read_error(self, error: BaseException, step: str) -> None:
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            if step is _RECEIVE:
+                self._end_interrupted()
             raise error
         if step is not _RECEIVE or not isinstance(error, (BlockingIOError, InterruptedError)):
             self._fatal_error(error, step)

@@ -13,6 +13,7 @@ its program has dropped is reclaimed, as on asyncio's own loop.
 
 import asyncio
 import contextvars
+import errno
 import functools
 import logging
 import socket
@@ -137,6 +138,17 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         else:
             self._report(error, message)
         self._force_close(error)
+
+    def _end_interrupted(self) -> None:
+        """End the stream, because a call of its socket was interrupted by a signal handler.
+
+        The handler may have raised after the call, so nobody knows how many bytes it has moved.
+        """
+        self._force_close(
+            ConnectionAbortedError(
+                errno.ECONNABORTED, "a signal handler has raised in a send or receive"
+            )
+        )
 
     def _force_close(self, error: BaseException | None) -> None:
         if self._state is OPEN or self._state is CLOSING:

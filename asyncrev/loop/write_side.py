@@ -78,6 +78,7 @@ class WriteSide(WatchedSocket):
             except (BlockingIOError, InterruptedError):
                 sent_bytes = 0
             except (SystemExit, KeyboardInterrupt):
+                self._end_interrupted()
                 raise
             except BaseException as error:
                 self._fatal_error(error, "Fatal write error on socket transport")
@@ -108,6 +109,7 @@ class WriteSide(WatchedSocket):
         except (BlockingIOError, InterruptedError):
             sent_bytes = 0
         except (SystemExit, KeyboardInterrupt):
+            self._end_interrupted()
             raise
         except OSError as error:
             self._fatal_error(error, "Fatal write error on socket transport")
@@ -156,6 +158,7 @@ class WriteSide(WatchedSocket):
         except (BlockingIOError, InterruptedError):
             return
         except (SystemExit, KeyboardInterrupt):
+            self._end_interrupted()
             raise
         except BaseException as error:
             self._fatal_error(error, "Fatal write error on socket transport")

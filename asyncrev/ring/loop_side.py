@@ -87,8 +87,8 @@ class LoopSide:
         """Wake the worker if it sleeps and entries were published since the last flush."""
         published_seq = self._ring.published_seq
         if published_seq != self._flushed_seq:
-            self._flushed_seq = published_seq
             self._parker.unpark()  # ORDER: after the cursor (I5).
+            self._flushed_seq = published_seq  # last: what interrupts this is followed by another
 
     def close(self) -> None:
         """Close the input: nothing will be published any more. Wake the worker."""

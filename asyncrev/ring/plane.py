@@ -125,7 +125,8 @@ class Plane:
 
         Returns:
             The index of an exception and what it is: OTHER, OVER_QUOTA, RESERVE, 0 for an end of
-            input, or the OSError of the receive; or the length of `events` and END.
+            input, or what the receive has raised: an OSError, or an interrupt, after which nobody
+            knows whether bytes were received; or the length of `events` and END.
         """
         ring, rows = self._ring, self._rows
         if self.is_closed or ring.input_closed:
@@ -164,7 +165,7 @@ class Plane:
                 nbytes = recv_into(view)
             except (BlockingIOError, InterruptedError):
                 continue
-            except OSError as error:
+            except BaseException as error:
                 return index, error
             if not nbytes:
                 return index, 0
@@ -173,12 +174,13 @@ class Plane:
             elif not is_small:
                 row.small_reads += 1
             owners[pos] = row
-            slot_of[pos] = free.pop()
+            slot_of[pos] = free[-1]
             sizes[pos] = nbytes
             pos += 1
             if pos == nentries:
                 pos = 0
             seq += 1
+            del free[-1]  # there is no call since the receive: a signal handler may raise at each
             # ORDER: after the row and the slot's bytes, which this store publishes (I2, I3).
             ring.published_seq = seq
             row.received_bytes += nbytes

@@ -197,10 +197,11 @@ class Ring:
         else:
             raise LocalError("publish of memory that is not the slot that was claimed last")
         pos = seq % self.nentries
-        self.slot_of[pos] = free.pop()
+        self.slot_of[pos] = free[-1]
         self.owners[pos] = owner
         self.kinds[pos] = kind
         self.sizes[pos] = nbytes
+        del free[-1]  # no call from here on: a signal handler may raise at each
         # ORDER: after the row and the slot's bytes, which this store publishes (I2, I3).
         self.published_seq = seq + 1
 
@@ -294,24 +295,25 @@ class Ring:
         stop = start + nentries
         if stop <= self.nentries:
             self._clear(start, stop)
+            small = self.slot_of[start:stop]
         else:
             self._clear(start, self.nentries)
             self._clear(0, stop - self.nentries)
+            small = self.slot_of[start:] + self.slot_of[: stop - self.nentries]
+        large: list[int] = []
+        if max(small) >= self.nentries:
+            large = [number for number in small if number >= self.nentries]
+            small = [number for number in small if number < self.nentries]
         if self.delivered_seq < seq + nentries:
             self.delivered_seq = seq + nentries
+        # No call from here on, where a signal handler may raise: each slot is freed once.
+        self.free_small_slots += small
+        self.free_slots += large
         # ORDER: after the results are dropped; this store gives lent blocks back (I18).
         self.released_seq = seq + nentries
 
     def _clear(self, start: int, stop: int) -> None:
-        """Empty the rows of a range, and free their slots."""
-        numbers = self.slot_of[start:stop]
-        if max(numbers) < self.nentries:
-            self.free_small_slots += numbers
-        else:
-            for number in numbers:
-                (self.free_small_slots if number < self.nentries else self.free_slots).append(
-                    number
-                )
+        """Empty the rows of a range; may be done twice, after an interrupt."""
         count = stop - start
         self.owners[start:stop] = self.results[start:stop] = self._nones[:count]
         self.kinds[start:stop] = self._data_kinds[:count]

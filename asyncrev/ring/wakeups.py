@@ -48,12 +48,16 @@ class Parker:
 
         Thread: any. The caller must first write what the worker is to see (I5).
         """
-        with self._lock:
-            wake = self._parked
-            self._parked = False
-            self.unparks += wake
-        if wake:
+        try:
+            with self._lock:
+                wake = self._parked
+                self._parked = False
+                self.unparks += wake
+            if wake:
+                os.eventfd_write(self._fd, 1)
+        except BaseException:  # of a signal handler, maybe while the worker waits for this (I7)
             os.eventfd_write(self._fd, 1)
+            raise
         return wake
 
     def park(self, has_work: Callable[[], bool], timeout_s: float) -> bool:

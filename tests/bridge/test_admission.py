@@ -16,6 +16,7 @@ from asyncrev.ring.ring import CLOSE, DATA, EOF, Kind, Ring
 from asyncrev.ring.row import FIRST_READ_BYTES
 from asyncrev.work.lane_work import SHARE_CALLS
 from asyncrev.work.make_work import make_work
+from tests.interrupting import everywhere, interrupted
 from tests.support import entries_between
 
 
@@ -620,3 +621,23 @@ def test_any_schedule_keeps_every_lanes_bytes_in_order(
             assert got[number] == sent[number]
             assert control == [EOF] * (number in ended)
             assert number not in stopped
+
+
+def test_interrupt_anywhere_in_the_service_of_a_waiter_doubles_and_loses_nothing() -> None:
+    """What has overflowed goes in once, in order, and is counted."""
+
+    def scenario(place: int) -> bool:
+        bench = Bench(slots=1, entries=1, slot_bytes=8)
+        first, lane = bench.lane(), bench.lane()
+        bench.send(first, b"x")
+        bench.send(lane, b"abcdefghijkl")
+        bench.take_one()
+        admission = bench.admission
+        was = interrupted(admission.serve_waiters, place, Admission._feed, Ring.publish)
+        admission.serve_waiters()
+        entries, _ = bench.take_all()
+        assert b"".join(data for owner, _, data in entries if owner is lane) == b"abcdefghijkl"
+        assert (lane.in_flight_entries, lane.in_flight_bytes) == (0, 0)
+        return was
+
+    everywhere(scenario, least=8)

@@ -9,6 +9,7 @@ from asyncrev import Bridge, Limits
 from asyncrev.bridge import delivery
 from asyncrev.errors import FrameTooLarge
 from asyncrev.processors import as_factory
+from asyncrev.ring.plane import Plane
 from asyncrev.work.reverse import Reverse
 from tests.sinks import FRAMES, TINY, Held, Raises, RecordingSink, Upper
 from tests.support import until, wait_until
@@ -399,3 +400,40 @@ async def test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken() -> No
             sink.send(b"%d" % number * 8)
             await until(lambda n=number: len(sink.received) == 8 * (n + 1), "it is answered")
         assert sink.received == b"0" * 8 + b"1" * 8 + b"2" * 8
+
+
+@EPOLL
+async def test_interrupt_between_two_entries_ends_the_lane_that_may_miss_a_reply(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it lost must not be followed by what came after it; the others go on."""
+    async with Bridge(TINY) as bridge:
+        interrupted, other = RecordingSink(bridge), RecordingSink(bridge)
+        plane_deliver = Plane.deliver
+
+        def deliver(plane: Plane, end_seq: int) -> Any:
+            monkeypatch.setattr(Plane, "deliver", plane_deliver)
+            bridge.parts.ring.delivered_seq += 1
+            raise KeyboardInterrupt
+
+        for sink in (interrupted, other):
+            sink.send(b"1")
+        bridge.parts.side.flush()  # without an iteration of the loop: the delivery is to be ours
+        wait_until(lambda: bridge.statistics().processed == 2, "both are processed")
+        monkeypatch.setattr(Plane, "deliver", deliver)
+        with pytest.raises(KeyboardInterrupt):
+            bridge.parts.delivery.deliver()
+        bridge.parts.delivery.deliver()
+        assert (bytes(interrupted.received), bytes(other.received)) == (b"", b"1")
+        assert [type(error) for error in interrupted.errors] == [KeyboardInterrupt]
+        interrupted.send(b"2")
+        await until(lambda: bridge.statistics().released == 3, "it has come back")
+        assert not interrupted.received
+        assert interrupted.lane.in_flight_entries == 0
+        monkeypatch.setattr(Plane, "deliver", deliver)
+        interrupted.close()  # and a close that is interrupted is one, too
+        bridge.parts.side.flush()
+        wait_until(lambda: bridge.statistics().processed == 4, "it is processed")
+        with pytest.raises(KeyboardInterrupt):
+            bridge.parts.delivery.deliver()
+        assert bridge.open_lanes == 1

@@ -276,3 +276,46 @@ def test_any_traffic_is_the_same_past_the_protocol_and_through_it(
             assert connection.replied_bytes == len(whole)
 
     asyncrev.run(main())
+
+
+def test_interrupt_of_a_receive_ends_that_connection_and_no_other() -> None:
+    """What may have been received is missing in what would come after it."""
+    ends = [socket.socketpair() for _ in range(2)]
+    for pair in ends:
+        for sock in pair:
+            sock.setblocking(False)
+    connections: list[Any] = []
+
+    async def connect(bridge: Bridge) -> None:
+        loop = asyncio.get_running_loop()
+        bridge.start()
+        for mine, _ in ends:
+            _, connection = await loop.create_connection(lambda: BridgeProtocol(bridge), sock=mine)
+            connections.append(connection)
+
+    async def end_of(peer: socket.socket) -> bytes:
+        async with asyncio.timeout(DEADLINE_S):
+            return await asyncio.get_running_loop().sock_recv(peer, 100)
+
+    with asyncio.Runner(loop_factory=asyncrev.EpollEventLoop) as runner:
+        loop, bridge = runner.get_loop(), Bridge(SMALL)
+        loop.run_until_complete(connect(bridge))
+        row = connections[0]._lane
+
+        def interrupted(view: memoryview) -> int:
+            ends[0][0].recv_into(view)
+            raise KeyboardInterrupt
+
+        row.recv_into = interrupted
+        for _, peer in ends:
+            peer.send(b"abc")
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        assert loop.run_until_complete(end_of(ends[0][1])) == b""
+        assert loop.run_until_complete(end_of(ends[1][1])) == b"cba"
+        assert [connection.received_bytes for connection in connections] == [0, 3]
+        connections[1].abort("the test is over", None)
+        loop.run_until_complete(until(lambda: not bridge.open_lanes, "the lanes are gone"))
+        loop.run_until_complete(bridge.close())
+    for _, peer in ends:
+        peer.close()

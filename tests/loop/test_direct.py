@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from asyncrev import EpollEventLoop
 from asyncrev.loop.selector import READABLE
 from tests.support import until
 from tests.wires import Buffered, on_epoll
@@ -35,7 +36,7 @@ class Handler:
         self.received = bytearray()
         self.memory = memoryview(bytearray(64))
         self.handed_back: list[int] = []
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
 
     def attach(self, fd: int, transport: Any, gate: Any, recv_into: Any, send: Any) -> None:
         """Note it."""
@@ -243,3 +244,18 @@ async def test_stream_that_has_ended_is_not_served() -> None:
     assert served.handler.fd == -2
     assert served.gate.state == (False, False)
     await served.close()
+
+
+def test_interrupt_of_a_receive_ends_the_stream_and_is_raised_again() -> None:
+    """Nobody knows whether bytes were received."""
+    served = Served()
+    with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
+        loop = runner.get_loop()
+        loop.run_until_complete(served.connect())
+        served.handler.error = KeyboardInterrupt()
+        served.peer.send(b"abc")
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        assert served.gate.state == (False, False)
+        loop.run_until_complete(served.close())
+    assert isinstance(served.protocol.error, ConnectionAbortedError)

@@ -336,3 +336,37 @@ async def test_debug_mode_logs_the_end_of_stream(caplog: pytest.LogCaptureFixtur
         peer.shutdown(socket.SHUT_WR)
         await until(lambda: "lost" in protocol.calls, "it is lost")
     assert "received EOF" in caplog.text
+
+
+class InterruptedReceives(socket.socket):
+    """Receives, and is interrupted by a signal handler then."""
+
+    def recv(self, nbytes: int, *flags: int) -> bytes:
+        super().recv(nbytes)
+        raise KeyboardInterrupt
+
+    def recv_into(self, buffer: Any, *more: int) -> int:
+        super().recv_into(buffer)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("protocol", [Plain, Buffered])
+def test_interrupt_of_a_receive_ends_the_stream_too(protocol: Any) -> None:
+    """Nobody knows whether bytes were received, so no others may follow them."""
+    mine, peer = socket.socketpair()
+    interrupted = InterruptedReceives(fileno=mine.detach())
+    interrupted.setblocking(False)
+    made = protocol()
+
+    async def connect() -> None:
+        await asyncio.get_running_loop().create_connection(lambda: made, sock=interrupted)
+
+    with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
+        loop = runner.get_loop()
+        loop.run_until_complete(connect())
+        peer.send(b"x")
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        loop.run_until_complete(until(lambda: "lost" in made.calls, "it is lost"))
+    assert isinstance(made.error, ConnectionAbortedError)
+    peer.close()

@@ -299,3 +299,23 @@ async def test_request_that_fails_on_an_open_loop_is_not_hidden(
     monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", fail)
     with pytest.raises(RuntimeError, match="of its own"):
         bench.side.signal.request()
+
+
+def test_interrupted_flush_is_due_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else would wake the worker for what was published."""
+    ring, parker, calls = Ring(2, 8), Parker(), []
+
+    def unpark(_: Parker) -> bool:
+        calls.append(ring.published_seq)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(Parker, "unpark", unpark)
+    side = LoopSide(ring, parker)
+    publish(ring, None, b"x")
+    with pytest.raises(KeyboardInterrupt):
+        side.flush()
+    side.flush()
+    side.flush()
+    assert calls == [1, 1]

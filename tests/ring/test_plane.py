@@ -15,6 +15,7 @@ from asyncrev.ring.ring import DATA, EOF, Ring
 from asyncrev.ring.row import Row
 from asyncrev.ring.wakeups import DeliverySignal
 from asyncrev.work.raw_work import RawWork
+from tests.interrupting import everywhere, interrupted
 from tests.support import publish
 
 READABLE = select.EPOLLIN
@@ -500,3 +501,72 @@ def test_interrupt_of_a_send_is_handed_over_and_no_reply_goes_twice(
     ((seq, raised),) = one.deliver()
     assert (seq, type(raised)) == (0, KeyboardInterrupt)
     assert wires[1].received() == b"ABC"
+
+
+@pytest.mark.parametrize("small_reads", [0, 2])
+def test_interrupt_anywhere_in_a_receive_takes_no_slot_and_leaves_no_gap(
+    bench: Callable[..., Bench], small_reads: int
+) -> None:
+    """What was received is published, or said to be lost; the next call goes on."""
+
+    def scenario(place: int) -> bool:
+        one = bench()
+        wires = [one.wire() for _ in range(3)]
+        for wire in wires:
+            wire.row.small_reads = small_reads
+            wire.far.send(b"abc")
+        found: list[Any] = []
+        was = interrupted(lambda: found.extend(one.receive(*wires)), place, Plane.receive)
+        lost = [wire for wire, outcome in found if isinstance(outcome, KeyboardInterrupt)]
+        assert one.receive(*(wire for wire in wires if wire not in lost)) == []
+        ring = one.ring
+        assert {ring.owner(seq) for seq in range(ring.published_seq)} == {
+            wire.row for wire in wires if wire not in lost
+        }
+        assert free_and_used(ring) == list(range(12))
+        return was
+
+    everywhere(scenario, least=8)
+
+
+def test_interrupt_anywhere_in_a_release_frees_each_slot_once(bench: Callable[..., Bench]) -> None:
+    """Two lanes would share what is freed twice."""
+
+    def scenario(place: int) -> bool:
+        ring = Ring(4, 32, 8, small_slot_bytes=8)
+        for _ in range(2):  # the second time around the end of the columns
+            for is_small in (True, False, False, True, False):
+                slot = ring.try_claim(small=is_small)
+                assert slot is not None
+                ring.publish(None, DATA, slot, 1)
+                ring.entry(ring.published_seq - 1)
+                ring.mark_processed()
+            until_seq = ring.processed_seq
+            was = interrupted(lambda: ring.release(5), place, Ring.release, Ring._clear)
+            ring.release(until_seq - ring.released_seq)
+            assert free_and_used(ring) == list(range(12))
+        return was
+
+    everywhere(scenario, least=8)
+
+
+def test_interrupt_anywhere_in_a_publish_takes_no_slot(bench: Callable[..., Bench]) -> None:
+    """It was published, or it was not."""
+
+    def scenario(place: int) -> bool:
+        ring = Ring(4, 32, 8, small_slot_bytes=8)
+        slot = ring.try_claim()
+        assert slot is not None
+        was = interrupted(lambda: ring.publish(None, DATA, slot, 1), place, Ring.publish)
+        assert free_and_used(ring) == list(range(12))
+        return was
+
+    everywhere(scenario, least=3)
+
+
+def free_and_used(ring: Ring) -> list[int]:
+    """Return the numbers of all slots, free and in entries, sorted."""
+    used = [
+        ring.slot_of[seq % ring.nentries] for seq in range(ring.released_seq, ring.published_seq)
+    ]
+    return sorted(ring.free_slots + ring.free_small_slots + used)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from asyncrev.ring.wakeups import DeliverySignal, Parker
+from tests.interrupting import everywhere, interrupted
 from tests.support import DEADLINE_S, wait_until
 
 # -- the model -----------------------------------------------------------------------------------
@@ -369,3 +370,21 @@ def test_request_that_cannot_be_posted_counts_as_not_asked() -> None:
         with pytest.raises(OSError, match="closed"):
             signal.request()
         assert not signal.awaited
+
+
+def test_interrupt_anywhere_in_an_unpark_leaves_nobody_asleep() -> None:
+    """It wakes the worker, or the next one does."""
+
+    def scenario(place: int) -> bool:
+        bell, work = Parker(), threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            parked = pool.submit(bell.park, work.is_set, DEADLINE_S)
+            wait_until(lambda: bell._parked, "it is parked")
+            work.set()
+            was = interrupted(bell.unpark, place, Parker.unpark)
+            bell.unpark()
+            assert parked.result(DEADLINE_S)
+        assert bell.backstop_wakes == 0
+        return was
+
+    everywhere(scenario, least=3)
