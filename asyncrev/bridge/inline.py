@@ -53,6 +53,6 @@ def checked(error: BaseException, max_reply_bytes: int) -> BaseException:
         try:
             reply = as_reply(error.reply, None, views_allowed=False)
             check_reply(len(reply or b""), 0, max_reply_bytes)
-        except ProcessorError as wrong:
+        except BaseException as wrong:
             return wrong
     return error

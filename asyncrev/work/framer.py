@@ -14,7 +14,7 @@ rest again. See `frame_answers` for what counts as a call.
 from typing import Any
 
 from asyncrev.connection_info import ConnectionInfo
-from asyncrev.errors import LocalError, PeerRefused, ProcessorError, RemoteError
+from asyncrev.errors import LocalError, PeerRefused, RemoteError
 from asyncrev.frames.grammar import CALLS_PER_RUN, UNBOUNDED_STEPS, Grammar
 from asyncrev.processors import Buffer, Processor, Reply, check_many_method, tell_connected
 from asyncrev.work.block_pool import Block, Pool
@@ -292,10 +292,11 @@ class Framer:
     def _fail(
         self, error: BaseException, pieces: Pieces | None = None, separator: bytes = b""
     ) -> None:
-        if isinstance(error, PeerRefused) and error.reply and pieces is not None:
+        if isinstance(error, PeerRefused) and pieces is not None:
             try:
-                pieces.append(separator + self._answers.framed(error.reply))
-            except ProcessorError as wrong:
+                if error.reply:
+                    pieces.append(separator + self._answers.framed(error.reply))
+            except BaseException as wrong:
                 error = wrong
         if isinstance(error, RemoteError):
             # Its traceback has no information, but would keep the worker's stack frames alive, and

@@ -8,7 +8,7 @@ import abc
 import enum
 
 from asyncrev.connection_info import ConnectionInfo
-from asyncrev.errors import AsyncrevError, PeerRefused, ProcessorError
+from asyncrev.errors import PeerRefused, ProcessorError
 from asyncrev.limits import SMALL_SLOT_BYTES
 from asyncrev.processors import (
     Processor,
@@ -262,13 +262,16 @@ class LaneWork(abc.ABC):
     def _framed(self, said: bytes) -> bytes:
         return said
 
-    def _say_last(self, entry: Entry, error: PeerRefused) -> AsyncrevError:
-        """Have the peer told that it is refused; return that, or why it cannot be told so."""
+    def _say_last(self, entry: Entry, error: PeerRefused) -> BaseException:
+        """Have the peer told that it is refused; return that, or why it cannot be told so.
+
+        Raises nothing, like `do`, whatever the processor has made its reply of.
+        """
         # It says nothing of use, and would keep the processor's frames as long as a log record.
         error.__traceback__ = None
         try:
             self._say(entry, as_reply(error.reply, None, views_allowed=False))
-        except ProcessorError as wrong:
+        except BaseException as wrong:
             return wrong
         return error
 

@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrev import Reverse
-from asyncrev.errors import FrameTooLarge, IncompleteFrame, ProcessorError
+from asyncrev.errors import FrameTooLarge, IncompleteFrame, PeerRefused, ProcessorError
+from asyncrev.frames.lines import Lines
 from asyncrev.frames.prefixed import Prefixed
 from asyncrev.limits import LEAST_BLOCK_BYTES
+from asyncrev.ring.ring import Ring
+from asyncrev.work.block_pool import Pool
 from asyncrev.work.framer import Framer
 from tests.framed import (
     NAMES,
@@ -556,3 +559,25 @@ def test_any_frames_in_any_chunks_are_answered_as_the_oracle_says(
         lag=lag,
         ends=ends,
     )
+
+
+def test_refusal_without_a_reply_that_can_be_sent_loses_no_reply_before_it() -> None:
+    """The error is why it cannot."""
+
+    class Refuses(Reverse):
+        """Answers one line, then refuses with a view that is no more."""
+
+        def process(self, chunk: memoryview) -> Any:
+            """Answer, or refuse."""
+            if chunk == b"ab":
+                return b"ba"
+            with memoryview(b"no") as view:
+                refusal = PeerRefused("no", reply=view)  # type: ignore[arg-type]
+            raise refusal
+
+        process_lines = None  # type: ignore[assignment]
+
+    pool = Pool(Ring(1, 64), 1 << 16)
+    framer = Framer(Lines(), Refuses(), pool, max_frame_bytes=64, views_allowed=False)
+    assert framer.process(memoryview(bytearray(b"ab\ncd\nab\n"))) == b"ba\n"
+    assert type(framer.error) is ValueError

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from asyncrev.bridge.inline import checked
+from asyncrev.errors import PeerRefused, ProcessorError
 from asyncrev.ring.ring import CLOSE, DATA, EOF
 from tests.lane_bench import Bench, Recorder
 
@@ -84,3 +86,47 @@ def test_close_that_raises_leaves_its_error() -> None:
     bench.work(DATA, b"x")
     assert type(bench.work(CLOSE).error) is ValueError
     assert bench.lane_work.processor is None
+
+
+def released_view() -> memoryview:
+    """Return a view that a `with` statement has released on the way out."""
+    with memoryview(b"no") as view:
+        return view
+
+
+class RefusedWithout(PeerRefused):
+    """Fails when it is asked for its reply."""
+
+    @property
+    def reply(self) -> bytes:  # type: ignore[override]
+        """Fail."""
+        raise SystemExit
+
+    @reply.setter
+    def reply(self, _: bytes) -> None:
+        """Take none."""
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kept"),
+    [
+        (PeerRefused("no", reply=released_view()), ValueError),
+        (PeerRefused("no", reply="no"), ProcessorError),  # type: ignore[arg-type]
+        (RefusedWithout("no"), SystemExit),
+    ],
+)
+def test_refusal_without_a_reply_that_can_be_sent_ends_its_lane_only(
+    refusal: PeerRefused, kept: type[BaseException]
+) -> None:
+    """The error is why it cannot; the worker goes on."""
+
+    def refuse(_: Any) -> Any:
+        raise refusal
+
+    recorder = Recorder()
+    recorder.process = refuse  # type: ignore[method-assign]
+    bench = Bench(lambda: recorder)
+    entry = bench.work(DATA, b"x")
+    assert type(entry.error) is kept
+    assert bench.lane_work.broken
+    assert type(checked(refusal, 99)) is kept
