@@ -95,7 +95,9 @@ analyse: $(DEV)
 		echo "Python.h is missing: the C sources were not analysed"; \
 	else \
 		set -ex; \
-		$(ANALYSED) -Wpedantic -c asyncrev/native/kernels_core.c -o /dev/null; \
+		for core in kernels plane; do \
+			$(ANALYSED) -Wpedantic -c asyncrev/native/$${core}_core.c -o /dev/null; \
+		done; \
 		$(ANALYSED) -isystem "$(INCLUDE)" -c asyncrev/native/kernels_module.c -o /dev/null; \
 		$(ANALYSED) -isystem "$(INCLUDE)" -DPy_LIMITED_API=0x030B0000 \
 			-c asyncrev/native/kernels_module.c -o /dev/null; \

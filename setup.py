@@ -1,4 +1,4 @@
-"""The build's part that pyproject.toml cannot express: the native kernels are optional.
+"""The build's part that pyproject.toml cannot express: the native code is optional.
 
 ASYNCREV_BUILD is `auto` (build them if they compile, by default), `native` (fail if they do not) or
 `pure` (leave them out). A wheel with them is for one platform, and for every CPython from 3.11 on
@@ -10,7 +10,7 @@ import os
 import re
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from setuptools import Distribution, Extension, setup
@@ -22,17 +22,37 @@ MODES = ("auto", "native", "pure")
 limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
-def kernels() -> Extension:
-    """Return the extension with the native kernels."""
-    native = "asyncrev/native"
+NATIVE = "asyncrev/native"
+KERNELS = ("kernels_module", "kernels_core")
+PLANE = (
+    "plane_module",
+    "plane_rows",
+    "plane_wakeups",
+    "plane_ring",
+    "plane_calls",
+    "plane_core",
+    "kernels_core",
+)
+
+
+def extension(name: str, sources: Sequence[str], headers: Sequence[str]) -> Extension:
+    """Return an extension of the package `native`."""
     return Extension(
-        "asyncrev.native._kernels",
-        [f"{native}/kernels_module.c", f"{native}/kernels_core.c"],
-        depends=[f"{native}/kernels_core.h"],
+        f"asyncrev.native.{name}",
+        [f"{NATIVE}/{source}.c" for source in sources],
+        depends=[f"{NATIVE}/{header}.h" for header in headers],
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
         extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden"],
         py_limited_api=limited,
     )
+
+
+def extensions() -> list[Extension]:
+    """Return those with the native kernels and with the plane, which go together."""
+    return [
+        extension("_kernels", KERNELS, ("kernels_core",)),
+        extension("_plane", PLANE, ("kernels_core", "plane_core", "plane_objects")),
+    ]
 
 
 @contextlib.contextmanager
@@ -51,9 +71,9 @@ def output_in(path: Path) -> Iterator[None]:
 
 
 def why_not() -> str:
-    """Compile the kernels in a temporary folder; return why that failed, or nothing."""
+    """Compile the extensions in a temporary folder; return why that failed, or nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        command = build_ext(Distribution({"name": "asyncrev", "ext_modules": [kernels()]}))
+        command = build_ext(Distribution({"name": "asyncrev", "ext_modules": extensions()}))
         command.build_temp = command.build_lib = folder
         printed = Path(folder, "printed")
         try:
@@ -79,7 +99,7 @@ class WithKernelsIfPossible(Distribution):
             reason = why_not() if self.ext_modules and mode == "auto" else ""
             if reason:
                 self.ext_modules = []
-                print(f"asyncrev: built without its native kernels, in Python only: {reason}")
+                print(f"asyncrev: built without its native code, in Python only: {reason}")
         return bool(self.ext_modules)
 
 
@@ -97,7 +117,7 @@ if mode not in MODES:
 if __name__ == "__main__":
     setup(
         distclass=WithKernelsIfPossible,
-        ext_modules=[] if mode == "pure" else [kernels()],
+        ext_modules=[] if mode == "pure" else extensions(),
         options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {},
         long_description=readme(),
         long_description_content_type="text/markdown",

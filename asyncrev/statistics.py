@@ -161,6 +161,7 @@ class ServerStatistics:
         certificate_days_left: days until the certificate of its TLS expires, negative once it has;
             None without TLS, or if it cannot be seen. It is that of clients that name no host.
         handshakes: those of its TLS; None without.
+        plane: "native" or "python": whose plane the bridges use.
         bridge: all `bridges` as one: counters added up, of the most and the largest the largest.
         bridges: those that do the work, one for each thread; other servers may share them.
     """
@@ -176,5 +177,6 @@ class ServerStatistics:
     memory_bound_bytes: int
     certificate_days_left: float | None
     handshakes: HandshakeStatistics | None
+    plane: str
     bridge: BridgeStatistics
     bridges: tuple[BridgeStatistics, ...]

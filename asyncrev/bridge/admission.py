@@ -21,13 +21,13 @@ closing is safe inside it; hence an overflow buffer that is always there, instea
 import collections
 
 from asyncrev.bridge.budget import Budget
-from asyncrev.bridge.flow_control import adapted_read_bytes, is_half_back
+from asyncrev.bridge.flow_control import is_half_back
 from asyncrev.bridge.lane import Lane
 from asyncrev.errors import LocalError
 from asyncrev.limits import Limits
 from asyncrev.ring.loop_side import LoopSide
 from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME, Entry, Ring
-from asyncrev.ring.row import SMALL_READS
+from asyncrev.ring.row import SMALL_READS, adapted_read_bytes
 from asyncrev.work.lane_work import InputEnd
 
 __all__ = ["Admission"]

@@ -128,6 +128,11 @@ class Delivery:
         while self.deliver():
             pass
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits, or has waited, for the end of all work."""
+        return self._delivered is not None
+
     async def wait_answered(self) -> None:
         """Wait until the worker has nothing left that it may do. Any number may wait."""
         if self._delivered is None:

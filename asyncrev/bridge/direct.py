@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev.bridge.admission import Admission
+from asyncrev.bridge.delivery import Delivery
 from asyncrev.bridge.lane import Lane
 from asyncrev.ring.loop_side import LoopSide
 from asyncrev.ring.plane import END, OVER_QUOTA, RESERVE, Plane
+from asyncrev.ring.wakeups import Parker
 
 __all__ = ["DirectStreams"]
 
@@ -19,12 +21,18 @@ __all__ = ["DirectStreams"]
 class DirectStreams:
     """The streams that a bridge's plane serves. All methods: the loop's thread."""
 
-    __slots__ = ("_admission", "_plane", "_side")
+    __slots__ = ("_admission", "_delivery", "_parker", "_plane", "_side")
 
-    def __init__(self, plane: Plane, side: LoopSide, admission: Admission) -> None:
+    def __init__(
+        self, plane: Plane, side: LoopSide, parker: Parker, admission: Admission, delivery: Delivery
+    ) -> None:
         self._plane = plane
         self._side = side
+        self._parker = parker
         self._admission = admission
+        self._delivery = delivery
+        if hasattr(plane, "poll"):  # the native one
+            side.poll = self.poll
 
     def attach(
         self,
@@ -70,6 +78,17 @@ class DirectStreams:
                 lane.sink.on_no_credit()
         if not self._side.flush_is_due:
             self._side.flush_soon()
+
+    def poll(self, epoll_fd: int, wake_fd: int, timeout_s: float) -> list[tuple[int, int]] | None:
+        """Poll for the loop, and have the plane do all that is plain; see `IterationHook.poll`."""
+        if self._admission.waiting_lanes or self._delivery.is_awaited:
+            return None  # they are to know of each delivery
+        plane: Any = self._plane
+        plane.framed_reads = self._admission.framed_reads
+        left: list[tuple[int, int]] = plane.poll(
+            self._parker, self._side.signal, epoll_fd, wake_fd, timeout_s
+        )
+        return left
 
     def _may_go_on(self, lane: Lane) -> bool:
         if lane.is_framed:

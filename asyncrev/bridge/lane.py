@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncrev.bridge.inline import InlineWork
 from asyncrev.bridge.sink import Sink
-from asyncrev.ring.row import Row
+from asyncrev.ring.rows import Row
 from asyncrev.work.lane_work import LaneWork
 
 __all__ = ["Lane"]
@@ -43,7 +43,6 @@ class Lane(Row):
         "ending",
         "eof_waits",
         "excess_bytes",
-        "frame_seq",
         "inline",
         "overflow",
         "resume_waits",
@@ -63,7 +62,6 @@ class Lane(Row):
         self.close_waits = False
         self.ending = False
         self.inline: InlineWork | None = None
-        self.frame_seq = 0
         self.excess_bytes = 0
         self.waits_for_budget = False
 

@@ -10,10 +10,8 @@ from asyncrev.bridge.lanes import Lanes
 from asyncrev.bridge.sweep import Sweep
 from asyncrev.limits import Limits
 from asyncrev.ring.loop_side import LoopSide
-from asyncrev.ring.plane import Plane
-from asyncrev.ring.ring import Ring
+from asyncrev.ring.planes import Parker, Plane, Ring
 from asyncrev.ring.thread_side import ThreadSide
-from asyncrev.ring.wakeups import Parker
 from asyncrev.statistics import BridgeStatistics, PoolStatistics
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.worker import Worker
@@ -79,19 +77,21 @@ def make_parts(
         lanes=lanes,
         admission=admission,
         delivery=delivery,
-        streams=DirectStreams(plane, side, admission),
+        streams=DirectStreams(plane, side, parker, admission, delivery),
         sweep=Sweep(lanes, delivery.look, limits.shortest_deadline_s),
     )
 
 
 def counters_of(parts: Parts, inlined: int) -> BridgeStatistics:
     """Return the counters as they are now. Thread: any; other than on the loop, not exact."""
-    ring, worker, pool, budget = parts.ring, parts.worker, parts.pool, parts.admission.budget
+    ring, pool, budget = parts.ring, parts.pool, parts.admission.budget
     return BridgeStatistics(
         published=ring.published_seq,
         processed=ring.processed_seq,
         released=ring.released_seq,
-        entries_in_use_high=parts.delivery.entries_in_use_high,
+        entries_in_use_high=max(
+            parts.delivery.entries_in_use_high, parts.plane.entries_in_use_high
+        ),
         lanes=len(parts.lanes),
         waiting_lanes=parts.admission.waiting_lanes,
         pool=PoolStatistics(
@@ -107,10 +107,10 @@ def counters_of(parts: Parts, inlined: int) -> BridgeStatistics:
             waiting_lanes=budget.waiting_lanes,
         ),
         overflows=parts.admission.overflows,
-        worker_batches=worker.batches,
-        worker_largest_batch=worker.largest_batch,
+        worker_batches=parts.plane.batches,
+        worker_largest_batch=parts.plane.largest_batch,
         worker_wakes=parts.parker.unparks,
-        loop_deliveries=parts.side.deliveries,
+        loop_deliveries=parts.side.deliveries + parts.plane.deliveries,
         loop_wakes=parts.side.signal.requests,
         backstop_wakes=parts.parker.backstop_wakes,
         processor_errors=parts.delivery.processor_errors,

@@ -26,7 +26,7 @@ def _version_line() -> str:
 
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     return (
-        f"asyncrev {__version__} (loop epoll, kernels {DESCRIPTION}, "
+        f"asyncrev {__version__} (loop epoll, plane {DESCRIPTION}, "
         f"{platform.python_implementation()} {platform.python_version()}, "
         f"GIL {'on' if gil else 'off'})"
     )
@@ -69,7 +69,7 @@ class _Commands(click.Group):
     is_eager=True,
     expose_value=False,
     callback=_print_version,
-    help="Show the version, with loop, kernels, Python and GIL, and exit.",
+    help="Show the version, with loop, plane, Python and GIL, and exit.",
 )
 def main() -> None:
     """Receive bytes, process them in order on a worker thread, send the results back."""

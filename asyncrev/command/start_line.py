@@ -29,7 +29,7 @@ def start_line(settings: ServeSettings, server: Server) -> str:
         if option.said in said
     )
     return (
-        f"asyncrev {__version__} serving on {where} {options} kernels={DESCRIPTION} "
+        f"asyncrev {__version__} serving on {where} {options} plane={DESCRIPTION} "
         f"memory_bound_bytes={server.memory_bound_bytes} ({_terms(settings, server)})"
         f"{'' if server.replies_are_bounded else ' and replies, which have no bound'}"
     )

@@ -20,7 +20,15 @@ Result = TypeVar("Result")
 
 
 class IterationHook(Protocol):
-    """Calls around every poll, once per loop iteration; both are short and do not raise."""
+    """Calls around every poll, once per loop iteration; both are short and do not raise.
+
+    A hook may have an attribute `poll`, a function that polls in the place of the loop's selector
+    when no callback is ready, while it is the only hook, and not in debug mode. It gets the loop's
+    epoll, the eventfd of `EpollEventLoop.wake`, whose events are nobody's, and how many seconds to
+    wait, for ever if that is below 0. It may do what its `BatchHandler` would do about events, and
+    poll again then, until the timeout. It returns the events that are left of the last poll, in its
+    order, or None if the selector is to poll.
+    """
 
     def before_poll(self) -> bool:
         """Do what is due after the callbacks of the iteration; return whether more is due at once.
@@ -88,6 +96,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
         self._iteration_hooks: tuple[IterationHook, ...] = ()
         made = WatchingSelector() if selector is None else selector
         self._batch = ReadyBatch(self, made.watches)
+        self._selector = made  # asyncio does the same, but calls `set_debug` before
         try:
             super().__init__(made)
         except BaseException:
@@ -107,10 +116,24 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def add_iteration_hook(self, hook: IterationHook) -> None:
         """Call `hook.before_poll` and `hook.after_poll` once per loop iteration. Thread: loop."""
         self._iteration_hooks += (hook,)
+        self._choose_poll()
 
     def remove_iteration_hook(self, hook: IterationHook) -> None:
         """Stop calling `hook`; idempotent. Thread: loop."""
         self._iteration_hooks = tuple(h for h in self._iteration_hooks if h is not hook)
+        self._choose_poll()
+
+    def set_debug(self, enabled: bool) -> None:
+        """Enable or disable debug mode, as asyncio does."""
+        super().set_debug(enabled)
+        self._choose_poll()
+
+    def _choose_poll(self) -> None:
+        if self.is_closed():
+            return
+        hooks = self._iteration_hooks
+        alone = len(hooks) == 1 and not self._debug
+        self._selector.poll_instead = getattr(hooks[0], "poll", None) if alone else None
 
     def wake(self) -> None:
         """Make the loop begin an iteration, which calls the hooks. Thread: any.
@@ -121,6 +144,11 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
             OSError: the loop is closed.
         """
         self._wake_poll()
+
+    @property
+    def wake_fd(self) -> int:
+        """The eventfd that `wake` writes to, while the loop is open. Thread: loop."""
+        return self._selector.wake_fd
 
     def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
         """Call `dispatch(events)` whenever epoll reports `fd`. Thread: loop.

@@ -1,5 +1,6 @@
 """The epoll selector of `EpollEventLoop`: asyncio's, with a shorter path for our transports."""
 
+import contextlib
 import errno
 import math
 import os
@@ -30,6 +31,8 @@ _EDGE: int = getattr(select, "EPOLLET", 0)
 # Per `select`. With 10,000 ready descriptors a loop iteration stays short, and it publishes at most
 # half of the default ring; epoll returns the other descriptors first the next time.
 MOST_EVENTS = 128
+
+_FULL = 2**64 - 2  # the largest value of an eventfd (eventfd(2))
 
 Dispatch: TypeAlias = Callable[[int], None]
 
@@ -82,11 +85,22 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends
         # Called before and after every poll. The first returns whether the poll must not wait.
         self.before_poll: Callable[[], bool] | None = None
         self.after_poll: Callable[[], None] | None = None
+        # Polls in the place of this selector, unless it returns None; see `IterationHook.poll`.
+        self.poll_instead: Callable[[int, int, float], Events | None] | None = None
         # Edge-triggered, so that a wake-up costs one write and no read; the counter would be full
         # only after 2**64 - 2 wake-ups.
         self._wake_lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wake_fd, READABLE | _EDGE)
+
+    @property
+    def wake_fd(self) -> int:
+        """The eventfd that `wake` writes to, or a negative number once it is closed.
+
+        Who has a duplicate of it learns of the close: its counter is full then, so that a write
+        raises BlockingIOError.
+        """
+        return self._wake_fd
 
     def wake(self) -> None:
         """Make the current or the next `select` return. Thread: any.
@@ -104,10 +118,11 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends
         super().close()
         self.watches.clear()
         self.batch_watches.clear()
-        self.before_poll = self.after_poll = None
+        self.before_poll = self.after_poll = self.poll_instead = None
         with self._wake_lock:
             fd, self._wake_fd = self._wake_fd, -1
         if fd >= 0:
+            _fill(fd)
             os.close(fd)
 
     def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
@@ -165,10 +180,14 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends
             # epoll_wait counts milliseconds; rounding down would poll repeatedly until a timer is
             # due.
             timeout_s = math.ceil(max(timeout, 0) * 1e3) * 1e-3
-        try:
-            polled: list[tuple[int, int]] = self._selector.poll(timeout_s, MOST_EVENTS)
-        except InterruptedError:
-            polled = []
+        polled: Events | None = None
+        if timeout_s and self.poll_instead is not None:
+            polled = self.poll_instead(self._selector.fileno(), self._wake_fd, timeout_s)
+        if polled is None:
+            try:
+                polled = self._selector.poll(timeout_s, MOST_EVENTS)
+            except InterruptedError:
+                polled = []
         if self.after_poll is not None:
             self.after_poll()
         if len(polled) == 1 and polled[0][0] == self._wake_fd:
@@ -204,3 +223,13 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends
             selectors.EVENT_READ if events & ~WRITABLE else 0
         )
         return key, mask & key.events
+
+
+def _fill(fd: int) -> None:
+    """Make every later write to the eventfd fail. Others may write to it meanwhile."""
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(fd)  # sets the counter to 0
+        with contextlib.suppress(BlockingIOError):  # somebody has written in between
+            os.eventfd_write(fd, _FULL)
+            return

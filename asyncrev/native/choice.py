@@ -1,33 +1,48 @@
-"""Whether the native kernels are used, or the Python code that does the same.
+"""Whether the native plane and kernels are used, or the Python code that does the same.
 
 The environment variable ASYNCREV_PLANE decides, once, when this module is imported: `auto` (the
-default) uses the native kernels if they were built, `python` never, and `native` insists on them.
+default) uses the native code if it was built, `python` never, and `native` insists on it.
 """
 
 import os
 from importlib import import_module
+from typing import Any, NamedTuple
 
 from asyncrev.errors import SettingsError
 from asyncrev.native.kernels import Kernels, as_kernels
+from asyncrev.native.plane import as_plane
 
-__all__ = ["DESCRIPTION", "KERNELS", "NAME", "VARIABLE", "choose"]
+__all__ = ["DESCRIPTION", "KERNELS", "NAME", "PLANE", "VARIABLE", "Native", "choose"]
 
 VARIABLE = "ASYNCREV_PLANE"
-EXTENSION = "asyncrev.native._kernels"
+EXTENSIONS = ("asyncrev.native._kernels", "asyncrev.native._plane")
 _VALUES = ("auto", "python", "native")
 
 
-def _load() -> Kernels:
-    return as_kernels(import_module(EXTENSION))
+class Native(NamedTuple):
+    """The two compiled extensions.
+
+    Attributes:
+        kernels: see `asyncrev.native.kernels`.
+        plane: see `asyncrev.native.plane`.
+    """
+
+    kernels: Kernels
+    plane: Any
 
 
-def choose(wanted: str) -> tuple[Kernels | None, str]:
-    """Return the native kernels, or None, and why they are not used; "" if they are. Thread: any.
+def _load() -> Native:
+    kernels, plane = map(import_module, EXTENSIONS)
+    return Native(as_kernels(kernels), as_plane(plane))
+
+
+def choose(wanted: str) -> tuple[Native | None, str]:
+    """Return the native code, or None, and why it is not used; "" if it is. Thread: any.
 
     `wanted`: the value of ASYNCREV_PLANE; an empty one is as good as none.
 
     Raises:
-        SettingsError: there is no such value, or native kernels are demanded and there are none.
+        SettingsError: there is no such value, or native code is demanded and there is none.
     """
     wanted = wanted or "auto"
     if wanted not in _VALUES:
@@ -37,22 +52,24 @@ def choose(wanted: str) -> tuple[Kernels | None, str]:
     try:
         return _load(), ""
     except ModuleNotFoundError as error:
-        if error.name != EXTENSION:
+        if error.name not in EXTENSIONS:
             raise
         reason = "not built"
     except ImportError as error:  # a broken file, or one from other sources
         reason = f"cannot be loaded: {error}"
     if wanted == "native":
         raise SettingsError(
-            f"{VARIABLE} is 'native', but the native kernels are {reason}; install a C compiler "
-            "and asyncrev again, with ASYNCREV_BUILD=native, which says why they cannot be built; "
+            f"{VARIABLE} is 'native', but the native code is {reason}; install a C compiler "
+            "and asyncrev again, with ASYNCREV_BUILD=native, which says why it cannot be built; "
             f"or set {VARIABLE} to 'auto'"
         )
     return None, reason
 
 
 # None: the Python code is used.
-KERNELS, _why_not = choose(os.environ.get(VARIABLE, ""))
-NAME = "python" if KERNELS is None else "native"
+_native, _why_not = choose(os.environ.get(VARIABLE, ""))
+KERNELS = None if _native is None else _native.kernels
+PLANE = None if _native is None else _native.plane
+NAME = "python" if _native is None else "native"
 # For people: "native", or "python (not built)".
 DESCRIPTION = NAME + (f" ({_why_not})" if _why_not else "")

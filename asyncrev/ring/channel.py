@@ -16,9 +16,9 @@ from typing import Self
 from asyncrev.buffers import byte_view
 from asyncrev.errors import ChannelClosed, LocalError
 from asyncrev.ring.loop_side import LoopSide
-from asyncrev.ring.ring import DATA, Ring
+from asyncrev.ring.planes import Parker, Ring
+from asyncrev.ring.ring import DATA
 from asyncrev.ring.thread_side import ThreadSide
-from asyncrev.ring.wakeups import Parker
 
 __all__ = ["AwaitableSide", "Channel"]
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev.errors import LocalError
+from asyncrev.ring.planes import DeliverySignal
 from asyncrev.ring.ring import Ring
-from asyncrev.ring.wakeups import DeliverySignal, Parker
+from asyncrev.ring.wakeups import Parker
 
 __all__ = ["LoopSide"]
 
@@ -29,6 +30,7 @@ class LoopSide:
         "_wake_loop",
         "deliveries",
         "flush_is_due",
+        "poll",
         "signal",
     )
 
@@ -43,6 +45,9 @@ class LoopSide:
         # Whether a flush is scheduled already; with iteration hooks always, so this stays True.
         self.flush_is_due = True
         self.deliveries = 0
+        # Polls in the place of a loop with hooks (`EpollEventLoop.add_iteration_hook`); written
+        # before `bind`.
+        self.poll: Callable[[int, int, float], list[tuple[int, int]] | None] | None = None
 
     def bind(self, loop: asyncio.AbstractEventLoop, on_results: Callable[[], bool]) -> None:
         """Use `loop` from now on, and call `on_results` there when there are results.
@@ -61,6 +66,7 @@ class LoopSide:
         if hasattr(loop, "add_iteration_hook"):
             hooked.add_iteration_hook(self)
             self._wake_loop = hooked.wake
+            self.signal.wake_by(hooked.wake_fd)
         else:
             self.flush_is_due = False
             self._wake_loop = self._call_delivery_soon
@@ -72,6 +78,7 @@ class LoopSide:
         hooked: Any = self._loop
         if hasattr(hooked, "remove_iteration_hook"):
             hooked.remove_iteration_hook(self)
+        self.signal.wake_by(-1)
         self._wake_loop = None  # so that the worker's side may be used after the loop is closed
         self.flush_is_due = True
         self._on_results = _no_results

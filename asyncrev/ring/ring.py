@@ -32,12 +32,12 @@ is wrong after two threads slice at once, until the memory is taken for released
 (github.com/python/cpython/issues/155606).
 """
 
-import mmap
 from typing import Any
 
-from asyncrev.errors import LocalError, SettingsError
-from asyncrev.limits import SMALL_SLOT_BYTES, SMALL_SLOT_GAP_BYTES
+from asyncrev.errors import LocalError
+from asyncrev.limits import SMALL_SLOT_BYTES
 from asyncrev.ring.entry import CLOSE, DATA, EOF, RESUME, Entry, Kind, Result
+from asyncrev.ring.storage import Storage, allocate
 
 # Of `entry`: who uses the ring needs them.
 __all__ = ["CLOSE", "DATA", "EOF", "RESUME", "Entry", "Kind", "Result", "Ring"]
@@ -109,17 +109,13 @@ class Ring:
         Raises:
             SettingsError: `slots` or `slot_bytes` is below 1, or `entries` is below `slots`.
         """
-        if slots < 1 or slot_bytes < 1:
-            raise SettingsError(
-                f"a ring of {slots} slots of {slot_bytes} bytes cannot be; both must be >= 1"
-            )
-        nentries = self.nentries = slots if entries is None else entries
-        if nentries < slots:
-            raise SettingsError(f"a ring of {entries} entries cannot use {slots} slots")
+        storage = allocate(slots, slot_bytes, entries, small_slot_bytes)
+        nentries = self.nentries = storage.entries
         self.slots = slots
         self.slot_bytes = slot_bytes
-        self.small_slot_bytes = min(small_slot_bytes, slot_bytes)
-        self._allocate()
+        self.small_slot_bytes = storage.small_slot_bytes
+        self.storage = storage.memory
+        self._divide(storage)
         # Slots that were freed last are used first: their memory is still in the cache. Worth 14 %
         # with 64 KiB messages against a cycle (docs/decisions/0003-slots.md).
         self.free_small_slots = list(range(nentries))
@@ -141,19 +137,16 @@ class Ring:
         self.input_closed = False  # writer: the thread that stops first; readers: both
         self.output_closed = False  # writers: worker, the loop when it leaves a channel
 
-    def _allocate(self) -> None:
-        # An anonymous mapping, because its pages become resident only when they are first written:
-        # a server of small messages does not pay for the slots. Private, so that a forked child
-        # does not write into the same slots.
-        stride_bytes = self.small_slot_bytes + SMALL_SLOT_GAP_BYTES
-        small_bytes = self.nentries * stride_bytes
-        total_bytes = small_bytes + self.slots * self.slot_bytes
-        self.storage = mmap.mmap(-1, total_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        spans = [(off, self.small_slot_bytes) for off in range(0, small_bytes, stride_bytes)]
-        spans += [
-            (off, self.slot_bytes) for off in range(small_bytes, total_bytes, self.slot_bytes)
+    def _divide(self, storage: Storage) -> None:
+        small_bytes = storage.entries * storage.stride_bytes
+        spans = [
+            (off, storage.small_slot_bytes) for off in range(0, small_bytes, storage.stride_bytes)
         ]
-        whole = memoryview(self.storage)
+        spans += [
+            (small_bytes + number * storage.slot_bytes, storage.slot_bytes)
+            for number in range(storage.slots)
+        ]
+        whole = memoryview(storage.memory)
         self.loop_views = [whole[off : off + nbytes] for off, nbytes in spans]
         self.work_views = [self._worker_view(off, nbytes) for off, nbytes in spans]
 

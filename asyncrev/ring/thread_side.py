@@ -4,16 +4,11 @@ from types import TracebackType
 from typing import Self
 
 from asyncrev.errors import ChannelClosed, LocalError
-from asyncrev.ring.plane import Plane
+from asyncrev.ring.plane import BACKSTOP_S, Plane
 from asyncrev.ring.ring import Entry, Ring
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 
-__all__ = ["BACKSTOP_S", "ThreadSide"]
-
-# A worker that has nothing to do wakes this often as a backstop, as Log4j and the Disruptor do
-# (github.com/LMAX-Exchange/disruptor/issues/138). An interval of 10 ms used 28 % of a core in
-# Apache Storm, and 1 s still 5 %; `Parker.backstop_wakes` shows that ours has nothing to catch.
-BACKSTOP_S = 5.0
+__all__ = ["ThreadSide"]
 
 
 class ThreadSide:
@@ -51,18 +46,32 @@ class ThreadSide:
         self.close()
         return is_closed and isinstance(error, ChannelClosed)
 
-    def take(self, timeout_s: float | None = None) -> range:
+    def take(self, timeout_s: float | None = None, *, stays: bool = False) -> range:
         """Wait for entries; return the sequence numbers of all that are published and not taken.
 
-        Returns an empty range after `timeout_s`.
+        Returns an empty range after `timeout_s`. With a plane, entries that need no Python may be
+        answered meanwhile, which ends the wait unless it `stays`; see `Plane.wait`.
 
         Raises:
             ChannelClosed: the input is closed and every entry has been taken.
         """
-        ring, first_seq = self._ring, self._taken_seq
-        if ring.processed_seq != ring.released_seq:  # otherwise the loop has delivered everything
-            self._signal.request()  # ORDER: after the cursor (I6), before any sleep.
-        end_seq = self._taken_seq = self._wait_published(timeout_s)
+        ring, plane, first_seq = self._ring, self._plane, self._taken_seq
+        if plane is None:
+            if ring.processed_seq != ring.released_seq:
+                self._signal.request()  # ORDER: after the cursor (I6), before any sleep.
+            end_seq = self._wait_published(timeout_s)
+        else:
+            end_seq, self.input_is_closed = plane.wait(
+                first_seq,
+                self._parker,
+                self._signal,
+                -1.0 if timeout_s is None else timeout_s,
+                stays,
+            )
+            first_seq = max(first_seq, ring.processed_seq)
+            if self.input_is_closed and first_seq == end_seq:
+                raise ChannelClosed("the loop's side is closed and everything has been taken")
+        self._taken_seq = end_seq
         return range(first_seq, end_seq)
 
     def answer(self, end_seq: int, pool: object, share: object) -> None:

@@ -43,6 +43,11 @@ class Parker:
     def __del__(self) -> None:
         os.close(self._fd)
 
+    @property
+    def parked(self) -> bool:
+        """Whether the worker sleeps or is about to, for tests. Thread: any."""
+        return self._parked
+
     def unpark(self) -> bool:
         """Wake the worker if it sleeps or is about to; return whether it had to be woken.
 
@@ -97,6 +102,13 @@ class DeliverySignal:
         # worker may read it without the lock if it requests under the lock before it sleeps.
         self.awaited = False
         self.requests = 0  # writer: worker, under _lock; reader: any
+
+    def wake_by(self, fd: int) -> None:
+        """Have requests write to the eventfd `fd` instead, which the loop polls. Thread: loop.
+
+        A negative number takes that back. Only the native class does so; this one always calls
+        `post`, which does the same under the loop's lock.
+        """
 
     def request(self) -> bool:
         """Request a delivery unless one will come anyway; return whether one was requested.

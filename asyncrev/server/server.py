@@ -14,6 +14,7 @@ from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerDied
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
 from asyncrev.processors import declares
+from asyncrev.ring import planes
 from asyncrev.server.arrivals import Arrivals
 from asyncrev.server.bridge_group import BridgeGroup
 from asyncrev.server.connections import Connections, ServerConnection
@@ -312,6 +313,7 @@ class Server:
             memory_bound_bytes=self.memory_bound_bytes,
             certificate_days_left=self._tls.certificate_days_left(),
             handshakes=self._tls.handshakes(),
+            plane=planes.NAME,
             bridge=total(bridges),
             bridges=bridges,
         )

@@ -9,8 +9,10 @@ from asyncrev.errors import ProcessorError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.processors import ProcessorFactory, Reply, make_processor
 from asyncrev.ring.ring import DATA, EOF, Entry
+from asyncrev.ring.row import Kernel
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.framer import Framer
+from asyncrev.work.kernel_choice import kernel_for
 from asyncrev.work.lane_work import UNBOUNDED_CALLS, UNBOUNDED_SHARE, LaneWork, Share
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
 
@@ -20,7 +22,7 @@ __all__ = ["FramedWork"]
 class FramedWork(LaneWork):
     """Gives frames to a processor, as far as share and window allow. Thread: worker."""
 
-    __slots__ = ("_calls_left", "_framing", "_max_frame_bytes", "_share")
+    __slots__ = ("_calls_left", "_framing", "_kernel", "_max_frame_bytes", "_share")
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class FramedWork(LaneWork):
         )
         self._framing = framing
         self._max_frame_bytes = max_frame_bytes
+        self._kernel = Kernel.NONE  # does what the processor does with whole frames
         self._share = UNBOUNDED_SHARE  # the last one in which this lane was worked on
         self._calls_left = UNBOUNDED_CALLS  # of that share
 
@@ -72,6 +75,10 @@ class FramedWork(LaneWork):
             self.deferred = None
             # Its traceback names the framer: to stay there too would keep both until a collection.
             entry.error, framer.error = framer.error, None
+        is_idle = not (
+            framer.partial_frame_bytes or self.deferred or self.broken or self.window.is_full()
+        )
+        self.use_kernel(self._kernel if is_idle else Kernel.NONE, self._max_frame_bytes)
 
     def _frame_entry(self, entry: Entry, framer: Framer) -> Reply | None:
         """Return the reply to what `entry` asks for, or to what of it may be done now."""
@@ -142,9 +149,11 @@ class FramedWork(LaneWork):
         return self._framing.encode(said)
 
     def _make_processor(self, pool: Pool) -> object:
+        processor = make_processor(self.factory)
+        self._kernel = kernel_for(processor, self._framing)
         return Framer(
             self._framing,
-            make_processor(self.factory),
+            processor,
             pool,
             max_frame_bytes=self._max_frame_bytes,
             max_reply_bytes=self.max_reply_bytes,

@@ -11,7 +11,6 @@ from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import PeerRefused, ProcessorError
 from asyncrev.limits import SMALL_SLOT_BYTES
 from asyncrev.processors import (
-    Processor,
     ProcessorFactory,
     as_reply,
     check_reply,
@@ -19,6 +18,8 @@ from asyncrev.processors import (
     tell_connected,
 )
 from asyncrev.ring.ring import CLOSE, Entry
+from asyncrev.ring.row import SHARE_CALLS
+from asyncrev.ring.rows import Work
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.deferred import DeferredInput
 from asyncrev.work.reply_window import UNBOUNDED_BYTES, ReplyWindow
@@ -26,9 +27,6 @@ from asyncrev.work.scratch import Scratch
 from asyncrev.work.tls_parameters import StartTls
 
 __all__ = ["SHARE_CALLS", "UNBOUNDED_SHARE", "InputEnd", "LaneWork", "Share"]
-
-# About a millisecond of a light function, or of frames of 0 and 1 bytes in turn.
-SHARE_CALLS = 1024
 
 # About a millisecond of records with a byte each.
 SHARE_RECORDS = 256
@@ -80,7 +78,7 @@ class Share:
 UNBOUNDED_SHARE = Share.unbounded(Scratch())  # for one thread
 
 
-class LaneWork(abc.ABC):
+class LaneWork(Work, abc.ABC):
     """The worker's part of a lane. Thread: worker, except where a field says otherwise.
 
     Attributes:
@@ -109,7 +107,6 @@ class LaneWork(abc.ABC):
 
     __slots__ = (
         "_is_introduced",
-        "abandoned",
         "broken",
         "data_bytes",
         "deferred",
@@ -118,10 +115,8 @@ class LaneWork(abc.ABC):
         "input_end",
         "max_reply_bytes",
         "may_start_tls",
-        "plain",
         "processor",
         "start_tls",
-        "views_allowed",
         "window",
     )
 
@@ -135,13 +130,13 @@ class LaneWork(abc.ABC):
         info: ConnectionInfo | None = None,
     ) -> None:
         """Prepare a lane's work; `max_reply_bytes` of 0 is no bound. Thread: any."""
+        super().__init__()
         self.factory = factory
         self.views_allowed = views_allowed
         self.max_reply_bytes = max_reply_bytes or UNBOUNDED_BYTES
         self.window = ReplyWindow(window_bytes)
         self.may_start_tls = False
         self.start_tls: StartTls | None = None
-        self.abandoned = False
         self.input_end = InputEnd.PEER
         self.info = info
         self.processor: object = None
@@ -150,7 +145,6 @@ class LaneWork(abc.ABC):
         self.deferred: DeferredInput | None = None
         # Whether its processor is made, and knows who the peer is.
         self._is_introduced = False
-        self.plain: Processor | None = None
 
     @property
     def uses_tls(self) -> bool:

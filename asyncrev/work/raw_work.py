@@ -7,6 +7,7 @@ from asyncrev.processors import (
 )
 from asyncrev.ring.ring import DATA, EOF, Entry
 from asyncrev.work.block_pool import Pool
+from asyncrev.work.kernel_choice import kernel_for
 from asyncrev.work.lane_work import UNBOUNDED_SHARE, LaneWork, Share
 from asyncrev.work.tls_parameters import StartTls
 
@@ -59,8 +60,11 @@ class RawWork(LaneWork):
             self.answer(entry, last, storage)
         else:
             entry.ended = False
-        is_plain = self.deferred is None and not self.window.is_full()
-        self.plain = processor if is_plain else None
+        if self.deferred is None and not self.window.is_full():
+            self.plain = processor
+            self.use_kernel(kernel_for(processor), 0)
+        else:
+            self.plain = None
 
     def answer(self, entry: Entry, result: object, storage: object) -> None:
         """Leave what the processor returned in `entry`, of which `entry.nbytes` are answered.

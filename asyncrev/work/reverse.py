@@ -13,7 +13,7 @@ from asyncrev.frames.lines import newline_off
 from asyncrev.native.choice import KERNELS
 from asyncrev.native.kernels import Kernels
 
-__all__ = ["NUMPY_FROM_BYTES", "Reverse"]
+__all__ = ["NUMPY_FROM_BYTES", "Reverse", "reverses"]
 
 # Below this a slice is faster; at it both take 2.6 us (docs/decisions/0005-reverse-kernel.md).
 NUMPY_FROM_BYTES = 4096
@@ -155,3 +155,16 @@ class Reverse:
 
     def eof(self) -> None:
         """Add nothing at the end of input: every chunk has been answered."""
+
+
+def reverses(processor: object) -> bool:
+    """Return whether all that `processor` does with a chunk is what `Reverse` does. Thread: any.
+
+    Not if its class, or the object itself, has a method of its own for that.
+    """
+    if not isinstance(processor, Reverse):
+        return False
+    methods = ("process", "process_lines", "process_prefixed")
+    return not any(name in processor.__dict__ for name in methods) and all(
+        getattr(type(processor), name) is getattr(Reverse, name) for name in methods
+    )

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable
 
 from asyncrev.errors import ChannelClosed, LocalError
-from asyncrev.ring.thread_side import BACKSTOP_S, ThreadSide
+from asyncrev.ring.plane import BACKSTOP_S
+from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.states import WORKER_TRANSITIONS, WorkerEvent, WorkerState, advance
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.lane_work import Share
@@ -36,9 +37,6 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         # Writer: the starter until it starts, then the worker; readers: any.
         self.state = WorkerState.NEW
-        self.batches = 0  # writer: worker; readers: any
-        self.entries = 0  # writer: worker; readers: any
-        self.largest_batch = 0  # writer: worker; readers: any
 
     @property
     def name(self) -> str:
@@ -92,13 +90,11 @@ class Worker:
     def _work(self) -> None:
         side, pool, scratch = self._side, self._pool, Scratch()
         while True:
-            batch = side.take(BACKSTOP_S)
+            # While blocks are lent, what is answered without Python ends the wait, too.
+            batch = side.take(BACKSTOP_S, stays=not pool.lent_bytes)
             pool.reclaim()  # at each batch, hence at least once a cycle of the ring; and when idle
             if not batch:
                 continue
-            self.batches += 1
-            self.entries += len(batch)
-            self.largest_batch = max(self.largest_batch, len(batch))
             # A lane with more than its share is deferred, unless nobody could resume it any more.
             share = Share.unbounded(scratch) if side.input_is_closed else Share(scratch)
             side.answer(batch.stop, pool, share)

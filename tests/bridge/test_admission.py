@@ -13,8 +13,7 @@ from asyncrev.errors import LocalError
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import LEAST_READ_BYTES
 from asyncrev.ring.ring import CLOSE, DATA, EOF, Kind, Ring
-from asyncrev.ring.row import FIRST_READ_BYTES
-from asyncrev.work.lane_work import SHARE_CALLS
+from asyncrev.ring.row import FIRST_READ_BYTES, SHARE_CALLS
 from asyncrev.work.make_work import make_work
 from tests.interrupting import everywhere, interrupted
 from tests.support import entries_between

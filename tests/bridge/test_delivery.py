@@ -11,6 +11,7 @@ from asyncrev.errors import FrameTooLarge
 from asyncrev.processors import as_factory
 from asyncrev.ring.plane import Plane
 from asyncrev.work.reverse import Reverse
+from tests.planes import python_plane_only
 from tests.sinks import FRAMES, TINY, Held, Raises, RecordingSink, Upper
 from tests.support import until, wait_until
 
@@ -402,6 +403,7 @@ async def test_slot_of_a_reply_is_not_given_out_while_the_reply_is_taken() -> No
         assert sink.received == b"0" * 8 + b"1" * 8 + b"2" * 8
 
 
+@python_plane_only
 @EPOLL
 async def test_interrupt_between_two_entries_ends_the_lane_that_may_miss_a_reply(
     monkeypatch: pytest.MonkeyPatch,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Limits
+from tests.planes import python_plane_only
 from tests.support import DEADLINE_S, is_paused, reset, until
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -278,6 +279,7 @@ def test_any_traffic_is_the_same_past_the_protocol_and_through_it(
     asyncrev.run(main())
 
 
+@python_plane_only
 def test_interrupt_of_a_receive_ends_that_connection_and_no_other() -> None:
     """What may have been received is missing in what would come after it."""
     ends = [socket.socketpair() for _ in range(2)]

@@ -5,9 +5,9 @@ from fractions import Fraction
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from asyncrev.bridge.flow_control import adapted_read_bytes, is_half_back
+from asyncrev.bridge.flow_control import is_half_back
 from asyncrev.limits import LEAST_READ_BYTES
-from asyncrev.work.lane_work import SHARE_CALLS
+from asyncrev.ring.row import SHARE_CALLS, adapted_read_bytes
 
 amounts = st.integers(0, 100)
 most = st.integers(1, 100)

@@ -40,7 +40,7 @@ def test_version_tells_version_loop_python_and_gil() -> None:
     assert result.exit_code == 0
     gil = "on" if getattr(sys, "_is_gil_enabled", lambda: True)() else "off"
     assert result.output == (
-        f"asyncrev {__version__} (loop epoll, kernels {DESCRIPTION}, "
+        f"asyncrev {__version__} (loop epoll, plane {DESCRIPTION}, "
         f"{platform.python_implementation()} {platform.python_version()}, GIL {gil})\n"
     )
 

@@ -56,7 +56,7 @@ def test_line_of_a_raw_server(tmp_path: Path) -> None:
         "processor=asyncrev:Reverse framing=raw cpu=3 threads=1 slots=8 slot_bytes=4096 entries=32 "
         "max_connections=4 high_water_bytes=65536 max_reply_bytes=1048576 first_byte_timeout_s=30 "
         "idle_timeout_s=inf write_stall_timeout_s=60 drain_timeout_s=10 "
-        f"kernels={DESCRIPTION} "
+        f"plane={DESCRIPTION} "
         f"memory_bound_bytes={limits.memory_bound_bytes} (ring {limits.ring_bytes} + 4 x "
         f"{limits.connection_bytes}, ...)"
     )
@@ -73,7 +73,7 @@ def test_line_has_the_options_that_the_table_has_said(
     said -= {Said.NEVER, Said.ADDRESS}
     assert names == [
         *(row.name for row in OPTIONS if row.said in said),
-        "kernels",
+        "plane",
         "memory_bound_bytes",
     ]
     assert " cpu=any threads=2 " in line

@@ -55,7 +55,7 @@ def built(tree: pathlib.Path) -> tuple[str, list[str]]:
     return path.stem.partition("-")[2].partition("-")[2], native
 
 
-PYTHON_FILES = ["__init__.py", "choice.py", "kernels.py"]
+PYTHON_FILES = ["__init__.py", "choice.py", "kernels.py", "plane.py"]
 
 
 @needs_compiler
@@ -69,10 +69,10 @@ def test_wheel_with_kernels_is_for_one_platform_and_all_versions(tree: pathlib.P
         version = f"cp{sys.version_info.major}{sys.version_info.minor}"
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
         assert tag == f"{version}-{version}t-{platform}"
-        assert native == sorted([*PYTHON_FILES, f"_kernels{suffix}"])
+        assert native == sorted([*PYTHON_FILES, f"_kernels{suffix}", f"_plane{suffix}"])
     else:
         assert tag == f"cp311-abi3-{platform}"
-        assert native == sorted([*PYTHON_FILES, "_kernels.abi3.so"])
+        assert native == sorted([*PYTHON_FILES, "_kernels.abi3.so", "_plane.abi3.so"])
 
 
 @needs_compiler
@@ -95,7 +95,7 @@ def test_compiler_that_fails_costs_one_line_and_the_kernels(tree: pathlib.Path, 
     done = build(tree, CC=str(compiler), ASYNCREV_BUILD="auto")
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    assert line.startswith("asyncrev: built without its native kernels, in Python only: ")
+    assert line.startswith("asyncrev: built without its native code, in Python only: ")
     assert ("out of order" if words else "broken-cc") in line
     assert built(tree) == ("py3-none-any", PYTHON_FILES)
 

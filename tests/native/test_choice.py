@@ -9,6 +9,7 @@ import pytest
 
 from asyncrev.errors import SettingsError
 from asyncrev.native import choice
+from asyncrev.native import plane as native_plane
 from asyncrev.native.choice import VARIABLE, choose
 from asyncrev.native.kernels import INTERFACE
 from tests.planes import NATIVE_KERNELS, needs_kernels
@@ -34,7 +35,8 @@ def old(name: str) -> types.ModuleType:
 def new(name: str) -> types.ModuleType:
     """Return an extension that fits."""
     module = types.ModuleType(name)
-    module.INTERFACE = INTERFACE
+    is_plane = name == "asyncrev.native._plane"
+    module.INTERFACE = native_plane.INTERFACE if is_plane else INTERFACE
     return module
 
 
@@ -42,8 +44,26 @@ def new(name: str) -> types.ModuleType:
 def test_kernels_that_were_built_are_used(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
     """An empty variable is as good as none."""
     monkeypatch.setattr(choice, "import_module", new)
-    kernels, why_not = choose(wanted)
-    assert (kernels.__name__, why_not) == ("asyncrev.native._kernels", "")
+    native, why_not = choose(wanted)
+    assert native is not None
+    assert native.kernels.__name__ == "asyncrev.native._kernels"
+    assert (native.plane.__name__, why_not) == ("asyncrev.native._plane", "")
+
+
+def test_plane_of_other_sources_is_not_used_with_kernels_that_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They go together."""
+
+    def mixed(name: str) -> types.ModuleType:
+        module = new(name)
+        module.INTERFACE -= name == "asyncrev.native._plane"
+        return module
+
+    monkeypatch.setattr(choice, "import_module", mixed)
+    native, why_not = choose("auto")
+    assert native is None
+    assert "install asyncrev again" in why_not
 
 
 def test_python_is_chosen_without_a_look_at_the_extension(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +85,8 @@ def test_without_kernels_python_is_used_or_native_is_an_error(
 ) -> None:
     """With the reason, and what to do about it."""
     monkeypatch.setattr(choice, "import_module", imported)
-    kernels, why_not = choose("auto")
-    assert kernels is None
+    native, why_not = choose("auto")
+    assert native is None
     assert reason in why_not
     with pytest.raises(SettingsError, match="install a C compiler and asyncrev again") as caught:
         choose("native")
@@ -145,4 +165,5 @@ def test_kernels_in_use_are_those_that_were_chosen() -> None:
     """In this process, too."""
     assert ("python" if choice.KERNELS is None else "native") == choice.NAME
     assert choice.KERNELS in (None, NATIVE_KERNELS)
+    assert (choice.PLANE is None) == (choice.KERNELS is None)
     assert choice.DESCRIPTION.partition(" ")[0] == choice.NAME

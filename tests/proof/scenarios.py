@@ -131,7 +131,7 @@ def pipe(nchunks: int, nentries: int, *, hooked: bool, most: int = 64, apart: bo
             if error is not None:
                 raise error
 
-        pool: Any = SimpleNamespace(reclaim=lambda: None)
+        pool: Any = SimpleNamespace(reclaim=lambda: None, lent_bytes=0)
         thread_side = ThreadSide(ring, parker, side.signal, Plane(ring, nentries, 1 << 20))
         worker = Worker(thread_side, pool, on_end, name=WORKER)
         worker.start()
@@ -233,7 +233,7 @@ def plane(chunks: tuple[int, ...], nentries: int, *, hooked: bool, most_entries:
             if error is not None:
                 raise error
 
-        pool: Any = SimpleNamespace(reclaim=lambda: None)
+        pool: Any = SimpleNamespace(reclaim=lambda: None, lent_bytes=0)
         thread_side = ThreadSide(ring, parker, side.signal, one)
         worker = Worker(thread_side, pool, on_end, name=WORKER)
         worker.start()
@@ -429,7 +429,9 @@ def bridge(
         elif meanwhile == "stop":
             run.spawn("user", lambda: one.stop(1))
         elif meanwhile == "die":
-            one.parts.worker._pool = SimpleNamespace(reclaim=defect_at(2))  # type: ignore[assignment]
+            one.parts.worker._pool = SimpleNamespace(  # type: ignore[assignment]
+                reclaim=defect_at(2), lent_bytes=0
+            )
         await asyncio.gather(*(peer.send() for peer in peers))
         for peer in peers:
             peer.close()

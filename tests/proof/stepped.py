@@ -343,6 +343,7 @@ class SteppedLoop(asyncio.BaseEventLoop):
 class HookedLoop(SteppedLoop):
     """The same with the iteration hooks of `EpollEventLoop`, whose methods these are."""
 
+    wake_fd = -1  # the plane in Python calls `wake`
     _before_poll: Any = EpollEventLoop._before_poll
     _after_poll: Any = EpollEventLoop._after_poll
     add_iteration_hook: Any = EpollEventLoop.add_iteration_hook

@@ -3,7 +3,11 @@
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from asyncrev.work.lane_work import SHARE_CALLS, LaneWork, Share
+import pytest
+
+from asyncrev.native.choice import NAME, VARIABLE
+from asyncrev.ring.row import SHARE_CALLS
+from asyncrev.work.lane_work import LaneWork, Share
 from asyncrev.work.raw_work import RawWork
 from asyncrev.work.reply_window import ReplyWindow
 from asyncrev.work.scratch import Scratch
@@ -14,6 +18,12 @@ __all__ = [
     *("LOOP", "NOW", "WORKER", "SmallShare", "SteppedStartTlsWork", "SteppedTlsWork"),
     *("SteppedWindow", "SteppedWork", "shared"),
 ]
+
+if NAME != "python":
+    # What is explored is the reference: points are put between the steps of its Python code.
+    pytest.skip(
+        f"the exploration is of the plane in Python; set {VARIABLE}=python", allow_module_level=True
+    )
 
 LOOP, WORKER = "loop", "worker"
 
@@ -95,7 +105,7 @@ for _cls, _name in (
     (SteppedStartTlsWork, "abandoned"),
     (SteppedStartTlsWork, "input_end"),
 ):
-    setattr(_cls, _name, shared(LaneWork.__dict__[_name], _name, LOOP, cursor=False))
+    setattr(_cls, _name, shared(getattr(LaneWork, _name), _name, LOOP, cursor=False))
 
 
 class SteppedWindow(ReplyWindow):

@@ -20,6 +20,7 @@ from asyncrev.ring.thread_side import ThreadSide
 from tests import strategies
 from tests.support import until
 
+pytestmark = pytest.mark.usefixtures("each_plane")
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
 
 

@@ -1,6 +1,10 @@
 """entry: what a new one says."""
 
+import pytest
+
 from asyncrev.ring.entry import DATA, Entry
+
+pytestmark = pytest.mark.usefixtures("each_plane")
 
 
 def test_new_entry_says_nothing() -> None:

@@ -1,8 +1,12 @@
 """plane: the steady state, and each exception, over real sockets and scripted ones."""
 
+import errno
+import os
 import select
 import socket
+import struct
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +16,15 @@ from hypothesis import strategies as st
 from asyncrev.errors import ProcessorError
 from asyncrev.ring.plane import CREDIT, END, OTHER, OVER_QUOTA, RESERVE, SENT, Plane
 from asyncrev.ring.ring import DATA, EOF, Ring
-from asyncrev.ring.row import Row
+from asyncrev.ring.row import SHARE_CALLS, Row, Work
 from asyncrev.ring.wakeups import DeliverySignal
-from asyncrev.work.raw_work import RawWork
 from tests.interrupting import everywhere, interrupted
+from tests.planes import plain_work_class
 from tests.support import publish
 
+pytestmark = pytest.mark.usefixtures("each_plane")
 READABLE = select.EPOLLIN
+RESET = struct.pack("ii", 1, 0)  # a linger of 0 s: the close of a socket resets its connection
 
 
 class Upper:
@@ -32,18 +38,23 @@ class Upper:
         """Answer nothing."""
 
 
-def plain_work(processor: Any = None, *, max_reply_bytes: int = 0) -> RawWork:
+def plain_work(processor: Any = None) -> Any:
     """Return the work of a lane that has answered before."""
-    work = RawWork(lambda: processor, views_allowed=True, max_reply_bytes=max_reply_bytes)
-    work.processor = work.plain = processor or Upper()
-    return work
+    return plain_work_class(Work)(processor or Upper())
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        return listener.accept()[0], far
 
 
 class Wire:
     """A connection of the plane and its peer."""
 
-    def __init__(self, bench: "Bench", work: Any) -> None:
-        self.near, self.far = socket.socketpair()
+    def __init__(self, bench: "Bench", work: Any, *, tcp: bool) -> None:
+        self.near, self.far = tcp_pair() if tcp else socket.socketpair()
         for sock in (self.near, self.far):
             sock.setblocking(False)
         self.row = Row(work)
@@ -70,9 +81,9 @@ class Bench:
         self.signal = DeliverySignal(lambda: self.requests.append(self.ring.processed_seq))
         self.wires: list[Wire] = []
 
-    def wire(self, work: Any = None) -> Wire:
+    def wire(self, work: Any = None, *, tcp: bool = False) -> Wire:
         """Connect."""
-        self.wires.append(Wire(self, work or plain_work()))
+        self.wires.append(Wire(self, work or plain_work(), tcp=tcp))
         return self.wires[-1]
 
     def receive(self, *wires: Wire, mask: int = READABLE) -> list[tuple[Wire, Any]]:
@@ -214,7 +225,8 @@ def test_what_is_not_plain_input_is_left_to_others(bench: Callable[..., Bench], 
     wire.row.reads = why != "paused"
     wire.row.waits_for_slot = why == "waits for a slot"
     one.plane.is_closed = why == "closed plane"
-    one.ring.input_closed = why == "closed input"
+    if why == "closed input":
+        one.ring.close_input()
     if why == "hang-up":
         assert one.receive(wire, mask=READABLE | select.EPOLLHUP) == [(wire, OTHER)]
         assert one.ring.published_seq == 0
@@ -228,16 +240,15 @@ def test_what_is_not_plain_input_is_left_to_others(bench: Callable[..., Bench], 
 def test_end_of_input_and_error_are_told(bench: Callable[..., Bench]) -> None:
     """0, and the error itself; a socket that has nothing is passed over."""
     one = bench()
-    ended, reset, quiet = one.wire(), one.wire(), one.wire()
+    ended, reset, quiet = one.wire(), one.wire(tcp=True), one.wire()
     ended.far.close()
-
-    def fail(_: memoryview) -> int:
-        raise ConnectionResetError
-
-    reset.row.recv_into = fail
+    reset.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    reset.far.close()
     (first, nothing), (second, error) = one.receive(ended, quiet, reset)
     assert (first, nothing, second) == (ended, 0, reset)
     assert type(error) is ConnectionResetError
+    assert error.errno == errno.ECONNRESET
+    assert error.strerror == os.strerror(errno.ECONNRESET)
     assert one.ring.published_seq == 0
     assert len(one.ring.free_small_slots) == 8
 
@@ -322,19 +333,14 @@ def test_what_is_not_plain_is_done_as_an_entry(bench: Callable[..., Bench]) -> N
     one = bench()
     done = []
 
-    class Noting(RawWork):
+    class Noting(plain_work_class(Work)):
         __slots__ = ()
 
-        def do(self, entry: Any, storage: Any, pool: Any, share: Any = None) -> None:
+        def do(self, entry: Any, storage: Any, pool: Any, share: Any) -> None:
             done.append((one.ring.processed_seq, entry.kind, storage is one.ring.storage))
             entry.result = b"!"
 
-    def noting() -> RawWork:
-        work = Noting(Upper, views_allowed=True)
-        work.processor = work.plain = Upper()
-        return work
-
-    plain, framed, gone = Row(noting()), Row(noting()), Row(noting())
+    plain, framed, gone = (Row(Noting(Upper())) for _ in range(3))
     framed.work.plain = None
     gone.work.abandoned = True
     for row, kind in ((plain, DATA), (plain, EOF), (plain, DATA), (framed, DATA), (gone, DATA)):
@@ -382,9 +388,9 @@ def test_answers_of_every_kind_are_kept(bench: Callable[..., Bench]) -> None:
     assert isinstance(view, memoryview)
     assert view.obj is one.ring.storage
     assert type(one.ring.result(1)) is bytes
-    assert one.deliver() == [(1, SENT)]
+    assert one.deliver() == []
     assert [wire.received() for wire in wires] == [b"ab", b"abc", b"", b""]
-    assert [wire.row.in_flight_entries for wire in wires] == [0, 1, 0, 0]
+    assert [wire.row.in_flight_entries for wire in wires] == [0, 0, 0, 0]
 
 
 def test_longer_reply_and_failure_are_reports(bench: Callable[..., Bench]) -> None:
@@ -424,6 +430,18 @@ def answered(one: Bench, *wires: Wire) -> None:
     one.answer()
 
 
+def reported(one: Bench, wire: Wire, **fields: Any) -> Any:
+    """Have the worker's entry of one more `abc` say what `fields` say."""
+    wire.far.send(b"abc")
+    assert one.receive(wire) == []
+    entry = one.ring.entry(one.ring.processed_seq)
+    entry.partial_frame_bytes = entry.frame_seq = 0
+    for name, value in fields.items():
+        setattr(entry, name, value)
+    one.ring.mark_processed()
+    return entry
+
+
 @pytest.mark.parametrize(
     "why", ["may not send", "abandoned", "control", "error", "surplus", "pieces"]
 )
@@ -431,36 +449,162 @@ def test_what_is_not_a_plain_reply_is_left_to_others(bench: Callable[..., Bench]
     """Nothing is sent or counted."""
     one = bench()
     wire, other = one.wire(), one.wire()
-    answered(one, wire, other)
+    reported(
+        one,
+        wire,
+        kind=EOF if why == "control" else DATA,
+        error=KeyError() if why == "error" else None,
+        surplus_bytes=int(why == "surplus"),
+        result=(b"A", b"BC") if why == "pieces" else b"ABC",
+    )
+    answered(one, other)
     wire.row.sends = why != "may not send"
     wire.row.abandoned = why == "abandoned"
-    if why in ("control", "error", "surplus", "pieces"):
-        entry = one.ring.entry(0)
-        entry.kind = EOF if why == "control" else DATA
-        entry.error = KeyError() if why == "error" else None
-        entry.surplus_bytes = why == "surplus"
-        entry.result = (b"A", b"BC") if why == "pieces" else b"ABC"
     assert one.deliver() == [(0, OTHER)]
     assert (wire.received(), other.received()) == (b"", b"ABC")
     assert (wire.row.in_flight_entries, wire.row.in_flight_bytes) == (1, 3)
 
 
-def test_reply_with_a_report_is_sent_and_left_to_be_counted(bench: Callable[..., Bench]) -> None:
-    """Of a lane with frames, or over TLS."""
+def test_entry_with_a_report_is_counted_as_it_says(bench: Callable[..., Bench]) -> None:
+    """Of a lane that has deferred a part of its input: that stays in flight while more comes."""
     one = bench()
-    wires = [one.wire(), one.wire(), one.wire()]
-    answered(one, *wires)
-    one.ring.entry(0).result = b"framed"
-    one.ring.entry(1).result = None
-    assert one.deliver() == [(0, SENT), (1, SENT)]
-    assert [wire.received() for wire in wires] == [b"framed", b"", b"ABC"]
-    assert [wire.row.in_flight_entries for wire in wires] == [1, 1, 0]
-    assert wires[0].row.replied_bytes == 6
+    wires = [one.wire(), one.wire()]
+    reported(one, wires[0], result=b"a", nbytes=1)
+    reported(one, wires[0], result=None)
+    reported(one, wires[1], result=b"xyz")
+    assert one.deliver() == [(1, SENT)]  # nothing is left in the ring, and 2 bytes are deferred
+    assert [wire.received() for wire in wires] == [b"a", b"xyz"]
+    assert [wire.row.in_flight_entries for wire in wires] == [1, 0]
+    assert [wire.row.in_flight_bytes for wire in wires] == [5, 0]
+    assert [wire.row.replied_bytes for wire in wires] == [1, 3]
+
+
+def test_deferred_input_gets_its_turn_when_nothing_is_in_the_ring(
+    bench: Callable[..., Bench],
+) -> None:
+    """The reply is sent; the caller counts the entry, and resumes."""
+    one = bench()
+    wire = one.wire()
+    reported(one, wire, result=b"a", nbytes=2)
+    assert one.deliver() == [(0, SENT)]
+    assert (wire.received(), wire.row.replied_bytes) == (b"a", 1)
+    assert (wire.row.in_flight_entries, wire.row.in_flight_bytes) == (1, 3)
+
+
+def framed(one: Bench, *, little_bytes: int) -> Wire:
+    """Return a connection with frames that may receive at once."""
+    one.plane = Plane(one.ring, 32, 1 << 20, little_bytes)
+    one.plane.framed_reads = True
+    wire = one.wire()
+    wire.row.is_framed = True
+    return wire
+
+
+def test_report_of_a_framed_row_changes_what_it_holds(bench: Callable[..., Bench]) -> None:
+    """While that is little: its partial frame, the frame's number, and how much it may read."""
+    one = bench()
+    wire = framed(one, little_bytes=20)
+    row = wire.row
+    row.read_bytes = 3
+    reported(one, wire, result=b"f", partial_frame_bytes=20, frame_seq=7, calls=1)
+    assert one.deliver() == []
+    assert (row.partial_frame_bytes, row.frame_seq, row.read_bytes) == (20, 7, 6)
+    assert (row.in_flight_entries, row.in_flight_bytes) == (0, 0)
+    row.partial_frame_bytes = 0
+    answered(one, wire)  # without a report nothing of this is new, and 3 bytes are not a full read
+    assert one.deliver() == []
+    assert (row.partial_frame_bytes, row.frame_seq, row.read_bytes) == (0, 7, 6)
+    assert wire.received() == b"fABC"
+
+
+@pytest.mark.parametrize(
+    ("read_bytes", "calls", "then"),
+    [
+        (3, SHARE_CALLS // 2, 6),
+        (3, SHARE_CALLS // 2 + 1, 512),  # it had fewer than the least
+        (4096, SHARE_CALLS // 2 + 1, 512),
+        (32, 0, 32),
+        (4, 0, 4),
+    ],
+)
+def test_read_of_a_framed_row_follows_what_its_input_costs(
+    bench: Callable[..., Bench], read_bytes: int, calls: int, then: int
+) -> None:
+    """See `adapted_read_bytes`."""
+    one = bench()
+    wire = framed(one, little_bytes=20)
+    wire.row.read_bytes = read_bytes
+    reported(one, wire, result=b"f", calls=calls)
+    assert one.deliver() == []
+    assert wire.row.read_bytes == then
+
+
+@pytest.mark.parametrize("why", ["has reserved", "waits for a slot", "holds much", "in flight"])
+def test_reservation_that_changes_is_left_to_be_decided(
+    bench: Callable[..., Bench], why: str
+) -> None:
+    """The reply is sent, and nothing else is done."""
+    one = bench()
+    wire = framed(one, little_bytes=20)
+    row = wire.row
+    reported(one, wire, result=b"f", partial_frame_bytes=21 if why == "holds much" else 1)
+    row.reserved_bytes = int(why == "has reserved")
+    row.waits_for_slot = why == "waits for a slot"
+    row.in_flight_bytes += 20 if why == "in flight" else 0
+    row.in_flight_entries += 1
+    before = row.in_flight_bytes
+    assert one.deliver() == [(0, SENT)]
+    assert (wire.received(), row.replied_bytes) == (b"f", 1)
+    assert (row.in_flight_entries, row.in_flight_bytes) == (2, before)
+    assert row.partial_frame_bytes == 0
+
+
+def only_in_python(plane: SimpleNamespace) -> None:
+    """Skip a test of what a signal handler may interrupt."""
+    if plane.name == "native":
+        pytest.skip("no Python code runs within a call of the native plane")
+
+
+def needs_functions(classes: SimpleNamespace) -> None:
+    """Skip where the functions of a socket are not used."""
+    if classes.name != "python":
+        pytest.skip("the native plane sends by the descriptor itself")
+
+
+def test_short_write_of_a_full_socket_is_told(bench: Callable[..., Bench]) -> None:
+    """And an error of a send is a write of nothing: whoever tries again sees it."""
+    one = bench(slot_bytes=1 << 16)
+    full, gone, fine = one.wire(plain_work(Scripted(bytes))), one.wire(), one.wire()
+    full.row.small_reads = 0
+    full.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    full.far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    answered(one, gone, fine)
+    gone.far.close()
+    sent_bytes = 0
+    while True:
+        full.far.send(bytes(4000))
+        assert one.receive(full) == []
+        one.answer()
+        exceptions = dict(one.deliver())
+        if sent_bytes == 0:
+            assert exceptions.pop(0) == 0
+            assert fine.received() == b"ABC"
+        if exceptions:
+            break
+        sent_bytes += 4000
+    ((_, outcome),) = exceptions.items()
+    assert 0 <= outcome < 4000
+    assert full.row.replied_bytes == sent_bytes + outcome
+    assert full.row.in_flight_entries == 1
+    assert gone.row.in_flight_entries == 1
 
 
 @pytest.mark.parametrize("sent_bytes", [0, 1, 2])
-def test_short_write_is_told(bench: Callable[..., Bench], sent_bytes: int) -> None:
+def test_short_write_is_told(
+    each_plane: SimpleNamespace, bench: Callable[..., Bench], sent_bytes: int
+) -> None:
     """With what was sent; the entry is not counted as delivered yet."""
+    needs_functions(each_plane)
     one = bench()
     wire = one.wire()
     answered(one, wire)
@@ -472,9 +616,10 @@ def test_short_write_is_told(bench: Callable[..., Bench], sent_bytes: int) -> No
 
 @pytest.mark.parametrize("error", [BlockingIOError, BrokenPipeError, InterruptedError])
 def test_error_of_a_send_is_a_write_of_nothing(
-    bench: Callable[..., Bench], error: type[OSError]
+    each_plane: SimpleNamespace, bench: Callable[..., Bench], error: type[OSError]
 ) -> None:
     """Whoever tries again sees it."""
+    needs_functions(each_plane)
     one = bench()
     wire = one.wire()
     answered(one, wire)
@@ -487,9 +632,10 @@ def test_error_of_a_send_is_a_write_of_nothing(
 
 
 def test_interrupt_of_a_send_is_handed_over_and_no_reply_goes_twice(
-    bench: Callable[..., Bench],
+    each_plane: SimpleNamespace, bench: Callable[..., Bench]
 ) -> None:
     """The entry counts as delivered."""
+    needs_functions(each_plane)
     one = bench()
     wires = [one.wire(), one.wire()]
     answered(one, *wires)
@@ -505,9 +651,10 @@ def test_interrupt_of_a_send_is_handed_over_and_no_reply_goes_twice(
 
 @pytest.mark.parametrize("small_reads", [0, 2])
 def test_interrupt_anywhere_in_a_receive_takes_no_slot_and_leaves_no_gap(
-    bench: Callable[..., Bench], small_reads: int
+    bench: Callable[..., Bench], small_reads: int, each_plane: SimpleNamespace
 ) -> None:
     """What was received is published, or said to be lost; the next call goes on."""
+    only_in_python(each_plane)
 
     def scenario(place: int) -> bool:
         one = bench()
@@ -529,8 +676,11 @@ def test_interrupt_anywhere_in_a_receive_takes_no_slot_and_leaves_no_gap(
     everywhere(scenario, least=8)
 
 
-def test_interrupt_anywhere_in_a_release_frees_each_slot_once(bench: Callable[..., Bench]) -> None:
+def test_interrupt_anywhere_in_a_release_frees_each_slot_once(
+    bench: Callable[..., Bench], each_plane: SimpleNamespace
+) -> None:
     """Two lanes would share what is freed twice."""
+    only_in_python(each_plane)
 
     def scenario(place: int) -> bool:
         ring = Ring(4, 32, 8, small_slot_bytes=8)
@@ -550,8 +700,11 @@ def test_interrupt_anywhere_in_a_release_frees_each_slot_once(bench: Callable[..
     everywhere(scenario, least=8)
 
 
-def test_interrupt_anywhere_in_a_publish_takes_no_slot(bench: Callable[..., Bench]) -> None:
+def test_interrupt_anywhere_in_a_publish_takes_no_slot(
+    bench: Callable[..., Bench], each_plane: SimpleNamespace
+) -> None:
     """It was published, or it was not."""
+    only_in_python(each_plane)
 
     def scenario(place: int) -> bool:
         ring = Ring(4, 32, 8, small_slot_bytes=8)

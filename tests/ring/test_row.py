@@ -1,8 +1,13 @@
 """row: what a row says before anything has happened."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from asyncrev.ring.row import SMALL_READS, Row
+from asyncrev.ring.row import FIRST_READ_BYTES, SMALL_READS, Kernel, Row, Work
+from asyncrev.ring.row import Row as PythonRow
+
+pytestmark = pytest.mark.usefixtures("each_plane")
 
 
 def test_new_row_has_nothing_in_flight_and_no_socket() -> None:
@@ -17,5 +22,83 @@ def test_new_row_has_nothing_in_flight_and_no_socket() -> None:
     assert not (row.abandoned)
     assert not (row.waits_for_credit)
     assert not (row.waits_for_slot)
+    assert not row.is_framed
+    assert (row.partial_frame_bytes, row.reserved_bytes, row.frame_seq) == (0, 0, 0)
+    assert row.read_bytes == FIRST_READ_BYTES
+    assert row.look_at_s == 0.0
+
+
+def test_row_without_a_socket_says_so() -> None:
+    """In Python; the native plane has the descriptor, and no functions."""
     with pytest.raises(AssertionError, match="no socket"):
-        row.send(b"x")
+        PythonRow("work").send(b"x")
+
+
+def test_row_is_framed_if_it_is_made_so() -> None:
+    """By that name only."""
+    assert Row("work", is_framed=True).is_framed
+    with pytest.raises(TypeError):
+        Row("work", True)  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Row()  # type: ignore[call-arg]
+
+
+def test_every_count_and_flag_of_a_row_can_be_written(each_plane: SimpleNamespace) -> None:
+    """And each is a field of its own."""
+    row = Row("work")
+    counts = ("in_flight_entries", "in_flight_bytes", "partial_frame_bytes", "read_bytes")
+    counts += ("reserved_bytes", "frame_seq", "received_bytes", "replied_bytes", "small_reads")
+    flags = ("abandoned", "waits_for_credit", "waits_for_slot", "is_framed", "reads", "sends")
+    for number, name in enumerate(counts):
+        setattr(row, name, 100 + number)
+    row.look_at_s = 1.5
+    assert [getattr(row, name) for name in counts] == list(range(100, 100 + len(counts)))
+    assert row.look_at_s == 1.5
+    for name in flags:
+        setattr(row, name, True)
+        assert [one for one in flags if getattr(row, one)] == [name]
+        setattr(row, name, False)
+    row.work = None
+    assert row.work is None
+
+
+def test_class_derived_from_a_row_has_fields_of_its_own() -> None:
+    """`Lane` is one."""
+
+    class Lane(Row):
+        __slots__ = ("more",)
+
+    lane = Lane("work", is_framed=True)
+    lane.more = [lane]
+    assert (lane.work, lane.is_framed, lane.more[0]) == ("work", True, lane)
+    lane.more.clear()
+
+
+def test_new_work_is_not_plain() -> None:
+    """What `plain` is set to is the processor; a kernel is named afterwards."""
+    work = Work()
+    assert (work.plain, work.views_allowed, work.abandoned) == (None, False, False)
+    processor = object()
+    work.plain = processor
+    work.use_kernel(Kernel.LINES, 4096)
+    work.views_allowed = work.abandoned = True
+    assert work.plain is processor
+    assert (work.views_allowed, work.abandoned) == (True, True)
+    work.plain = None
+    assert work.plain is None
+
+
+def test_native_work_forgets_its_kernel_with_its_processor(each_plane: SimpleNamespace) -> None:
+    """Whoever sets `plain` names the kernel again."""
+    if each_plane.name == "python":
+        pytest.skip("the plane in Python has no kernels")
+    work = Work()
+    assert work.kernel == Kernel.NONE
+    work.plain = object()
+    work.use_kernel(Kernel.LEN64, 1)
+    assert work.kernel == Kernel.LEN64
+    work.plain = object()
+    assert work.kernel == Kernel.NONE
+    for wrong in (-1, 5):
+        with pytest.raises(ValueError, match=f"no kernel {wrong}"):
+            work.use_kernel(wrong, 0)

@@ -5,6 +5,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from asyncrev.ring.ring import Ring
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 from tests.support import DEADLINE_S, entries_between, publish, wait_until
+
+pytestmark = pytest.mark.usefixtures("each_plane")
 
 
 class Bench:
@@ -35,7 +38,7 @@ class Bench:
 
     def close(self) -> None:
         """Do what the loop does at its end."""
-        self.ring.input_closed = True
+        self.ring.close_input()
         self.parker.unpark()
 
     def answers(self) -> list[Any]:
@@ -177,8 +180,15 @@ class LateRing(Ring):
 
 @pytest.mark.parametrize("method", ["get", "take"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_publish_and_close_at_every_look_loses_nothing(method: str, nth: int) -> None:
-    """I4: however the close falls between two looks, the entry before it is taken."""
+def test_publish_and_close_at_every_look_loses_nothing(
+    each_plane: SimpleNamespace, method: str, nth: int
+) -> None:
+    """I4: however the close falls between two looks, the entry before it is taken.
+
+    In Python: the native cursor cannot be looked at by a test.
+    """
+    if each_plane.name != "python":
+        pytest.skip("the ring is derived from the one in Python")
     ring = LateRing(2, 4)
     side = ThreadSide(ring, Parker(), DeliverySignal(lambda: None))
     ring.reads_left = nth
@@ -198,7 +208,7 @@ def test_sleeper_is_woken_by_close(method: str) -> None:
     bench = Bench()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(getattr(bench.side, method))
-        wait_until(lambda: bench.parker._parked, "it is parked")
+        wait_until(lambda: bench.parker.parked, "it is parked")
         bench.close()
         with pytest.raises(ChannelClosed):
             waiting.result(DEADLINE_S)
@@ -211,7 +221,7 @@ def test_backstop_finds_what_was_published_without_a_wake(monkeypatch: pytest.Mo
     bench = Bench()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(bench.side.get)
-        wait_until(lambda: bench.parker._parked, "it is parked")
+        wait_until(lambda: bench.parker.parked, "it is parked")
         bench.publish(b"lost", unpark=False)
         assert waiting.result(DEADLINE_S) == b"lost"
     wait_until(lambda: bench.parker.backstop_wakes == 1, "the backstop has counted it")

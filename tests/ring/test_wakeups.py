@@ -1,5 +1,6 @@
 """wakeups: every order of the two protocols in a model, then the real thing on real threads."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,10 @@ import pytest
 
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 from tests.interrupting import everywhere, interrupted
+from tests.planes import NATIVE_PLANE
 from tests.support import DEADLINE_S, wait_until
+
+each_plane = pytest.mark.usefixtures("each_plane")
 
 # -- the model -----------------------------------------------------------------------------------
 #
@@ -233,6 +237,7 @@ def test_requesting_a_delivery_in_every_order(
 # -- Parker --------------------------------------------------------------------------------------
 
 
+@each_plane
 def test_park_with_work_returns_at_once() -> None:
     """I5: it looks before it sleeps, and nobody has to wake it."""
     bell = Parker()
@@ -241,6 +246,7 @@ def test_park_with_work_returns_at_once() -> None:
     assert (bell.unparks, bell.backstop_wakes) == (0, 0)
 
 
+@each_plane
 def test_park_without_work_times_out_quietly() -> None:
     """A backstop that finds nothing is not a lost wake-up."""
     bell = Parker()
@@ -249,6 +255,7 @@ def test_park_without_work_times_out_quietly() -> None:
     assert bell.backstop_wakes == 0
 
 
+@each_plane
 def test_park_counts_a_wake_that_was_lost() -> None:
     """Work that came without an unpark is found by the backstop, and counted."""
     bell = Parker()
@@ -257,12 +264,13 @@ def test_park_counts_a_wake_that_was_lost() -> None:
     assert bell.backstop_wakes == 1
 
 
+@each_plane
 def test_unpark_wakes_a_sleeper_once() -> None:
     """I7: the second of two unparks finds nobody asleep, and leaves no token behind."""
     bell, work = Parker(), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         parked = pool.submit(bell.park, work.is_set, DEADLINE_S)
-        wait_until(lambda: bell._parked, "it is parked")
+        wait_until(lambda: bell.parked, "it is parked")
         work.set()
         assert bell.unpark()
         assert not bell.unpark()
@@ -271,17 +279,19 @@ def test_unpark_wakes_a_sleeper_once() -> None:
     assert (bell.unparks, bell.backstop_wakes) == (1, 0)
 
 
+@each_plane
 def test_park_woken_in_vain_says_that_there_is_no_work() -> None:
     """I7: a wake-up too many is allowed."""
     bell = Parker()
     with ThreadPoolExecutor(1) as pool:
         parked = pool.submit(bell.park, lambda: False, DEADLINE_S)
-        wait_until(lambda: bell._parked, "it is parked")
+        wait_until(lambda: bell.parked, "it is parked")
         assert bell.unpark()
         assert parked.result(DEADLINE_S) is False
     assert bell.backstop_wakes == 0
 
 
+@each_plane
 def test_unpark_between_look_and_sleep_is_not_lost() -> None:
     """I5: who publishes while the worker looks has to wait for the lock, and then wakes it."""
     bell, work = Parker(), []
@@ -315,8 +325,16 @@ class LatePoll:
         return self.real.poll(timeout_s, most)
 
 
-def test_unpark_at_the_last_moment_of_a_timeout_leaves_no_token() -> None:
-    """The poll has timed out, the unpark came first to the lock: its wake-up is waited for."""
+@each_plane
+def test_unpark_at_the_last_moment_of_a_timeout_leaves_no_token(
+    each_plane: SimpleNamespace,
+) -> None:
+    """The poll has timed out, the unpark came first to the lock: its wake-up is waited for.
+
+    In Python: the native parker leaves it, and it ends the next sleep in vain (I7).
+    """
+    if each_plane.name != "python":
+        pytest.skip("its poll cannot be replaced")
     bell = Parker()
     late = LatePoll(bell)
     bell._poll = late  # type: ignore[assignment]
@@ -327,17 +345,20 @@ def test_unpark_at_the_last_moment_of_a_timeout_leaves_no_token() -> None:
     assert bell.backstop_wakes == 0
 
 
-def test_parker_gives_its_descriptor_back() -> None:
+@each_plane
+def test_parker_gives_its_descriptors_back() -> None:
     """`nothing_is_left` fails if it does not; this one says who it was."""
+    before = os.listdir("/proc/self/fd")
     bell = Parker()
-    fd = bell._fd
+    assert len(os.listdir("/proc/self/fd")) == len(before) + 2
     del bell
-    assert Parker()._fd == fd
+    assert os.listdir("/proc/self/fd") == before
 
 
 # -- DeliverySignal --------------------------------------------------------------------------------
 
 
+@each_plane
 def test_request_asks_once_until_cleared() -> None:
     """I6, I7: one post, however many results."""
     posts: list[int] = []
@@ -348,6 +369,7 @@ def test_request_asks_once_until_cleared() -> None:
     assert (len(posts), signal.requests) == (2, 2)
 
 
+@each_plane
 def test_hold_makes_requests_needless_until_clear() -> None:
     """The loop is awake and will deliver anyway."""
     posts: list[int] = []
@@ -359,6 +381,7 @@ def test_hold_makes_requests_needless_until_clear() -> None:
     assert signal.request()
 
 
+@each_plane
 def test_request_that_cannot_be_posted_counts_as_not_asked() -> None:
     """The next one tries again, and the caller hears why."""
 
@@ -372,14 +395,17 @@ def test_request_that_cannot_be_posted_counts_as_not_asked() -> None:
         assert not signal.awaited
 
 
-def test_interrupt_anywhere_in_an_unpark_leaves_nobody_asleep() -> None:
+@each_plane
+def test_interrupt_anywhere_in_an_unpark_leaves_nobody_asleep(each_plane: SimpleNamespace) -> None:
     """It wakes the worker, or the next one does."""
+    if each_plane.name == "native":
+        pytest.skip("no Python code runs within a call of the native plane")
 
     def scenario(place: int) -> bool:
         bell, work = Parker(), threading.Event()
         with ThreadPoolExecutor(1) as pool:
             parked = pool.submit(bell.park, work.is_set, DEADLINE_S)
-            wait_until(lambda: bell._parked, "it is parked")
+            wait_until(lambda: bell.parked, "it is parked")
             work.set()
             was = interrupted(bell.unpark, place, Parker.unpark)
             bell.unpark()
@@ -388,3 +414,45 @@ def test_interrupt_anywhere_in_an_unpark_leaves_nobody_asleep() -> None:
         return was
 
     everywhere(scenario, least=3)
+
+
+@each_plane
+def test_requests_go_to_an_eventfd_once_there_is_one(each_plane: SimpleNamespace) -> None:
+    """The native signal writes to a duplicate of it; the one in Python posts, which does the same.
+
+    A negative number takes it back, and another eventfd may follow.
+    """
+    posts: list[int] = []
+    signal = DeliverySignal(lambda: posts.append(1))
+    for number in range(2):
+        fd = os.eventfd(0, os.EFD_NONBLOCK)
+        signal.wake_by(fd)
+        signal.clear()
+        assert signal.request()
+        if each_plane.name == "native":
+            assert os.eventfd_read(fd) == 1
+        assert len(posts) == (number if each_plane.name == "native" else 2 * number + 1)
+        signal.wake_by(-1)
+        signal.clear()
+        assert signal.request()
+        assert len(posts) == (number + 1 if each_plane.name == "native" else 2 * number + 2)
+        os.close(fd)
+    assert signal.requests == 4
+
+
+def test_full_eventfd_of_a_closed_loop_has_the_request_posted() -> None:
+    """Whose error says what happened; it counts as not asked (`WatchingSelector.wake_fd`)."""
+    if NATIVE_PLANE is None:
+        pytest.skip("the native plane is not built")
+
+    def fail() -> None:
+        raise OSError("closed")
+
+    signal = NATIVE_PLANE.DeliverySignal(fail)
+    fd = os.eventfd(0, os.EFD_NONBLOCK)
+    signal.wake_by(fd)
+    os.eventfd_write(fd, 2**64 - 2)
+    os.close(fd)
+    with pytest.raises(OSError, match="closed"):
+        signal.request()
+    assert not signal.awaited

@@ -104,7 +104,7 @@ PACKAGES: dict[str, set[str]] = {
     "native": set(),
     "frames": {"native"},
     "loop": set(),
-    "ring": set(),
+    "ring": {"native"},
     "work": {"ring", "frames", "native"},
     "bridge": {"work", "ring", "frames"},
     "connection": {"bridge", "work", "ring", "frames"},

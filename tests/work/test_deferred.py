@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from asyncrev import Bridge, EpollEventLoop, Limits, Reverse
 from asyncrev.errors import BridgeStopped, ProcessorError
 from asyncrev.processors import Reply
+from asyncrev.ring.row import SHARE_CALLS
 from asyncrev.work import worker as worker_module
 from asyncrev.work.deferred import DeferredInput
-from asyncrev.work.lane_work import SHARE_CALLS, Share
+from asyncrev.work.lane_work import Share
 from asyncrev.work.scratch import Scratch
 from tests.framed import NAMES, framed
 from tests.sinks import RecordingSink

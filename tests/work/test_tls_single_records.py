@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from asyncrev.errors import TlsError
 from asyncrev.ring.ring import DATA, EOF, RESUME, Entry, Kind
-from asyncrev.work.lane_work import SHARE_CALLS, Share
+from asyncrev.ring.row import SHARE_CALLS
+from asyncrev.work.lane_work import Share
 from asyncrev.work.reverse import Reverse
 from asyncrev.work.tls_single_records import SingleRecordTlsWork
 from tests.lane_bench import Recorder
