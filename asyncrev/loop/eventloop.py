@@ -67,6 +67,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
       reading.
     - **Ends**: `connection_lost` is always called in a later iteration, also when `close` had to
       wait for the write buffer; a `write_eof` that fails ends the connection and does not raise.
+    - **Interrupts**: KeyboardInterrupt or SystemExit out of a send, a receive, or a call that hands
+      input to a protocol ends the stream, too, because bytes may be lost in it.
     - **Polls**: one poll returns at most 128 events; the next returns the other descriptors first.
     - **Handles**: outside debug mode the streams that one poll found ready are a single entry of
       the queue of callbacks; in debug mode they have a Handle each, named `_dispatch_if_watched`.

@@ -243,8 +243,7 @@ class EpollTransport(WriteSide):
 
     def _on_read_error(self, error: BaseException, step: str) -> None:
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
-            if step is _RECEIVE:
-                self._end_interrupted()
+            self._end_interrupted()
             raise error
         if step is not _RECEIVE or not isinstance(error, (BlockingIOError, InterruptedError)):
             self._fatal_error(error, step)

@@ -140,15 +140,13 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         self._force_close(error)
 
     def _end_interrupted(self) -> None:
-        """End the stream, because a call of its socket was interrupted by a signal handler.
+        """End the stream, because KeyboardInterrupt or SystemExit came while bytes were moved.
 
-        The handler may have raised after the call, so nobody knows how many bytes it has moved.
+        If a signal handler has raised it, maybe behind a call of the socket or before one of the
+        protocol, nobody knows how many they were; others must not follow them.
         """
-        self._force_close(
-            ConnectionAbortedError(
-                errno.ECONNABORTED, "a signal handler has raised in a send or receive"
-            )
-        )
+        reason = "interrupted while it sent or received"
+        self._force_close(ConnectionAbortedError(errno.ECONNABORTED, reason))
 
     def _force_close(self, error: BaseException | None) -> None:
         if self._state is OPEN or self._state is CLOSING:

@@ -43,6 +43,11 @@ TESTS = {
         "test_connection_lost_behind_a_write_buffer_comes_an_iteration_after_it",
         "test_write_side.test_write_eof_on_a_socket_that_cannot_shut_loses_the_connection",
     ],
+    "Interrupts": [
+        "test_transport.test_system_exit_in_a_callback_ends_the_loop_and_the_stream",
+        "test_transport.test_interrupt_of_a_receive_ends_the_stream_too",
+        "test_write_side.test_system_exit_out_of_send_passes_through_and_ends_the_stream",
+    ],
     "Polls": [
         "test_eventloop.test_three_hundred_ready_descriptors_are_all_served",
         "test_selector.test_select_of_more_than_it_returns_serves_the_rest_next",

@@ -256,8 +256,10 @@ async def test_callback_that_raises_loses_only_its_connection(
         ("eof_received", Plain),
     ],
 )
-def test_system_exit_in_a_callback_ends_the_loop(callback: str, protocol: Any) -> None:
-    """It is no error of a connection."""
+def test_system_exit_in_a_callback_ends_the_loop_and_the_stream(
+    callback: str, protocol: Any
+) -> None:
+    """It is no error of a connection; but as an interrupt it may have lost input."""
 
     def leave(*args: Any) -> Any:
         raise SystemExit(callback)
@@ -271,8 +273,9 @@ def test_system_exit_in_a_callback_ends_the_loop(callback: str, protocol: Any) -
         await asyncio.get_running_loop().create_connection(lambda: made, sock=mine)
 
     async def finish() -> None:
-        made.transport.abort()
+        assert made.transport.is_closing()
         await until(lambda: "lost" in made.calls, "it is lost")
+        assert isinstance(made.error, ConnectionAbortedError)
 
     with asyncio.Runner(loop_factory=EpollEventLoop) as runner:
         loop = runner.get_loop()
