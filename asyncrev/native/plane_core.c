@@ -298,7 +298,7 @@ static size_t pass_over(const arv_plane *plane, const arv_event *events, size_t 
 arv_received arv_receive(arv_plane *plane, const arv_event *events, size_t nevents, size_t start) {
     arv_ring *ring = plane->ring;
     if (plane->is_closed || atomic_load_explicit(&ring->input_closed, memory_order_relaxed)) {
-        size_t index = pass_over(plane, events, nevents, start);
+        size_t index = pass_over(plane, events, nevents, start < nevents ? start : nevents);
         /* Nothing is received, so a stop that waits is told first, too. */
         if (index < nevents && plane->rows[events[index].fd]->has_stop) {
             arv_row *row = plane->rows[events[index].fd];
