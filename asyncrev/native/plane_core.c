@@ -638,7 +638,7 @@ bool arv_answer(arv_ring *ring, uint64_t end_seq, arv_signal *signal) {
         ring->outcomes[pos] = ARV_SLOT;
         /* ORDER: after the slot and the row, which this store publishes (I2, I3). */
         atomic_store_explicit(&ring->processed_seq, ++seq, memory_order_release);
-        unlooked_bytes += nbytes;
+        unlooked_bytes += nbytes + 1; /* an empty chunk counts, too */
         if (unlooked_bytes >= WAKE_AFTER_BYTES) {
             unlooked_bytes = 0;
             if (request(signal)) {
