@@ -228,6 +228,18 @@ void ring_drop(RingObject *ring, size_t nentries) {
     arv_release(ring->core, nentries);
 }
 
+/* The reply that is in an entry's slot: a view of it, or bytes where its owner may have no views. */
+static PyObject *slot_reply(State *state, RingObject *ring, size_t pos) {
+    PyObject *work = row_object(ring->core->rows[pos])->work;
+    if (PyObject_TypeCheck(work, state->work_type) && !((WorkObject *)work)->views_allowed) {
+        return PyBytes_FromStringAndSize((const char *)ring->core->replies[pos],
+                                         (Py_ssize_t)ring->core->reply_bytes[pos]);
+    }
+    PyObject *view = slot_view(ring, ring->loop_views, ring->core->slot_of[pos]);
+    return view == NULL ? NULL
+                        : PySequence_GetSlice(view, 0, (Py_ssize_t)ring->core->reply_bytes[pos]);
+}
+
 EntryObject *ring_entry(State *state, RingObject *ring, size_t pos) {
     if (ring->reports[pos] != NULL) {
         return ring->reports[pos];
@@ -247,7 +259,16 @@ EntryObject *ring_entry(State *state, RingObject *ring, size_t pos) {
     set_reference(&entry->view, view);
     set_reference(&entry->owner, ring_owner(ring, pos));
     set_reference(&entry->kind, state->kinds[ring->core->kinds[pos]]);
-    set_reference(&entry->result, ring->results[pos]);
+    if (ring->core->outcomes[pos] == ARV_SLOT) { /* a kernel's, which left no object */
+        PyObject *reply = slot_reply(state, ring, pos);
+        if (reply == NULL) {
+            return NULL;
+        }
+        set_reference(&entry->result, reply);
+        Py_DECREF(reply);
+    } else {
+        set_reference(&entry->result, ring->results[pos]);
+    }
     entry->nbytes = (long long)ring->core->sizes[pos];
     /* What another lane left there, which had this row before. */
     entry->calls = entry->surplus_bytes = 0;
@@ -400,18 +421,6 @@ static PyObject *ring_get_entry(PyObject *self, PyObject *number) {
         return NULL;
     }
     return Py_XNewRef((PyObject *)ring_entry(state_of(self), (RingObject *)self, pos));
-}
-
-/* The reply that is in an entry's slot: a view of it, or bytes where its owner may have no views. */
-static PyObject *slot_reply(State *state, RingObject *ring, size_t pos) {
-    PyObject *work = row_object(ring->core->rows[pos])->work;
-    if (PyObject_TypeCheck(work, state->work_type) && !((WorkObject *)work)->views_allowed) {
-        return PyBytes_FromStringAndSize((const char *)ring->core->replies[pos],
-                                         (Py_ssize_t)ring->core->reply_bytes[pos]);
-    }
-    PyObject *view = slot_view(ring, ring->loop_views, ring->core->slot_of[pos]);
-    return view == NULL ? NULL
-                        : PySequence_GetSlice(view, 0, (Py_ssize_t)ring->core->reply_bytes[pos]);
 }
 
 static PyObject *ring_result(PyObject *self, PyObject *number) {

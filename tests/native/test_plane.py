@@ -86,6 +86,18 @@ def test_empty_chunk_that_a_kernel_answers_is_announced(native: Bench) -> None:
     assert (native.signal.awaited, native.posts) == (True, [1])
 
 
+@pytest.mark.parametrize("views", [False, True])
+def test_entry_of_what_a_kernel_has_answered_has_the_reply(native: Bench, views: bool) -> None:
+    """Though there was no object for it."""
+    native.work.views_allowed = views
+    native.publish(b"abc")
+    native.answer()
+    entry = native.ring.entry(0)
+    assert entry.result == native.ring.result(0) == b"cba"
+    assert type(entry.result) is (memoryview if views else bytes)
+    assert native.ring.returned(0)[3] is entry
+
+
 # -- equal by test ---------------------------------------------------------------------------------
 
 COUNTS = ("partial_frame_bytes", "read_bytes", "reserved_bytes", "small_reads", "look_at_s")
