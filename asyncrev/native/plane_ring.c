@@ -318,6 +318,10 @@ void ring_hand_back(State *state, RingObject *ring, size_t pos) {
             (arv_frames){report->partial_frame_bytes, report->frame_seq, report->calls};
     }
     core->outcomes[pos] = is_plain && take_reply(ring, pos, result) ? ARV_REPLY : ARV_OTHER;
+    if (core->outcomes[pos] == ARV_REPLY) {
+        /* The core has its memory: it must live until the release, whoever changes the `Entry`. */
+        set_reference(&ring->results[pos], result);
+    }
     arv_mark_processed(core);
 }
 

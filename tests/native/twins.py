@@ -439,7 +439,15 @@ class Twin:
             # Of a row that is not served the one in Python has no socket.
             setattr(row, name, bool(amount % 2) and (is_open or name not in ("reads", "sends")))
         else:
-            setattr(row, name, amount)
+            setattr(row, name, max(amount, int(name == "read_bytes")))  # nobody reads nothing
+
+    def do_resume(self) -> None:
+        """Let every row that is served receive and send again."""
+        for one in self.connections:
+            if one is not None:
+                one.row.reads = one.row.sends = True
+                one.row.waits_for_slot = one.row.waits_for_credit = False
+                one.row.reserved_bytes = 0
 
     def do_entry(self, ahead: int) -> Any:
         """Look at a delivered entry as an object, which attaches it."""
