@@ -410,7 +410,11 @@ static PyObject *plane_wait(PyObject *self, PyObject *args) {
     }
     ParkerObject *parker = (ParkerObject *)parker_object;
     SignalObject *signal = (SignalObject *)signal_object;
-    long long timeout_ms = timeout_s < 0 ? ARV_NO_TIMEOUT_MS : timeout_s > 1e6 ? 1000000000 : (long long)(timeout_s * 1000 + 0.999);
+    int64_t timeout_ms = ARV_NO_TIMEOUT_MS, until_ms = 0;
+    if (!(timeout_s < 0)) {
+        timeout_ms = timeout_s < 1e6 ? (int64_t)(timeout_s * 1000 + 0.999) : 1000000000;
+        until_ms = arv_now_ms() + timeout_ms;
+    }
     arv_waited waited;
     do {
         Py_BEGIN_ALLOW_THREADS
@@ -422,7 +426,11 @@ static PyObject *plane_wait(PyObject *self, PyObject *args) {
         }
         uint64_t processed_seq = atomic_load(&plane->core.ring->processed_seq);
         taken_seq = processed_seq > taken_seq ? processed_seq : taken_seq;
-    } while (waited.posts && taken_seq == waited.end_seq && stays);
+        if (timeout_ms > 0) { /* a second wait keeps to the deadline of the first */
+            int64_t left_ms = until_ms - arv_now_ms();
+            timeout_ms = left_ms > 0 ? left_ms : 0;
+        }
+    } while (waited.posts && (waited.is_idle || (taken_seq == waited.end_seq && stays)));
     return Py_BuildValue("KO", (unsigned long long)waited.end_seq,
                          waited.is_closed ? Py_True : Py_False);
 }

@@ -656,7 +656,7 @@ arv_waited arv_wait(arv_plane *plane, uint64_t taken_seq, arv_parker *parker, ar
     arv_ring *ring = plane->ring;
     long long until_ms = timeout_ms > 0 ? arv_now_ms() + timeout_ms : 0;
     bool timed_out = timeout_ms == 0;
-    arv_waited waited = {taken_seq, false, false, false};
+    arv_waited waited = {taken_seq, false, false, false, false};
     for (;;) {
         /* ORDER: the flag before the cursor, because the last publish precedes the close. */
         waited.is_closed = atomic_load(&ring->input_closed);
@@ -686,7 +686,7 @@ arv_waited arv_wait(arv_plane *plane, uint64_t taken_seq, arv_parker *parker, ar
             arv_must_request(signal)) { /* ORDER: after the cursor (I6), before any sleep. */
             int fd = atomic_load_explicit(&signal->wake_fd, memory_order_relaxed);
             if (fd < 0 || !arv_wake(fd)) {
-                waited.posts = true;
+                waited.posts = waited.is_idle = true;
                 return waited;
             }
         }

@@ -281,7 +281,8 @@ enum { ARV_NO_TIMEOUT_MS = -1 };
 typedef struct {
     uint64_t end_seq;
     bool is_closed;
-    bool posts;    /* a delivery must be requested by Python, and it is to wait again */
+    bool posts;    /* a delivery must be requested by Python */
+    bool is_idle;  /* before a sleep: it is to wait again */
     bool backstop; /* there was work after a sleep that timed out */
 } arv_waited;
 

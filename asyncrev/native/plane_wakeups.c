@@ -58,7 +58,10 @@ static PyObject *parker_park(PyObject *self, PyObject *args) {
         return is_true < 0 ? NULL : PyBool_FromLong(1);
     }
     bool timed_out;
-    int timeout_ms = timeout_s < 2147483.0 ? (int)(timeout_s * 1000.0 + 0.999) : 2147483647;
+    int timeout_ms = -1; /* none */
+    if (!(timeout_s < 0)) {
+        timeout_ms = timeout_s < 2147483.0 ? (int)(timeout_s * 1000.0 + 0.999) : 2147483647;
+    }
     Py_BEGIN_ALLOW_THREADS
     timed_out = arv_park(&parker->core, timeout_ms);
     Py_END_ALLOW_THREADS

@@ -8,6 +8,7 @@ only C can do wrong. Not compared, because the planes may differ: how a control 
 import itertools
 import random
 import socket
+import time
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +117,18 @@ def test_reply_is_kept_while_the_core_has_its_memory(native: Bench) -> None:
     assert native.plane.deliver(1) == END
     assert far.recv(2000) == reply
     assert len(others) == 100
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_request_before_a_sleep_does_not_end_the_wait(native: Bench, stays: bool) -> None:
+    """It goes on to its timeout; a delivery was requested once."""
+    native.publish()
+    native.answer()
+    native.signal.clear()
+    began_s = time.monotonic()
+    assert native.plane.wait(1, native.parker, native.signal, 0.05, stays) == (1, False)
+    assert time.monotonic() - began_s >= 0.05
+    assert native.posts == [1, 1]
 
 
 # -- equal by test ---------------------------------------------------------------------------------
