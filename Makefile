@@ -87,6 +87,8 @@ style: $(DEV) analyse
 
 # Warnings are errors here, and only here: none may break the installation of a user.
 ANALYSED := gcc -std=c11 -O2 -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror -fanalyzer
+# What has Python.h: built with the limited API, and without it for free-threaded Python.
+MODULES := $(filter-out %_core.c,$(wildcard asyncrev/native/*.c))
 INCLUDE = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 analyse: $(DEV)
 	@if ! command -v gcc >/dev/null; then \
@@ -98,9 +100,10 @@ analyse: $(DEV)
 		for core in kernels plane; do \
 			$(ANALYSED) -Wpedantic -c asyncrev/native/$${core}_core.c -o /dev/null; \
 		done; \
-		$(ANALYSED) -isystem "$(INCLUDE)" -c asyncrev/native/kernels_module.c -o /dev/null; \
-		$(ANALYSED) -isystem "$(INCLUDE)" -DPy_LIMITED_API=0x030B0000 \
-			-c asyncrev/native/kernels_module.c -o /dev/null; \
+		for module in $(MODULES); do \
+			$(ANALYSED) -isystem "$(INCLUDE)" -c $$module -o /dev/null; \
+			$(ANALYSED) -isystem "$(INCLUDE)" -DPy_LIMITED_API=0x030B0000 -c $$module -o /dev/null; \
+		done; \
 	fi
 
 types: $(DEV)
