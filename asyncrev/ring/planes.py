@@ -1,6 +1,7 @@
 """The ring, its plane and its wake-ups: the classes that ASYNCREV_PLANE has chosen.
 
-`NAME` is "native" or "python". The classes are like those of `ring`, `plane` and `wakeups`, and go together.
+`NAME` is "native" or "python". The classes are like those of `ring`, `plane` and `wakeups`; they go
+together.
 """
 
 from typing import TYPE_CHECKING
