@@ -96,16 +96,20 @@ ProcessorFactory: TypeAlias = Callable[[], Processor]
 
 
 class FunctionProcessor:
-    """Processor that answers every chunk with a function's result for its bytes."""
+    """Processor that answers every chunk with a function's result for its bytes.
 
-    __slots__ = ("_function",)
+    Attributes:
+        function: that function. Never written again.
+    """
+
+    __slots__ = ("function",)
 
     def __init__(self, function: Callable[[bytes], Buffer | None]) -> None:
-        self._function = function
+        self.function = function
 
     def process(self, chunk: memoryview) -> Buffer | None:
         """Call the function with a copy of the chunk, because it may keep its argument."""
-        return self._function(bytes(chunk))
+        return self.function(bytes(chunk))
 
     def eof(self) -> None:
         """Add nothing at the end of input."""

@@ -254,14 +254,22 @@ static PyObject *plane_poll(PyObject *self, PyObject *args) {
 /* Have Python answer a plain chunk; false with an exception that ends its lane. */
 static bool answer_plain(State *state, RingObject *ring, size_t pos, WorkObject *work) {
     arv_ring *core = ring->core;
-    PyObject *chunk = ring_chunk(ring, pos);
-    if (chunk == NULL) {
-        return false;
+    /* Either may be dropped meanwhile. */
+    PyObject *processor = Py_NewRef(work->function == NULL ? work->plain : work->function);
+    PyObject *chunk, *result = NULL;
+    if (work->function != NULL) {
+        chunk = PyBytes_FromStringAndSize(
+            (const char *)core->storage + arv_slot_off(core, core->slot_of[pos]),
+            (Py_ssize_t)core->sizes[pos]);
+        result = chunk == NULL ? NULL : PyObject_CallFunctionObjArgs(processor, chunk, NULL);
+    } else {
+        chunk = ring_chunk(ring, pos);
+        result = chunk == NULL
+                     ? NULL
+                     : PyObject_CallMethodObjArgs(processor, state->name_process, chunk, NULL);
     }
-    PyObject *processor = Py_NewRef(work->plain); /* it may be dropped meanwhile */
-    PyObject *result = PyObject_CallMethodObjArgs(processor, state->name_process, chunk, NULL);
     Py_DECREF(processor);
-    Py_DECREF(chunk);
+    Py_XDECREF(chunk);
     if (result != NULL && PyMemoryView_Check(result)) {
         PyObject *arguments = Py_BuildValue("(NO)", result, ring->storage);
         PyObject *allowed = arguments == NULL ? NULL : Py_BuildValue(

@@ -20,7 +20,8 @@
 typedef struct {
     PyObject_HEAD
     arv_work core;
-    PyObject *plain; /* or NULL */
+    PyObject *plain;    /* or NULL */
+    PyObject *function; /* or NULL: does what `plain` does, with bytes */
     char views_allowed;
 } WorkObject;
 

@@ -51,11 +51,13 @@ static bool is_deleted(PyObject *value) {
 static int work_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((WorkObject *)self)->plain);
+    Py_VISIT(((WorkObject *)self)->function);
     return 0;
 }
 
 static int work_clear(PyObject *self) {
     Py_CLEAR(((WorkObject *)self)->plain);
+    Py_CLEAR(((WorkObject *)self)->function);
     return 0;
 }
 
@@ -71,7 +73,8 @@ static PyObject *work_plain(PyObject *self, void *closure) {
     return Py_NewRef(plain == NULL ? Py_None : plain);
 }
 
-/* Whoever sets it must name the kernel again, if there is one: without that, Python does the work. */
+/* Whoever sets it must name the kernel or the function again, if there is one: without that, the processor
+ * does the work. */
 static int work_set_plain(PyObject *self, PyObject *value, void *closure) {
     (void)closure;
     WorkObject *work = (WorkObject *)self;
@@ -82,6 +85,7 @@ static int work_set_plain(PyObject *self, PyObject *value, void *closure) {
     PyObject *old = work->plain;
     work->plain = value == Py_None ? NULL : Py_NewRef(value);
     Py_XDECREF(old);
+    Py_CLEAR(work->function);
     return 0;
 }
 
@@ -125,7 +129,13 @@ static PyObject *work_use_kernel(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *work_use_function(PyObject *self, PyObject *function) {
+    set_reference(&((WorkObject *)self)->function, function);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef work_methods[] = {
+    {"use_function", work_use_function, METH_O, NULL},
     {"use_kernel", work_use_kernel, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

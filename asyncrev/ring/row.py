@@ -70,6 +70,12 @@ class Work:
         self.views_allowed = False
         self.abandoned = False
 
+    def use_function(self, function: Callable[[bytes], Any]) -> None:
+        """Let the native plane call `function` with bytes instead, until `plain` is set again.
+
+        It does what the processor does. The plane in Python calls the processor all the same.
+        """
+
     def use_kernel(self, kernel: Kernel, most_bytes: int) -> None:
         """Let the native plane answer plain chunks by `kernel`, until `plain` is set again.
 

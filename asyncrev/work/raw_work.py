@@ -1,6 +1,7 @@
 """The worker's part of a raw lane: each chunk, as the network split it, is one call."""
 
 from asyncrev.processors import (
+    FunctionProcessor,
     Processor,
     as_reply,
     check_reply,
@@ -62,7 +63,10 @@ class RawWork(LaneWork):
             entry.ended = False
         if self.deferred is None and not self.window.is_full():
             self.plain = processor
-            self.use_kernel(kernel_for(processor), 0)
+            if type(processor) is FunctionProcessor:
+                self.use_function(processor.function)
+            else:
+                self.use_kernel(kernel_for(processor), 0)
         else:
             self.plain = None
 

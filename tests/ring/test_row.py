@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from asyncrev.ring.entry import DATA
 from asyncrev.ring.row import FIRST_READ_BYTES, SMALL_READS, Kernel, Row, Work
 from asyncrev.ring.row import Row as PythonRow
+from tests.planes import plain_work_class
 
 pytestmark = pytest.mark.usefixtures("each_plane")
 
@@ -102,3 +104,42 @@ def test_native_work_forgets_its_kernel_with_its_processor(each_plane: SimpleNam
     for wrong in (-1, 5):
         with pytest.raises(ValueError, match=f"no kernel {wrong}"):
             work.use_kernel(wrong, 0)
+
+
+def test_native_plane_calls_a_function_with_bytes_until_the_processor_changes(
+    each_plane: SimpleNamespace,
+) -> None:
+    """Without an object for the chunk; in Python the processor is called all the same."""
+
+    class Processor:
+        def process(self, chunk: memoryview) -> bytes:
+            return b"processor " + bytes(chunk)
+
+    ring = each_plane.Ring(2, 64)
+    plane = each_plane.Plane(ring, 8, 1024)
+    signal = each_plane.DeliverySignal(lambda: None)
+    work = plain_work_class(each_plane.Work)(Processor())
+    row = each_plane.Row(work)
+    got: list[object] = []
+
+    def function(data: bytes) -> bytes:
+        got.append(data)
+        return b"function"
+
+    def reply() -> object:
+        seq = ring.published_seq
+        slot = ring.try_claim(small=True)
+        slot[:3] = b"abc"
+        ring.publish(row, DATA, slot, 3)
+        plane.answer(seq + 1, signal, None, None)
+        result = ring.result(seq)
+        ring.release(1)
+        return result
+
+    work.max_reply_bytes = 100
+    work.use_function(function)
+    is_native = each_plane.name == "native"
+    assert reply() == (b"function" if is_native else b"processor abc")
+    assert got == ([b"abc"] if is_native else [])
+    work.plain = Processor()
+    assert reply() == b"processor abc"
