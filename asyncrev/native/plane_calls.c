@@ -83,15 +83,16 @@ static PyObject *plane_open(PyObject *self, PyObject *args) {
     if (fd < 0) {
         return PyErr_Format(PyExc_ValueError, "a descriptor is %d; it must be at least 0", fd);
     }
-    arv_row *before = arv_plane_row(&plane->core, fd);
-    if (!arv_plane_open(&plane->core, fd, &((RowObject *)row)->core)) {
-        return PyErr_NoMemory();
-    }
     Py_INCREF(row);
+    arv_row *before = arv_plane_close(&plane->core, fd);
+    bool done = arv_plane_open(&plane->core, fd, &((RowObject *)row)->core);
+    if (!done) {
+        Py_DECREF(row);
+    }
     if (before != NULL) {
         Py_DECREF(row_object(before));
     }
-    Py_RETURN_NONE;
+    return done ? Py_NewRef(Py_None) : PyErr_NoMemory();
 }
 
 static PyObject *plane_close(PyObject *self, PyObject *number) {

@@ -101,13 +101,15 @@ class Plane:
     ) -> None:
         """Serve the non-blocking stream socket `fd` for `row`, as its `reads` and `sends` allow.
 
-        Thread: loop. Call `close` before the descriptor is closed.
+        Thread: loop. Call `close` before the descriptor is closed; one that is served already is
+        closed here first.
 
         Args:
             fd: the descriptor, as in the events of `receive`.
             row: whose input and replies those are.
             recv_into, send: like those of a socket.
         """
+        self.close(fd)
         row.recv_into, row.send = recv_into, send
         self._rows[fd] = row
 

@@ -325,6 +325,22 @@ def test_closed_descriptor_is_passed_over(bench: Callable[..., Bench]) -> None:
     assert one.ring.published_seq == 0
 
 
+def test_descriptor_that_is_opened_again_is_the_new_rows_alone(bench: Callable[..., Bench]) -> None:
+    """A reply of the row before must not go to a stranger who has the number now."""
+    one = bench()
+    wire = one.wire()
+    answered(one, wire)
+    row = Row(plain_work())
+    one.plane.open(wire.fd, row, wire.near.recv_into, wire.near.send)
+    row.reads = row.sends = True
+    assert (wire.row.reads, wire.row.sends, one.plane.served) == (False, False, 1)
+    assert one.deliver() == [(0, OTHER)]
+    assert wire.received() == b""
+    answered(one, wire)
+    assert one.deliver() == []
+    assert (wire.received(), row.replied_bytes) == (b"ABC", 3)
+
+
 # -- answer ----------------------------------------------------------------------------------------
 
 
