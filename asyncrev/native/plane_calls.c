@@ -134,10 +134,13 @@ static bool take_events(PlaneObject *plane, PyObject *polled, Py_ssize_t start) 
     }
     for (Py_ssize_t index = 0; index < nevents; index++) {
         PyObject *pair = PyList_GetItem(polled, index);
-        PyObject *number = pair == NULL ? NULL : PyTuple_GetItem(pair, 0);
-        PyObject *mask = number == NULL ? NULL : PyTuple_GetItem(pair, 1);
         long long fd, events;
-        if (mask == NULL || !is_integer(number, -1, 2147483647, "a descriptor", &fd) ||
+        if (pair == NULL || !PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
+            PyErr_Format(PyExc_TypeError, "an event is %R; it must be a tuple of two numbers", pair);
+            return false;
+        }
+        PyObject *number = PyTuple_GetItem(pair, 0), *mask = PyTuple_GetItem(pair, 1);
+        if (!is_integer(number, -1, 2147483647, "a descriptor", &fd) ||
             !is_integer(mask, 0, 4294967295, "a mask of events", &events)) {
             return false;
         }
@@ -164,7 +167,7 @@ static PyObject *plane_receive(PyObject *self, PyObject *args) {
     PlaneObject *plane = (PlaneObject *)self;
     PyObject *polled;
     Py_ssize_t start;
-    if (!PyArg_ParseTuple(args, "On:receive", &polled, &start)) {
+    if (!PyArg_ParseTuple(args, "O!n:receive", &PyList_Type, &polled, &start)) {
         return NULL;
     }
     if (start < 0 || !take_events(plane, polled, start)) {
@@ -188,7 +191,9 @@ static PyObject *plane_deliver(PyObject *self, PyObject *number) {
     PlaneObject *plane = (PlaneObject *)self;
     unsigned long long end_seq = PyLong_AsUnsignedLongLong(number);
     if (end_seq == (unsigned long long)-1 && PyErr_Occurred()) {
-        return NULL;
+        return PyErr_ExceptionMatches(PyExc_OverflowError)
+                   ? PyErr_Format(PyExc_ValueError, "deliver up to %R; that cannot be", number)
+                   : NULL;
     }
     uint64_t most_seq = atomic_load(&plane->core.ring->processed_seq);
     if (end_seq > most_seq) {
@@ -332,6 +337,9 @@ static bool answer_one(State *state, RingObject *ring, size_t pos, PyObject *poo
                          ? Py_XNewRef(((RowObject *)owner)->work)
                          : PyObject_GetAttrString(owner, "work");
     if (work == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_AttributeError, "the row has no work: it was not initialized");
+        }
         return false;
     }
     WorkObject *plain = PyObject_TypeCheck(work, state->work_type) ? (WorkObject *)work : NULL;

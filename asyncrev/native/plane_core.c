@@ -391,7 +391,7 @@ static bool count_delivered(arv_plane *plane, arv_row *row, size_t pos) {
     int64_t nbytes = (int64_t)(reported ? ring->done_bytes[pos] : ring->sizes[pos]);
     int64_t entries_left = row->in_flight_entries - 1;
     int64_t bytes_left = row->in_flight_bytes - nbytes;
-    if (reported && entries_left == 0 && bytes_left > 0) {
+    if (reported && entries_left == 0 && bytes_left != 0) {
         return false; /* what the worker has deferred gets its turn */
     }
     if (row->is_framed) {

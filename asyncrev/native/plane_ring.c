@@ -331,6 +331,9 @@ void ring_hand_back(State *state, RingObject *ring, size_t pos) {
 static bool place(RingObject *ring, PyObject *number, size_t *pos) {
     unsigned long long seq = PyLong_AsUnsignedLongLong(number);
     if (seq == (unsigned long long)-1 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_Format(PyExc_IndexError, "there is no entry %R", number);
+        }
         return false;
     }
     if (seq < released(ring) || seq >= published(ring)) {

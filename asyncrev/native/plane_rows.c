@@ -210,6 +210,18 @@ static int row_set_work(PyObject *self, PyObject *value, void *closure) {
 
 enum { FIRST_READ_BYTES = 16 * 1024 };
 
+/* So that a row which nobody initializes has no descriptor 0. */
+static PyObject *row_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args;
+    (void)kwargs;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    PyObject *self = allocate(type, 0);
+    if (self != NULL) {
+        ((RowObject *)self)->core.fd = -1;
+    }
+    return self;
+}
+
 static int row_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"work", "is_framed", NULL};
     RowObject *row = (RowObject *)self;
@@ -218,7 +230,6 @@ static int row_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$p:Row", names, &work, &is_framed)) {
         return -1;
     }
-    row->core.fd = -1;
     row->core.small_reads = 2;
     row->core.read_bytes = FIRST_READ_BYTES;
     row->core.is_framed = is_framed != 0;
@@ -253,9 +264,9 @@ static PyGetSetDef row_getset[] = {
 };
 
 static PyType_Slot row_slots[] = {
-    {Py_tp_init, row_init},         {Py_tp_dealloc, row_dealloc},   {Py_tp_traverse, row_traverse},
-    {Py_tp_clear, row_clear},       {Py_tp_members, row_members},   {Py_tp_getset, row_getset},
-    {0, NULL},
+    {Py_tp_new, row_new},           {Py_tp_init, row_init},         {Py_tp_dealloc, row_dealloc},
+    {Py_tp_traverse, row_traverse}, {Py_tp_clear, row_clear},       {Py_tp_members, row_members},
+    {Py_tp_getset, row_getset},     {0, NULL},
 };
 
 PyType_Spec row_spec = {

@@ -5,23 +5,26 @@ only C can do wrong. Not compared, because the planes may differ: how a control 
 `Entry` is delivered (`answer` gives each one), and the bytes in a slot after its processing.
 """
 
+import functools
 import itertools
 import random
 import socket
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asyncrev.errors import LocalError, SettingsError
 from asyncrev.native.plane import INTERFACE, as_plane
+from asyncrev.ring.entry import DATA
 from asyncrev.ring.plane import END
 from asyncrev.ring.row import Kernel
 from tests.native.twins import DESCRIPTORS, MASKS, Twins
-from tests.planes import NATIVE_PLANE, PythonReverse, needs_plane, plain_work_class
+from tests.planes import NATIVE_PLANE, PYTHON_PLANE, PythonReverse, needs_plane, plain_work_class
 from tests.support import publish
 
 
@@ -131,9 +134,97 @@ def test_request_before_a_sleep_does_not_end_the_wait(native: Bench, stays: bool
     assert native.posts == [1, 1]
 
 
+# -- misuse ----------------------------------------------------------------------------------------
+
+
+def wrong_calls(bench: Bench) -> Iterator[tuple[type[Exception], str, Callable[[], object]]]:
+    """Yield what a call raises, what it says, and the call."""
+    ring, plane, signal, parker = bench.ring, bench.plane, bench.signal, bench.parker
+    row, work = bench.row, bench.work
+    module: Any = NATIVE_PLANE
+    for seq in (-1, 5, 2**64, 2**70):
+        for method in (ring.view, ring.owner, ring.entry, ring.result, ring.returned):
+            yield IndexError, "there is no entry", functools.partial(method, seq)
+    for end_seq in (-1, 5, 2**64 - 1):
+        yield ValueError, "answer up to", lambda e=end_seq: plane.answer(e, signal, None, None)
+        yield ValueError, "deliver up to", lambda e=end_seq: plane.deliver(e)
+    yield ValueError, "deliver up to", lambda: plane.deliver(2**70)
+    yield LocalError, "release of 2 entries", lambda: ring.release(2)
+    slot = ring.try_claim()
+    yield TypeError, "not a kind", lambda: ring.publish(row, "data", slot, 1)
+    yield LocalError, "the slot has", lambda: ring.publish(row, DATA, slot, -1)
+    yield LocalError, "not the slot", lambda: ring.publish(row, DATA, bytearray(9), 1)
+    yield TypeError, "no len", lambda: ring.publish(row, DATA, 9, 1)
+    for fd in (-2, 2**31, 2**80):
+        expected = OverflowError if fd == 2**80 else ValueError
+        yield expected, "", lambda f=fd: plane.close(f)
+        yield expected, "", lambda f=fd: plane.row(f)
+    yield ValueError, "must be at least 0", lambda: plane.open(-1, row, None, None)
+    yield TypeError, "Row", lambda: plane.open(1, PYTHON_PLANE.Row(work), None, None)
+    yield ValueError, "a descriptor is -2", lambda: plane.receive([(-2, 1)], 0)
+    yield ValueError, "a mask of events is -1", lambda: plane.receive([(1, -1)], 0)
+    yield ValueError, "at most 128", lambda: plane.receive([(1, 1)] * 129, 0)
+    yield ValueError, "start is -1", lambda: plane.receive([], -1)
+    yield TypeError, "must be list", lambda: plane.receive(((1, 1),), 0)
+    for event in (None, [1, 1], (1,), (1, 1, 1)):
+        yield TypeError, "a tuple of two numbers", lambda e=event: plane.receive([e], 0)
+    yield TypeError, "integer", lambda: plane.receive([("1", 1)], 0)
+    other = PYTHON_PLANE.DeliverySignal(lambda: None)
+    yield TypeError, "DeliverySignal", lambda: plane.answer(0, other, None, None)
+    yield TypeError, "DeliverySignal", lambda: plane.wait(0, parker, other, 0.0, True)
+    yield TypeError, "Parker", lambda: plane.wait(0, PYTHON_PLANE.Parker(), signal, 0.0, True)
+    yield TypeError, "Ring", lambda: module.Plane(PYTHON_PLANE.Ring(1, 1), 1, 1)
+    yield SettingsError, "a ring of 0 slots", lambda: module.Ring(0, 1)
+    yield TypeError, "", lambda: module.Ring()
+    yield OSError, "", lambda: signal.wake_by(2**31 - 1)
+    yield ValueError, "a descriptor is -2", lambda: signal.wake_by(-2)
+    yield AttributeError, "cannot be deleted", lambda: delattr(work, "plain")
+    yield AttributeError, "cannot be deleted", lambda: delattr(work, "abandoned")
+    yield AttributeError, "cannot be deleted", lambda: delattr(row, "work")
+    yield AttributeError, "", lambda: setattr(ring, "published_seq", 3)
+
+
+def test_misuse_is_an_exception_and_changes_nothing(native: Bench) -> None:
+    """Of the type that the module's docstring names, and no crash."""
+    native.publish()
+    native.publish()
+    native.plane.answer(1, native.signal, None, None)
+    calls = 0
+    for kind, said, wrong in wrong_calls(native):
+        with pytest.raises(kind, match=said or None):
+            wrong()
+        calls += 1
+        ring = native.ring
+        assert (ring.published_seq, ring.processed_seq, ring.released_seq) == (2, 1, 0)
+        assert len(ring.free_small_slots) == 6
+        assert (native.plane.served, native.posts) == (0, [1])
+    assert calls > 50
+
+
+def test_row_without_a_work_is_an_error_of_the_worker(native: Bench) -> None:
+    """It was not initialized; nor has it a descriptor."""
+    module: Any = NATIVE_PLANE
+    row = module.Row.__new__(module.Row)
+    assert row.work is None
+    native.publish(owner=row)
+    with pytest.raises(AttributeError, match="the row has no work"):
+        native.answer()
+    native.ring.mark_processed(b"abc")
+    row.sends = True
+    assert native.plane.deliver(1) == 0  # not sent, to nobody
+
+
 # -- equal by test ---------------------------------------------------------------------------------
 
-COUNTS = ("partial_frame_bytes", "read_bytes", "reserved_bytes", "small_reads", "look_at_s")
+COUNTS = (
+    "in_flight_bytes",
+    "in_flight_entries",
+    "partial_frame_bytes",
+    "read_bytes",
+    "reserved_bytes",
+    "small_reads",
+    "look_at_s",
+)
 FLAGS = ("abandoned", "waits_for_credit", "waits_for_slot", "reads", "sends")
 FRAMES = (
     (b"ab\n", b"\n", b"abc\r\n", b"abcde\n", b"toolong\n"),
