@@ -430,7 +430,7 @@ static PyObject *plane_wait(PyObject *self, PyObject *args) {
     int64_t timeout_ms = ARV_NO_TIMEOUT_MS, until_ms = 0;
     if (!(timeout_s < 0)) {
         timeout_ms = timeout_s < 1e6 ? (int64_t)(timeout_s * 1000 + 0.999) : 1000000000;
-        until_ms = arv_now_ms() + timeout_ms;
+        until_ms = arv_now_ms() + timeout_ms + 1; /* a part of a millisecond has passed */
     }
     arv_waited waited;
     do {

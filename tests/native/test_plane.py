@@ -363,7 +363,7 @@ SEEDS = st.integers(0, 2**64 - 1)
 
 
 @needs_plane
-@settings(max_examples=150)
+@settings(max_examples=400)
 @given(seed=SEEDS, ncalls=st.integers(0, 150))
 def test_no_calls_tell_both_planes_apart(seed: int, ncalls: int) -> None:
     """Bytes, order, outcomes, counters, free slots, reports, requests and errors."""
