@@ -654,7 +654,7 @@ bool arv_answer(arv_ring *ring, uint64_t end_seq, arv_signal *signal) {
 arv_waited arv_wait(arv_plane *plane, uint64_t taken_seq, arv_parker *parker, arv_signal *signal,
                     long long timeout_ms, bool stays) {
     arv_ring *ring = plane->ring;
-    long long until_ms = timeout_ms > 0 ? arv_now_ms() + timeout_ms + 1 : 0; /* a part of 1 ms has passed */
+    long long until_ms = timeout_ms > 0 ? arv_now_ms() + timeout_ms + 1 : 0; /* a part of 1 ms is over */
     bool timed_out = timeout_ms == 0;
     arv_waited waited = {taken_seq, false, false, false, false};
     for (;;) {
