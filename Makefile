@@ -42,7 +42,7 @@ help:
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
 	@echo "make ecosystem    other people's programs on our loop (docs/compatibility.md)"
 	@echo "make prove        the models of docs/models, all interleavings (needs spin and gcc)"
-	@echo "make sanitize     the C code under AddressSanitizer and UndefinedBehaviorSanitizer (needs gcc)"
+	@echo "make sanitize     the C code under three sanitizers, and two threads on its plane (needs gcc)"
 	@echo "make mutants      seeded bugs, each of which the tests must find (ARGS='--only TEXT')"
 	@echo "make mutmut       mutation testing of ring, bridge and frames, half an hour (docs/proof.md)"
 	@echo "make docs         these pages as a site, build/docs/index.html; warnings are errors"
@@ -116,7 +116,8 @@ conformance: $(BASE)
 ecosystem: $(ECOSYSTEM)
 	@exec $(BIN)/python -m pytest -n $(JOBS) tests/ecosystem $(ARGS)
 
-# The core with its fuzz target, the extension under the tests that use it (ARGS='--help').
+# The cores with a fuzz target and a stress program, the extensions under the tests that use them
+# (ARGS='--help').
 sanitize: $(DEV)
 	@exec $(BIN)/python -m tests.native.sanitize $(ARGS)
 

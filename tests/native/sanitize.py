@@ -1,9 +1,11 @@
-"""Runs the native kernels with AddressSanitizer and UndefinedBehaviorSanitizer.
+"""Runs the native code with AddressSanitizer and UndefinedBehaviorSanitizer, and ThreadSanitizer.
 
-    python -m tests.native.sanitize [--inputs 200000]
+    python -m tests.native.sanitize [--inputs 200000] [--seconds 60]
 
-First the core, with the fuzz target; then the extension in this interpreter, under the tests that
-use it. Exits with 1 if anything was found, and says so in a line where something is missing.
+First the cores: that of the kernels with the fuzz target, that of the plane with the stress
+program, which ThreadSanitizer watches, too. Then the extensions in this interpreter, under the
+tests that use them. Exits with 1 if anything was found, and says so in a line where something is
+missing.
 """
 
 import argparse
@@ -15,14 +17,36 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from tests.native.building import HEADERS, SANITIZERS, build_fuzz, build_module, run_fuzz
+from tests.native.building import (
+    HEADERS,
+    SANITIZERS,
+    SOURCES,
+    THREAD_SANITIZER,
+    WEAK_MEMORY,
+    build_fuzz,
+    build_module,
+    build_stress,
+    can_link,
+    run_fuzz,
+    run_stress,
+)
 from tests.support import ROOT
 
 COPIED = ("asyncrev", "tests", "pyproject.toml", "setup.py", "README.md")
-# What uses the kernels.
-TESTS = ("tests/native/test_kernels.py", "tests/frames", "tests/work/test_reverse.py")
+# What uses the kernels or the plane.
+TESTS = (
+    "tests/native/test_kernels.py",
+    "tests/frames",
+    "tests/ring",
+    "tests/bridge",
+    "tests/work",
+    "tests/protocol",
+)
 # These measure memory or run other interpreters.
-_LEFT_OUT = "not scratch and not few_objects and not interpreter and not numpy"
+_LEFT_OUT = (
+    "not scratch and not few_objects and not interpreter and not numpy and not idle_session "
+    "and not resident"
+)
 
 
 def sanitize_core(inputs: int, folder: pathlib.Path) -> bool:
@@ -30,6 +54,22 @@ def sanitize_core(inputs: int, folder: pathlib.Path) -> bool:
     done = run_fuzz(build_fuzz(folder), inputs, seed=0)
     print("core:", done.stdout.strip(), done.stderr)
     return done.returncode == 0
+
+
+def sanitize_plane(seconds: float, folder: pathlib.Path) -> bool:
+    """Run the stress program with each sanitizer, and with late stores; return whether all is well.
+
+    `seconds`: of each.
+    """
+    good = True
+    for options in (THREAD_SANITIZER, SANITIZERS, WEAK_MEMORY):
+        if options is not WEAK_MEMORY and not can_link(options[:1]):
+            print(f"gcc has no {options[0]} that works here: the plane was not run with it")
+            continue
+        done = run_stress(build_stress(folder, options), 1_000_000_000, 0, seconds)
+        print("plane,", options[0], done.stdout.strip(), done.stderr)
+        good = good and done.returncode == 0
+    return good
 
 
 def runtime() -> str:
@@ -41,7 +81,7 @@ def runtime() -> str:
 
 
 def sanitize_module(tests: Sequence[str], folder: pathlib.Path) -> bool:
-    """Run `tests` with the extension in a copy of the tree; return whether all passed."""
+    """Run `tests` with both extensions in a copy of the tree; return whether all passed."""
     tree = folder / "tree"
     for name in COPIED:
         source = ROOT / name
@@ -51,7 +91,8 @@ def sanitize_module(tests: Sequence[str], folder: pathlib.Path) -> bool:
         else:
             shutil.copy(source, tree)
     native = tree / "asyncrev" / "native"
-    build_module(native, SANITIZERS, native)
+    for name in SOURCES:
+        build_module(native, SANITIZERS, native, name)
     environment = os.environ | {
         "LD_PRELOAD": runtime(),
         # The interpreter frees little of what it has at its end.
@@ -62,7 +103,8 @@ def sanitize_module(tests: Sequence[str], folder: pathlib.Path) -> bool:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "300"]
-    command += ["-o", "faulthandler_timeout=290", "-k", _LEFT_OUT, *tests]
+    command += ["-o", "faulthandler_timeout=290", "-m", "not slow and not stress", "-n", "2"]
+    command += ["-k", _LEFT_OUT, *tests]
     done = subprocess.run(
         command, cwd=tree, env=environment, capture_output=True, text=True, check=False
     )
@@ -75,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run both; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=200_000, help="of the fuzz target")
-    parser.add_argument("tests", nargs="*", default=TESTS, help="for the extension")
+    parser.add_argument("--seconds", type=float, default=60, help="of each stress of the plane")
+    parser.add_argument("tests", nargs="*", default=TESTS, help="for the extensions")
     options = parser.parse_args(arguments)
     if shutil.which("gcc") is None:
         print("gcc is missing: nothing was sanitized")
@@ -83,10 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         good = sanitize_core(options.inputs, folder)
+        good = sanitize_plane(options.seconds, folder) and good
         if not (HEADERS / "Python.h").is_file():
-            print("Python.h is missing: the extension was not sanitized")
+            print("Python.h is missing: the extensions were not sanitized")
         elif not runtime():
-            print("gcc has no libasan.so: the extension was not sanitized")
+            print("gcc has no libasan.so: the extensions were not sanitized")
         else:
             good = sanitize_module(options.tests, folder) and good
     return 0 if good else 1

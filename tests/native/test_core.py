@@ -55,10 +55,10 @@ def test_core_agrees_with_slow_readers_on_two_million_inputs(tmp_path: pathlib.P
 
 
 @pytest.mark.stress
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_sanitizers_find_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     """`make sanitize`, which says in its output what it could not do."""
     code = sanitize.main([])
     said = capfd.readouterr().out
     assert code == 0, said
-    assert "no difference" in said
+    assert said.count("no difference") >= 2  # fuzz target and stress program
