@@ -977,6 +977,13 @@ static void play_loop(stress *here, uint64_t nchunks, bool stops_early) {
         more = false;
         receive(here, events, nevents);
     }
+    /* The last publish directly before the close. */
+    for (size_t at = 0; at < here->nconnections && !is_full(here); at++) {
+        if (!here->connections[at]->is_given_up && !here->connections[at]->has_ended) {
+            publish_control(here, here->connections[at], RESUME);
+            break;
+        }
+    }
     atomic_store(&here->ring->input_closed, true);
     arv_unpark(&here->parker);
 }

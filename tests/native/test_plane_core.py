@@ -19,42 +19,44 @@ from tests.native.building import (
 
 pytestmark = needs_gcc
 
-STRESSES = {
-    "threads": THREAD_SANITIZER,  # of data races
-    "memory": SANITIZERS,
-    "order": WEAK_MEMORY,  # of stores that are late
-}
-stresses = pytest.mark.parametrize("name", STRESSES)
 
-
-def needed(name: str) -> Sequence[str]:
-    """Return the options of a build; skip the test where gcc cannot do that."""
-    options = STRESSES[name]
-    sanitizer = options[:1] if options[0].startswith("-fsanitize") else ()
-    if not can_link(sanitizer):
-        pytest.skip(f"gcc has no {sanitizer[0]} that works here")
-    return options
-
-
-@stresses
-def test_two_threads_lose_nothing(tmp_path: pathlib.Path, name: str) -> None:
-    """Each peer gets exactly its bytes; accounts are right; nobody sleeps for ever; no races."""
-    done = run_stress(build_stress(tmp_path, needed(name)), rounds=25, seed=0, seconds=15)
+def found_nothing(
+    folder: pathlib.Path, options: Sequence[str], rounds: int, seed: int = 0, seconds: float = 15
+) -> None:
+    """Build and run the program; skip the test where gcc lacks the sanitizer."""
+    if options is not WEAK_MEMORY and not can_link(options[:1]):
+        pytest.skip(f"gcc has no {options[0]} that works here")
+    program = build_stress(folder, options)
+    done = run_stress(program, rounds, seed, seconds)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith(" rounds of seed 0: no difference\n")
+    assert done.stdout.endswith(f" rounds of seed {seed}: no difference\n")
     assert not done.stdout.startswith("0 ")
+
+
+def test_two_threads_have_no_data_race(tmp_path: pathlib.Path) -> None:
+    """Nor any other difference, with ThreadSanitizer."""
+    found_nothing(tmp_path, THREAD_SANITIZER, rounds=25)
+
+
+def test_two_threads_keep_to_their_memory(tmp_path: pathlib.Path) -> None:
+    """With AddressSanitizer and UndefinedBehaviorSanitizer."""
+    found_nothing(tmp_path, SANITIZERS, rounds=40)
+
+
+def test_two_threads_lose_nothing_though_stores_are_late(tmp_path: pathlib.Path) -> None:
+    """Neither a byte nor a wake-up, on a processor that reorders whatever it may."""
+    found_nothing(tmp_path, WEAK_MEMORY, rounds=500)
 
 
 @pytest.mark.stress
 @pytest.mark.timeout(900)
-@stresses
-def test_two_threads_lose_nothing_for_long(tmp_path: pathlib.Path, name: str) -> None:
-    """Three seeds, half a minute each."""
-    program = build_stress(tmp_path, needed(name))
-    for seed in (1, 2, 3):
-        done = run_stress(program, rounds=1_000_000, seed=seed, seconds=30)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.endswith(f" rounds of seed {seed}: no difference\n")
+@pytest.mark.parametrize(
+    "options", [THREAD_SANITIZER, SANITIZERS, WEAK_MEMORY], ids=["threads", "memory", "order"]
+)
+def test_two_threads_lose_nothing_for_long(tmp_path: pathlib.Path, options: Sequence[str]) -> None:
+    """Two more seeds, half a minute each."""
+    for seed in (1, 2):
+        found_nothing(tmp_path, options, 1_000_000, seed, seconds=30)
 
 
 def test_stress_finds_a_defect_and_says_where(tmp_path: pathlib.Path) -> None:
