@@ -294,11 +294,11 @@ class Admission:
                 nbytes, kind = min(len(lane.overflow), len(slot)), DATA
                 slot[:nbytes] = lane.overflow[:nbytes]
             elif lane.eof_waits:
-                lane.eof_waits, nbytes, kind = False, 0, EOF
+                nbytes, kind = 0, EOF
             elif lane.resume_waits:
-                lane.resume_waits, nbytes, kind = False, 0, RESUME
+                nbytes, kind = 0, RESUME
             elif lane.close_waits:
-                lane.close_waits, nbytes, kind = False, 0, CLOSE
+                nbytes, kind = 0, CLOSE
             else:
                 return True
             ring.publish(lane, kind, slot, nbytes)
@@ -307,5 +307,11 @@ class Admission:
             lane.in_flight_bytes += nbytes
             if kind is DATA:
                 del lane.overflow[:nbytes]
+            elif kind is EOF:
+                lane.eof_waits = False
+            elif kind is RESUME:
+                lane.resume_waits = False
+            else:
+                lane.close_waits = False
             side.flush_soon()
         return not (lane.overflow or lane.eof_waits or lane.resume_waits or lane.close_waits)

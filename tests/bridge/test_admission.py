@@ -12,7 +12,7 @@ from asyncrev.bridge.lane import Lane
 from asyncrev.errors import LocalError
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import LEAST_READ_BYTES
-from asyncrev.ring.ring import CLOSE, DATA, EOF, Kind, Ring
+from asyncrev.ring.ring import CLOSE, DATA, EOF, RESUME, Kind, Ring
 from asyncrev.ring.row import FIRST_READ_BYTES, SHARE_CALLS
 from asyncrev.work.make_work import make_work
 from tests.interrupting import everywhere, interrupted
@@ -626,17 +626,22 @@ def test_interrupt_anywhere_in_the_service_of_a_waiter_doubles_and_loses_nothing
     """What has overflowed goes in once, in order, and is counted."""
 
     def scenario(place: int) -> bool:
-        bench = Bench(slots=1, entries=1, slot_bytes=8)
+        bench = Bench(slots=4, entries=4, slot_bytes=8)
         first, lane = bench.lane(), bench.lane()
-        bench.send(first, b"x")
+        for _ in range(4):
+            bench.send(first, b"x")
         bench.send(lane, b"abcdefghijkl")
-        bench.take_one()
         admission = bench.admission
+        lane.resume_waits = True
+        admission.publish_eof(lane)
+        for _ in range(4):
+            bench.take_one()
         was = interrupted(admission.serve_waiters, place, Admission._feed, Ring.publish)
         admission.serve_waiters()
         entries, _ = bench.take_all()
         assert b"".join(data for owner, _, data in entries if owner is lane) == b"abcdefghijkl"
+        assert [kind for _, kind, data in entries if not data] == [EOF, RESUME]
         assert (lane.in_flight_entries, lane.in_flight_bytes) == (0, 0)
         return was
 
-    everywhere(scenario, least=8)
+    everywhere(scenario, least=20)
