@@ -49,6 +49,59 @@ _TLS_SINGLE = "tests/work/test_tls_single_records.py::"
 
 BUGS = (
     Bug(
+        "a release that is interrupted frees slots twice",
+        "ring.ring",
+        "        self.free_slots += large\n",
+        "        self.free_slots.extend(large)\n",
+        (_PLANE + "test_interrupt_anywhere_in_a_release_frees_each_slot_once",),
+    ),
+    Bug(
+        "a receive that is interrupted takes a slot",
+        "ring.plane",
+        "            del free[-1]",
+        "            free.pop()",
+        (_PLANE + "test_interrupt_anywhere_in_a_receive_takes_no_slot_and_leaves_no_gap",),
+    ),
+    Bug(
+        "a connection whose receive was interrupted goes on",
+        "ring.plane",
+        """\
+            except BaseException as error:
+                return index, error
+""",
+        """\
+            except OSError as error:
+                return index, error
+""",
+        (
+            "tests/bridge/test_direct.py::test_interrupt_of_a_receive_ends_that_connection_and_no_other",
+        ),
+    ),
+    Bug(
+        "an unpark that is interrupted leaves the worker asleep",
+        "ring.wakeups",
+        "        except BaseException:  # of a signal",
+        "        except OSError:  # of a signal",
+        ("tests/ring/test_wakeups.py::test_interrupt_anywhere_in_an_unpark_leaves_nobody_asleep",),
+    ),
+    Bug(
+        "a lane whose delivery was interrupted goes on",
+        "bridge.delivery",
+        "            self._give_up_interrupted(raised)\n",
+        "",
+        (
+            "tests/bridge/test_delivery.py::"
+            "test_interrupt_between_two_entries_ends_the_lane_that_may_miss_a_reply",
+        ),
+    ),
+    Bug(
+        "a stream whose receive was interrupted goes on",
+        "loop.transport",
+        "            self._end_interrupted()\n",
+        "",
+        (_LOOP + "transport.py::test_interrupt_of_a_receive_ends_the_stream_too",),
+    ),
+    Bug(
         "the worker looks for work, then parks",
         "ring.wakeups",
         """\
