@@ -452,9 +452,9 @@ long long arv_deliver(arv_plane *plane, uint64_t end_seq) {
 /* -- polls --------------------------------------------------------------------------------------- */
 
 /* Poll once, into `state`; false if there is nothing to handle here. */
-static bool poll_once(const arv_plane *plane, arv_poll_state *state, bool is_behind) {
+static bool poll_once(const arv_plane *plane, arv_poll_state *state) {
     struct epoll_event ready[ARV_MOST_EVENTS];
-    int timeout_ms = is_behind ? 0 : -1;
+    int timeout_ms = state->is_behind ? 0 : -1;
     if (timeout_ms < 0 && state->until_ms >= 0) {
         int64_t left_ms = state->until_ms - arv_now_ms();
         timeout_ms = left_ms <= 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
@@ -475,7 +475,7 @@ static bool poll_once(const arv_plane *plane, arv_poll_state *state, bool is_beh
             state->events[state->nevents++] = (arv_event){fd, ready[index].events};
         }
     }
-    return all_served && (count > 0 || is_behind);
+    return all_served && (count > 0 || state->is_behind);
 }
 
 /* Receive what was polled; false at an exception. */
@@ -515,12 +515,10 @@ void arv_poll(arv_plane *plane, arv_poll_state *state) {
     state->nevents = state->first = 0;
     state->releases = false;
     state->error = 0;
-    bool is_behind = false; /* there are results that have waited for a poll (I11) */
     uint64_t flushed_seq = atomic_load_explicit(&ring->published_seq, memory_order_relaxed);
     while (state->turns_left-- > 0 && !plane->is_closed &&
            !atomic_load_explicit(&ring->output_closed, memory_order_relaxed)) {
-        if (!poll_once(plane, state, is_behind) ||
-            !receive_polled(plane, state)) {
+        if (!poll_once(plane, state) || !receive_polled(plane, state)) {
             return;
         }
         uint64_t published_seq = atomic_load_explicit(&ring->published_seq, memory_order_relaxed);
@@ -537,7 +535,7 @@ void arv_poll(arv_plane *plane, arv_poll_state *state) {
         uint64_t end_seq = processed_seq < released_seq + ARV_DELIVERY_ENTRIES
                                ? processed_seq
                                : released_seq + ARV_DELIVERY_ENTRIES;
-        is_behind = end_seq != processed_seq;
+        state->is_behind = end_seq != processed_seq;
         if (end_seq == released_seq) {
             continue;
         }

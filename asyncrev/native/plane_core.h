@@ -262,6 +262,7 @@ typedef struct {
     size_t nevents;    /* what was polled and is not handled */
     size_t first;
     bool releases;     /* entries up to delivered_seq are to be released by Python; then it goes on */
+    bool is_behind;    /* there are results that have waited for a poll (I11) */
     int error;
 } arv_poll_state;
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import asyncrev
 from asyncrev import Bridge, BridgeProtocol, Limits
+from asyncrev.bridge.delivery import DELIVERY_ENTRIES
 from tests.planes import python_plane_only
-from tests.support import DEADLINE_S, is_paused, reset, until
+from tests.support import DEADLINE_S, is_paused, reset, until, wait_until
 
 EPOLL = pytest.mark.asyncio(loop_factories=["epoll"])
 SMALL = Limits(slots=4, slot_bytes=1024, in_flight_bytes=4096, high_water_bytes=4096)
@@ -321,3 +322,34 @@ def test_interrupt_of_a_receive_ends_that_connection_and_no_other() -> None:
         loop.run_until_complete(bridge.close())
     for _, peer in ends:
         peer.close()
+
+
+@EPOLL
+async def test_more_replies_than_one_delivery_takes_are_all_sent_without_an_event() -> None:
+    """No deadline, no input and no other callback helps: I11 leaves no reply behind."""
+    most = 3 * DELIVERY_ENTRIES
+    limits = Limits(slots=most, slot_bytes=1024)
+    peers: list[socket.socket] = []
+
+    class Waits(_Echo):
+        def process(self, chunk: memoryview) -> bytes:
+            wait_until(lambda: bridge.parts.ring.published_seq >= most, "all input is here")
+            return bytes(chunk)
+
+    def ask_all() -> int:
+        for peer in peers:
+            peer.sendall(b"abc")
+        return sum(peer.recv(100) == b"abc" for peer in peers)
+
+    async with Bridge(limits) as bridge:
+        loop = asyncio.get_running_loop()
+        for _ in range(most):
+            mine, peer = socket.socketpair()
+            peer.settimeout(DEADLINE_S / 4)
+            peers.append(peer)
+            await loop.create_connection(lambda: BridgeProtocol(bridge, Waits), sock=mine)
+        bridge.parts.sweep.stop()
+        assert await asyncio.to_thread(ask_all) == most
+        for peer in peers:
+            peer.close()
+        await until(lambda: not bridge.open_lanes, "the lanes are gone")
