@@ -459,6 +459,9 @@ static bool poll_once(const arv_plane *plane, arv_poll_state *state) {
         int64_t left_ms = state->until_ms - arv_now_ms();
         timeout_ms = left_ms <= 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
     }
+    if (state->has_worked && (timeout_ms < 0 || timeout_ms > ARV_WORKED_WAIT_MS)) {
+        timeout_ms = ARV_WORKED_WAIT_MS; /* a signal's handler interrupts the wait only, not the work */
+    }
     int count = epoll_wait(state->epoll_fd, ready, ARV_MOST_EVENTS, timeout_ms);
     int error = errno;
     /* The loop is awake, and looks for results before it sleeps. */
@@ -510,17 +513,23 @@ static bool release_delivered(arv_ring *ring) {
     return true;
 }
 
+/* Whether timers are due, which would be late after many busy turns. */
+static bool is_due(const arv_poll_state *state) {
+    return state->until_ms >= 0 && arv_now_ms() >= state->until_ms;
+}
+
 void arv_poll(arv_plane *plane, arv_poll_state *state) {
     arv_ring *ring = plane->ring;
     state->nevents = state->first = 0;
     state->releases = false;
     state->error = 0;
     uint64_t flushed_seq = atomic_load_explicit(&ring->published_seq, memory_order_relaxed);
-    while (state->turns_left-- > 0 && !plane->is_closed &&
+    while (state->turns_left-- > 0 && !plane->is_closed && !(state->has_worked && is_due(state)) &&
            !atomic_load_explicit(&ring->output_closed, memory_order_relaxed)) {
         if (!poll_once(plane, state) || !receive_polled(plane, state)) {
             return;
         }
+        state->has_worked = true;
         uint64_t published_seq = atomic_load_explicit(&ring->published_seq, memory_order_relaxed);
         uint64_t released_seq = atomic_load_explicit(&ring->released_seq, memory_order_relaxed);
         if (published_seq - released_seq > plane->entries_in_use_high) {

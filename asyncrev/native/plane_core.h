@@ -248,7 +248,8 @@ long long arv_deliver(arv_plane *plane, uint64_t end_seq);
 enum {
     ARV_MOST_EVENTS = 128,    /* of one poll: as in asyncrev/loop/selector.py */
     ARV_MOST_TURNS = 32,      /* without a look at Python: some milliseconds */
-    ARV_DELIVERY_ENTRIES = 64 /* of one delivery: as in asyncrev/bridge/delivery.py (I11) */
+    ARV_DELIVERY_ENTRIES = 64, /* of one delivery: as in asyncrev/bridge/delivery.py (I11) */
+    ARV_WORKED_WAIT_MS = 50    /* until Python may handle a signal that has come before the wait */
 };
 
 typedef struct {
@@ -263,6 +264,7 @@ typedef struct {
     size_t first;
     bool releases;     /* entries up to delivered_seq are to be released by Python; then it goes on */
     bool is_behind;    /* there are results that have waited for a poll (I11) */
+    bool has_worked;   /* signals may have come meanwhile, unseen, and timers may be due */
     int error;
 } arv_poll_state;
 
