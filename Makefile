@@ -56,7 +56,13 @@ help:
 serve: $(BASE)
 	@exec $(BIN)/asyncrev serve $(ARGS)
 
+# tests/proof explores the plane in Python, so it is run with that, too, where the native one was chosen.
+PROOF ?= $(if $(ARGS),no,yes)
 test: $(DEV)
+	@if [ $(PROOF) = yes ] && [ "$$($(BIN)/python -c 'from asyncrev.native import choice; print(choice.NAME)')" = native ]; then \
+		echo "The plane in Python, explored:"; \
+		ASYNCREV_PLANE=python $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" tests/proof; \
+	fi
 	@exec $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" \
 		--ignore tests/ecosystem $(ARGS)
 
