@@ -23,7 +23,7 @@ from asyncrev.native.plane import INTERFACE, as_plane
 from asyncrev.ring.entry import DATA
 from asyncrev.ring.plane import END
 from asyncrev.ring.row import Kernel
-from tests.native.twins import DESCRIPTORS, MASKS, Twins
+from tests.native.twins import DESCRIPTORS, FUNCTION, MASKS, Twins
 from tests.planes import NATIVE_PLANE, PYTHON_PLANE, PythonReverse, needs_plane, plain_work_class
 from tests.support import publish
 
@@ -250,7 +250,7 @@ class Calls:
             "most_entries": draw.choice([1, 2, 4, 20, 20]),
             "most_bytes": draw.choice([1, 20, 100, 50_000, 50_000]),
         }
-        # All at the first of their numbers: a kernel for each, then some with frames.
+        # A kernel for each number, and a function for the last.
         self.first = [self.connect(number, number) for number in range(DESCRIPTORS)]
         if draw.random() < 0.7:
             self.first.append(("signal", "framed"))
@@ -316,7 +316,7 @@ class Calls:
         draw = self.random
         number, which = draw.randrange(DESCRIPTORS), draw.randint(0, 99)
         made: list[tuple[Any, ...]] = [
-            self.connect(number, draw.randint(0, 4)),
+            self.connect(number, draw.randint(0, FUNCTION)),
             ("close", number),
             ("peer", number, "read", draw.randint(0, 9999), b""),
             ("peer", number, draw.choice(["shutdown", "close", "reset"]), 0, b""),

@@ -16,6 +16,7 @@ import termios
 from types import SimpleNamespace
 from typing import Any
 
+from asyncrev.processors import FunctionProcessor
 from asyncrev.ring.entry import Kind
 from asyncrev.ring.plane import CREDIT, END, OTHER, OVER_QUOTA, RESERVE, SENT
 from asyncrev.ring.row import Kernel
@@ -23,9 +24,10 @@ from asyncrev.work.tls_parameters import StartTls
 from tests.planes import PYTHON_PLANE, PythonReverse, plain_work_class
 from tests.support import wait_until
 
-__all__ = ["DESCRIPTORS", "MASKS", "Twins"]
+__all__ = ["DESCRIPTORS", "FUNCTION", "MASKS", "Twin", "Twins"]
 
-DESCRIPTORS = 5  # numbers of connections
+DESCRIPTORS = 6  # numbers of connections
+FUNCTION = 5  # beside the numbers of kernels: a function of bytes
 _FIRST_FD = 900  # above those that are given by themselves
 IN, OUT, HUP, ERR, RDHUP = 1, 4, 16, 8, 8192
 MASKS = (IN, IN, IN, IN, OUT, IN | OUT, HUP, IN | HUP, ERR, RDHUP, IN | RDHUP, 0)
@@ -68,6 +70,11 @@ class ByContent:
             12: Kind.DATA,
         }
         return answers.get(way, text.upper())
+
+
+def by_content(data: bytes) -> Any:
+    """Answer as `ByContent` does, as a function of bytes."""
+    return ByContent().process(memoryview(bytearray(data)))
 
 
 class Frames:
@@ -282,13 +289,19 @@ class Twin:
         self.do_close(number)
         processor: Any = ByContent()
         most_bytes = 5
-        if kernel == Kernel.REVERSE:
+        is_function = kernel == FUNCTION
+        kernel = 0 if is_function else kernel
+        if is_function:
+            processor = FunctionProcessor(by_content)
+        elif kernel == Kernel.REVERSE:
             processor = PythonReverse()
         elif kernel > Kernel.REVERSE:
             processor = Frames(Kernel(kernel), most_bytes)
         work = plain_work_class(self.classes.Work)(processor)
         work.views_allowed = views
         work.use_kernel(Kernel(kernel), most_bytes)
+        if is_function:
+            work.use_function(by_content)
         row = self.classes.Row(work, is_framed=framed)
         self.rows.append(row)
         made = self.connections[number] = Connection(number, self, tcp, row, processor)

@@ -311,6 +311,19 @@ def test_framed_row_is_received_for_while_it_holds_little(bench: Callable[..., B
     assert row.in_flight_bytes == 12
 
 
+@pytest.mark.parametrize(("little_bytes", "outcome"), [(5, RESERVE), (6, END)])
+def test_framed_row_may_hold_exactly_what_is_little(
+    bench: Callable[..., Bench], little_bytes: int, outcome: int
+) -> None:
+    """Its partial frame and what is in flight."""
+    one = bench()
+    wire = framed(one, little_bytes=little_bytes)
+    wire.row.partial_frame_bytes = 3
+    wire.far.send(b"abc")
+    assert one.receive(wire) == ([] if outcome == END else [(wire, RESERVE)])
+    assert wire.row.in_flight_bytes == 3
+
+
 def test_closed_descriptor_is_passed_over(bench: Callable[..., Bench]) -> None:
     """Its number may be another's by now."""
     one = bench()
