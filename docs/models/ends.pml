@@ -1,5 +1,5 @@
-/* What becomes of chunks and ends (in asyncrev: ring/ring.py, bridge/admission.py, bridge/delivery.py, bridge/lane.py,
-   work/block_pool.py).
+/* What becomes of chunks and ends (in asyncrev: ring/ring.py, ring/plane.py, native/plane_core.c,
+   bridge/admission.py, bridge/delivery.py, bridge/lane.py, work/block_pool.py).
 
    LANES lanes of one bridge receive N chunks each, whenever they like, into a ring of ENTRIES; what
    finds no free entry overflows and waits. Then comes the end of input, behind all of it. A lane may be given
@@ -35,6 +35,7 @@
 byte kind[ENTRIES], owner[ENTRIES], chunk[ENTRIES], result[ENTRIES];
 bool in_block[ENTRIES];
 byte published, processed, released;
+byte given;                            /* Ring.delivered_seq; loop only */
 bool input_closed, output_closed;
 bool abandoned[LANES];                 /* written by the loop, seen late by the worker */
 byte block;                            /* the reply that is in the block now */
@@ -127,20 +128,31 @@ inline deliver_entry() {
     lane = 0
 }
 
+/* All that is processed is delivered, then released, in two calls (Plane.deliver, Ring.release). */
 inline deliver() {
     upto = processed;
     do
-    :: released < upto ->
+    :: given < upto ->
 #ifdef RELEASE_BEFORE_DELIVERY
-        d_step { at = released % ENTRIES; CLEAR(at) };
+        d_step { at = given % ENTRIES; CLEAR(at); given++ };
         released++;
-        atomic { at = (released - 1) % ENTRIES; deliver_entry(); at = 0 }
+        atomic { at = (given - 1) % ENTRIES; deliver_entry(); at = 0 }
 #else
-        atomic { at = released % ENTRIES; deliver_entry(); CLEAR(at); at = 0 };
-        released++
+        atomic { at = given % ENTRIES; given++; deliver_entry(); at = 0 }
 #endif
     :: else -> break
     od;
+#ifndef RELEASE_BEFORE_DELIVERY
+    skip;
+    d_step {
+        do
+        :: upto > released && upto > 0 -> upto--; at = upto % ENTRIES; CLEAR(at)
+        :: else -> break
+        od;
+        at = 0
+    };
+    released = given;
+#endif
     upto = 0
 }
 
@@ -289,7 +301,8 @@ active proctype worker() {
 /* I1 */
 active proctype cursors() {
     end: do
-    :: !(released <= processed && processed <= published && published <= released + ENTRIES) ->
+    :: !(released <= given && given <= processed && processed <= published &&
+         published <= released + ENTRIES) ->
         assert(false)                  /* CURSORS */
     od
 }

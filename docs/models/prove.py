@@ -40,6 +40,27 @@ MODELS = (
         },
     ),
     Model(
+        name="native",
+        sizes=(
+            "-DN=3 -DENTRIES=1",
+            "-DN=4 -DENTRIES=2",
+            "-DN=4 -DENTRIES=3",
+            "-DN=3 -DENTRIES=2 -DSTOP",
+        ),
+        bug_size="-DN=3 -DENTRIES=2 -DSTOP",
+        bugs={
+            "NO_FENCE_IN_UNPARK": "the loop's look passes its cursor",
+            "NO_FENCE_IN_REQUEST": "the worker's look passes its cursor",
+            "NO_FENCE_IN_PREPARE": "the worker looks for work before others see that it sleeps",
+            "NO_FENCE_IN_CLEAR": "the loop reads the cursor before others see that it delivers",
+            "LOOK_BEFORE_PUBLISH": "the loop looks whether the worker sleeps, then publishes",
+            "LOOK_BEFORE_PARK": "the worker looks for work, then says that it sleeps",
+            "CLEAR_AFTER_DELIVERY": "the loop delivers, then says that a delivery has begun",
+            "NO_REQUEST_AT_THE_END": "few bytes are never told",
+            "CURSOR_BEFORE_FLAG": "the worker reads the cursor, then whether the input is closed",
+        },
+    ),
+    Model(
         name="ends",
         sizes=(
             "-DLANES=2 -DN=2 -DENTRIES=1",

@@ -87,11 +87,15 @@ def can_build() -> bool:
 
 
 def put(tree: pathlib.Path, bug: Bug, text: str) -> None:
-    """Write the file of `bug`; what was built of it is built again."""
+    """Write the file of `bug`; what was built of it is built again, but the plane's core.
+
+    The tests of that build it themselves, with what they run it by.
+    """
     (tree / bug.path).write_text(text, encoding="utf-8")
-    if bug.suffix == ".c":
+    if bug.suffix == ".c" and bug.module != "native.plane_core":
         native = tree / "asyncrev" / "native"
-        build_module(native, ["-O1"], native)
+        name = "_plane" if bug.module.startswith("native.plane_") else "_kernels"
+        build_module(native, ["-O1"], native, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

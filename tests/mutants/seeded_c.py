@@ -5,6 +5,7 @@ extension, which they do not.
 """
 
 from tests.mutants.seeded import Bug
+from tests.mutants.seeded_plane import PLANE_BUGS
 
 __all__ = ["C_BUGS"]
 
@@ -151,4 +152,5 @@ C_BUGS = (
         "static PyObject *scan_lines",
         "test_scan_in_few_steps_ends_where_one_scan_does",
     ),
+    *PLANE_BUGS,
 )

@@ -33,16 +33,19 @@ def found_nothing(
     assert not done.stdout.startswith("0 ")
 
 
+@pytest.mark.timeout(90)
 def test_two_threads_have_no_data_race(tmp_path: pathlib.Path) -> None:
     """Nor any other difference, with ThreadSanitizer."""
     found_nothing(tmp_path, THREAD_SANITIZER, rounds=25)
 
 
+@pytest.mark.timeout(90)
 def test_two_threads_keep_to_their_memory(tmp_path: pathlib.Path) -> None:
     """With AddressSanitizer and UndefinedBehaviorSanitizer."""
     found_nothing(tmp_path, SANITIZERS, rounds=40)
 
 
+@pytest.mark.timeout(90)
 def test_two_threads_lose_nothing_though_stores_are_late(tmp_path: pathlib.Path) -> None:
     """Neither a byte nor a wake-up, on a processor that reorders whatever it may."""
     found_nothing(tmp_path, WEAK_MEMORY, rounds=500)
