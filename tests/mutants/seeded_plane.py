@@ -128,7 +128,7 @@ PLANE_BUGS = (
     ),
     _core(
         "a row that is not served has its descriptor still",
-        "        row->reads = row->sends = false;\n        row->fd = -1;\n",
+        "        row->reads = row->sends = row->has_stop = false;\n        row->fd = -1;\n",
         "",
     ),
     _core(
@@ -159,8 +159,8 @@ PLANE_BUGS = (
     ),
     _core(
         "deferred input gets no turn",
-        "if (reported && entries_left == 0 && bytes_left > 0) {",
-        "if (reported && entries_left > 0 && bytes_left > 0) {",
+        "if (reported && entries_left == 0 && bytes_left != 0) {",
+        "if (reported && entries_left > 0 && bytes_left != 0) {",
     ),
     _core(
         "a read stays long for a while though its frames are small",
@@ -215,8 +215,8 @@ PLANE_BUGS = (
     _module(
         "the owners of what was received are not counted",
         "calls",
-        "    ring_count_owners(plane->ring);\n",
-        "",
+        "    ring_count_owners(plane->ring);\n    if (received.stop == ARV_STOP_END) {",
+        "    if (received.stop == ARV_STOP_END) {",
         "owner_is_referred_to_while_its_entry_is_in_the_ring",
     ),
     _module(
