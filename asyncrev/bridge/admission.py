@@ -157,7 +157,7 @@ class Admission:
 
     def publish_close(self, lane: Lane) -> None:
         """Put the close of `lane` behind what is in the ring; what is not there yet is dropped."""
-        lane.overflow.clear()
+        lane.overflow = b""
         lane.eof_waits = lane.resume_waits = False
         lane.close_waits = True
         self._feed_or_wait(lane)
@@ -269,6 +269,7 @@ class Admission:
     def _overflow(self, lane: Lane, source: memoryview, nbytes: int) -> None:
         if not 0 <= nbytes <= source.nbytes:
             raise LocalError(f"publish of {nbytes} bytes; {source.nbytes} were claimed")
+        lane.overflow = lane.overflow or bytearray()
         lane.overflow += source[:nbytes]
         self.overflows += 1
         self._join_waiters(lane)
@@ -288,11 +289,11 @@ class Admission:
         """Put what waits of `lane` into free slots, in order (I10); return whether all went in."""
         ring, side = self._ring, self._side
         while (slot := ring.try_claim(small=True)) is not None:
-            if lane.overflow:
-                if len(lane.overflow) > len(slot):
+            if overflow := lane.overflow:
+                if len(overflow) > len(slot):
                     slot = ring.try_claim() or slot
-                nbytes, kind = min(len(lane.overflow), len(slot)), DATA
-                slot[:nbytes] = lane.overflow[:nbytes]
+                nbytes, kind = min(len(overflow), len(slot)), DATA
+                slot[:nbytes] = overflow[:nbytes]
             elif lane.eof_waits:
                 nbytes, kind = 0, EOF
             elif lane.resume_waits:
@@ -306,7 +307,7 @@ class Admission:
             lane.in_flight_entries += 1
             lane.in_flight_bytes += nbytes
             if kind is DATA:
-                del lane.overflow[:nbytes]
+                del overflow[:nbytes]  # type: ignore[union-attr]  # a bytearray
             elif kind is EOF:
                 lane.eof_waits = False
             elif kind is RESUME:

@@ -25,7 +25,8 @@ class Lane(Row):
         sink: who gets the replies, until the lane is closed.
         is_framed: whether its input is framed. Written here, never again.
         stream: the transport that is served directly, if one is (`bridge.direct`).
-        overflow: input received when the ring had no slot; goes in before anything else.
+        overflow: input received when the ring had no slot; goes in before anything else. A
+            bytearray if there is any.
         eof_waits, resume_waits, close_waits: control entries that wait behind the overflow.
         ending: whether the end of input came back before it was processed.
         inline: what works on small chunks in the loop, once it is made.
@@ -56,7 +57,7 @@ class Lane(Row):
         self.work: LaneWork
         self.sink: Sink | None = sink
         self.stream: Any = None
-        self.overflow = bytearray()
+        self.overflow: bytearray | bytes = b""
         self.eof_waits = False
         self.resume_waits = False
         self.close_waits = False

@@ -79,9 +79,10 @@ class Deadlines:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._quiet = Unchanged()
-        self._taking = Unchanged()
-        self._frame = Unchanged()
-        self._handshake = Unchanged()
+        # While there is something to time: few connections have a frame or a reply on its way.
+        self._taking: Unchanged | None = None
+        self._frame: Unchanged | None = None
+        self._handshake: Unchanged | None = None
         self._handshake_looks = 0
         self._late_bytes: int | None = None  # received or held when a frame was seen to be late
         self._opaque_looks = 0  # that put something off since `_received_bytes` changed
@@ -131,19 +132,16 @@ class Deadlines:
         if data_bytes is None:
             data_bytes = received_bytes
         taken_bytes = written_bytes - unsent_bytes
-        stalled_s = self._taking.for_s(now_s, (taken_bytes, unsent_bytes > 0))
-        if unsent_bytes and stalled_s >= limits.write_stall_timeout_s:
-            return WriteStalled(
-                f"the peer took none of {unsent_bytes} unsent bytes for {stalled_s:.1f} s; "
-                f"write_stall_timeout_s is {limits.write_stall_timeout_s:g}"
-            )
+        stalled = self._write_stalled(now_s, taken_bytes, unsent_bytes)
+        if stalled is not None:
+            return stalled
         quiet_s = self._quiet.for_s(now_s, (data_bytes, taken_bytes, busy))
         if received_bytes != self._received_bytes:
             self._received_bytes = received_bytes
             self._opaque_looks = 0
         if busy and not on_way_bytes:
             return None
-        frame_s = self._frame.for_s(now_s, frame_seq)
+        frame_s = self._within_frame_s(now_s, frame_seq)
         if frame_seq is not None and frame_s >= limits.frame_timeout_s:
             # Waiting for budget, or for the peer to take replies, is no excuse.
             waits = paused and not on_way_bytes
@@ -175,6 +173,7 @@ class Deadlines:
     def _handshake_late(
         self, now_s: float, held_input: Callable[[], tuple[int, bool]]
     ) -> TlsHandshakeLate | None:
+        self._handshake = self._handshake or Unchanged()
         shaking_s = self._handshake.for_s(now_s, True)
         timeout_s = self._limits.tls_handshake_timeout_s
         if shaking_s < timeout_s + self._handshake_looks * timeout_s / 4:
@@ -186,6 +185,29 @@ class Deadlines:
             f"the TLS handshake was not complete after {shaking_s:.1f} s; "
             f"tls_handshake_timeout_s is {timeout_s:g}"
         )
+
+    def _write_stalled(
+        self, now_s: float, taken_bytes: int, unsent_bytes: int
+    ) -> WriteStalled | None:
+        if not unsent_bytes:
+            self._taking = None
+            return None
+        self._taking = self._taking or Unchanged()
+        stalled_s = self._taking.for_s(now_s, taken_bytes)
+        timeout_s = self._limits.write_stall_timeout_s
+        if stalled_s < timeout_s:
+            return None
+        return WriteStalled(
+            f"the peer took none of {unsent_bytes} unsent bytes for {stalled_s:.1f} s; "
+            f"write_stall_timeout_s is {timeout_s:g}"
+        )
+
+    def _within_frame_s(self, now_s: float, frame_seq: int | None) -> float:
+        if frame_seq is None:
+            self._frame = None
+            return 0.0
+        self._frame = self._frame or Unchanged()
+        return self._frame.for_s(now_s, frame_seq)
 
     def _rest_may_come(
         self, received_bytes: int, on_way_bytes: int, held: tuple[int, bool]

@@ -65,6 +65,26 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         abort_reason: why this side ended the connection, as in `ServerStatistics.aborted`; or None.
     """
 
+    # No `__dict__`, nor in a server's connections: ten thousand idle ones consist of such fields.
+    __slots__ = (
+        "__weakref__",
+        "_accepted_from",
+        "_bridge",
+        "_deadlines",
+        "_inline_below_bytes",
+        "_input",
+        "_lane",
+        "_limits",
+        "_made_s",
+        "_reading",
+        "_received_bytes",
+        "_replied_bytes",
+        "_settings",
+        "_state",
+        "_transport",
+        "abort_reason",
+    )
+
     def __init__(self, bridge: Bridge, settings: ConnectionSettings) -> None:
         """Prepare a connection on `bridge`; `settings` were checked for that bridge's limits."""
         self._bridge = bridge
@@ -143,6 +163,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(
             high=limits.high_water_bytes, low=limits.low_water_bytes
         )
+        info = info_of(transport, self._accepted_from)
+        self._accepted_from = info.peer_address  # one object: accept(2) has made another
         try:
             self._lane = self._bridge.open(
                 self,
@@ -152,7 +174,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
                 max_frame_bytes=limits.max_frame_bytes,
                 max_reply_bytes=limits.max_reply_bytes,
                 tls=settings.tls,
-                info=info_of(transport, self._accepted_from),
+                info=info,
             )
         except LocalError as error:
             logger.error("%s: connection refused: %s", self._peer(), error)

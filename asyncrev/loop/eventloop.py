@@ -96,6 +96,7 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
             )
         _check_selector(selector)
         self._iteration_hooks: tuple[IterationHook, ...] = ()
+        self._last_sockname: Any = None
         made = WatchingSelector() if selector is None else selector
         self._batch = ReadyBatch(self, made.watches)
         self._selector = made  # asyncio does the same, but calls `set_debug` before
@@ -151,6 +152,15 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def wake_fd(self) -> int:
         """The eventfd that `wake` writes to, while the loop is open. Thread: loop."""
         return self._selector.wake_fd
+
+    def shared_sockname(self, sockname: Any) -> Any:
+        """Return `sockname`, or what the stream before has for it if that is equal. Thread: loop.
+
+        The accepted streams of one listening socket have one local address, so they share it.
+        """
+        if sockname != self._last_sockname:
+            self._last_sockname = sockname
+        return self._last_sockname
 
     def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
         """Call `dispatch(events)` whenever epoll reports `fd`. Thread: loop.

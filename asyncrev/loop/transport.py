@@ -13,12 +13,11 @@ import logging
 import os
 import socket
 from asyncio import constants
-from collections.abc import Callable
 from typing import Any
 
 from asyncrev.loop.direct import DirectHandler, Gate
 from asyncrev.loop.selector import HUNG_UP, READABLE, WRITABLE
-from asyncrev.loop.watched_socket import LOST, OPEN, attach, closed
+from asyncrev.loop.watched_socket import LOST, OPEN, attach
 from asyncrev.loop.write_side import WriteSide, wake
 
 __all__ = ["EpollTransport"]
@@ -39,6 +38,8 @@ _EOF_RECEIVED = "Fatal error: protocol.eof_received() call failed."
 class EpollTransport(WriteSide):
     """A connected stream socket on an `EpollEventLoop`. All methods: the loop's thread."""
 
+    __slots__ = ("_direct", "_is_buffered")
+
     max_read_bytes = 256 * 1024  # of one recv for a plain Protocol, as in asyncio
 
     _start_tls_compatible = True
@@ -54,8 +55,7 @@ class EpollTransport(WriteSide):
         server: Any = None,
         context: contextvars.Context | None = None,
     ) -> None:
-        super().__init__(loop, sock, extra, server, context, self._on_events)
-        self._recv_into = sock.recv_into
+        super().__init__(loop, sock, extra, server, context)
         self._direct: tuple[asyncio.BaseProtocol, DirectHandler, Gate] | None = None
         self.set_protocol(protocol)
         if server is not None:
@@ -78,12 +78,7 @@ class EpollTransport(WriteSide):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Use `protocol` from now on."""
         self._protocol = protocol
-        if isinstance(protocol, asyncio.BufferedProtocol):
-            self._read_ready: Callable[..., None] = self._read_into_buffer
-            self._get_buffer: Callable[[int], Any] = protocol.get_buffer
-            self._buffer_updated: Callable[..., None] = protocol.buffer_updated
-        else:
-            self._read_ready = self._read_data
+        self._is_buffered = isinstance(protocol, asyncio.BufferedProtocol)
         if self._direct is not None:
             self._enter_or_leave_batches()
 
@@ -96,8 +91,6 @@ class EpollTransport(WriteSide):
         try:
             super()._call_connection_lost(error)
         finally:
-            # These bound methods of the protocol and of this transport make reference cycles.
-            self._get_buffer = self._buffer_updated = self._read_ready = closed
             self._direct = None
 
     # -- served directly -------------------------------------------------------------------
@@ -126,7 +119,7 @@ class EpollTransport(WriteSide):
                 interrupt is raised again.
         """
         if error is None:
-            self._dispatch(events)
+            self._dispatcher()(events)
         else:
             self._on_read_error(error, _RECEIVE)
 
@@ -137,7 +130,8 @@ class EpollTransport(WriteSide):
             self._leave_batches()
         elif self._batches is None and self._state is OPEN:
             self._batches, self._gate = handler, gate
-            handler.attach(self._sock_fd, self, gate, self._recv_into, self._send)
+            assert self._sock is not None
+            handler.attach(self._sock_fd, self, gate, self._sock.recv_into, self._sock.send)
             self._set_gate()
             if self._watched_events is not None:
                 self._loop.redirect_to_batches(self._sock_fd, handler)
@@ -194,17 +188,24 @@ class EpollTransport(WriteSide):
                 # Remaining input is read after resume_reading.
                 self._unwatch()
 
+    def _read_ready(self) -> None:
+        if self._is_buffered:
+            self._read_into_buffer()
+        else:
+            self._read_data()
+
     def _read_into_buffer(self) -> None:
+        assert self._sock is not None
         step = _GET_BUFFER
         try:
-            buffer = self._get_buffer(-1)
+            buffer = self._protocol.get_buffer(-1)
             if not len(buffer):
                 raise RuntimeError("get_buffer() returned an empty buffer")
             step = _RECEIVE
-            nbytes = self._recv_into(buffer)
+            nbytes = self._sock.recv_into(buffer)
             if nbytes:
                 step = _BUFFER_UPDATED
-                self._buffer_updated(nbytes)
+                self._protocol.buffer_updated(nbytes)
                 return
         except BaseException as error:
             self._on_read_error(error, step)

@@ -20,7 +20,8 @@ import socket
 import warnings
 import weakref
 from asyncio import transports, trsock
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from asyncrev.loop.direct import DirectHandler, Gate
@@ -35,16 +36,20 @@ logger = logging.getLogger("asyncio")
 OPEN, CLOSING = TransportState.OPEN, TransportState.CLOSING
 LOST, CLOSED = TransportState.LOST, TransportState.CLOSED
 
+_NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
+
 
 class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
     """The lowest part of `EpollTransport`. All methods: the loop's thread.
 
-    The base class provides asyncio's water marks; `loop.sendfile` requires it by name.
+    The base class provides asyncio's water marks; `loop.sendfile` requires it by name. None of the
+    classes has a `__dict__`: ten thousand idle streams consist of these fields.
 
     Fields that the classes above share:
         _state: written here only, along `TRANSPORT_TRANSITIONS`; `_protocol`: by `set_protocol`.
         _watched_events: what epoll was asked for, None if it does not watch; written here only.
-        _write_buffer: what was written and not yet sent; written by `WriteSide`, dropped here.
+        _write_buffer: what was written and not yet sent, a bytearray if that is anything; written
+            by `WriteSide`, dropped here.
         _paused, _eof_received: written by `EpollTransport`.
         _eof_written: whether the sending direction is, or will be, shut down; by `WriteSide`.
         _empty_waiter: set while a sendfile waits or runs; written by `EpollTransport`, failed here.
@@ -52,10 +57,33 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
             gets the events, and who is told what may be done; written by `EpollTransport`.
     """
 
-    _extra: dict[str, Any]  # made by BaseTransport
+    __slots__ = (
+        "__weakref__",
+        "_batches",
+        "_context",
+        "_dispatch",
+        "_empty_waiter",
+        "_eof_received",
+        "_eof_written",
+        "_events_context",
+        "_gate",
+        "_paused",
+        "_peername",
+        "_protocol",
+        "_server",
+        "_shown_socket",
+        "_sock",
+        "_sock_fd",
+        "_sockname",
+        "_state",
+        "_watched_events",
+        "_weak_dispatch",
+        "_write_buffer",
+    )
+
+    _extra: Mapping[str, Any]  # of BaseTransport
     _loop: Any
     _protocol: Any
-    _sock: socket.socket | None = None  # for __del__, should __init__ raise
 
     def __init__(
         self,
@@ -64,44 +92,57 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         extra: dict[str, Any] | None,
         server: Any,
         context: contextvars.Context | None,
-        on_events: Callable[[int], None],
     ) -> None:
-        super().__init__(extra, loop)
+        self._sock: socket.socket | None = None  # for __del__, should this method raise
+        super().__init__(_NO_EXTRA if extra is None else extra, loop)
         self._sock = sock
         self._sock_fd = sock.fileno()
         self._state = OPEN
         self._watched_events: int | None = None
-        self._write_buffer = bytearray()
+        self._write_buffer: bytearray | bytes = b""
         self._paused = False  # by pause_reading
         self._eof_received = False
         self._eof_written = False
         self._batches: DirectHandler | None = None
         self._gate: Gate | None = None
         self._empty_waiter: asyncio.Future[None] | None = None
-        self._describe(sock)
         self._server = server
-        # Callbacks see the context of the code that made the connection, as with a Handle of
-        # asyncio's, or the one given: from 3.15 on asyncio gives each connection its own.
-        self._context = context
-        self._dispatch: Callable[[int], None] = functools.partial(
-            (contextvars.copy_context() if context is None else context).run,
-            on_events,  # type: ignore[call-arg]  # a partial
-        )
-        self._weak_dispatch: Callable[[int], None] | None = None
-
-    def _describe(self, sock: socket.socket) -> None:
-        self._extra["socket"] = trsock.TransportSocket(sock)
-        for name, ask in (("sockname", sock.getsockname), ("peername", sock.getpeername)):
-            if self._extra.get(name) is None:
-                try:
-                    self._extra[name] = ask()
-                except OSError:
-                    self._extra[name] = None
+        self._shown_socket: trsock.TransportSocket | None = None  # made when it is asked for
+        self._sockname = loop.shared_sockname(self._ask_name("sockname", sock.getsockname))
+        self._peername = self._ask_name("peername", sock.getpeername)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:
                 pass  # reset already; the first read will report it
+        # Callbacks see the context of the code that made the connection, as with a Handle of
+        # asyncio's, or the one given: from 3.15 on asyncio gives each connection its own.
+        self._context = context
+        self._events_context = contextvars.copy_context() if context is None else context
+        # Made when they are needed: a stream that is served directly needs neither.
+        self._dispatch: Callable[[int], None] | None = None
+        self._weak_dispatch: Callable[[int], None] | None = None
+
+    def _ask_name(self, name: str, ask: Callable[[], Any]) -> Any:
+        known = self._extra.get(name)
+        if known is not None:
+            return known
+        try:
+            return ask()
+        except OSError:
+            return None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what asyncio's transports tell: "socket", "sockname", "peername" and others."""
+        if name == "peername":
+            return self._peername
+        if name == "sockname":
+            return self._sockname
+        if name == "socket":
+            if self._shown_socket is None and self._sock is not None:
+                self._shown_socket = trsock.TransportSocket(self._sock)
+            return self._shown_socket
+        return self._extra.get(name, default)
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if self._sock is not None:
@@ -154,7 +195,7 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
 
     def _lose(self, error: BaseException | None) -> None:
         self._state = advance(TRANSPORT_TRANSITIONS, self._state, TransportEvent.LOSE)
-        self._write_buffer = bytearray()  # so that no water mark calls the protocol (I13)
+        self._write_buffer = b""  # so that no water mark calls the protocol (I13)
         self._unwatch()
         self._leave_batches()
         self._loop.call_soon(self._call_connection_lost, error, context=self._context)
@@ -165,6 +206,7 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
             self._protocol.connection_lost(error)
         finally:
             assert self._sock is not None
+            self.get_extra_info("socket")  # who asks for it from now on gets the closed socket
             self._sock.close()
             self._sock = None
             self._state = advance(TRANSPORT_TRANSITIONS, self._state, TransportEvent.REPORT)
@@ -189,11 +231,24 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
 
     # -- the watch -------------------------------------------------------------------------
 
+    def _on_events(self, events: int) -> None:
+        """Do what `events` of epoll call for; the one method of a class above that is used here."""
+        raise NotImplementedError  # by `EpollTransport`
+
+    def _dispatcher(self) -> Callable[[int], None]:
+        """Return what calls `_on_events` in the context of the stream."""
+        if self._dispatch is None:
+            self._dispatch = functools.partial(
+                self._events_context.run,
+                self._on_events,  # type: ignore[call-arg]  # a partial
+            )
+        return self._dispatch
+
     def _watch(self, events: int) -> None:
         if self._watched_events is None and self._batches is not None:
             self._loop.watch_in_batches(self._sock_fd, events, self._batches)
         elif self._watched_events is None:
-            self._loop.watch(self._sock_fd, events, self._dispatch)
+            self._loop.watch(self._sock_fd, events, self._dispatcher())
         elif self._watched_events != events:
             self._loop.rewatch(self._sock_fd, events)
         self._watched_events = events
@@ -206,7 +261,7 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         # Handles.
         reads = self._state is OPEN and not self._paused and not self._eof_received
         if reads or self._write_buffer:
-            dispatch = self._dispatch
+            dispatch = self._dispatcher()
         elif self._weak_dispatch is None:
             dispatch = self._weak_dispatch = functools.partial(_dispatch_to, weakref.ref(self))
         else:
@@ -242,7 +297,7 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
 def _dispatch_to(transport_ref: "weakref.ref[WatchedSocket]", events: int) -> None:
     transport = transport_ref()
     if transport is not None:
-        transport._dispatch(events)
+        transport._dispatcher()(events)
 
 
 def closed(*_: object) -> None:

@@ -30,6 +30,8 @@ _MOST_PIECES = 1024  # IOV_MAX of Linux; with more, sendmsg fails
 class WriteSide(WatchedSocket):
     """The part of `EpollTransport` that sends. All methods: the loop's thread."""
 
+    __slots__ = ("_lost_writes",)
+
     # Read by BridgeProtocol: a view passed to `write` is not kept.
     keeps_no_views = True
 
@@ -43,11 +45,8 @@ class WriteSide(WatchedSocket):
         extra: dict[str, Any] | None,
         server: Any,
         context: contextvars.Context | None,
-        on_events: Callable[[int], None],
     ) -> None:
-        super().__init__(loop, sock, extra, server, context, on_events)
-        self._send = sock.send
-        self._sendmsg = sock.sendmsg
+        super().__init__(loop, sock, extra, server, context)
         self._lost_writes = 0
 
     def write(self, data: Bytes) -> None:
@@ -73,8 +72,9 @@ class WriteSide(WatchedSocket):
         ):
             data = byte_view(data)
         if not self._write_buffer:
+            assert self._sock is not None
             try:
-                sent_bytes = self._send(data)
+                sent_bytes = self._sock.send(data)
             except (BlockingIOError, InterruptedError):
                 sent_bytes = 0
             except (SystemExit, KeyboardInterrupt):
@@ -85,7 +85,7 @@ class WriteSide(WatchedSocket):
                 return
             if sent_bytes == len(data):
                 return
-            self._write_buffer += memoryview(data)[sent_bytes:]
+            self._write_buffer = bytearray(memoryview(data)[sent_bytes:])
             self._set_gate()
             self._watch((self._watched_events or 0) | WRITABLE)
         else:
@@ -104,8 +104,9 @@ class WriteSide(WatchedSocket):
             return
         if self._eof_written or self._empty_waiter is not None:
             self._refuse_write()
+        assert self._sock is not None
         try:
-            sent_bytes = self._sendmsg(pieces)
+            sent_bytes = self._sock.sendmsg(pieces)
         except (BlockingIOError, InterruptedError):
             sent_bytes = 0
         except (SystemExit, KeyboardInterrupt):
@@ -114,12 +115,14 @@ class WriteSide(WatchedSocket):
         except OSError as error:
             self._fatal_error(error, "Fatal write error on socket transport")
             return
+        left = bytearray()
         for piece in pieces:
             view = memoryview(piece)
             if sent_bytes < view.nbytes:
-                self._write_buffer += view.cast("B")[sent_bytes:]
+                left += view.cast("B")[sent_bytes:]
             sent_bytes = max(0, sent_bytes - view.nbytes)
-        if self._write_buffer:
+        if left:
+            self._write_buffer = left
             self._set_gate()
             self._watch((self._watched_events or 0) | WRITABLE)
             self._maybe_pause_protocol()
@@ -153,8 +156,10 @@ class WriteSide(WatchedSocket):
 
     def _send_write_buffer(self) -> None:
         write_buffer = self._write_buffer
+        assert self._sock is not None
+        assert type(write_buffer) is bytearray
         try:
-            sent_bytes = self._send(write_buffer)
+            sent_bytes = self._sock.send(write_buffer)
         except (BlockingIOError, InterruptedError):
             return
         except (SystemExit, KeyboardInterrupt):
@@ -165,8 +170,8 @@ class WriteSide(WatchedSocket):
             return
         del write_buffer[:sent_bytes]
         if not write_buffer:
-            # A new one, because an emptied bytearray may keep the memory of its largest size.
-            self._write_buffer = bytearray()
+            # An emptied bytearray may keep the memory of its largest size.
+            self._write_buffer = b""
             self._set_gate()
             self._watch((self._watched_events or 0) & ~WRITABLE)
         self._maybe_resume_protocol()  # the protocol may write in it

@@ -156,6 +156,8 @@ class Connections:
 class ServerConnection(HandshakeLimited):
     """A connection that registers itself while it is open."""
 
+    __slots__ = ("_registry",)
+
     def __init__(self, registry: Connections, bridge: Bridge, settings: ConnectionSettings) -> None:
         super().__init__(bridge, settings)
         self._registry = registry

@@ -48,11 +48,12 @@ class HandshakeLimited(ConnectionProtocol):
     the handshake is complete, and when the connection has ended.
     """
 
+    __slots__ = ("_entrance",)
+
     def __init__(self, bridge: Bridge, settings: ConnectionSettings) -> None:
         """See `ConnectionProtocol`."""
         super().__init__(bridge, settings)
         self._entrance: HandshakeEntrance | None = None  # until the handshake is over
-        self._is_owed = Unchanged()  # within the handshake
 
     def limit_handshake(self, entrance: "HandshakeEntrance") -> None:
         """Begin with a handshake that `entrance` limits. Call it before `connection_made`."""
@@ -125,7 +126,7 @@ class HandshakeLimited(ConnectionProtocol):
         if lane is None or not entrance.has_begun or self.abort_reason is not None:
             return
         is_owed = lane.is_owed  # then it is we who are late
-        passed_s = self._is_owed.for_s(now_s, is_owed)
+        passed_s = entrance.is_owed.for_s(now_s, is_owed)
         timeout_s = self._limits.tls_handshake_timeout_s
         if is_owed or not entrance.is_wanted or passed_s < timeout_s * WANTED_PLACE_SHARE:
             return
@@ -157,6 +158,9 @@ class HandshakeEntrance(Forwarding[HandshakeLimited]):
     the socket is not read: what the peer has sent besides stays in the kernel, and the worker hears
     nothing of it. A peer that sends nothing asks for nothing. Then the transport gets the
     connection itself, so later input makes no detour.
+
+    Attributes:
+        is_owed: for how long the connection has been owed something, or has not; it asks itself.
     """
 
     def __init__(self, gates: HandshakeGates, connection: HandshakeLimited) -> None:
@@ -165,6 +169,7 @@ class HandshakeEntrance(Forwarding[HandshakeLimited]):
         self._place = gates.within.place(self._let_in)
         self._step = gates.steps.place(self._let_in)
         self._byte: bytearray | None = None  # where a byte goes that has to wait
+        self.is_owed = Unchanged()
         self._byte_goes_first = False  # whether it has waited, and the next input goes behind it
         connection.limit_handshake(self)
 

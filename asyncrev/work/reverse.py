@@ -164,7 +164,8 @@ def reverses(processor: object) -> bool:
     """
     if not isinstance(processor, Reverse):
         return False
-    methods = ("process", "process_lines", "process_prefixed")
-    return not any(name in processor.__dict__ for name in methods) and all(
-        getattr(type(processor), name) is getattr(Reverse, name) for name in methods
+    # Not by a look at `__dict__`: that makes one, of 64 bytes, and each connection has a processor.
+    return all(
+        getattr(getattr(processor, name), "__func__", None) is getattr(Reverse, name)
+        for name in ("process", "process_lines", "process_prefixed")
     )

@@ -35,7 +35,7 @@ class Connected:
             self.chunks += 1
             inner(nbytes)
 
-        connection._transport._buffer_updated = counting
+        connection.buffer_updated = counting
 
     @property
     def is_served(self) -> bool:

@@ -162,18 +162,20 @@ async def test_resume_in_another_context_keeps_that_of_the_connection() -> None:
 
 
 @on_epoll
-async def test_connection_lost_behind_a_write_buffer_comes_an_iteration_after_it() -> None:
+async def test_connection_lost_behind_a_write_buffer_comes_an_iteration_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Never out of the write that empties it."""
     calls_at_end: list[list[str]] = []
     protocol = Plain()
     async with wire(protocol, small_pair) as (transport, peer):
         lose = transport._lose
 
-        def noting_lose(error: BaseException | None) -> None:
+        def noting_lose(_: object, error: BaseException | None) -> None:
             lose(error)
             calls_at_end.append(list(protocol.calls))
 
-        transport._lose = noting_lose
+        monkeypatch.setattr(type(transport), "_lose", noting_lose)
         transport.write(bytes(50_000))
         transport.close()
         assert len(await receive(peer)) == 50_000

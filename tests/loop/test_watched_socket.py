@@ -108,6 +108,48 @@ async def test_extra_info_names_both_ends_and_the_socket() -> None:
 
 
 @on_epoll
+async def test_socket_is_one_object_and_is_told_after_the_end() -> None:
+    """As asyncio's transports do; it is made when it is asked for."""
+    asked, unasked = Plain(), Plain()
+    async with wire(asked, tcp_pair) as (transport, _), wire(unasked, tcp_pair) as (other, _):
+        sock = transport.get_extra_info("socket")
+        assert transport.get_extra_info("socket") is sock
+        for each, protocol in ((transport, asked), (other, unasked)):
+            each.abort()
+            await until(lambda p=protocol: "lost" in p.calls, "it is lost")
+            assert each._sock is None
+            assert each.get_extra_info("socket").fileno() == -1
+        assert transport.get_extra_info("socket") is sock
+
+
+@on_epoll
+async def test_streams_of_one_listening_socket_share_their_own_address() -> None:
+    """And what a caller gives as extra information is told before what the socket says."""
+    loop: Any = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peers = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+        socks = [listener.accept()[0] for _ in peers]
+        for sock in socks:
+            sock.setblocking(False)
+        extra = {"peername": "told before", "more": 1}
+        transports = [
+            *(loop._make_socket_transport(sock, Plain()) for sock in socks[:2]),
+            loop._make_socket_transport(socks[2], Plain(), extra=extra),
+        ]
+        names = [transport.get_extra_info("sockname") for transport in transports]
+        assert names[0] == listener.getsockname()
+        assert names[1] is names[0]
+        assert names[2] is names[0]
+        assert transports[0].get_extra_info("peername") == peers[0].getsockname()
+        assert transports[2].get_extra_info("peername") == "told before"
+        assert transports[2].get_extra_info("more") == 1
+        for transport, peer in zip(transports, peers, strict=True):
+            transport.abort()
+            peer.close()
+        await until(lambda: all(t._sock is None for t in transports), "they are closed")
+
+
+@on_epoll
 async def test_transport_on_a_socket_reset_already_is_lost_in_order() -> None:
     """It has no peer's name any more; the first read tells why."""
     protocol = Plain()

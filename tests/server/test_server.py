@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import functools
+import gc
 import os
 import pathlib
 import socket
 import threading
+import types
 from typing import Any
 
 import pytest
@@ -44,6 +47,36 @@ async def test_serve_answers_on_a_free_port_of_its_own() -> None:
         assert await in_thread(ask, server, b"hello") == b"olleh"
     assert server.state is ServerState.CLOSED
     assert not server.addresses
+
+
+@on_epoll
+async def test_idle_connection_keeps_no_dict_no_bound_method_and_no_empty_buffer() -> None:
+    """Of ten thousand connections each of these would take a megabyte; see docs/memory.md."""
+    server = await asyncrev.serve("127.0.0.1", 0, limits=SMALL)
+    async with server:
+        assert await in_thread(ask, server, b"abc") == b"cba"
+        with connect(server) as client:
+            await in_thread(client.sendall, b"abc")
+            assert await in_thread(receive_exactly, client, 3) == b"cba"
+            await until(lambda: len(server.connections) == 1, "the first has gone")
+            (connection,) = server.connections
+            connection.on_sweep(asyncio.get_running_loop().time())
+            transport, lane = connection._transport, connection._lane
+            assert transport._gate is lane, "it is served directly"
+            parts = (
+                *(connection, transport, lane, lane.work, lane.work.window),
+                *(connection._reading, connection._input, connection._deadlines),
+            )
+            assert [part for part in parts if hasattr(part, "__dict__")] == []
+            needless = (types.MethodType, functools.partial, bytearray, dict)
+            for part in (*parts, lane.work.processor):
+                assert [o for o in gc.get_referents(part) if isinstance(o, needless)] == []
+            # The plane in Python keeps two of the socket.
+            kept = [o for part in parts if part is not lane for o in gc.get_referents(part)]
+            assert [o for o in kept if isinstance(o, types.BuiltinMethodType)] == []
+            assert connection._accepted_from is transport.get_extra_info("peername")
+            assert connection.info.peer_address is transport.get_extra_info("peername")
+            assert connection.info.local_address is transport.get_extra_info("sockname")
 
 
 @on_all
@@ -668,12 +701,13 @@ async def test_step_of_the_end_that_raises_is_logged_and_skips_no_other(
             monkeypatch.setattr("asyncrev.server.listener.Listener.close", refuse)
             await server.close()
         elif step == "drain":
-            connection.drain = refuse  # type: ignore[method-assign]
+            monkeypatch.setattr(type(connection), "drain", refuse)
             assert await server.drain(5)
             assert server.statistics().aborted == {"drain failed": 1}
         else:
-            connection.abort = refuse  # type: ignore[method-assign]
-            await server.close()
+            with monkeypatch.context() as patch:
+                patch.setattr(type(connection), "abort", refuse)
+                await server.close()
             connection._transport.abort()
         await assert_all_is_closed(server, client)
     assert "PermissionError(13, 'Permission denied')" in caplog.text
