@@ -22,9 +22,7 @@ __all__ = [
 ]
 
 # Labels that OpenSSL takes for a certificate (PEM_read_bio_X509_AUX(3)).
-_PEM = re.compile(
-    rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----(.+?)-----END \1CERTIFICATE-----", re.S
-)
+_PEM = rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----(.+?)-----END \1CERTIFICATE-----"
 
 _INTEGER, _OCTETS, _OID, _UTC_TIME, _TIME, _SEQUENCE = 0x02, 0x04, 0x06, 0x17, 0x18, 0x30
 _EXTENSIONS = 0xA3  # [3] of TBSCertificate
@@ -77,7 +75,7 @@ def certificate_in_file(path: str | os.PathLike[str]) -> Certificate:
     Raises: as `certificate_days_left`.
     """
     with open(path, "rb") as file:
-        found = _PEM.search(file.read())
+        found = re.search(_PEM, file.read(), re.S)
     if found is None:
         raise ValueError(f"{os.fspath(path)!r} has no certificate in PEM")
     return decode_certificate(base64.b64decode(found[2]))

@@ -4,7 +4,6 @@ import importlib
 import os
 import sys
 import traceback
-from pathlib import PurePath
 from types import ModuleType
 
 from asyncrev.errors import SettingsError
@@ -70,6 +69,8 @@ def _suggested(name: str) -> str:
     if not _is_path(path):
         module_name, dot, attribute = path.rpartition(".")
         return f"; perhaps {module_name}:{attribute}" if module_name and dot and not colon else ""
+    from pathlib import PurePath  # which takes 5 ms, for an error only
+
     given = PurePath(os.path.normpath(path))
     attributes = attributes or "ATTR"
     try:

@@ -81,8 +81,9 @@ def refuse_contradictions(values: Sequence[OptionValue]) -> None:
 # Variables of `native.choice`, of the build, of our own tests and benchmarks, and those that
 # Kubernetes sets in every container for a service named asyncrev
 # (https://kubernetes.io/docs/concepts/services-networking/service/).
-_OTHERS = re.compile(
-    r"ASYNCREV_(PLANE|BUILD|(TEST|BENCHMARK)_\w+|SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+_OTHERS = (
+    r"ASYNCREV_(PLANE|BUILD|(TEST|BENCHMARK)_\w+"
+    r"|SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
 
 
@@ -93,7 +94,7 @@ def warnings_of_variables(names: Iterable[str]) -> list[str]:
     """
     known = {option.variable: option for option in OPTIONS}
     unknown = [name for name in names if name.startswith("ASYNCREV_") and name not in known]
-    return [_warning(name, known) for name in sorted(unknown) if not _OTHERS.fullmatch(name)]
+    return [_warning(name, known) for name in sorted(unknown) if not re.fullmatch(_OTHERS, name)]
 
 
 def _warning(name: str, known: dict[str, Option]) -> str:

@@ -16,7 +16,7 @@ _NOT_WRITTEN_TO = "--tee {!r} is neither a file nor a FIFO or character device"
 
 # The name that a shell passes for >(command), and similar names: they refer to a descriptor that
 # this process has inherited. The name is a symbolic link, but one of the system's (proc_pid_fd(5)).
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
+_DESCRIPTOR = r"/(?:dev|proc/self)/fd/([0-9]{1,9})"
 
 
 def open_tee(path: str) -> int:
@@ -51,7 +51,7 @@ def open_tee(path: str) -> int:
 
 
 def _open(path: str) -> int:
-    given = _DESCRIPTOR.fullmatch(path)
+    given = re.fullmatch(_DESCRIPTOR, path)
     if given is not None:
         return os.dup(int(given[1]))
     if os.path.islink(path):  # O_NOFOLLOW below also refuses it; this gives the message

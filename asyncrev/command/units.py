@@ -1,7 +1,10 @@
 """Numbers of bytes and seconds in the forms that people write: 64K, 1.5MiB, 500ms, 1h30m."""
 
 import re
-from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 __all__ = [
     "BYTES_FORMS",
@@ -19,15 +22,15 @@ for _power, _letter in enumerate("kmgt", start=1):
     _BYTE_UNITS[_letter] = _BYTE_UNITS[_letter + "ib"] = 1024**_power
     _BYTE_UNITS[_letter + "b"] = 1000**_power
 
-# The short units of systemd.time(7).
+# The short units of systemd.time(7), in microseconds.
 _SECOND_UNITS = {
-    "us": Fraction(1, 1_000_000),
-    "ms": Fraction(1, 1000),
-    "s": Fraction(1),
-    "m": Fraction(60),
-    "min": Fraction(60),
-    "h": Fraction(3600),
-    "d": Fraction(86_400),
+    "us": 1,
+    "ms": 1000,
+    "s": 1_000_000,
+    "m": 60 * 1_000_000,
+    "min": 60 * 1_000_000,
+    "h": 3600 * 1_000_000,
+    "d": 86_400 * 1_000_000,
 }
 
 BYTES_FORMS = "65536, 64K or 64KiB (1024 each), 64kB (1000 each), 1.5M, 2G"
@@ -54,7 +57,7 @@ def parse_bytes(text: str) -> int:
     factor = _BYTE_UNITS.get(match[2].lower()) if match is not None else None
     if match is None or factor is None:
         raise ValueError(f"{text!r} is not a number of bytes; give bytes as {BYTES_FORMS}")
-    nbytes = Fraction(match[1]) * factor
+    nbytes = _exact(match[1]) * factor
     if nbytes.denominator != 1:
         raise ValueError(f"{text!r} is {float(nbytes)!r} bytes; give a whole number of them")
     return nbytes.numerator
@@ -72,11 +75,20 @@ def parse_seconds(text: str) -> float:
     if _SECONDS.fullmatch(stripped):
         parts = [(number, unit.lower()) for number, unit in _SECONDS_PART.findall(stripped)]
         if all(unit in _SECOND_UNITS for _, unit in parts):
-            return float(sum(Fraction(number) * _SECOND_UNITS[unit] for number, unit in parts))
+            total_us = sum(_exact(number) * _SECOND_UNITS[unit] for number, unit in parts)
+            return float(total_us / 1_000_000)
     try:
         return float(stripped)
     except ValueError:
         raise ValueError(f"{text!r} is not a time; give seconds as {SECONDS_FORMS}") from None
+
+
+def _exact(number: str) -> "int | Fraction":
+    if "." not in number:
+        return int(number)
+    from fractions import Fraction  # which takes 5 ms, and no default of an option needs it
+
+    return Fraction(number)
 
 
 def format_bytes(nbytes: int) -> str:
@@ -90,9 +102,9 @@ def format_bytes(nbytes: int) -> str:
 def format_seconds(seconds: float) -> str:
     """Format a time exactly, in a short form that `parse_seconds` accepts: 5m, 500ms."""
     for unit in ("d", "h", "m", "s", "ms"):
-        number = seconds / float(_SECOND_UNITS[unit])
-        if 1 <= number < 1e9 and number == int(number):
-            text = f"{int(number)}{unit}"
-            if parse_seconds(text) == seconds:
-                return text
+        number = seconds / (_SECOND_UNITS[unit] / 1_000_000)
+        if not (1 <= number < 1e9 and number == int(number)):
+            continue
+        if int(number) * _SECOND_UNITS[unit] / 1_000_000 == seconds:  # as `parse_seconds` does
+            return f"{int(number)}{unit}"
     return repr(seconds)

@@ -346,12 +346,10 @@ lane, kind, nbytes, entry = self._ring.returned(seq)
         "the end of input overtakes data",
         "bridge.admission",
         """\
-            if lane.overflow:
-                if len(lane.overflow) > len(slot):
+            if overflow := lane.overflow:
 """,
         """\
-            if lane.overflow and not lane.eof_waits:
-                if len(lane.overflow) > len(slot):
+            if (overflow := lane.overflow) and not lane.eof_waits:
 """,
         (_BRIDGES, "tests/bridge/test_admission.py::test_end_and_close_go_behind_the_overflow"),
     ),
