@@ -211,6 +211,30 @@ PLANE_BUGS = (
         "for (int pass = 0; pass < 2; pass++) {",
         "for (int pass = 1; pass < 2; pass++) {",
     ),
+    # -- many turns in one call
+    _core(
+        "the worker is not woken between two turns",
+        "            arv_unpark(state->parker); /* ORDER: after the cursor (I5). */\n",
+        "",
+    ),
+    _core(
+        "what is answered is not acquired between two turns",
+        "        uint64_t processed_seq = "
+        "atomic_load_explicit(&ring->processed_seq, memory_order_acquire);\n",
+        "        uint64_t processed_seq = "
+        "atomic_load_explicit(&ring->processed_seq, memory_order_relaxed);\n",
+        _RACE,
+    ),
+    _core(
+        "what has an object is released without it",
+        " && ring->outcomes[seq % ring->nentries] == ARV_SLOT;",
+        ";",
+    ),
+    _core(
+        "an exception of a delivery is forgotten",
+        "        plane->has_stop = false;\n        return plane->stop;\n",
+        "        plane->has_stop = false;\n",
+    ),
     # -- what Python adds
     _module(
         "the owners of what was received are not counted",
@@ -267,7 +291,7 @@ PLANE_BUGS = (
         "a longer reply goes like any other",
         "calls",
         "if (is_plain && (size_t)nbytes <= core->sizes[pos]) {",
-        "if (is_plain && nbytes >= 0) {",
+        "if (is_plain && (size_t)nbytes <= core->sizes[pos] + 1) {",
         "longer_reply_is_told_to_the_work",
     ),
     _module(

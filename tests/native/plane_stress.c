@@ -1029,6 +1029,11 @@ static void poll_in_core(stress *here, bool blocks) {
         }
     }
     take_accounts(here);
+    /* What it has published, the worker knows of; only an exception leaves that to the caller. */
+    while (state.nevents == 0 && atomic_load(&here->parker.parked) &&
+           atomic_load(&ring->processed_seq) != published(here)) {
+        sched_yield();
+    }
     if (here->plane.has_stop) {
         deliver(here); /* what has stopped it, and the rest */
     } else if (ring->delivered_seq != released(here)) {
