@@ -353,6 +353,9 @@ class HookedLoop(SteppedLoop):
         super().__init__(run)
         self._iteration_hooks: tuple[Any, ...] = ()
 
+    def _choose_poll(self) -> None:
+        """Keep to the poll of this loop: only the native plane has one."""
+
     def wake(self) -> None:
         """Make the poll that runs, or else the next, return. Thread: any."""
         self.edge.write()
