@@ -76,5 +76,7 @@ async def test_chunk_passes_the_modules_that_the_design_lists_in_that_order() ->
         return
     assert set(on_loop) | set(on_worker) == set(WAY)
     assert list(on_loop) == ["ring.plane"]
-    assert list(on_worker) == ["ring.plane", "ring.thread_side", "work.reverse"]  # it waits first
+    # A worker that had gone to sleep by then begins in the plane, which it waits in.
+    orders = (["ring.plane", "ring.thread_side"], ["ring.thread_side", "ring.plane"])
+    assert list(on_worker) in [[*order, "work.reverse"] for order in orders]
     assert WAY == ["ring.plane", "ring.thread_side", "ring.plane", "work.reverse", "ring.plane"]
