@@ -52,7 +52,7 @@ def test_seeded_bug_that_does_not_fit_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_every_seeded_bug_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     """`make mutants`, whose exit code says it all."""
     code = main([])

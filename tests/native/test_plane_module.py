@@ -122,6 +122,7 @@ def test_owner_is_referred_to_while_its_entry_is_in_the_ring(bench: Bench) -> No
     bench.publish(row)
     far.send(b"abc")
     assert bench.plane.receive([(fd, READABLE)], 0) == (1, END)
+    assert sys.getrefcount(row) == before + 2
     bench.publish(row)
     assert sys.getrefcount(row) == before + 3
     bench.answer()
@@ -314,7 +315,7 @@ def test_worker_says_that_it_sleeps_before_it_looks(bench: Bench) -> None:
         woken.append(bench.parker.unpark())
         return False
 
-    assert not bench.parker.park(look, 60.0)
+    assert not bench.parker.park(look, 3.0)
     assert woken[0] is True
     assert bench.parker.backstop_wakes == 0
 
