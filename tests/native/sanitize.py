@@ -36,6 +36,10 @@ COPIED = ("asyncrev", "tests", "pyproject.toml", "setup.py", "README.md")
 # What uses the kernels or the plane.
 TESTS = (
     "tests/native/test_kernels.py",
+    "tests/native/test_plane.py",
+    "tests/native/test_plane_module.py",
+    "tests/native/test_poll.py",
+    "tests/native/test_polls.py",
     "tests/frames",
     "tests/ring",
     "tests/bridge",
