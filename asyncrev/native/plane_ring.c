@@ -42,7 +42,8 @@ static int ring_traverse(PyObject *self, visitproc visit, void *arg) {
     }
     for (size_t pos = 0; pos < nentries; pos++) {
         Py_VISIT(ring->results[pos]);
-        Py_VISIT(ring->held[pos].obj);
+        /* Not what is held: a view that the collector clears while it is exported crashes CPython. As
+         * it is, the view looks referred to from outside, and goes when this ring is cleared. */
         Py_VISIT(ring->reports[pos]);
         Py_VISIT(ring->entries[pos]);
     }
@@ -53,6 +54,12 @@ static int ring_traverse(PyObject *self, visitproc visit, void *arg) {
     return 0;
 }
 
+static void release_held(RingObject *ring, size_t pos) {
+    if (ring->held[pos].obj != NULL) {
+        PyBuffer_Release(&ring->held[pos]);
+    }
+}
+
 static void drop_entry(RingObject *ring, size_t pos) {
     arv_row *row = ring->core->rows[pos];
     ring->core->rows[pos] = NULL;
@@ -60,9 +67,7 @@ static void drop_entry(RingObject *ring, size_t pos) {
     ring->owners[pos] = NULL;
     PyObject *result = ring->results[pos];
     ring->results[pos] = NULL;
-    if (ring->held[pos].obj != NULL) {
-        PyBuffer_Release(&ring->held[pos]);
-    }
+    release_held(ring, pos);
     EntryObject *report = ring->reports[pos];
     ring->reports[pos] = NULL;
     Py_XDECREF(owner);
@@ -86,6 +91,7 @@ static int ring_clear(PyObject *self) {
         drop_entry(ring, at(ring, seq));
     }
     for (size_t pos = 0; pos < ring->core->nentries; pos++) {
+        release_held(ring, pos);
         Py_CLEAR(ring->results[pos]);
         Py_CLEAR(ring->reports[pos]);
         Py_CLEAR(ring->entries[pos]);

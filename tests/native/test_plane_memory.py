@@ -7,6 +7,7 @@ import os
 import random
 import select
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ from asyncrev.ring.row import Kernel
 from tests.native.test_plane import Calls
 from tests.native.twins import ByContent, Twin
 from tests.planes import NATIVE_PLANE, PythonReverse, needs_plane, plain_work_class
-from tests.support import DEADLINE_S, publish
+from tests.support import DEADLINE_S, ROOT, publish
 
 pytestmark = needs_plane
 READABLE = select.EPOLLIN
@@ -322,15 +323,11 @@ def by_a_foreign_owner(bench: Bench, marker: Marker) -> None:
 
 
 def by_a_result(bench: Bench, marker: Marker) -> None:
-    """A view whose memory's object refers to the ring."""
-
-    class Memory(bytearray):
-        more: Any
-
-    memory = Memory(3)
-    memory.more = (bench.ring, marker)
-    publish(bench.ring, None)
-    bench.ring.mark_processed(memoryview(memory))
+    """A view, which the collector must not clear while the core may send from it."""
+    owner: Any = Marker()
+    owner.more = (bench.ring, marker)
+    publish(bench.ring, owner, b"abc")
+    bench.ring.mark_processed(memoryview(bytearray(b"abc")))
 
 
 def by_an_entry(bench: Bench, marker: Marker) -> None:
@@ -380,6 +377,25 @@ def test_cycle_is_collected(make: Callable[[Bench, Marker], None]) -> None:
     del bench
     gc.collect()
     assert gone() is None
+
+
+def test_ring_in_a_cycle_with_a_view_that_is_older() -> None:
+    """CPython crashes if the collector clears a view while its buffer is held."""
+    program = """if True:
+        import gc
+        from tests.native.test_plane_memory import Bench, Marker, by_a_result
+
+        gc.disable()
+        view = memoryview(bytearray(b"abc"))
+        by_a_result.__globals__["memoryview"] = lambda memory: view
+        by_a_result(Bench(), Marker())
+        del by_a_result.__globals__["memoryview"], view
+        gc.collect()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- collections in the midst of everything --------------------------------------------------------
