@@ -64,21 +64,27 @@ class Deadlines:
     """
 
     __slots__ = (
+        "_busy",
+        "_data_bytes",
         "_frame",
         "_handshake",
         "_handshake_looks",
         "_late_bytes",
         "_limits",
         "_opaque_looks",
-        "_quiet",
+        "_quiet_since_s",
         "_received_bytes",
+        "_taken_bytes",
         "_taking",
         "quiet_until_s",
     )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._quiet = Unchanged()
+        # What the last look found, and since when it has been so; -1 before the first.
+        self._data_bytes = self._taken_bytes = -1
+        self._busy = False
+        self._quiet_since_s = 0.0
         # While there is something to time: few connections have a frame or a reply on its way.
         self._taking: Unchanged | None = None
         self._frame: Unchanged | None = None
@@ -135,7 +141,7 @@ class Deadlines:
         stalled = self._write_stalled(now_s, taken_bytes, unsent_bytes)
         if stalled is not None:
             return stalled
-        quiet_s = self._quiet.for_s(now_s, (data_bytes, taken_bytes, busy))
+        quiet_s = self._quiet_s(now_s, data_bytes, taken_bytes, busy)
         if received_bytes != self._received_bytes:
             self._received_bytes = received_bytes
             self._opaque_looks = 0
@@ -185,6 +191,12 @@ class Deadlines:
             f"the TLS handshake was not complete after {shaking_s:.1f} s; "
             f"tls_handshake_timeout_s is {timeout_s:g}"
         )
+
+    def _quiet_s(self, now_s: float, data_bytes: int, taken_bytes: int, busy: bool) -> float:
+        if data_bytes != self._data_bytes or taken_bytes != self._taken_bytes or busy != self._busy:
+            self._data_bytes, self._taken_bytes, self._busy = data_bytes, taken_bytes, busy
+            self._quiet_since_s = now_s
+        return now_s - self._quiet_since_s
 
     def _write_stalled(
         self, now_s: float, taken_bytes: int, unsent_bytes: int

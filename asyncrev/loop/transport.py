@@ -38,7 +38,7 @@ _EOF_RECEIVED = "Fatal error: protocol.eof_received() call failed."
 class EpollTransport(WriteSide):
     """A connected stream socket on an `EpollEventLoop`. All methods: the loop's thread."""
 
-    __slots__ = ("_direct", "_is_buffered")
+    __slots__ = ("_direct_gate", "_direct_handler", "_direct_protocol", "_is_buffered")
 
     max_read_bytes = 256 * 1024  # of one recv for a plain Protocol, as in asyncio
 
@@ -56,7 +56,9 @@ class EpollTransport(WriteSide):
         context: contextvars.Context | None = None,
     ) -> None:
         super().__init__(loop, sock, extra, server, context)
-        self._direct: tuple[asyncio.BaseProtocol, DirectHandler, Gate] | None = None
+        self._direct_protocol: asyncio.BaseProtocol | None = None
+        self._direct_handler: DirectHandler | None = None
+        self._direct_gate: Gate | None = None
         self.set_protocol(protocol)
         if server is not None:
             attach(server, self)
@@ -79,7 +81,7 @@ class EpollTransport(WriteSide):
         """Use `protocol` from now on."""
         self._protocol = protocol
         self._is_buffered = isinstance(protocol, asyncio.BufferedProtocol)
-        if self._direct is not None:
+        if self._direct_protocol is not None:
             self._enter_or_leave_batches()
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -91,7 +93,7 @@ class EpollTransport(WriteSide):
         try:
             super()._call_connection_lost(error)
         finally:
-            self._direct = None
+            self._direct_protocol = self._direct_handler = self._direct_gate = None
 
     # -- served directly -------------------------------------------------------------------
 
@@ -102,12 +104,12 @@ class EpollTransport(WriteSide):
 
         See `loop.direct`. `gate` is this stream's, and passed to `handler.attach`.
         """
-        self._direct = (protocol, handler, gate)
+        self._direct_protocol, self._direct_handler, self._direct_gate = protocol, handler, gate
         self._enter_or_leave_batches()
 
     def stop_serving_directly(self) -> None:
         """Receive and send for the protocol as for any; idempotent."""
-        self._direct = None
+        self._direct_protocol = self._direct_handler = self._direct_gate = None
         self._leave_batches()
 
     def on_direct_event(self, events: int, error: BaseException | None = None) -> None:
@@ -124,9 +126,10 @@ class EpollTransport(WriteSide):
             self._on_read_error(error, _RECEIVE)
 
     def _enter_or_leave_batches(self) -> None:
-        assert self._direct is not None
-        protocol, handler, gate = self._direct
-        if self._protocol is not protocol:
+        handler, gate = self._direct_handler, self._direct_gate
+        assert handler is not None
+        assert gate is not None
+        if self._protocol is not self._direct_protocol:
             self._leave_batches()
         elif self._batches is None and self._state is OPEN:
             self._batches, self._gate = handler, gate
