@@ -138,6 +138,7 @@ class EpollTransport(WriteSide):
             self._set_gate()
             if self._watched_events is not None:
                 self._loop.redirect_to_batches(self._sock_fd, handler)
+            self._dispatch = None  # made again if it is needed again
 
     # -- reading ---------------------------------------------------------------------------
 
