@@ -57,10 +57,6 @@ class Deadlines:
     The first byte: within `first_byte_timeout_s` of the first look. A frame: within
     `frame_timeout_s` of the look that saw it begun. Taking replies: some bytes every
     `write_stall_timeout_s`, while there are any. Else: something within `idle_timeout_s`.
-
-    Attributes:
-        quiet_until_s: until when no deadline can pass if nothing happens; 0.0 if the last look
-            found something going on.
     """
 
     __slots__ = (
@@ -69,6 +65,7 @@ class Deadlines:
         "_frame",
         "_handshake",
         "_handshake_looks",
+        "_is_quiet",
         "_late_bytes",
         "_limits",
         "_opaque_looks",
@@ -76,7 +73,6 @@ class Deadlines:
         "_received_bytes",
         "_taken_bytes",
         "_taking",
-        "quiet_until_s",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -93,7 +89,12 @@ class Deadlines:
         self._late_bytes: int | None = None  # received or held when a frame was seen to be late
         self._opaque_looks = 0  # that put something off since `_received_bytes` changed
         self._received_bytes = 0
-        self.quiet_until_s = 0.0
+        self._is_quiet = False
+
+    @property
+    def quiet_until_s(self) -> float:
+        """Until when no deadline can pass if nothing happens; 0.0 if something was going on."""
+        return self._quiet_since_s + self._quiet_timeout_s() if self._is_quiet else 0.0
 
     def passed(
         self,
@@ -132,7 +133,7 @@ class Deadlines:
             data_bytes: what of `received_bytes` were data, if not all (TLS).
         """
         limits = self._limits
-        self.quiet_until_s = 0.0
+        self._is_quiet = False
         if handshaking:
             return self._handshake_late(now_s, held_input)
         if data_bytes is None:
@@ -162,9 +163,9 @@ class Deadlines:
         self._late_bytes = None
         if busy or frame_seq is not None or unsent_bytes:
             return None
-        timeout_s = limits.idle_timeout_s if data_bytes else limits.first_byte_timeout_s
+        timeout_s = self._quiet_timeout_s()
         if quiet_s < timeout_s:
-            self.quiet_until_s = now_s - quiet_s + timeout_s
+            self._is_quiet = True
             return None
         if any(held_input()) and self._put_off(opaque=opaque):
             return None
@@ -197,6 +198,10 @@ class Deadlines:
             self._data_bytes, self._taken_bytes, self._busy = data_bytes, taken_bytes, busy
             self._quiet_since_s = now_s
         return now_s - self._quiet_since_s
+
+    def _quiet_timeout_s(self) -> float:
+        limits = self._limits
+        return limits.idle_timeout_s if self._data_bytes else limits.first_byte_timeout_s
 
     def _write_stalled(
         self, now_s: float, taken_bytes: int, unsent_bytes: int

@@ -71,10 +71,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         "_accepted_from",
         "_bridge",
         "_deadlines",
-        "_inline_below_bytes",
         "_input",
         "_lane",
-        "_limits",
         "_made_s",
         "_reading",
         "_received_bytes",
@@ -89,8 +87,6 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         """Prepare a connection on `bridge`; `settings` were checked for that bridge's limits."""
         self._bridge = bridge
         self._settings = settings
-        self._limits = settings.limits
-        self._inline_below_bytes = settings.inline_below_bytes
         self._state = _NEW
         self._transport: Any = None
         self._accepted_from: Any = None  # the peer's address, if a server of ours has accepted it
@@ -98,7 +94,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self._lane: Lane | None = None
         self._reading = Reading()
         self._input = InputDrain(self._reading)
-        self._deadlines = Deadlines(self._limits)
+        self._deadlines = Deadlines(settings.limits)
         # Without what the plane has received and sent for the lane, while there is one.
         self._received_bytes = 0
         self._replied_bytes = 0
@@ -159,7 +155,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self._made_s = asyncio.get_running_loop().time()
         self._reading.attach(transport)
         self._move(_MADE)
-        settings, limits = self._settings, self._limits
+        settings, limits = self._settings, self._settings.limits
         self._transport.set_write_buffer_limits(
             high=limits.high_water_bytes, low=limits.low_water_bytes
         )
@@ -193,7 +189,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         Not in inline mode, and not for a class that changes what this one does with each chunk or
         reply.
         """
-        if self._inline_below_bytes:
+        if self._settings.inline_below_bytes:
             return False
         mine, base = type(self), ConnectionProtocol
         return (
@@ -222,7 +218,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         lane = self._lane
         assert lane is not None
         self._received_bytes += nbytes
-        if nbytes < self._inline_below_bytes and not (
+        if nbytes < self._settings.inline_below_bytes and not (
             lane.in_flight_bytes or self._reading.pauses or lane.abandoned
         ):
             self._answer_inline(lane, nbytes)
@@ -289,7 +285,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             transport.write(reply)
         if self._reading.pauses & WRITE_BUFFER_FULL:
             buffered_bytes: int = transport.get_write_buffer_size()
-            return max(0, buffered_bytes - self._limits.high_water_bytes)
+            return max(0, buffered_bytes - self._settings.limits.high_water_bytes)
         return None
 
     def on_end(self) -> None:
@@ -427,5 +423,5 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             self,
             self._reading,
             peer_ended=self._input.state is InputState.PEER_ENDED,
-            linger_timeout_s=self._limits.linger_timeout_s,
+            linger_timeout_s=self._settings.limits.linger_timeout_s,
         )

@@ -38,7 +38,7 @@ _EOF_RECEIVED = "Fatal error: protocol.eof_received() call failed."
 class EpollTransport(WriteSide):
     """A connected stream socket on an `EpollEventLoop`. All methods: the loop's thread."""
 
-    __slots__ = ("_direct_gate", "_direct_handler", "_direct_protocol", "_is_buffered")
+    __slots__ = ("_direct_handler", "_direct_protocol", "_is_buffered")
 
     max_read_bytes = 256 * 1024  # of one recv for a plain Protocol, as in asyncio
 
@@ -58,7 +58,6 @@ class EpollTransport(WriteSide):
         super().__init__(loop, sock, extra, server, context)
         self._direct_protocol: asyncio.BaseProtocol | None = None
         self._direct_handler: DirectHandler | None = None
-        self._direct_gate: Gate | None = None
         self.set_protocol(protocol)
         if server is not None:
             attach(server, self)
@@ -93,7 +92,7 @@ class EpollTransport(WriteSide):
         try:
             super()._call_connection_lost(error)
         finally:
-            self._direct_protocol = self._direct_handler = self._direct_gate = None
+            self._direct_protocol = self._direct_handler = self._gate = None
 
     # -- served directly -------------------------------------------------------------------
 
@@ -104,13 +103,14 @@ class EpollTransport(WriteSide):
 
         See `loop.direct`. `gate` is this stream's, and passed to `handler.attach`.
         """
-        self._direct_protocol, self._direct_handler, self._direct_gate = protocol, handler, gate
+        self._leave_batches()
+        self._direct_protocol, self._direct_handler, self._gate = protocol, handler, gate
         self._enter_or_leave_batches()
 
     def stop_serving_directly(self) -> None:
         """Receive and send for the protocol as for any; idempotent."""
-        self._direct_protocol = self._direct_handler = self._direct_gate = None
         self._leave_batches()
+        self._direct_protocol = self._direct_handler = self._gate = None
 
     def on_direct_event(self, events: int, error: BaseException | None = None) -> None:
         """Do what the handler of a stream does not do itself.
@@ -126,13 +126,13 @@ class EpollTransport(WriteSide):
             self._on_read_error(error, _RECEIVE)
 
     def _enter_or_leave_batches(self) -> None:
-        handler, gate = self._direct_handler, self._direct_gate
+        handler, gate = self._direct_handler, self._gate
         assert handler is not None
         assert gate is not None
         if self._protocol is not self._direct_protocol:
             self._leave_batches()
         elif self._batches is None and self._state is OPEN:
-            self._batches, self._gate = handler, gate
+            self._batches = handler
             assert self._sock is not None
             handler.attach(self._sock_fd, self, gate, self._sock.recv_into, self._sock.send)
             self._set_gate()

@@ -53,8 +53,8 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         _paused, _eof_received: written by `EpollTransport`.
         _eof_written: whether the sending direction is, or will be, shut down; by `WriteSide`.
         _empty_waiter: set while a sendfile waits or runs; written by `EpollTransport`, failed here.
-        _batches, _gate: while somebody receives and sends past the protocol (`loop.direct`), who
-            gets the events, and who is told what may be done; written by `EpollTransport`.
+        _batches: while somebody receives and sends past the protocol (`loop.direct`), who gets the
+            events; _gate: who is told then what may be done. Written by `EpollTransport`.
     """
 
     __slots__ = (
@@ -270,7 +270,7 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
 
     def _set_gate(self) -> None:
         """Say what may be done past the protocol now; to be called at each change of that."""
-        if self._gate is not None:
+        if self._batches is not None and self._gate is not None:
             is_open = self._state is OPEN
             self._gate.reads = is_open and not (self._paused or self._eof_received)
             self._gate.sends = is_open and not (
@@ -282,7 +282,7 @@ class WatchedSocket(transports._FlowControlMixin, asyncio.Transport):
         batches, gate = self._batches, self._gate
         if batches is None or gate is None:
             return
-        self._batches = self._gate = None
+        self._batches = None
         gate.reads = gate.sends = False
         batches.detach(self._sock_fd)
         if self._watched_events is not None:

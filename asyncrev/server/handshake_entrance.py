@@ -127,7 +127,7 @@ class HandshakeLimited(ConnectionProtocol):
             return
         is_owed = lane.is_owed  # then it is we who are late
         passed_s = entrance.is_owed.for_s(now_s, is_owed)
-        timeout_s = self._limits.tls_handshake_timeout_s
+        timeout_s = self._settings.limits.tls_handshake_timeout_s
         if is_owed or not entrance.is_wanted or passed_s < timeout_s * WANTED_PLACE_SHARE:
             return
         if not any(held_input(self._transport)):

@@ -107,7 +107,7 @@ class Sweeps:
         self.connection = connection
         self.start_s = 1_000_000.0
         connection._bridge.parts.sweep.stop()
-        connection._deadlines = Deadlines(connection._limits)
+        connection._deadlines = Deadlines(connection._settings.limits)
 
     def at(self, now_s: float) -> str | None:
         """Sweep; return why the connection was ended, if it was."""
