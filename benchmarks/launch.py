@@ -1,28 +1,16 @@
 """`asyncrev serve`, which also notes how its ring and its loop did: `python -m benchmarks.launch`.
 
 It takes the arguments of `asyncrev serve`. Beside the server it runs a `LagProbe` when the runner
-asks for it, and counts the sizes of the batches that the worker takes, which costs a third of a
-microsecond per batch.
+asks for it.
 """
 
 import asyncio
-import collections
 import sys
 from typing import Any
 
 from asyncrev.command import cli, serving
-from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.server.server import Server
 from benchmarks.lag import LagProbe, obey_runner
-
-batch_sizes: collections.Counter[int] = collections.Counter()
-_take = ThreadSide.take
-
-
-def _counting_take(side: ThreadSide, timeout_s: float | None = None) -> range:
-    batch = _take(side, timeout_s)
-    batch_sizes[len(batch)] += 1
-    return batch
 
 
 class NotingServer(Server):
@@ -43,12 +31,11 @@ class NotingServer(Server):
             "loop_wakes": bridge.loop_wakes,
             "backstop_wakes": bridge.backstop_wakes,
             "overflows": bridge.overflows,
-            "batch_sizes": dict(batch_sizes),
+            "batches": bridge.worker_batches,
         }
 
 
 if __name__ == "__main__":
     serving.Server = NotingServer  # type: ignore[misc]
-    ThreadSide.take = _counting_take  # type: ignore[method-assign]
     sys.argv[0] = "asyncrev"
     cli.main()

@@ -56,7 +56,7 @@ def _load_row(scenario: dict[str, Any], label: str, server: dict[str, Any]) -> s
     if "entries_per_batch" in median:
         wakes = median["worker_wakes_per_message"] + median["loop_wakes_per_message"]
         row += (
-            f"  {median['entries_per_batch']:.1f} (most {median['largest_batch']:.0f}), "
+            f"  {median['entries_per_batch']:.1f}, "
             f"{wakes:.3f}, {median['deliveries_per_message']:.3f}"
         )
     if median.get("rss_bytes_per_idle"):

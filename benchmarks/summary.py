@@ -37,7 +37,6 @@ MEDIANS = (
     "start_cpu_ms",
     "lag_p99_us",
     "entries_per_batch",
-    "largest_batch",
     "worker_wakes_per_message",
     "loop_wakes_per_message",
     "deliveries_per_message",
@@ -70,11 +69,7 @@ def digest(looks: list[Any], from_s: float, to_s: float) -> dict[str, Any]:
     if first is not None:
         told["counted_s"] = within[-1][0] - within[0][0]
         for name, value in last.items():
-            if name != "batch_sizes":
-                told[name] = value - first[name]
-        before = first["batch_sizes"]
-        grown = {size: count - before.get(size, 0) for size, count in last["batch_sizes"].items()}
-        told["batch_sizes"] = {n: grown[n] for n in sorted(grown, key=int) if int(n) and grown[n]}
+            told[name] = value - first[name]
     return told
 
 
@@ -84,12 +79,9 @@ def with_derived(run: dict[str, Any]) -> dict[str, Any]:
     derived = {}
     if told:
         derived["lag_p99_us"] = told["loop_lag_p99_us"]
-    if told.get("batch_sizes"):
-        sizes = {int(size): count for size, count in told["batch_sizes"].items()}
-        batches = sum(sizes.values())
+    if told.get("batches"):
         messages = max(1.0, run["messages_per_s"] * told["counted_s"])
-        derived["entries_per_batch"] = sum(n * count for n, count in sizes.items()) / batches
-        derived["largest_batch"] = max(sizes)
+        derived["entries_per_batch"] = told["entries"] / told["batches"]
         derived["worker_wakes_per_message"] = told["worker_wakes"] / messages
         derived["loop_wakes_per_message"] = told["loop_wakes"] / messages
         derived["deliveries_per_message"] = told["loop_deliveries"] / messages
@@ -153,7 +145,6 @@ def summarise(
             "cpu": middle_half(_known(of_label, "cpu_us_per_message")),
             "errors": sum(run["errors"] for run in of_label),
             "failures": failures.get(label, []),
-            "batch_sizes": _batch_sizes(of_label),
             "rounds": [_kept(run) for run in of_label],
         }
     return {
@@ -191,16 +182,6 @@ def _medians(runs: Runs) -> dict[str, float]:
 
 def _known(runs: Runs, name: str) -> list[float]:
     return [run[name] for run in runs if name in run]
-
-
-def _batch_sizes(runs: Runs) -> dict[str, int]:
-    """Add up how often the worker took how many entries, in powers of two."""
-    counts: dict[int, int] = {}
-    for run in runs:
-        for size, count in run.get("told", {}).get("batch_sizes", {}).items():
-            bound = 1 << (int(size) - 1).bit_length()
-            counts[bound] = counts.get(bound, 0) + count
-    return {str(bound): counts[bound] for bound in sorted(counts)}
 
 
 def _percentile(ordered: list[float], part: float) -> float:

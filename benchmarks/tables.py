@@ -230,7 +230,7 @@ def _latencies(scenarios: dict[str, Any]) -> str:
 
 
 def _threads(scenarios: dict[str, Any]) -> str:
-    head = ["", "server", "entries per batch", "largest", "sizes of batches"]
+    head = ["", "server", "entries per batch"]
     head += ["worker wakes per message", "loop wakes per message", "deliveries per message"]
     head += ["entries that waited for a slot"]
     rows = []
@@ -244,8 +244,6 @@ def _threads(scenarios: dict[str, Any]) -> str:
                         scenario["title"],
                         label,
                         f"{median['entries_per_batch']:.1f}",
-                        f"{median['largest_batch']:.0f}",
-                        _sizes(server["batch_sizes"]),
                         f"{median['worker_wakes_per_message']:.4f}",
                         f"{median['loop_wakes_per_message']:.4f}",
                         f"{median['deliveries_per_message']:.4f}",
@@ -253,10 +251,3 @@ def _threads(scenarios: dict[str, Any]) -> str:
                     ]
                 )
     return _table(head, rows)
-
-
-def _sizes(batch_sizes: dict[str, int]) -> str:
-    """Return the share of batches up to each power of two, those of one per cent and more."""
-    batches = sum(batch_sizes.values())
-    shares = [(bound, 100 * count / batches) for bound, count in batch_sizes.items()]
-    return ", ".join(f"≤{bound}: {share:.0f} %" for bound, share in shares if share >= 1)
