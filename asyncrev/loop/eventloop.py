@@ -141,7 +141,8 @@ class EpollEventLoop(asyncio.SelectorEventLoop):
     def wake(self) -> None:
         """Make the loop begin an iteration, which calls the hooks. Thread: any.
 
-        It costs a tenth of `call_soon_threadsafe`, which makes a Handle and writes to a socket.
+        It costs a tenth of `call_soon_threadsafe`, which makes a Handle and writes to a socket. A
+        hook that polls in the selector's place may do what is due itself, without an iteration.
 
         Raises:
             OSError: the loop is closed.
