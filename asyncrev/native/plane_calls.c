@@ -102,7 +102,7 @@ static PyObject *plane_close(PyObject *self, PyObject *number) {
     }
     arv_row *row = arv_plane_close(&((PlaneObject *)self)->core, (int)fd);
     if (row == NULL) {
-        Py_RETURN_NONE;
+        return new_none();
     }
     return (PyObject *)row_object(row); /* the table's reference */
 }
@@ -407,7 +407,7 @@ static PyObject *plane_answer(PyObject *self, PyObject *args) {
         }
         seq++;
     }
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyObject *plane_wait(PyObject *self, PyObject *args) {

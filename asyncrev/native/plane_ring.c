@@ -365,7 +365,7 @@ static PyObject *ring_try_claim(PyObject *self, PyObject *args, PyObject *kwargs
     arv_ring *core = ring->core;
     size_t nfree = small ? core->nfree_small_slots : core->nfree_slots;
     if (nfree == 0 || is_full(ring) || atomic_load(&core->input_closed)) {
-        Py_RETURN_NONE;
+        return new_none();
     }
     size_t number = (small ? core->free_small_slots : core->free_slots)[nfree - 1];
     return Py_XNewRef(slot_view(ring, ring->loop_views, number));
@@ -414,7 +414,7 @@ static PyObject *ring_publish(PyObject *self, PyObject *args) {
     ring_count_owners(ring);
     core->counted_seq++;
     arv_publish(core, is_row ? &((RowObject *)owner)->core : NULL, number, small, (size_t)nbytes);
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyObject *ring_view(PyObject *self, PyObject *number) {
@@ -481,7 +481,7 @@ static PyObject *ring_mark_processed(PyObject *self, PyObject *args) {
         set_reference(&ring->results[pos], result);
     }
     ring_hand_back(state, ring, pos);
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyObject *ring_release(PyObject *self, PyObject *count) {
@@ -497,19 +497,19 @@ static PyObject *ring_release(PyObject *self, PyObject *count) {
                             nentries, (unsigned long long)ready);
     }
     ring_drop(ring, (size_t)nentries);
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyObject *ring_close_input(PyObject *self, PyObject *unused) {
     (void)unused;
     atomic_store(&((RingObject *)self)->core->input_closed, true);
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyObject *ring_close_output(PyObject *self, PyObject *unused) {
     (void)unused;
     atomic_store(&((RingObject *)self)->core->output_closed, true);
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyMethodDef ring_methods[] = {

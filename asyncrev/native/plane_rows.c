@@ -126,12 +126,12 @@ static PyObject *work_use_kernel(PyObject *self, PyObject *args) {
     }
     work->core.most_bytes = most_bytes;
     work->core.kernel = kernel;
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyObject *work_use_function(PyObject *self, PyObject *function) {
     set_reference(&((WorkObject *)self)->function, function);
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyMethodDef work_methods[] = {

@@ -180,7 +180,7 @@ static PyObject *signal_do_request(PyObject *self, PyObject *unused) {
     (void)unused;
     SignalObject *signal = (SignalObject *)self;
     if (!arv_must_request(&signal->core)) {
-        Py_RETURN_FALSE;
+        return PyBool_FromLong(0);
     }
     return signal_post(signal) ? PyBool_FromLong(1) : NULL;
 }
@@ -188,13 +188,13 @@ static PyObject *signal_do_request(PyObject *self, PyObject *unused) {
 static PyObject *signal_do_clear(PyObject *self, PyObject *unused) {
     (void)unused;
     arv_signal_clear(&((SignalObject *)self)->core);
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyObject *signal_hold(PyObject *self, PyObject *unused) {
     (void)unused;
     atomic_store(&((SignalObject *)self)->core.awaited, true);
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyObject *signal_wake_by(PyObject *self, PyObject *number) {
@@ -214,7 +214,7 @@ static PyObject *signal_wake_by(PyObject *self, PyObject *number) {
         signal->kept_fd = kept_fd;
     }
     atomic_store(&signal->core.wake_fd, fd < 0 ? -1 : signal->kept_fd);
-    Py_RETURN_NONE;
+    return new_none();
 }
 
 static PyObject *signal_awaited(PyObject *self, void *closure) {

@@ -1,5 +1,6 @@
 """setup.py: wheels with kernels and without, and what is said where they cannot be built."""
 
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -135,3 +136,90 @@ def test_unknown_mode_is_refused(tree: pathlib.Path) -> None:
     done = build(tree, ASYNCREV_BUILD="c")
     assert done.returncode == 1
     assert done.stderr == "ASYNCREV_BUILD is 'c'; it must be one of auto, native, pure\n"
+
+
+def other_headers() -> list[pathlib.Path]:
+    """Return the folders of headers of other versions that asyncrev supports, under pyenv."""
+    root = pathlib.Path(os.environ.get("PYENV_ROOT", pathlib.Path.home() / ".pyenv"))
+    found = sorted(root.glob("versions/*/include/python3.1[1-9]"))
+    return [path for path in found if path != HEADERS.parent]
+
+
+# In a process of its own, because a wrong count ends it.
+COUNTS = """
+import importlib.util, sys
+
+def load(name, path):
+    spec = importlib.util.spec_from_file_location(f"asyncrev.native.{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+kernels, plane = load("_kernels", sys.argv[1]), load("_plane", sys.argv[2])
+chunk = memoryview(bytearray(100))
+work, parker = plane.Work(), plane.Parker()
+ring, signal = plane.Ring(2, 64), plane.DeliverySignal(lambda: None)
+calls = [
+    lambda: kernels.reverse(chunk),
+    lambda: kernels.reverse_lines(chunk),
+    lambda: kernels.reverse_runs(chunk, [(0, 4, 1)], 4),
+    lambda: work.use_kernel(1, 0),
+    lambda: work.plain,
+    lambda: setattr(work, "plain", None),
+    lambda: signal.clear(),
+    lambda: signal.hold(),
+    lambda: signal.request(),
+    lambda: parker.unpark(),
+    lambda: ring.close_output(),
+    lambda: ring.release(0),
+    lambda: ring.input_closed,
+    lambda: ring.try_claim(small=True),
+    lambda: plane.Plane(ring, 1, 1).row(5),
+]
+for number, call in enumerate(calls):
+    call()
+    before = [sys.getrefcount(each) for each in (None, True, False)]
+    for _ in range(200):
+        call()
+    after = [sys.getrefcount(each) for each in (None, True, False)]
+    assert all(abs(a - b) < 50 for a, b in zip(after, before)), (number, before, after)
+print("counted")
+"""
+
+
+@needs_compiler
+@pytest.mark.skipif(FREE_THREADED, reason="its extension is for its version only")
+@pytest.mark.parametrize("headers", other_headers(), ids=lambda path: str(path.name))
+def test_extension_built_for_another_version_counts_references(
+    tmp_path: pathlib.Path, headers: pathlib.Path
+) -> None:
+    """One file serves all versions from 3.11 on, whichever has built it.
+
+    Some have objects that are never freed, and macros that rely on it.
+    """
+    paths = []
+    for name, sources in setup_sources().items():
+        path = tmp_path / f"{name}.abi3.so"
+        files = [ROOT / "asyncrev" / "native" / f"{source}.c" for source in sources]
+        command = ["cc", "-std=c11", "-O1", "-fPIC", "-shared", "-DPy_LIMITED_API=0x030B0000"]
+        subprocess.run([*command, f"-isystem{headers}", *files, "-o", path], check=True)
+        paths.append(path)
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTS, *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"ASYNCREV_PLANE": "python"},
+    )
+    assert (done.returncode, done.stdout) == (0, "counted\n"), done.stderr
+
+
+def setup_sources() -> dict[str, tuple[str, ...]]:
+    """Return what each extension is made of, as setup.py says."""
+    spec = importlib.util.spec_from_file_location("asyncrev_setup", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {"_kernels": module.KERNELS, "_plane": module.PLANE}
