@@ -283,6 +283,7 @@ def test_busy_loop_still_runs_all_that_asyncio_runs() -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
+        loop.set_debug(False)
         signals: list[int] = []
         loop.add_signal_handler(signal.SIGUSR2, lambda: signals.append(1))
         async with Bridge(Limits()) as bridge:
