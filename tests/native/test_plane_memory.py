@@ -622,7 +622,8 @@ def test_ten_thousand_rounds_leave_nothing() -> None:
         rounds(9_800)
         gc.collect()
         assert sys.getallocatedblocks() - blocks < 200
-        assert sys.getrefcount(None) - none < 200
+        if sys.version_info < (3, 12):  # later None is never freed (PEP 683)
+            assert sys.getrefcount(None) - none < 200
         tracemalloc.start()
         try:
             rounds(50)
