@@ -50,8 +50,8 @@ def extension(name: str, sources: Sequence[str], headers: Sequence[str]) -> Exte
 def extensions() -> list[Extension]:
     """Return those with the native kernels and with the plane, which go together."""
     return [
-        extension("_kernels", KERNELS, ("kernels_core",)),
-        extension("_plane", PLANE, ("kernels_core", "plane_core", "plane_objects")),
+        extension("_kernels", KERNELS, ("kernels_core", "none")),
+        extension("_plane", PLANE, ("kernels_core", "none", "plane_core", "plane_objects")),
     ]
 
 

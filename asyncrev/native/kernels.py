@@ -7,7 +7,7 @@ reverses 16 KiB or more. It is written in C (`kernels_core.c`, and `kernels_modu
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["INTERFACE", "Kernels"]
+__all__ = ["INTERFACE", "Kernels", "as_kernels", "check_interface"]
 
 # Changes with any function below, so that a file that was built from other sources is not used.
 INTERFACE = 1
@@ -97,17 +97,22 @@ class Kernels(Protocol):
         r"""Return the number of "\n" in `data`."""
 
 
-def as_kernels(module: Any) -> Kernels:
-    """Return the extension `module` as kernels.
+def check_interface(module: Any, wanted: int) -> None:
+    """Check that the extension `module` was built from the sources beside this file.
 
     Raises:
-        ImportError: it was built from other sources; the message says what to do.
+        ImportError: it was built from other ones; the message says what to do.
     """
     built = getattr(module, "INTERFACE", None)
-    if built != INTERFACE:
+    if built != wanted:
         raise ImportError(
-            f"the file was built from other sources: its interface is {built}, not {INTERFACE}; "
+            f"the file was built from other sources: its interface is {built}, not {wanted}; "
             "install asyncrev again"
         )
+
+
+def as_kernels(module: Any) -> Kernels:
+    """Return the extension `module` as kernels; raise ImportError as `check_interface` does."""
+    check_interface(module, INTERFACE)
     kernels: Kernels = module
     return kernels

@@ -12,17 +12,13 @@
 #include <Python.h>
 
 #include "kernels_core.h"
+#include "none.h"
 
 /* From this length on the GIL is released meanwhile: 16 KiB take about 1 us. To get it back, the
  * thread may have to wait for another one, which shorter work is not worth. */
 enum { RELEASE_GIL_FROM_BYTES = 16 * 1024 };
 
 enum { RUNS = 128, SPANS = 64 }; /* on the stack, found before objects are made of them */
-
-/* None, referred to. Py_RETURN_NONE takes no reference in the headers of CPython 3.12.1 and 3.13.0
- * (Include/object.h), not even for the limited API of 3.11; but 3.11, where the extension may run, counts
- * those to None, and ends when there are none. */
-static inline PyObject *new_none(void) { return Py_NewRef(Py_None); }
 
 /* -- arguments --------------------------------------------------------------------------------- */
 

@@ -18,6 +18,8 @@ It is written in C: `plane_core.c`, and the other `plane_*.c` over it.
 
 from typing import Any
 
+from asyncrev.native.kernels import check_interface
+
 __all__ = ["INTERFACE", "as_plane"]
 
 # Changes with what Python sees of it, so that a file that was built from other sources is not used.
@@ -25,15 +27,6 @@ INTERFACE = 1
 
 
 def as_plane(module: Any) -> Any:
-    """Return the extension `module`.
-
-    Raises:
-        ImportError: it was built from other sources; the message says what to do.
-    """
-    built = getattr(module, "INTERFACE", None)
-    if built != INTERFACE:
-        raise ImportError(
-            f"the file was built from other sources: its interface is {built}, not {INTERFACE}; "
-            "install asyncrev again"
-        )
+    """Return the extension `module`; raise ImportError as `check_interface` does."""
+    check_interface(module, INTERFACE)
     return module

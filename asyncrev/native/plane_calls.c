@@ -92,7 +92,7 @@ static PyObject *plane_open(PyObject *self, PyObject *args) {
     if (before != NULL) {
         Py_DECREF(row_object(before));
     }
-    return done ? Py_NewRef(Py_None) : PyErr_NoMemory();
+    return done ? new_none() : PyErr_NoMemory();
 }
 
 static PyObject *plane_close(PyObject *self, PyObject *number) {
@@ -244,9 +244,6 @@ static PyObject *plane_poll(PyObject *self, PyObject *args) {
         }
         ring_drop(plane->ring, (size_t)(plane->core.ring->delivered_seq -
                                         atomic_load(&plane->core.ring->released_seq)));
-        if (polled.turns_left <= 0) {
-            break;
-        }
     }
     if (polled.error != 0) {
         errno = polled.error;

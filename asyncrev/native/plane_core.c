@@ -288,25 +288,10 @@ static ssize_t send_to(int fd, const unsigned char *data, size_t nbytes) {
 
 /* -- receive ------------------------------------------------------------------------------------- */
 
-static size_t pass_over(const arv_plane *plane, const arv_event *events, size_t nevents, size_t index) {
-    while (index < nevents && arv_plane_row(plane, events[index].fd) == NULL) {
-        index++;
-    }
-    return index;
-}
-
 arv_received arv_receive(arv_plane *plane, const arv_event *events, size_t nevents, size_t start) {
     arv_ring *ring = plane->ring;
-    if (plane->is_closed || atomic_load_explicit(&ring->input_closed, memory_order_relaxed)) {
-        size_t index = pass_over(plane, events, nevents, start < nevents ? start : nevents);
-        /* Nothing is received, so a stop that waits is told first, too. */
-        if (index < nevents && plane->rows[events[index].fd]->has_stop) {
-            arv_row *row = plane->rows[events[index].fd];
-            row->has_stop = false;
-            return (arv_received){index, row->stop, row->stop_error};
-        }
-        return (arv_received){index, index < nevents ? ARV_STOP_OTHER : ARV_STOP_END, 0};
-    }
+    bool is_closed =
+        plane->is_closed || atomic_load_explicit(&ring->input_closed, memory_order_relaxed);
     uint64_t full_seq =
         atomic_load_explicit(&ring->released_seq, memory_order_relaxed) + ring->nentries;
     for (size_t index = start; index < nevents; index++) {
@@ -320,7 +305,8 @@ arv_received arv_receive(arv_plane *plane, const arv_event *events, size_t neven
         }
         bool is_small = row->small_reads >= SMALL_READS;
         size_t nfree = is_small ? ring->nfree_small_slots : ring->nfree_slots;
-        if (events[index].events != EPOLLIN || !row->reads || row->waits_for_slot || nfree == 0 ||
+        if (is_closed || events[index].events != EPOLLIN || !row->reads || row->waits_for_slot ||
+            nfree == 0 ||
             atomic_load_explicit(&ring->published_seq, memory_order_relaxed) == full_seq) {
             return (arv_received){index, ARV_STOP_OTHER, 0};
         }
@@ -690,12 +676,9 @@ arv_waited arv_wait(arv_plane *plane, uint64_t taken_seq, arv_parker *parker, ar
         }
         if (atomic_load_explicit(&ring->processed_seq, memory_order_relaxed) !=
                 atomic_load_explicit(&ring->released_seq, memory_order_relaxed) &&
-            arv_must_request(signal)) { /* ORDER: after the cursor (I6), before any sleep. */
-            int fd = atomic_load_explicit(&signal->wake_fd, memory_order_relaxed);
-            if (fd < 0 || !arv_wake(fd)) {
-                waited.posts = waited.is_idle = true;
-                return waited;
-            }
+            request(signal)) { /* ORDER: after the cursor (I6), before any sleep. */
+            waited.posts = waited.is_idle = true;
+            return waited;
         }
         arv_parker_prepare(parker);
         if (atomic_load(&ring->published_seq) != taken_seq || atomic_load(&ring->input_closed)) {

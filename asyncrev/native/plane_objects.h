@@ -15,6 +15,7 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include "none.h"
 #include "plane_core.h"
 
 typedef struct {
@@ -119,11 +120,6 @@ extern struct PyModuleDef plane_module;
 static inline RowObject *row_object(arv_row *row) {
     return (RowObject *)((char *)row - offsetof(RowObject, core));
 }
-
-/* None, referred to. Py_RETURN_NONE takes no reference in the headers of CPython 3.12.1 and 3.13.0
- * (Include/object.h), not even for the limited API of 3.11; but 3.11, where the extension may run, counts
- * those to None, and ends when there are none. */
-static inline PyObject *new_none(void) { return Py_NewRef(Py_None); }
 
 /* Refer to `object`, or to nothing, in the place of what `place` has referred to. */
 static inline void set_reference(PyObject **place, PyObject *object) {

@@ -1,5 +1,6 @@
 """Builds of the C sources for tests: the core with a driver, and the extension with options."""
 
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -24,19 +25,20 @@ QUIET_S = max(3.0, DEADLINE_S)
 _WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Werror")
 HEADERS = pathlib.Path(sysconfig.get_path("include"))
 _GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def _sources() -> dict[str, tuple[str, ...]]:
+    """Return what each extension is made of, as setup.py says."""
+    spec = importlib.util.spec_from_file_location("asyncrev_setup", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {"_kernels": module.KERNELS, "_plane": module.PLANE}
+
+
+SOURCES = _sources()
 # As setup.py does.
-SOURCES = {
-    "_kernels": ("kernels_module", "kernels_core"),
-    "_plane": (
-        "plane_module",
-        "plane_rows",
-        "plane_wakeups",
-        "plane_ring",
-        "plane_calls",
-        "plane_core",
-        "kernels_core",
-    ),
-}
 _LIMITED = ("-DPy_LIMITED_API=0x030B0000",) if _GIL else ()
 _SUFFIX = ".abi3.so" if _GIL else sysconfig.get_config_var("EXT_SUFFIX")
 

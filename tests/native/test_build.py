@@ -1,6 +1,5 @@
 """setup.py: wheels with kernels and without, and what is said where they cannot be built."""
 
-import importlib.util
 import os
 import pathlib
 import shutil
@@ -11,6 +10,7 @@ import zipfile
 
 import pytest
 
+from tests.native.building import SOURCES
 from tests.support import ROOT
 
 COPIED = ("LICENSE", "README.md", "pyproject.toml", "setup.py")
@@ -198,7 +198,7 @@ def test_extension_built_for_another_version_counts_references(
     Some have objects that are never freed, and macros that rely on it.
     """
     paths = []
-    for name, sources in setup_sources().items():
+    for name, sources in SOURCES.items():
         path = tmp_path / f"{name}.abi3.so"
         files = [ROOT / "asyncrev" / "native" / f"{source}.c" for source in sources]
         command = ["cc", "-std=c11", "-O1", "-fPIC", "-shared", "-DPy_LIMITED_API=0x030B0000"]
@@ -213,13 +213,3 @@ def test_extension_built_for_another_version_counts_references(
         env=os.environ | {"ASYNCREV_PLANE": "python"},
     )
     assert (done.returncode, done.stdout) == (0, "counted\n"), done.stderr
-
-
-def setup_sources() -> dict[str, tuple[str, ...]]:
-    """Return what each extension is made of, as setup.py says."""
-    spec = importlib.util.spec_from_file_location("asyncrev_setup", ROOT / "setup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return {"_kernels": module.KERNELS, "_plane": module.PLANE}
