@@ -23,7 +23,17 @@ from asyncrev.ring.ring import DATA, Entry, Ring
 from asyncrev.ring.row import SMALL_READS, Row, adapted_read_bytes, no_socket
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 
-__all__ = ["BACKSTOP_S", "CREDIT", "END", "OTHER", "OVER_QUOTA", "RESERVE", "SENT", "Plane"]
+__all__ = [
+    "BACKSTOP_S",
+    "CREDIT",
+    "END",
+    "OTHER",
+    "OVER_QUOTA",
+    "RESERVE",
+    "SENT",
+    "Plane",
+    "wait_published",
+]
 
 # Why a call returned; a number of 0 or more is one of bytes, and an OSError stands for itself.
 OTHER: Final = -1  # not the plane's business: nothing was done
@@ -40,6 +50,29 @@ BACKSTOP_S = 5.0
 
 _PLAIN_REPLIES = (bytes, memoryview)  # what needs no `Entry`, if it is not longer
 _READABLE: int = getattr(select, "EPOLLIN", 1)
+
+
+def wait_published(
+    ring: Ring, parker: Parker, taken_seq: int, timeout_s: float
+) -> tuple[int, bool]:
+    """Sleep until an entry from `taken_seq` on is published, or the input is closed.
+
+    Thread: worker. Below 0, `timeout_s` is for ever. Returns `published_seq`, and whether nothing
+    will be published any more.
+    """
+
+    def has_work() -> bool:
+        return ring.published_seq != taken_seq or ring.input_closed
+
+    if ring.published_seq == taken_seq:
+        if timeout_s < 0:
+            while not parker.park(has_work, BACKSTOP_S):
+                pass
+        elif timeout_s > 0:
+            parker.park(has_work, timeout_s)
+    # ORDER: the flag before the cursor, because the last publish precedes the close.
+    is_closed = ring.input_closed
+    return ring.published_seq, is_closed
 
 
 class Plane:
@@ -331,18 +364,7 @@ class Plane:
         if ring.processed_seq != ring.released_seq:  # otherwise the loop has delivered everything
             signal.request()  # ORDER: after the cursor (I6), before any sleep.
 
-        def has_work() -> bool:
-            return ring.published_seq != taken_seq or ring.input_closed
-
-        if ring.published_seq == taken_seq:
-            if timeout_s < 0:
-                while not parker.park(has_work, BACKSTOP_S):
-                    pass
-            elif timeout_s > 0:
-                parker.park(has_work, timeout_s)
-        # ORDER: the flag before the cursor, because the last publish precedes the close.
-        is_closed = ring.input_closed
-        published_seq = ring.published_seq
+        published_seq, is_closed = wait_published(ring, parker, taken_seq, timeout_s)
         if published_seq != taken_seq:
             self.batches += 1
             self.largest_batch = max(self.largest_batch, published_seq - taken_seq)

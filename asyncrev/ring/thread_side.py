@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from asyncrev.errors import ChannelClosed, LocalError
-from asyncrev.ring.plane import BACKSTOP_S, Plane
+from asyncrev.ring.plane import Plane, wait_published
 from asyncrev.ring.ring import Entry, Ring
 from asyncrev.ring.wakeups import DeliverySignal, Parker
 
@@ -59,20 +59,15 @@ class ThreadSide:
         if plane is None:
             if ring.processed_seq != ring.released_seq:
                 self._signal.request()  # ORDER: after the cursor (I6), before any sleep.
-            end_seq = self._wait_published(timeout_s)
+            self._taken_seq = self._wait_published(timeout_s)
         else:
             end_seq, self.input_is_closed = plane.wait(
-                first_seq,
-                self._parker,
-                self._signal,
-                -1.0 if timeout_s is None else timeout_s,
-                stays,
+                first_seq, self._parker, self._signal, _limit_s(timeout_s), stays
             )
             first_seq = max(first_seq, ring.processed_seq)
-            if self.input_is_closed and first_seq == end_seq:
-                raise ChannelClosed("the loop's side is closed and everything has been taken")
-        self._taken_seq = end_seq
-        return range(first_seq, end_seq)
+            self._check_open(first_seq, end_seq)
+            self._taken_seq = end_seq
+        return range(first_seq, self._taken_seq)
 
     def answer(self, end_seq: int, pool: object, share: object) -> None:
         """Have all taken entries below `end_seq` answered, and hand each back; see `Plane.answer`.
@@ -148,19 +143,18 @@ class ThreadSide:
         Raises:
             ChannelClosed: the input is closed and every entry has been taken.
         """
-        ring, parker = self._ring, self._parker
-        if ring.published_seq == self._taken_seq:
-            if timeout_s is None:
-                while not parker.park(self._has_work, BACKSTOP_S):
-                    pass
-            elif timeout_s > 0:
-                parker.park(self._has_work, timeout_s)
-        # ORDER: the flag before the cursor, because the last publish precedes the close.
-        closed = self.input_is_closed = ring.input_closed
-        published_seq = ring.published_seq
-        if closed and published_seq == self._taken_seq:
-            raise ChannelClosed("the loop's side is closed and everything has been taken")
-        return published_seq
+        taken_seq = self._taken_seq
+        end_seq, self.input_is_closed = wait_published(
+            self._ring, self._parker, taken_seq, _limit_s(timeout_s)
+        )
+        self._check_open(taken_seq, end_seq)
+        return end_seq
 
-    def _has_work(self) -> bool:
-        return self._ring.published_seq != self._taken_seq or self._ring.input_closed
+    def _check_open(self, taken_seq: int, end_seq: int) -> None:
+        if self.input_is_closed and taken_seq == end_seq:
+            raise ChannelClosed("the loop's side is closed and everything has been taken")
+
+
+def _limit_s(timeout_s: float | None) -> float:
+    """Return a timeout as the plane has it: below 0 there is none."""
+    return -1.0 if timeout_s is None else timeout_s

@@ -297,14 +297,14 @@ BUGS = (
     ),
     Bug(
         "the worker reads the cursor, then whether the input is closed",
-        "ring.thread_side",
+        "ring.plane",
         """\
-        closed = self.input_is_closed = ring.input_closed
-        published_seq = ring.published_seq
+    is_closed = ring.input_closed
+    return ring.published_seq, is_closed
 """,
         """\
-        published_seq = ring.published_seq
-        closed = self.input_is_closed = ring.input_closed
+    published_seq = ring.published_seq
+    return published_seq, ring.input_closed
 """,
         ("tests/ring/test_thread_side.py::test_publish_and_close_at_every_look_loses_nothing",),
     ),

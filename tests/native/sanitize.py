@@ -38,7 +38,6 @@ TESTS = (
     "tests/native/test_kernels.py",
     "tests/native/test_plane.py",
     "tests/native/test_plane_module.py",
-    "tests/native/test_poll.py",
     "tests/native/test_polls.py",
     "tests/frames",
     "tests/ring",

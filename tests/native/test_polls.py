@@ -152,6 +152,28 @@ def test_timeout_and_wake_ups_end_a_poll_without_events(bench: Bench) -> None:
     assert bench.signal.awaited  # the loop is awake, and will look
 
 
+def test_poll_ends_when_a_timer_is_due_though_input_is_ready(bench: Bench) -> None:
+    """After one turn, if it was due at the start; with time left it would have taken all."""
+    _, peer = bench.row()
+    peer.send(b"x" * 100)
+    assert bench.poll(0.0) == []
+    assert bench.ring.published_seq == 1
+
+
+def test_poll_that_has_worked_does_not_wait_for_long(bench: Bench) -> None:
+    """A signal that has come during the work interrupts no wait, and Python must handle it."""
+    _, peer = bench.row()
+    _, other_peer = bench.other()
+    peer.send(b"x")
+    rescue = threading.Timer(2.0, other_peer.send, (b"y",))
+    rescue.start()
+    left = bench.poll(-1.0)
+    rescue.cancel()
+    rescue.join()
+    assert bench.ring.published_seq == 1
+    assert left == []
+
+
 def test_half_close_is_an_end_of_input_that_is_told_once(bench: Bench) -> None:
     """A receive of no bytes."""
     server = socket.create_server(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asyncrev.errors import ChannelClosed, LocalError
-from asyncrev.ring import thread_side
+from asyncrev.ring import plane
 from asyncrev.ring.ring import Ring
 from asyncrev.ring.thread_side import ThreadSide
 from asyncrev.ring.wakeups import DeliverySignal, Parker
@@ -217,7 +217,7 @@ def test_sleeper_is_woken_by_close(method: str) -> None:
 
 def test_backstop_finds_what_was_published_without_a_wake(monkeypatch: pytest.MonkeyPatch) -> None:
     """I7: a wake-up lost on purpose is made up for, and the counter shows it."""
-    monkeypatch.setattr(thread_side, "BACKSTOP_S", 0.05)
+    monkeypatch.setattr(plane, "BACKSTOP_S", 0.05)
     bench = Bench()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(bench.side.get)
@@ -229,7 +229,7 @@ def test_backstop_finds_what_was_published_without_a_wake(monkeypatch: pytest.Mo
 
 def test_backstop_is_at_least_a_second() -> None:
     """Anything shorter is polling."""
-    assert thread_side.BACKSTOP_S >= 1
+    assert plane.BACKSTOP_S >= 1
 
 
 def test_finish_asks_a_sleeping_loop_at_once_and_an_awake_one_not() -> None:
