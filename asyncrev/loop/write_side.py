@@ -32,7 +32,7 @@ class WriteSide(WatchedSocket):
 
     __slots__ = ("_lost_writes",)
 
-    # Read by BridgeProtocol: a view passed to `write` is not kept.
+    # Read by ConnectionProtocol: a view passed to `write` is not kept.
     keeps_no_views = True
 
     _maybe_pause_protocol: Callable[[], None]  # of asyncio's base, as the next
