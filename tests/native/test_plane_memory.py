@@ -626,15 +626,16 @@ def test_ten_thousand_rounds_leave_nothing() -> None:
             assert sys.getrefcount(None) - none < 200
         tracemalloc.start()
         try:
-            rounds(50)
-            gc.collect()
-            first_bytes, _ = tracemalloc.get_traced_memory()
-            rounds(500)
-            gc.collect()
-            second_bytes, _ = tracemalloc.get_traced_memory()
+            traced_bytes = []
+            for count in (50, 500, 500, 500):
+                rounds(count)
+                gc.collect()
+                traced_bytes.append(tracemalloc.get_traced_memory()[0])
         finally:
             tracemalloc.stop()
-        assert second_bytes - first_bytes < 5_000
+        # What leaks grows each time; what the other threads of a test runner keep grows once.
+        grown_bytes = [later - earlier for earlier, later in itertools.pairwise(traced_bytes)]
+        assert min(grown_bytes) < 5_000, grown_bytes
     vars(bench).clear()
 
 
