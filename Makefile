@@ -22,7 +22,7 @@ ECOSYSTEM := $(VENV)/.stamp-ecosystem
 # All that there are targets for.
 NEWEST_SCENARIOS := small50,small500,kilo50,kilo500,bulk4,bulk1,latency,frame50,len32,line,$\
 	busy100,idle,start,tls-small50,tls-bulk4
-NEWEST_SERVERS := native,asyncrev,asyncrev-python,asyncrev-function,asyncrev-inline,uvloop,janus,$\
+NEWEST_SERVERS := native,asyncrev,asyncrev-python,asyncrev-function,uvloop,janus,$\
 	executor,by-hand-uvloop
 # What an installation is made of; when one of them changes, the kernels are built again.
 SOURCES := pyproject.toml setup.py $(wildcard asyncrev/native/*.[ch])

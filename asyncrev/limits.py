@@ -98,9 +98,6 @@ class Limits:
         in_flight_entries: entries that one connection may have in the ring before its reading
             pauses, so that dribbled bytes cannot take every slot.
         in_flight_bytes: bytes that one connection may have in the ring before its reading pauses.
-        inline_below_bytes: chunks shorter than this are worked on in the loop, while their
-            connection has nothing in flight, by processors that allow it (`Processor`); 0 for
-            never (docs/decisions/0007-inline.md).
         high_water_bytes: unsent replies at which a connection's reading pauses
             (asyncio's own default, 64 KiB).
         low_water_bytes: unsent replies at which it resumes; default a quarter of the high
@@ -150,7 +147,6 @@ class Limits:
     entries: int = -1
     in_flight_entries: int = 32
     in_flight_bytes: int = 256 * 1024
-    inline_below_bytes: int = 0
     high_water_bytes: int = 64 * 1024
     low_water_bytes: int = -1
     overflow_bytes: int = 16 * 1024
@@ -197,7 +193,6 @@ class Limits:
                 f"entries takes {self.ring_bytes} bytes; it must be at most {sys.maxsize}"
             )
         self._at_least("high_water_bytes", 0, most=MOST_BYTES)
-        self._at_least("inline_below_bytes", 0)
         if self.max_reply_bytes == -1:
             object.__setattr__(self, "max_reply_bytes", self.max_frame_bytes)
         self._at_least("max_reply_bytes", 0, ", or 0 for no bound")

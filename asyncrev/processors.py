@@ -55,12 +55,6 @@ class Processor(Protocol):
     a true attribute `speaks_first`, it is called at once; otherwise, and with a false one, when the
     first input comes. A submission has no connection, so there is no call.
 
-    A true attribute `may_run_inline` of a class or factory declares that its work on a small chunk
-    takes microseconds and does not depend on earlier chunks. Then one object may answer some chunks
-    of a connection on the loop's thread, and another one the rest on the worker's
-    (`Limits.inline_below_bytes`). The former gets no call of `eof()` or `close()`. Each gets a call
-    of `connected`, which must return None then.
-
     A true attribute `replies_fit` declares that no reply is longer than its input, so that a
     server's memory bound needs no term for longer replies. This is not checked.
 

@@ -60,7 +60,6 @@ class BridgeStatistics:
         loop_deliveries: how often the loop took results.
         loop_wakes: how often the worker asked for that.
         backstop_wakes: sleeps that ended by timeout with work waiting; more than 0 is a defect.
-        inlined: chunks answered in the loop, without the ring.
         processor_errors: lanes that a processor's error has closed.
         pool: what is known of the pool.
     """
@@ -79,7 +78,6 @@ class BridgeStatistics:
     loop_wakes: int
     backstop_wakes: int
     processor_errors: int
-    inlined: int
     pool: PoolStatistics
 
 

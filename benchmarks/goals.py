@@ -16,7 +16,6 @@ RESULTS = Path(__file__).parent / "results" / "full.json"
 
 # Our servers that have goals, and an older installation, which `--server` adds to a run.
 NATIVE, PYTHON, FUNCTION = "asyncrev", "asyncrev-python", "asyncrev-function"
-INLINE = "asyncrev-inline"
 BEFORE = "before"
 
 CPU = "cpu_us_per_message"
@@ -118,7 +117,7 @@ GOALS = [
     ),
     _at_most("latency", NATIVE, LATENCY, 0.6, BEFORE),
     _at_most("latency", PYTHON, LATENCY, 0.8, BEFORE),
-    _at_most("latency", INLINE, LATENCY, 1.1, "uvloop"),
+    _at_most("latency", NATIVE, LATENCY, 1.1, "uvloop"),
     _at_most("frame50", NATIVE, CPU, 1.15, NATIVE, peer_scenario="small50"),
     _at_most("frame50", PYTHON, CPU, 1.3, PYTHON, peer_scenario="small50"),
     _at_most("idle", NATIVE, CPU, 1.1, NATIVE, peer_scenario="busy100"),

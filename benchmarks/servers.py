@@ -123,7 +123,6 @@ SERVERS = {
     "asyncrev": _asyncrev(),
     "asyncrev-python": _asyncrev(plane="python"),
     "asyncrev-function": _asyncrev(*_FUNCTION, over_tls=False),
-    "asyncrev-inline": _asyncrev("--inline-below-bytes", "4096", framings=RAW, over_tls=False),
     "asyncrev-any": _asyncrev(cpu="any"),
     "asyncrev-uvloop": _asyncrev("--loop", "uvloop", needs=("uvloop",)),
     "asyncrev-asyncio": _asyncrev("--loop", "asyncio"),

@@ -12,7 +12,6 @@ from collections.abc import Coroutine
 from typing import Any, Self
 
 from asyncrev.bridge.direct import DirectStreams
-from asyncrev.bridge.inline import InlineWork, checked
 from asyncrev.bridge.lane import Lane
 from asyncrev.bridge.life import Life
 from asyncrev.bridge.parts import Parts, counters_of
@@ -61,7 +60,6 @@ class Bridge:
         self.publish_eof = admission.publish_eof
         self.publish_start = admission.publish_start
         self.ask_credit = admission.ask_credit
-        self._inlined = 0
 
     # -- life ------------------------------------------------------------------------------
 
@@ -235,30 +233,6 @@ class Bridge:
         finally:
             self.close_lane(lane)
 
-    def work_inline(self, lane: Lane, nbytes: int) -> bytes | memoryview | None:
-        """Return the reply to the first `nbytes` of the claimed view, instead of publishing them.
-
-        For a raw lane that is not abandoned and has nothing in flight, and a processor that may
-        run inline. The reply is valid until the next claim.
-
-        Raises whatever the processor raises, PeerRefused only with a reply that can be sent; then
-        the lane gets no further reply, and the caller is the one who knows of it: its `on_error` is
-        not called.
-        """
-        self._inlined += 1
-        lane.look_at_s = 0.0
-        try:
-            if lane.inline is None:
-                lane.inline = InlineWork(lane.work)
-            return lane.inline.answer(self._admission.claimed(nbytes), self.parts.ring.storage)
-        except BaseException as raised:
-            error = checked(raised, lane.work.max_reply_bytes)
-            self._delivery.note_failure(lane, error)
-            self._delivery.pass_on_interrupt(error)
-            if error is not raised:
-                raise error from None
-            raise
-
     @property
     def streams(self) -> DirectStreams:
         """Who receives and sends for streams past their protocols; see `loop.direct`."""
@@ -312,7 +286,7 @@ class Bridge:
 
     def statistics(self) -> BridgeStatistics:
         """Return the counters as they are now. Thread: any; other than on the loop, not exact."""
-        return counters_of(self.parts, self._inlined)
+        return counters_of(self.parts)
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:

@@ -6,7 +6,6 @@ it to the next client while entries of the old one are still on their way.
 
 from typing import Any
 
-from asyncrev.bridge.inline import InlineWork
 from asyncrev.bridge.sink import Sink
 from asyncrev.ring.rows import Row
 from asyncrev.work.lane_work import LaneWork
@@ -29,7 +28,6 @@ class Lane(Row):
             bytearray if there is any.
         eof_waits, resume_waits, close_waits: control entries that wait behind the overflow.
         ending: whether the end of input came back before it was processed.
-        inline: what works on small chunks in the loop, once it is made.
         partial_frame_bytes: of a framed lane, like all that follow: the length of its partial
             frame, as of the last entry that came back.
         frame_seq: which unfinished frame that is; see `Framer`.
@@ -44,7 +42,6 @@ class Lane(Row):
         "ending",
         "eof_waits",
         "excess_bytes",
-        "inline",
         "overflow",
         "resume_waits",
         "sink",
@@ -62,7 +59,6 @@ class Lane(Row):
         self.resume_waits = False
         self.close_waits = False
         self.ending = False
-        self.inline: InlineWork | None = None
         self.excess_bytes = 0
         self.waits_for_budget = False
 

@@ -82,7 +82,7 @@ def make_parts(
     )
 
 
-def counters_of(parts: Parts, inlined: int) -> BridgeStatistics:
+def counters_of(parts: Parts) -> BridgeStatistics:
     """Return the counters as they are now. Thread: any; other than on the loop, not exact."""
     ring, pool, budget = parts.ring, parts.pool, parts.admission.budget
     return BridgeStatistics(
@@ -114,5 +114,4 @@ def counters_of(parts: Parts, inlined: int) -> BridgeStatistics:
         loop_wakes=parts.side.signal.requests,
         backstop_wakes=parts.parker.backstop_wakes,
         processor_errors=parts.delivery.processor_errors,
-        inlined=inlined,
     )

@@ -231,11 +231,6 @@ OPTIONS = (
         sets="threads",
         said=Said.ALWAYS,
     ),
-    _limit(
-        "inline_below_bytes",
-        PROCESSING,
-        "Process chunks shorter than this in the loop, if the processor allows it; 0 for none.",
-    ),
     Option(
         name="stop_word",
         type=click.STRING,

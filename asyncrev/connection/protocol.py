@@ -29,7 +29,6 @@ from asyncrev.errors import (
     AsyncrevError,
     DeadlinePassed,
     LocalError,
-    PeerRefused,
     TlsHandshakeLate,
     WriteStalled,
 )
@@ -186,11 +185,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     def _may_be_direct(self) -> bool:
         """Return whether the plane may receive and send past this object, if the loop is ours.
 
-        Not in inline mode, and not for a class that changes what this one does with each chunk or
-        reply.
+        Not for a class that changes what this one does with each chunk or reply.
         """
-        if self._settings.inline_below_bytes:
-            return False
         mine, base = type(self), ConnectionProtocol
         return (
             mine.get_buffer is base.get_buffer
@@ -211,35 +207,15 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         return self._bridge.claim(self._lane)
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Hand what was received to the worker; pause when that was enough for now.
-
-        A small chunk may be answered at once, when no reply to an earlier one is to come.
-        """
+        """Hand what was received to the worker; pause when that was enough for now."""
         lane = self._lane
         assert lane is not None
         self._received_bytes += nbytes
-        if nbytes < self._settings.inline_below_bytes and not (
-            lane.in_flight_bytes or self._reading.pauses or lane.abandoned
-        ):
-            self._answer_inline(lane, nbytes)
-        elif not self._bridge.publish(lane, nbytes):
+        if not self._bridge.publish(lane, nbytes):
             self._reading.pause(NO_CREDIT)
         if self._input.state is _DRAINING:
             self._input.left_bytes -= nbytes
             self._input.look(self._end_input)
-
-    def _answer_inline(self, lane: Lane, nbytes: int) -> None:
-        try:
-            reply = self._bridge.work_inline(lane, nbytes)
-        except BaseException as error:  # SystemExit, too: it ends this connection only
-            if isinstance(error, PeerRefused):
-                error.__traceback__ = None  # it says nothing of use
-                if error.reply:
-                    self.on_reply(bytes(error.reply))
-            self.on_error(error)
-            return
-        if reply:
-            self.on_reply(reply)
 
     def eof_received(self) -> bool:
         """Have what came before answered, then close: half-close works.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
 from asyncrev.limits import Limits
-from asyncrev.processors import ProcessorFactory, as_factory, declares, speaks_first
+from asyncrev.processors import ProcessorFactory, as_factory, speaks_first
 from asyncrev.work.tls_parameters import TlsParameters
 
 __all__ = ["ConnectionSettings", "checked_settings"]
@@ -23,7 +23,6 @@ class ConnectionSettings(NamedTuple):
         limits: the connections' own; the quotas are those of their bridge in any case.
         tls: None without TLS from the first byte on.
         begins: whether the worker has something to do before there is input.
-        inline_below_bytes: shorter chunks may be answered on the loop's thread; 0: none may.
     """
 
     factory: ProcessorFactory
@@ -31,7 +30,6 @@ class ConnectionSettings(NamedTuple):
     limits: Limits
     tls: TlsParameters | None
     begins: bool
-    inline_below_bytes: int
 
 
 def checked_settings(
@@ -57,19 +55,10 @@ def checked_settings(
     """
     factory = as_factory(processor)
     grammar = as_framing(framing, bridge_limits)
-    # A look at what a processor declares takes 0.4 us, so the limit comes first.
-    may_run_inline = (
-        limits.inline_below_bytes > 0
-        and grammar is None
-        and tls is None
-        and declares(processor, "may_run_inline")
-        and not declares(processor, "may_start_tls")
-    )
     return ConnectionSettings(
         factory,
         grammar,
         limits,
         tls,
         speaks_first(factory) if tls is None else not tls.server_side,
-        limits.inline_below_bytes if may_run_inline else 0,
     )

@@ -10,7 +10,7 @@ from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import RemoteError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.processors import as_factory, check_many_method, declares, make_processor
+from asyncrev.processors import as_factory, check_many_method, make_processor
 from asyncrev.testing.lanes import (
     INFO,
     OTHER,
@@ -19,7 +19,6 @@ from asyncrev.testing.lanes import (
     Outcome,
     Violation,
     World,
-    shown,
     shown_chunks,
 )
 from asyncrev.testing.strategies import chunkings, frame_borders, sendable
@@ -67,7 +66,6 @@ def check_processor(
     - Instances share nothing.
     - The end of input and `close()` work at any time.
     - `process_lines` and `process_prefixed` give the replies that `process` gives.
-    - With `may_run_inline`, no reply depends on earlier chunks.
 
     Args:
         factory: a class or factory of processors, or a function from bytes to bytes.
@@ -100,11 +98,6 @@ def check_processor(
     hooked = bool(hook) and hasattr(made := make_processor(make), hook)
     if hooked and grammar is not None:
         check_many_method(made, hook, grammar.method_arguments)
-    runs_inline = (
-        grammar is None
-        and declares(factory, "may_run_inline")
-        and not declares(factory, "may_start_tls")
-    )
 
     def run(chunks: Sequence[bytes], world: World = PLAIN, hooks: bool = True) -> Outcome:
         connection = FedLane(make, grammar, world, hooks=hooks, info=info)
@@ -139,8 +132,6 @@ def check_processor(
             if hooked:
                 singly = run(chunks, hooks=False)
                 _check_like(outcome, singly, "by process()", f"{hook}() gives other replies")
-            if runs_inline and outcome.error is None:
-                _check_inline(lambda: FedLane(make, None, info=info), chunks, outcome)
             early = FedLane(make, grammar, info=info)
             for chunk in chunks[:1]:
                 early.feed(chunk)
@@ -212,24 +203,6 @@ def _check_reference(
     else:
         wanted = Outcome([replies], b"", None)
     _check_like(outcome, wanted, "the reference", "the replies differ from the reference")
-
-
-def _check_inline(make: Callable[[], FedLane], chunks: list[bytes], outcome: Outcome) -> None:
-    for index, chunk in enumerate(chunks):
-        answer = make().answer_inline(chunk)
-        if answer != outcome.answers[index]:
-            raise Violation(
-                f"may_run_inline is true, but a reply depends on earlier chunks\n"
-                f"  got: {shown(outcome.answers[index])} as reply {index}\n"
-                f"  expected: {shown(answer)} (as to that chunk alone)"
-            )
-    last = make().end().last
-    if last != outcome.last:
-        raise Violation(
-            f"may_run_inline is true, but eof() depends on earlier chunks\n"
-            f"  got: {shown(outcome.last)}\n"
-            f"  expected: {shown(last)} (as without any chunk)"
-        )
 
 
 def _inputs(framing: str | Grammar) -> st.SearchStrategy[bytes]:

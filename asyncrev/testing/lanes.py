@@ -9,7 +9,6 @@ import collections
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from asyncrev.bridge.inline import InlineWork
 from asyncrev.connection_info import ConnectionInfo
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
@@ -194,12 +193,6 @@ class FedLane:
         self._lane_work.do(entry, None, self._pool)
         if entry.error is not None:
             raise Violation(f"close() raised {entry.error!r}") from entry.error
-
-    def answer_inline(self, chunk: bytes) -> bytes:
-        """Return the reply to `chunk` as the loop's thread makes it."""
-        storage = self._storage(chunk)
-        view = memoryview(storage)[_GUARD_BYTES:-_GUARD_BYTES]
-        return bytes(InlineWork(self._lane_work).answer(view, storage) or b"")
 
     def _storage(self, chunk: bytes) -> bytearray:
         guard = bytes([self._world.filler]) * _GUARD_BYTES

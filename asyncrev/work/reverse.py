@@ -61,11 +61,10 @@ class Reverse:
     Attributes:
         shares_core: read by `asyncrev serve --cpu auto`: this work is so light that handing it to
             another core costs more than it saves.
-        may_run_inline, replies_fit, keeps_line_ends: see `Processor`.
+        replies_fit, keeps_line_ends: see `Processor`.
     """
 
     shares_core = True
-    may_run_inline = True
     replies_fit = True
     keeps_line_ends = True
 

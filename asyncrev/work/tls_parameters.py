@@ -77,7 +77,7 @@ class StartTls:
     When the handshake is complete, `connected` is called again, with what TLS has negotiated; the
     processor stays the same object. A processor that returns this declares it by a true attribute
     `may_start_tls` of the class, factory or function that was given: connections then count with
-    the memory that TLS needs. With it nothing runs inline. A method for many frames at once cannot
+    the memory that TLS needs. A method for many frames at once cannot
     return this.
 
     Attributes:

@@ -76,7 +76,7 @@ def test_every_target_has_its_goals() -> None:
         "kilo500": [2, 1],
         "bulk4": [2, 1],
         "bulk1": [2, 1],
-        "latency": [2, 1],  # with inlining
+        "latency": [2, 1],
         "len32": [1, 1],
         "line": [1, 1],
         "frame50": [1, 1],

@@ -101,7 +101,7 @@ def test_new_bridge_has_counted_nothing_and_its_worker_has_its_name() -> None:
     """`ps -L` shows the name."""
     bridge = Bridge(TINY)
     statistics = bridge.statistics()
-    assert (statistics.inlined, statistics.published, statistics.lanes) == (0, 0, 0)
+    assert (statistics.published, statistics.lanes) == (0, 0)
     assert bridge.parts.worker.name == "asyncrev-worker"
     assert Bridge(TINY, name="mine").parts.worker.name == "mine"
 
@@ -109,16 +109,15 @@ def test_new_bridge_has_counted_nothing_and_its_worker_has_its_name() -> None:
 @strategies.QUICK
 @given(
     st.lists(st.lists(st.sampled_from([b"a", b"bc", b"fail"]), max_size=6), max_size=4),
-    st.integers(0, 9),
 )
-def test_counters_agree_with_what_any_lanes_did(lanes: list[list[bytes]], inlined: int) -> None:
+def test_counters_agree_with_what_any_lanes_did(lanes: list[list[bytes]]) -> None:
     """A ring with entries for all: each chunk, each end and each close is an entry."""
 
     async def main() -> None:
         limits = Limits(slots=64, entries=64, slot_bytes=8, in_flight_entries=32)
         async with Bridge(limits) as bridge:
             sinks = [RecordingSink(bridge, Raises) for _ in lanes]
-            assert counters_of(bridge.parts, 0).lanes == len(lanes)
+            assert counters_of(bridge.parts).lanes == len(lanes)
             for sink, chunks in zip(sinks, lanes, strict=True):
                 for chunk in chunks:
                     sink.send(chunk)
@@ -127,14 +126,13 @@ def test_counters_agree_with_what_any_lanes_did(lanes: list[list[bytes]], inline
                 await until(lambda sink=sink: sink.is_over, "its end was told")
                 sink.close()
             await until(lambda: not len(bridge.parts.lanes), "the lanes are gone")
-            seen = counters_of(bridge.parts, inlined)
+            seen = counters_of(bridge.parts)
             entries = sum(len(chunks) + 2 for chunks in lanes)
             assert (seen.published, seen.processed, seen.released) == (entries,) * 3
             assert seen.processor_errors == sum(b"fail" in chunks for chunks in lanes)
             assert (seen.lanes, seen.waiting_lanes, seen.overflows) == (0, 0, 0)
             assert seen.entries_in_use_high <= entries
             assert (seen.worker_batches > 0) is (entries > 0)
-            assert seen.inlined == inlined
             assert seen.pool.leases == seen.pool.in_use_bytes == seen.pool.reserved_bytes == 0
 
     with asyncio.Runner(loop_factory=EpollEventLoop) as runner:

@@ -17,7 +17,7 @@ SERVE_OPTIONS = [
     "ssl-cert-reqs", "ssl-ciphers", "ssl-min-version", "ssl-alpn", "threads", "loop",
     "processor", "framing", "max-frame-bytes", "max-reply-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
-    "in-flight-entries", "in-flight-bytes", "inline-below-bytes", "high-water-bytes",
+    "in-flight-entries", "in-flight-bytes", "high-water-bytes",
     "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
     "drain-timeout-s", "low-water-bytes", "partial-frame-bytes", "tls-handshake-timeout-s",
     "tls-handshakes-in-flight", "linger-timeout-s", "cpu", "log-level", "stop-word", "tee",

@@ -51,7 +51,6 @@ VALUES = {
     "backlog": ("17", 17),
     "in-flight-entries": ("5", 5),
     "in-flight-bytes": ("9999", 9999),
-    "inline-below-bytes": ("4096", 4096),
     "high-water-bytes": ("1kB", 1000),
     "low-water-bytes": ("0.5KiB", 512),
     "partial-frame-bytes": ("2048", 2048),

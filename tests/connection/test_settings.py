@@ -13,7 +13,7 @@ from asyncrev.work.tls_parameters import TlsParameters
 from tests.netstring import Netstring
 from tests.tls_pair import client_context, server_context
 
-INLINE = Limits(inline_below_bytes=100)
+LIMITS = Limits(max_connections=100)
 NETSTRING = Netstring()
 
 
@@ -35,7 +35,7 @@ def checked(
     processor: Any = Reverse,
     framing: Any = "raw",
     *,
-    limits: Limits = INLINE,
+    limits: Limits = LIMITS,
     tls: TlsParameters | None = None,
 ) -> ConnectionSettings:
     """Return the settings of connections on a bridge with the same limits."""
@@ -68,10 +68,10 @@ def function(**attributes: bool) -> Callable[[bytes], bytes]:
 def test_settings_have_what_was_given_in_the_form_that_connections_use() -> None:
     """A class is its own factory, a name becomes its grammar, limits and TLS stay what they are."""
     tls, longer = server_tls(), Limits(slots=512)
-    settings = checked_settings(Reverse, "line", INLINE, longer, tls)
+    settings = checked_settings(Reverse, "line", LIMITS, longer, tls)
     assert settings.factory is Reverse
     assert settings.framing is FRAMINGS["line"]
-    assert settings.limits is INLINE
+    assert settings.limits is LIMITS
     assert settings.tls is tls
     assert checked(framing=NETSTRING).framing is NETSTRING
     assert (checked().framing, checked().tls) == (None, None)
@@ -81,29 +81,6 @@ def test_function_becomes_a_factory_of_processors() -> None:
     """As everywhere."""
     processor = checked(bytes.upper).factory()
     assert processor.process(memoryview(b"abc")) == b"ABC"
-
-
-@pytest.mark.parametrize(
-    ("processor", "framing", "tls", "below_bytes"),
-    [
-        (Reverse, "raw", no_tls, 100),
-        (function(may_run_inline=True), "raw", no_tls, 100),
-        (function(), "raw", no_tls, 0),
-        (declaring(may_run_inline=False), "raw", no_tls, 0),
-        (declaring(may_start_tls=True), "raw", no_tls, 0),
-        (Reverse, "line", no_tls, 0),
-        (Reverse, "raw", server_tls, 0),
-        (Reverse, "raw", client_tls, 0),
-    ],
-    ids=["may", "function", "other function", "may not", "STARTTLS", "line", "TLS", "TLS client"],
-)
-def test_raw_chunks_run_inline_if_the_processor_declares_it(
-    processor: Any, framing: str, tls: Callable[[], Any], below_bytes: int
-) -> None:
-    """Below the limit; never if they are frames, or are or may become ciphertext."""
-    assert checked(processor, framing, tls=tls()).inline_below_bytes == below_bytes
-    without = Limits(inline_below_bytes=0)
-    assert checked(processor, framing, limits=without, tls=tls()).inline_below_bytes == 0
 
 
 @pytest.mark.parametrize(

@@ -447,13 +447,6 @@ lane, kind, nbytes, entry = self._ring.returned(seq)
         (_EXPLORATION + "test_submissions_in_every_order",),
     ),
     Bug(
-        "ciphertext is answered in the loop like a small raw chunk",
-        "connection.settings",
-        "        and tls is None\n",
-        "",
-        (_CONNECTION + "settings.py::test_raw_chunks_run_inline_if_the_processor_declares_it",),
-    ),
-    Bug(
         "connections that come after a swap of the certificate get the one before",
         "server.server",
         "        self._settings = self._settings._replace(tls=self._tls.parameters)\n",

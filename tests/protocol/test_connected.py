@@ -5,12 +5,11 @@ import logging
 import os
 import socket
 import struct
-import threading
 from typing import Any
 
 import pytest
 
-from asyncrev import Bridge, BridgeProtocol, ConnectionInfo, Limits, PeerRefused, Reverse
+from asyncrev import Bridge, BridgeProtocol, ConnectionInfo, Limits, PeerRefused
 from tests.framed import framed
 from tests.protocol.served import (
     KIND,
@@ -20,7 +19,6 @@ from tests.protocol.served import (
     every_kind,
     half_closes,
     in_thread,
-    plain_only,
     resets,
     serve,
     served,
@@ -277,46 +275,6 @@ async def test_exception_of_connected_is_the_processors_error(
     loop_errors.clear()
 
 
-@plain_only
-async def test_processor_that_runs_inline_is_told_on_both_threads() -> None:
-    """Each of its two objects; a greeting would go twice, so it is an error."""
-    told: list[str] = []
-
-    class Own(Reverse):
-        speaks_first = False
-
-        def connected(self, info: ConnectionInfo) -> None:
-            told.append(threading.current_thread().name)
-
-    limits = Limits(inline_below_bytes=100, slots=4, slot_bytes=4096)
-    async with await serve(Own, limits=limits) as server:
-        with connect_to(server.addresses[0]) as client:
-            assert await in_thread(ask, client, b"abc") == b"cba"
-            assert await in_thread(ask, client, b"x" * 200) == b"x" * 200
-    assert told == ["MainThread", "asyncrev-worker"]
-
-
-@plain_only
-async def test_greeting_of_a_processor_that_runs_inline_is_an_error(
-    loop_errors: list[dict[str, Any]],
-) -> None:
-    """Said in words."""
-
-    class Own(Reverse):
-        speaks_first = False
-
-        def connected(self, info: ConnectionInfo) -> bytes:
-            return b"hello"
-
-    limits = Limits(inline_below_bytes=100, slots=4, slot_bytes=4096)
-    async with await serve(Own, limits=limits) as server:
-        with connect_to(server.addresses[0]) as client:
-            client.sendall(b"abc")
-            assert await in_thread(receive_all, client) == b""
-    assert ["would get twice" in str(context["exception"]) for context in loop_errors] == [True]
-    loop_errors.clear()
-
-
 async def test_statistics_of_each_connection_have_who_the_peer_is() -> None:
     """And what it has sent."""
     if KIND == "loop-tls":
@@ -355,52 +313,6 @@ async def test_statistics_say_why_a_connection_is_not_read() -> None:
 
             await until(is_paused, "its replies are too many")
             assert server.connection_statistics()[0].unsent_bytes > SMALL.high_water_bytes
-
-
-class InlineDoorman(Doorman):
-    """One that works in the loop, too."""
-
-    may_run_inline = True
-    speaks_first = False
-
-
-INLINE = Limits(inline_below_bytes=100, slots=4, slot_bytes=4096, max_reply_bytes=50)
-
-
-@plain_only
-@pytest.mark.parametrize("at_once", [True, False])
-async def test_refusal_in_the_loop_has_its_last_word(
-    at_once: bool, loop_errors: list[dict[str, Any]]
-) -> None:
-    """As one on the worker's thread has."""
-    own = type("Own", (InlineDoorman,), {"reply": bytearray(b"bye"), "at_once": at_once})
-    async with await serve(own, limits=INLINE) as server:
-        with connect_to(server.addresses[0]) as client:
-            client.sendall(b"no")
-            assert await in_thread(receive_all, client) == b"bye"
-        await until(lambda: not server.connections, "it is lost")
-        assert server.statistics().aborted == {"refused": 1}
-        assert server.statistics().bridge.inlined == 1
-        assert server.statistics().bridge.processor_errors == 0
-    assert loop_errors == []
-
-
-@plain_only
-@pytest.mark.parametrize(("last", "text"), [("text", "must return bytes"), (b"x" * 51, "is 50")])
-async def test_last_word_in_the_loop_that_cannot_be_sent_is_the_processors_error(
-    last: Any, text: str, loop_errors: list[dict[str, Any]]
-) -> None:
-    """In the same words."""
-    own = type("Own", (InlineDoorman,), {"reply": last, "at_once": False})
-    async with await serve(own, limits=INLINE) as server:
-        with connect_to(server.addresses[0]) as client:
-            client.sendall(b"no")
-            assert await in_thread(receive_all, client) == b""
-        await until(lambda: not server.connections, "it is lost")
-        assert server.statistics().bridge.inlined == 1
-        assert server.statistics().bridge.processor_errors == 1
-    assert [text in str(context["exception"]) for context in loop_errors] == [True]
-    loop_errors.clear()
 
 
 @half_closes

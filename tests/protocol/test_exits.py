@@ -15,7 +15,6 @@ from tests.sinks import RecordingSink, Upper
 from tests.support import ask, receive_all, until
 
 EXITS = [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError]
-INLINE = Limits(inline_below_bytes=100, slots=4, slot_bytes=4096)
 
 
 class Exits:
@@ -23,7 +22,6 @@ class Exits:
 
     where = "process"
     raised: type[BaseException] = SystemExit
-    may_run_inline = True
 
     def __init__(self) -> None:
         self._exit("__init__")
@@ -56,12 +54,10 @@ def raised(request: pytest.FixtureRequest) -> type[BaseException]:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("limits", [Limits(), INLINE], ids=["worker", "inline"])
 @pytest.mark.parametrize("where", ["__init__", "process", "eof", "close"])
 async def test_exit_out_of_a_processor_ends_its_connection_only(
     where: str,
     raised: type[BaseException],
-    limits: Limits,
     loop_errors: list[dict[str, Any]],
 ) -> None:
     """Another connection is answered before and after; the handler gets it; the drain is clean."""
@@ -74,8 +70,7 @@ async def test_exit_out_of_a_processor_ends_its_connection_only(
             made.append(self)
             super().__init__()
 
-    Second.may_run_inline = limits is INLINE
-    async with await serve(Second, limits=limits) as server:
+    async with await serve(Second) as server:
         with connect(server) as other:
             assert await in_thread(ask, other, b"abc") == b"ABC"
             with connect(server) as client:

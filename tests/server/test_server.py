@@ -426,11 +426,10 @@ class Asked:
 
 @on_all
 async def test_connections_do_not_look_again_at_what_the_server_has_looked_at() -> None:
-    """At what the processor declares of a connection's beginning, and of chunks in the loop."""
+    """At what the processor declares of a connection's beginning."""
     factory = Asked()
-    looks = {"speaks_first", "may_run_inline"}
-    limits = SMALL.replace(inline_below_bytes=100)
-    async with await asyncrev.serve("127.0.0.1", 0, processor=factory, limits=limits) as server:
+    looks = {"speaks_first"}
+    async with await asyncrev.serve("127.0.0.1", 0, processor=factory, limits=SMALL) as server:
         assert set(factory.asked) >= looks
         factory.asked.clear()
         for _ in range(2):

@@ -211,37 +211,6 @@ class CloseNeedsEof(Plain):
         assert not self.open
 
 
-class FalselyInline(Plain):
-    """Numbers its bytes from the first chunk on."""
-
-    may_run_inline = True
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def process(self, chunk: memoryview) -> bytes:
-        """Add the number to each byte."""
-        numbered = bytes((byte + self.count + i) % 256 for i, byte in enumerate(chunk))
-        self.count += len(chunk)
-        return numbered
-
-
-class FalselyInlineAtEnd(Plain):
-    """Tells at the end how much came."""
-
-    may_run_inline = True
-    count = 0
-
-    def process(self, chunk: memoryview) -> bytes:
-        """Count."""
-        self.count += len(chunk)
-        return bytes(chunk)
-
-    def eof(self) -> bytes:
-        """Tell."""
-        return b"%d" % self.count
-
-
 class Raising(Plain):
     """Raises."""
 
@@ -261,8 +230,6 @@ BAD = [
     (TextAtEnd, r"eof\(\) returned int"),
     (CloseNeedsChunk, r"close\(\) of a new processor raised AttributeError"),
     (CloseNeedsEof, r"close\(\) raised AssertionError"),
-    (FalselyInline, "reply depends on earlier chunks"),
-    (FalselyInlineAtEnd, r"eof\(\) depends on earlier chunks"),
     (Raising, "raised ZeroDivisionError.*`raises`"),
 ]
 
@@ -413,9 +380,9 @@ def until_tls(sent: bytes) -> bytes:
 
 
 def test_input_ends_where_the_processor_asks_for_tls() -> None:
-    """However the bytes are split; a `may_run_inline` is nothing then."""
+    """However the bytes are split."""
     check_processor(Upgrading, data=REQUESTS, framing="line", reference=until_tls)
-    check_processor(type("Own", (Upgrading,), {"may_run_inline": True}), split_matters=True)
+    check_processor(Upgrading, split_matters=True)
 
 
 def test_upgrade_that_is_not_declared_is_found() -> None:

@@ -59,12 +59,11 @@ def test_each_chunk_has_its_answer_in_every_world(
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_frames_are_answered_as_frames(world: World) -> None:
-    """However they are split; inline work is for raw chunks, and has a processor of its own."""
+    """However they are split."""
     lane = FedLane(InPlace, as_framing("line"), world)
     for chunk in (b"ab\ncd", b"e", b"\nf"):
         lane.feed(chunk)
     assert lane.end() == Outcome([b"AB\n", b"", b"CDE\n"], b"F\nbye\n", None)
-    assert FedLane(InPlace, None, world).answer_inline(b"ab") == b"AB"
 
 
 def test_memory_of_a_chunk_is_filled_once_its_reply_was_read() -> None:

@@ -67,7 +67,6 @@ def test_count_of_one_is_the_least(name: str) -> None:
         ("in_flight_entries", sys.maxsize),
         ("in_flight_bytes", sys.maxsize),
         ("high_water_bytes", sys.maxsize >> 3),  # uvloop takes a C size
-        ("inline_below_bytes", sys.maxsize),
     ],
 )
 def test_count_is_at_most_what_the_system_takes(name: str, most: int) -> None:

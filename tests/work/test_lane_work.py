@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from asyncrev.bridge.inline import checked
 from asyncrev.errors import PeerRefused, ProcessorError
 from asyncrev.ring.ring import CLOSE, DATA, EOF
 from tests.lane_bench import Bench, Recorder
@@ -129,4 +128,3 @@ def test_refusal_without_a_reply_that_can_be_sent_ends_its_lane_only(
     entry = bench.work(DATA, b"x")
     assert type(entry.error) is kept
     assert bench.lane_work.broken
-    assert type(checked(refusal, 99)) is kept
