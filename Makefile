@@ -94,7 +94,8 @@ style: $(DEV) analyse
 # Warnings are errors here, and only here: none may break the installation of a user.
 ANALYSED := gcc -std=c11 -O2 -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror -fanalyzer
 # What has Python.h: built with the limited API, and without it for free-threaded Python.
-MODULES := $(filter-out %_core.c,$(wildcard asyncrev/native/*.c))
+CORES := $(wildcard asyncrev/native/*_core*.c)
+MODULES := $(filter-out $(CORES),$(wildcard asyncrev/native/*.c))
 INCLUDE = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 analyse: $(DEV)
 	@if ! command -v gcc >/dev/null; then \
@@ -103,8 +104,8 @@ analyse: $(DEV)
 		echo "Python.h is missing: the C sources were not analysed"; \
 	else \
 		set -ex; \
-		for core in kernels plane; do \
-			$(ANALYSED) -Wpedantic -c asyncrev/native/$${core}_core.c -o /dev/null; \
+		for core in $(CORES); do \
+			$(ANALYSED) -Wpedantic -c $$core -o /dev/null; \
 		done; \
 		for module in $(MODULES); do \
 			$(ANALYSED) -isystem "$(INCLUDE)" -c $$module -o /dev/null; \

@@ -23,15 +23,33 @@ limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 NATIVE = "asyncrev/native"
-KERNELS = ("kernels_module", "kernels_core")
+# Those named …_core… know nothing of Python.
+KERNELS_CORE = ("kernels_core",)
+KERNELS = ("kernels_module", *KERNELS_CORE)
+PLANE_CORE = (
+    "plane_core_ring",
+    "plane_core_wakeups",
+    "plane_core_receive",
+    "plane_core_deliver",
+    "plane_core_poll",
+    "plane_core_worker",
+    *KERNELS_CORE,
+)
 PLANE = (
     "plane_module",
     "plane_rows",
     "plane_wakeups",
     "plane_ring",
     "plane_calls",
+    *PLANE_CORE,
+)
+KERNELS_HEADERS = ("kernels_core", "none")
+PLANE_HEADERS = (
+    *KERNELS_HEADERS,
     "plane_core",
-    "kernels_core",
+    "plane_core_ring",
+    "plane_core_wakeups",
+    "plane_objects",
 )
 
 
@@ -50,8 +68,8 @@ def extension(name: str, sources: Sequence[str], headers: Sequence[str]) -> Exte
 def extensions() -> list[Extension]:
     """Return those with the native kernels and with the plane, which go together."""
     return [
-        extension("_kernels", KERNELS, ("kernels_core", "none")),
-        extension("_plane", PLANE, ("kernels_core", "none", "plane_core", "plane_objects")),
+        extension("_kernels", KERNELS, KERNELS_HEADERS),
+        extension("_plane", PLANE, PLANE_HEADERS),
     ]
 
 

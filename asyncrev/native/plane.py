@@ -13,7 +13,7 @@ does: `Row` and `Work` (`row`), `Entry` (`entry`), `Ring` (`ring`), `Plane` (`pl
 - Sequence numbers that are not in the ring raise IndexError, numbers out of range ValueError, and
   objects of other classes TypeError.
 
-It is written in C: `plane_core.c`, and the other `plane_*.c` over it.
+It is written in C: `plane_core_*.c`, and the other `plane_*.c` over it.
 """
 
 from typing import Any

@@ -1,4 +1,8 @@
-/* The plane's core: the ring's columns and cursors, and what is done with many rows in one call.
+/* The plane's core: what is done with many rows of the ring in one call.
+ *
+ * plane_core_receive.c and plane_core_deliver.c have the loop's two calls, plane_core_poll.c its turns
+ * without Python, and plane_core_worker.c the worker's side. The ring and the wake-ups have headers of
+ * their own. What epoll, system calls and descriptors demand is said where it is done.
  *
  * `asyncrev.ring.ring`, `row`, `plane` and `wakeups` are the reference: the same accounts, decisions
  * and order, in Python. Here there is no Python: the calls run while other threads have the GIL.
@@ -11,180 +15,12 @@
 #ifndef ASYNCREV_PLANE_CORE_H
 #define ASYNCREV_PLANE_CORE_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ARV_DATA = 0 }; /* of the kinds of entries the only one that the core knows */
-
-/* What is done with a chunk without Python. */
-typedef enum {
-    ARV_NO_KERNEL, /* nothing: it needs Python */
-    ARV_REVERSE,   /* its bytes in reverse order */
-    ARV_LINES,     /* whole lines, with each payload reversed */
-    ARV_LEN32,     /* whole frames, with each payload reversed */
-    ARV_LEN64,
-} arv_kernel;
-
-/* What the worker does for a row: the core's part of it. */
-typedef struct {
-    int kernel;           /* an arv_kernel; writer and reader: worker */
-    uint64_t most_bytes;  /* of a frame's payload; written with `kernel` */
-    _Atomic bool abandoned; /* nobody wants replies; writer: loop, reader: worker, which may see it late */
-} arv_work;
-
-/* What is counted of one owner of entries. Thread: loop. `Row` names each field. */
-typedef struct {
-    int64_t in_flight_entries;
-    int64_t in_flight_bytes;
-    int64_t partial_frame_bytes;
-    int64_t read_bytes;
-    int64_t reserved_bytes;
-    int64_t frame_seq;
-    int64_t received_bytes;
-    int64_t replied_bytes;
-    double look_at_s;
-    int small_reads;
-    int fd; /* while the plane serves it, else -1 */
-    bool abandoned;
-    bool waits_for_credit;
-    bool waits_for_slot;
-    bool is_framed;
-    bool reads;
-    bool sends;
-    bool has_stop; /* arv_poll has met an exception: what arv_receive is to return for its event */
-    int stop_error;
-    long stop;
-    arv_work *work; /* NULL: its entries need Python */
-} arv_row;
-
-/* What the worker has left for the loop in a row of the ring. */
-typedef enum {
-    ARV_OTHER, /* Python must look at it */
-    ARV_REPLY, /* `reply`, which may be empty, and nothing else */
-    ARV_SLOT,  /* the same; the reply is in the slot, and no object stands for it */
-} arv_outcome;
-
-/* What a processed entry of a framed row says, beside its reply. */
-typedef struct {
-    int64_t partial_frame_bytes;
-    int64_t frame_seq;
-    int64_t calls;
-} arv_frames;
-
-typedef struct {
-    /* Set once. */
-    size_t nentries;
-    size_t nslots;
-    size_t slot_bytes;
-    size_t small_slot_bytes;
-    size_t stride_bytes; /* from one small slot to the next */
-    unsigned char *storage;
-
-    /* Columns, by sequence number modulo nentries. Writers: the loop of the first four, the worker of
-     * the others. */
-    arv_row **rows; /* NULL: the owner is not a row */
-    uint8_t *kinds;
-    size_t *slot_of;
-    size_t *sizes;
-    uint8_t *outcomes; /* arv_outcome */
-    bool *reported;    /* an `Entry` is attached: the next two count */
-    size_t *done_bytes;
-    arv_frames *frames;
-    const unsigned char **replies;
-    size_t *reply_bytes;
-
-    /* Loop. The slot freed last is at the end. */
-    size_t *free_small_slots;
-    size_t nfree_small_slots;
-    size_t *free_slots;
-    size_t nfree_slots;
-    uint64_t delivered_seq;
-    uint64_t counted_seq; /* owners of entries below it are referred to; see plane_objects.h */
-
-    /* Each on a cache line of its own. */
-    _Alignas(64) _Atomic uint64_t published_seq; /* writer: loop */
-    _Alignas(64) _Atomic uint64_t processed_seq; /* writer: worker */
-    _Alignas(64) _Atomic uint64_t released_seq;  /* writer: loop */
-    _Alignas(64) _Atomic bool input_closed;      /* writer: the thread that stops first */
-    _Atomic bool output_closed;                  /* writers: worker, and the loop when it leaves */
-} arv_ring;
-
-/* Return a ring over `storage`, or NULL if there is no memory. The sizes are those of `Ring`. */
-arv_ring *arv_ring_new(unsigned char *storage, size_t nentries, size_t nslots, size_t small_slot_bytes,
-                       size_t slot_bytes, size_t stride_bytes);
-
-void arv_ring_free(arv_ring *ring);
-
-/* Where slot `number` begins in the storage. */
-size_t arv_slot_off(const arv_ring *ring, size_t number);
-
-/* The length of slot `number`. */
-size_t arv_slot_length(const arv_ring *ring, size_t number);
-
-/* Publish the first `nbytes` of the slot freed last, of the small ones or of the others. Thread: loop.
- * There is one, and a free entry. */
-void arv_publish(arv_ring *ring, arv_row *row, uint8_t kind, bool small, size_t nbytes);
-
-/* Free the slots of the oldest `nentries` processed entries, and empty their rows. Thread: loop. */
-void arv_release(arv_ring *ring, size_t nentries);
-
-/* Hand the oldest unprocessed entry back to the loop. Thread: worker. */
-void arv_mark_processed(arv_ring *ring);
-
-/* CLOCK_MONOTONIC in milliseconds. */
-int64_t arv_now_ms(void);
-
-/* -- wake-ups ---------------------------------------------------------------------------------- */
-
-/* The worker's sleep. I5: the loop publishes, THEN looks at `parked`; the worker sets it, THEN looks
- * for work. */
-typedef struct {
-    _Atomic bool parked; /* writers: both */
-    int fd;              /* an eventfd */
-    int poll_fd;         /* an epoll with it, edge-triggered, so that nothing has to read it */
-    _Atomic uint64_t unparks;
-} arv_parker;
-
-/* Return 0, or an errno. */
-int arv_parker_open(arv_parker *parker);
-
-void arv_parker_close(arv_parker *parker);
-
-/* Wake the worker if it sleeps or is about to; return whether it had to be. Thread: any. */
-bool arv_unpark(arv_parker *parker);
-
-/* Announce a sleep. The caller looks for work afterwards, and calls arv_park or arv_parker_stay. */
-void arv_parker_prepare(arv_parker *parker);
-
-/* Do not sleep after all. */
-void arv_parker_stay(arv_parker *parker);
-
-/* Sleep until woken, for at most `timeout_ms`; return whether it timed out. Thread: worker. */
-bool arv_park(arv_parker *parker, int timeout_ms);
-
-/* Requests of deliveries. I6: the loop clears `awaited`, THEN reads the worker's cursor; the worker
- * moves its cursor, THEN sets it. */
-typedef struct {
-    _Atomic bool awaited;       /* whether a delivery will come without a request; writers: both */
-    _Atomic int wake_fd;        /* an eventfd that the loop polls, or -1; writer: loop */
-    _Atomic uint64_t requests;  /* writer: worker */
-} arv_signal;
-
-/* Whether a request must be posted; it counts as made then. Thread: worker. */
-bool arv_must_request(arv_signal *signal);
-
-/* Take back what arv_must_request has noted: nothing could be posted. */
-void arv_not_requested(arv_signal *signal);
-
-/* Note that a delivery begins. Thread: loop, before it reads the worker's cursor. */
-void arv_signal_clear(arv_signal *signal);
-
-/* Wake who polls the eventfd `fd`; false if its counter is full: that loop has been closed. */
-bool arv_wake(int fd);
-
-/* -- the plane --------------------------------------------------------------------------------- */
+#include "plane_core_ring.h"
+#include "plane_core_wakeups.h"
 
 typedef struct {
     int fd;
@@ -229,7 +65,9 @@ bool arv_plane_open(arv_plane *plane, int fd, arv_row *row);
 arv_row *arv_plane_close(arv_plane *plane, int fd);
 
 /* The row of `fd`, or NULL. Thread: loop. */
-arv_row *arv_plane_row(const arv_plane *plane, int fd);
+static inline arv_row *arv_plane_row(const arv_plane *plane, int fd) {
+    return fd >= 0 && (size_t)fd < plane->nrows ? plane->rows[fd] : NULL;
+}
 
 typedef struct {
     size_t index;

@@ -1,4 +1,4 @@
-/* What becomes of chunks and ends (in asyncrev: ring/ring.py, ring/plane.py, native/plane_core.c,
+/* What becomes of chunks and ends (in asyncrev: ring/ring.py, ring/plane.py, native/plane_core_….c,
    bridge/admission.py, bridge/delivery.py, bridge/lane.py, work/block_pool.py).
 
    LANES lanes of one bridge receive N chunks each, whenever they like, into a ring of ENTRIES; what

@@ -1,4 +1,4 @@
-/* How loop and worker wake each other in the native plane (asyncrev/native/plane_core.c), which has
+/* How loop and worker wake each other in the native plane (asyncrev/native/plane_core_….c), which has
    no locks: each decides by a fence and an exchange.
 
    A processor keeps stores in a buffer of the thread and makes them visible later, in order; loads

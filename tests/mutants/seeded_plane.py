@@ -15,8 +15,9 @@ _LATE = _STRESS + "lose_nothing_though_stores_are_late"
 _MODULE = "tests/native/test_plane_module.py::test_"
 
 
-def _core(name: str, old: str, new: str, test: str = _LATE) -> Bug:
-    return Bug(f"C plane: {name}", "native.plane_core", old, new, (test,), ".c")
+def _core(name: str, part: str, old: str, new: str, test: str = _LATE) -> Bug:
+    module, dot, suffix = f"native.plane_core_{part}".rpartition(".")
+    return Bug(f"C plane: {name}", module, old, new, (test,), dot + suffix)
 
 
 def _module(name: str, part: str, old: str, new: str, test: str) -> Bug:
@@ -29,30 +30,35 @@ PLANE_BUGS = (
     # -- the order of stores and loads
     _core(
         "what is published is not released",
+        "ring.h",
         "ring->published_seq, seq + 1, memory_order_release",
         "ring->published_seq, seq + 1, memory_order_relaxed",
         _RACE,
     ),
     _core(
         "what is answered by a kernel is not released",
+        "worker.c",
         "ring->processed_seq, ++seq, memory_order_release",
         "ring->processed_seq, ++seq, memory_order_relaxed",
         _RACE,
     ),
     _core(
         "what is answered by Python is not released",
+        "ring.h",
         "ring->processed_seq, seq + 1, memory_order_release",
         "ring->processed_seq, seq + 1, memory_order_relaxed",
         _RACE,
     ),
     _core(
         "what is published is not acquired",
+        "worker.c",
         "waited.end_seq = atomic_load(&ring->published_seq);",
         "waited.end_seq = atomic_load_explicit(&ring->published_seq, memory_order_relaxed);",
         _RACE,
     ),
     _core(
         "an answer is handed back, then written down",
+        "worker.c",
         "        ring->outcomes[pos] = ARV_SLOT;\n"
         "        /* ORDER: after the slot and the row, which this store publishes (I2, I3). */\n"
         "        atomic_store_explicit(&ring->processed_seq, ++seq, memory_order_release);\n",
@@ -62,26 +68,31 @@ PLANE_BUGS = (
     ),
     _core(
         "no fence before the look whether the worker sleeps",
+        "wakeups.c",
         f"{_FENCE}    if (!atomic_load_explicit(&parker",
         "    if (!atomic_load_explicit(&parker",
     ),
     _core(
         "no fence before the look whether the loop awaits",
+        "wakeups.c",
         f"{_FENCE}    if (atomic_load_explicit(&signal",
         "    if (atomic_load_explicit(&signal",
     ),
     _core(
         "no fence after the worker says that it sleeps",
+        "wakeups.c",
         f"    /* ORDER: before the caller looks for work (I5). */\n{_FENCE}",
         "",
     ),
     _core(
         "no fence after the loop says that it delivers",
+        "wakeups.c",
         f"    /* ORDER: before the worker's cursor is read (I6). */\n{_FENCE}",
         "",
     ),
     _core(
         "the worker looks for work, then says that it sleeps",
+        "worker.c",
         "        arv_parker_prepare(parker);\n"
         "        if (atomic_load(&ring->published_seq) != taken_seq || "
         "atomic_load(&ring->input_closed)) {",
@@ -93,6 +104,7 @@ PLANE_BUGS = (
     ),
     _core(
         "the cursor is read before the flag",
+        "worker.c",
         "        waited.is_closed = atomic_load(&ring->input_closed);\n"
         "        waited.end_seq = atomic_load(&ring->published_seq);\n",
         "        waited.end_seq = atomic_load(&ring->published_seq);\n"
@@ -100,76 +112,90 @@ PLANE_BUGS = (
     ),
     _core(
         "few bytes are not told at the end of a batch",
+        "worker.c",
         "return unlooked_bytes > 0 && request(signal);",
         "return false;",
     ),
     # -- slots, rows and descriptors
     _core(
         "one entry more than there is",
+        "receive.c",
         "ring->nentries;\n    for (size_t index = start",
         "ring->nentries + 1;\n    for (size_t index = start",
     ),
     _core(
         "a slot is given back before its reply is sent",
+        "deliver.c",
         "        size_t reply_bytes = ring->reply_bytes[pos];\n",
         "        size_t reply_bytes = ring->reply_bytes[pos];\n"
         "        ring->free_slots[ring->nfree_slots++] = ring->slot_of[pos];\n",
     ),
     _core(
         "a large slot stays free when it is used",
+        "ring.h",
         "ring->free_slots[--ring->nfree_slots];",
         "ring->free_slots[ring->nfree_slots - 1];",
     ),
     _core(
         "a small slot is freed over another",
+        "ring.c",
         "ring->free_small_slots[ring->nfree_small_slots++] = number;",
         "ring->free_small_slots[ring->nfree_small_slots++] = number;\n"
         "            ring->free_small_slots[0] = number;",
     ),
     _core(
         "a row that is not served has its descriptor still",
+        "receive.c",
         "        row->reads = row->sends = row->has_stop = false;\n        row->fd = -1;\n",
         "",
     ),
     _core(
         "a descriptor that is closed has its row still",
+        "receive.c",
         "        plane->rows[fd] = NULL;\n        plane->served--;\n",
         "        plane->served--;\n",
     ),
     # -- quotas and accounts
     _core(
         "a quota of entries is exceeded by one",
+        "receive.c",
         "row->in_flight_entries >= plane->most_entries",
         "row->in_flight_entries > plane->most_entries",
     ),
     _core(
         "a quota of bytes is exceeded by one",
+        "receive.c",
         "row->in_flight_bytes >= plane->most_bytes)",
         "row->in_flight_bytes > plane->most_bytes)",
     ),
     _core(
         "credit comes back too late",
+        "deliver.c",
         "row->in_flight_bytes <= plane->most_bytes / 2) {\n            return ARV_STOP_CREDIT",
         "row->in_flight_bytes < plane->most_bytes / 2) {\n            return ARV_STOP_CREDIT",
     ),
     _core(
         "a reservation is not looked at",
+        "deliver.c",
         "row->reserved_bytes != 0 || row->waits_for_slot ||\n            partial",
         "row->waits_for_slot ||\n            partial",
     ),
     _core(
         "deferred input gets no turn",
+        "deliver.c",
         "if (reported && entries_left == 0 && bytes_left != 0) {",
         "if (reported && entries_left > 0 && bytes_left != 0) {",
     ),
     _core(
         "a read stays long for a while though its frames are small",
+        "deliver.c",
         "if (calls > SHARE_CALLS / 2) {",
         "if (calls > SHARE_CALLS) {",
     ),
     # -- system calls and replies
     _core(
         "the rest of a short write is lost",
+        "deliver.c",
         "            if ((size_t)sent_bytes < reply_bytes) {\n"
         "                return sent_bytes;\n"
         "            }\n",
@@ -177,48 +203,57 @@ PLANE_BUGS = (
     ),
     _core(
         "nothing to read is taken for the end",
+        "receive.c",
         "continue; /* epoll is level",
         "return (arv_received){index, 0, 0}; /* epoll is level",
     ),
     _core(
         "an interrupted read is an error",
+        "receive.c",
         " || error == EINTR) {",
         ") {",
     ),
     _core(
         "the reply of one entry is sent for another",
+        "deliver.c",
         "send_to(row->fd, ring->replies[pos], reply_bytes)",
         "send_to(row->fd, ring->replies[(pos + 1) % ring->nentries], reply_bytes)",
         _RACE,
     ),
     _core(
         "an end of input is answered by a kernel",
+        "worker.c",
         "ring->kinds[pos] != ARV_DATA || ring->reported",
         "ring->reported",
     ),
     _core(
         "the worker does not see that a row is abandoned",
+        "worker.c",
         "            atomic_load_explicit(&work->abandoned, memory_order_relaxed) ||\n",
         "",
     ),
     _core(
         "the loop sends for a row that is abandoned",
+        "deliver.c",
         "!row->sends || row->abandoned || ",
         "!row->sends || ",
     ),
     _core(
         "half of a chunk is reversed before the other half is looked at",
+        "worker.c",
         "for (int pass = 0; pass < 2; pass++) {",
         "for (int pass = 1; pass < 2; pass++) {",
     ),
     # -- many turns in one call
     _core(
         "the worker is not woken between two turns",
+        "poll.c",
         "            arv_unpark(state->parker); /* ORDER: after the cursor (I5). */\n",
         "",
     ),
     _core(
         "what is answered is not acquired between two turns",
+        "poll.c",
         "        uint64_t processed_seq = "
         "atomic_load_explicit(&ring->processed_seq, memory_order_acquire);\n",
         "        uint64_t processed_seq = "
@@ -227,11 +262,13 @@ PLANE_BUGS = (
     ),
     _core(
         "what has an object is released without it",
+        "poll.c",
         " && ring->outcomes[seq % ring->nentries] == ARV_SLOT;",
         ";",
     ),
     _core(
         "an exception of a delivery is forgotten",
+        "deliver.c",
         "        plane->has_stop = false;\n        return plane->stop;\n",
         "        plane->has_stop = false;\n",
     ),

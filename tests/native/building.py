@@ -28,21 +28,32 @@ _GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def _sources() -> dict[str, tuple[str, ...]]:
-    """Return what each extension is made of, as setup.py says."""
+    """Return what each extension is made of, and each core without Python, as setup.py says."""
     spec = importlib.util.spec_from_file_location("asyncrev_setup", ROOT / "setup.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return {"_kernels": module.KERNELS, "_plane": module.PLANE}
+    return {
+        "_kernels": module.KERNELS,
+        "_plane": module.PLANE,
+        "kernels_core": module.KERNELS_CORE,
+        "plane_core": module.PLANE_CORE,
+    }
 
 
-SOURCES = _sources()
+_MADE_OF = _sources()
+SOURCES = {name: _MADE_OF[name] for name in ("_kernels", "_plane")}
 # As setup.py does.
 _LIMITED = ("-DPy_LIMITED_API=0x030B0000",) if _GIL else ()
 _SUFFIX = ".abi3.so" if _GIL else sysconfig.get_config_var("EXT_SUFFIX")
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+
+
+def core(name: str, native: pathlib.Path) -> list[pathlib.Path]:
+    """Return the C sources of the core `name`, without Python, in the folder `native`."""
+    return [native / f"{source}.c" for source in _MADE_OF[name]]
 
 
 def build_fuzz(target: pathlib.Path, native: pathlib.Path = NATIVE) -> pathlib.Path:
@@ -52,7 +63,7 @@ def build_fuzz(target: pathlib.Path, native: pathlib.Path = NATIVE) -> pathlib.P
         subprocess.CalledProcessError: it does not compile; what gcc says is on stderr.
     """
     program = target / "kernels_fuzz"
-    sources = (HERE / "kernels_fuzz.c", native / "kernels_core.c")
+    sources = (HERE / "kernels_fuzz.c", *core("kernels_core", native))
     subprocess.run(
         ["gcc", "-std=gnu11", *SANITIZERS, *_WARNINGS, f"-I{native}", *sources, "-o", program],
         check=True,
@@ -69,7 +80,7 @@ def build_stress(
         subprocess.CalledProcessError: it does not compile; what gcc says is on stderr.
     """
     program = target / "plane_stress"
-    sources = (HERE / "plane_stress.c", native / "plane_core.c", native / "kernels_core.c")
+    sources = (HERE / "plane_stress.c", *core("plane_core", native))
     command = ["gcc", "-std=gnu11", *_WARNINGS, *options, f"-I{native}", "-Dsyscall=stress_syscall"]
     subprocess.run([*command, *sources, "-o", program, "-pthread"], check=True)
     return program

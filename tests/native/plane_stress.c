@@ -1,4 +1,4 @@
-/* plane_core.c under two threads: one plays the loop, the other the worker, as Python does.
+/* The plane's core under two threads: one plays the loop, the other the worker, as Python does.
  *
  *     plane_stress ROUNDS SEED SECONDS
  *

@@ -1,4 +1,4 @@
-"""plane_core.c, without Python: two threads that play loop and worker, in many random rounds."""
+"""The plane's core, without Python: two threads play loop and worker, in many random rounds."""
 
 import pathlib
 import shutil
@@ -64,9 +64,9 @@ def test_two_threads_lose_nothing_for_long(tmp_path: pathlib.Path, options: Sequ
 
 def test_stress_finds_a_defect_and_says_where(tmp_path: pathlib.Path) -> None:
     """The round and the seed, and what is not so."""
-    for source in ("plane_core.c", "plane_core.h", "kernels_core.c", "kernels_core.h"):
-        shutil.copy(NATIVE / source, tmp_path)
-    core = tmp_path / "plane_core.c"
+    for source in NATIVE.glob("*_core*.[ch]"):
+        shutil.copy(source, tmp_path)
+    core = tmp_path / "plane_core_receive.c"
     text = core.read_text(encoding="utf-8")
     quota = "row->in_flight_entries >= plane->most_entries"
     assert text.count(quota) == 1

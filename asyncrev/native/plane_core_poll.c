@@ -1,0 +1,117 @@
+/* Turns of the loop without Python: poll, receive, wake, deliver, release; see plane_core.h. */
+#include "plane_core.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/epoll.h>
+
+/* Poll once, into `state`; false if there is nothing to handle here. */
+static bool poll_once(const arv_plane *plane, arv_poll_state *state) {
+    struct epoll_event ready[ARV_MOST_EVENTS];
+    int timeout_ms = state->is_behind ? 0 : -1;
+    if (timeout_ms < 0 && state->until_ms >= 0) {
+        int64_t left_ms = state->until_ms - arv_now_ms();
+        timeout_ms = left_ms <= 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
+    }
+    if (state->has_worked && (timeout_ms < 0 || timeout_ms > ARV_WORKED_WAIT_MS)) {
+        timeout_ms = ARV_WORKED_WAIT_MS; /* a signal's handler interrupts the wait only, not the work */
+    }
+    int count = epoll_wait(state->epoll_fd, ready, ARV_MOST_EVENTS, timeout_ms);
+    int error = errno;
+    /* The loop is awake, and looks for results before it sleeps. */
+    atomic_store(&state->signal->awaited, true);
+    if (count < 0) {
+        state->error = error == EINTR ? 0 : error;
+        return false;
+    }
+    bool all_served = true;
+    for (int index = 0; index < count; index++) {
+        int fd = ready[index].data.fd;
+        if (fd != state->wake_fd) {
+            all_served = all_served && arv_plane_row(plane, fd) != NULL;
+            state->events[state->nevents++] = (arv_event){fd, ready[index].events};
+        }
+    }
+    return all_served && (count > 0 || state->is_behind);
+}
+
+/* Receive what was polled; false at an exception. */
+static bool receive_polled(arv_plane *plane, arv_poll_state *state) {
+    arv_received received = arv_receive(plane, state->events, state->nevents, 0);
+    if (received.stop != ARV_STOP_END) {
+        arv_row *row = plane->rows[state->events[received.index].fd];
+        row->has_stop = true;
+        row->stop = received.stop;
+        row->stop_error = received.error;
+        state->first = received.index;
+        return false;
+    }
+    state->nevents = 0;
+    return true;
+}
+
+/* Whether an entry that was delivered has no object to be dropped. */
+static bool is_bare(const arv_ring *ring, uint64_t seq) {
+    return seq >= ring->counted_seq && ring->outcomes[seq % ring->nentries] == ARV_SLOT;
+}
+
+/* Release what was delivered; false if Python must do it. */
+static bool release_delivered(arv_ring *ring) {
+    uint64_t first_seq = atomic_load_explicit(&ring->released_seq, memory_order_relaxed);
+    for (uint64_t seq = first_seq; seq < ring->delivered_seq; seq++) {
+        if (!is_bare(ring, seq)) {
+            return false;
+        }
+    }
+    arv_release(ring, (size_t)(ring->delivered_seq - first_seq));
+    return true;
+}
+
+/* Whether timers are due, which would be late after many busy turns. */
+static bool is_due(const arv_poll_state *state) {
+    return state->until_ms >= 0 && arv_now_ms() >= state->until_ms;
+}
+
+void arv_poll(arv_plane *plane, arv_poll_state *state) {
+    arv_ring *ring = plane->ring;
+    state->nevents = state->first = 0;
+    state->releases = false;
+    state->error = 0;
+    uint64_t flushed_seq = atomic_load_explicit(&ring->published_seq, memory_order_relaxed);
+    while (state->turns_left-- > 0 && !plane->is_closed && !(state->has_worked && is_due(state)) &&
+           !atomic_load_explicit(&ring->output_closed, memory_order_relaxed)) {
+        if (!poll_once(plane, state) || !receive_polled(plane, state)) {
+            return;
+        }
+        state->has_worked = true;
+        uint64_t published_seq = atomic_load_explicit(&ring->published_seq, memory_order_relaxed);
+        uint64_t released_seq = atomic_load_explicit(&ring->released_seq, memory_order_relaxed);
+        if (published_seq - released_seq > plane->entries_in_use_high) {
+            plane->entries_in_use_high = published_seq - released_seq;
+        }
+        if (published_seq != flushed_seq) {
+            flushed_seq = published_seq;
+            arv_unpark(state->parker); /* ORDER: after the cursor (I5). */
+        }
+        arv_signal_clear(state->signal); /* ORDER: before the worker's cursor is read (I6). */
+        uint64_t processed_seq = atomic_load_explicit(&ring->processed_seq, memory_order_acquire);
+        uint64_t end_seq = processed_seq < released_seq + ARV_DELIVERY_ENTRIES
+                               ? processed_seq
+                               : released_seq + ARV_DELIVERY_ENTRIES;
+        state->is_behind = end_seq != processed_seq;
+        if (end_seq == released_seq) {
+            continue;
+        }
+        plane->deliveries++;
+        long long stop = arv_deliver(plane, end_seq);
+        if (stop != ARV_STOP_END) {
+            plane->has_stop = true;
+            plane->stop = stop;
+            return;
+        }
+        if (!release_delivered(ring)) {
+            state->releases = true;
+            return;
+        }
+    }
+}
