@@ -40,6 +40,8 @@ PLANE = (
     "plane_rows",
     "plane_wakeups",
     "plane_ring",
+    "plane_ring_memory",
+    "plane_ring_entries",
     "plane_calls",
     *PLANE_CORE,
 )
@@ -50,6 +52,7 @@ PLANE_HEADERS = (
     "plane_core_ring",
     "plane_core_wakeups",
     "plane_objects",
+    "plane_ring",
 )
 
 

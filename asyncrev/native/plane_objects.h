@@ -132,7 +132,14 @@ static inline void set_reference(PyObject **place, PyObject *object) {
 /* -- ring, for the plane ------------------------------------------------------------------------- */
 
 /* Borrowed. */
-PyObject *ring_owner(RingObject *ring, size_t pos);
+static inline PyObject *ring_owner(RingObject *ring, size_t pos) {
+    arv_row *row = ring->core->rows[pos];
+    if (row != NULL) {
+        return (PyObject *)row_object(row);
+    }
+    PyObject *owner = ring->owners[pos];
+    return owner == NULL ? Py_None : owner;
+}
 
 /* The entry of a row of the ring, attached; borrowed, or NULL. */
 EntryObject *ring_entry(State *state, RingObject *ring, size_t pos);

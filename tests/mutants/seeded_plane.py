@@ -296,21 +296,21 @@ PLANE_BUGS = (
     ),
     _module(
         "a released entry keeps its owner",
-        "ring",
+        "ring_memory",
         "        Py_CLEAR(report->owner);\n",
         "",
         "released_entry_keeps_nothing_alive",
     ),
     _module(
         "the collector does not see owners in the ring",
-        "ring",
+        "ring_memory",
         "            Py_VISIT(ring_owner(ring, pos));\n",
         "",
         "cycle_through_a_ring_is_collected",
     ),
     _module(
         "the memory of a reply is given up before it is sent",
-        "ring",
+        "ring_entries",
         "        reply = ring->held[pos].buf;\n        nbytes = ring->held[pos].len;\n",
         "        reply = ring->held[pos].buf;\n"
         "        nbytes = ring->held[pos].len;\n"
@@ -319,7 +319,7 @@ PLANE_BUGS = (
     ),
     _module(
         "a reply in the slot is a view for everybody",
-        "ring",
+        "ring_entries",
         "!((WorkObject *)work)->views_allowed) {",
         "((WorkObject *)work)->views_allowed > 1) {",
         "reply_in_the_slot_is_a_view_only_where_views_are_allowed",
@@ -333,7 +333,7 @@ PLANE_BUGS = (
     ),
     _module(
         "an entry has the surplus of the one before",
-        "ring",
+        "ring_entries",
         "    entry->calls = entry->surplus_bytes = 0;\n",
         "    entry->calls = 0;\n",
         "entry_has_nothing_of_the_one_before",
