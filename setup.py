@@ -43,6 +43,8 @@ PLANE = (
     "plane_ring_memory",
     "plane_ring_entries",
     "plane_calls",
+    "plane_calls_loop",
+    "plane_calls_worker",
     *PLANE_CORE,
 )
 KERNELS_HEADERS = ("kernels_core", "none")
@@ -53,6 +55,7 @@ PLANE_HEADERS = (
     "plane_core_wakeups",
     "plane_objects",
     "plane_ring",
+    "plane_calls",
 )
 
 

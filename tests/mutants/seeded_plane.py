@@ -275,7 +275,7 @@ PLANE_BUGS = (
     # -- what Python adds
     _module(
         "the owners of what was received are not counted",
-        "calls",
+        "calls_loop",
         "    ring_count_owners(plane->ring);\n    if (received.stop == ARV_STOP_END) {",
         "    if (received.stop == ARV_STOP_END) {",
         "owner_is_referred_to_while_its_entry_is_in_the_ring",
@@ -326,7 +326,7 @@ PLANE_BUGS = (
     ),
     _module(
         "a longer reply goes like any other",
-        "calls",
+        "calls_worker",
         "if (is_plain && (size_t)nbytes <= core->sizes[pos]) {",
         "if (is_plain && (size_t)nbytes <= core->sizes[pos] + 1) {",
         "longer_reply_is_told_to_the_work",
@@ -347,7 +347,7 @@ PLANE_BUGS = (
     ),
     _module(
         "what the core could not post is not posted",
-        "calls",
+        "calls_worker",
         "            if (posts && !signal_post(signal)) {",
         "            if (posts && signal == NULL) {",
         "answers_without_python_request_one_delivery",
@@ -377,7 +377,7 @@ PLANE_BUGS = (
     ),
     _module(
         "the backstop hides a wake-up that was lost",
-        "calls",
+        "calls_worker",
         "        parker->backstop_wakes += waited.backstop;\n",
         "",
         "sleep_that_times_out_beside_work_is_counted",
@@ -391,14 +391,14 @@ PLANE_BUGS = (
     ),
     _module(
         "what is not processed is delivered",
-        "calls",
+        "calls_loop",
         "    if (end_seq > most_seq) {",
         "    if (end_seq > most_seq + 1) {",
         "sequence_numbers_out_of_the_ring_are_refused",
     ),
     _module(
         "the events of an earlier poll are used",
-        "calls",
+        "calls_loop",
         "if (start > 0 && polled == plane->polled) {",
         "if (polled == plane->polled && start >= 0) {",
         "events_are_read_again_at_each_first_call",
