@@ -37,6 +37,8 @@ PLANE_CORE = (
 )
 PLANE = (
     "plane_module",
+    "plane_objects",
+    "plane_work",
     "plane_rows",
     "plane_wakeups",
     "plane_ring",

@@ -165,6 +165,10 @@ bool signal_request(SignalObject *signal);
 /* Free an object of one of our types. */
 void free_object(PyObject *self);
 
+/* Whether `value` is one from `least` to `most`, which `number` gets then; false with an exception. */
 bool is_integer(PyObject *value, long long least, long long most, const char *name, long long *number);
+
+/* Whether a setter was called without a value; true with an exception. */
+bool is_deleted(PyObject *value);
 
 #endif

@@ -340,7 +340,7 @@ PLANE_BUGS = (
     ),
     _module(
         "the kernel of the processor before is used",
-        "rows",
+        "work",
         "    work->core.kernel = ARV_NO_KERNEL;\n",
         "",
         "kernel_ends_with_another_processor",
