@@ -25,7 +25,7 @@ limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
 NATIVE = "asyncrev/native"
 # Those named …_core… know nothing of Python.
 KERNELS_CORE = ("kernels_core",)
-KERNELS = ("kernels_module", *KERNELS_CORE)
+KERNELS = ("kernels_module", "kernels_reverse", "kernels_scans", *KERNELS_CORE)
 PLANE_CORE = (
     "plane_core_ring",
     "plane_core_wakeups",
@@ -49,9 +49,10 @@ PLANE = (
     "plane_calls_worker",
     *PLANE_CORE,
 )
-KERNELS_HEADERS = ("kernels_core", "none")
+KERNELS_HEADERS = ("kernels_core", "kernels_calls", "none")
 PLANE_HEADERS = (
-    *KERNELS_HEADERS,
+    "kernels_core",
+    "none",
     "plane_core",
     "plane_core_ring",
     "plane_core_wakeups",

@@ -92,7 +92,7 @@ def put(tree: pathlib.Path, bug: Bug, text: str) -> None:
     The tests of that build it themselves, with what they run it by.
     """
     (tree / bug.path).write_text(text, encoding="utf-8")
-    if bug.suffix == ".c" and not bug.module.startswith("native.plane_core"):
+    if bug.suffix != ".py" and not bug.module.startswith("native.plane_core"):
         native = tree / "asyncrev" / "native"
         name = "_plane" if bug.module.startswith("native.plane_") else "_kernels"
         build_module(native, ["-O1"], native, name)

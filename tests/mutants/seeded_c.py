@@ -17,8 +17,9 @@ def _core(name: str, old: str, new: str, test: str = _FUZZ) -> Bug:
     return Bug(name, "native.kernels_core", old, new, (test,), ".c")
 
 
-def _module(name: str, old: str, new: str, test: str) -> Bug:
-    return Bug(name, "native.kernels_module", old, new, (_KERNELS + test,), ".c")
+def _module(name: str, part: str, old: str, new: str, test: str) -> Bug:
+    module, dot, suffix = f"native.kernels_{part}".rpartition(".")
+    return Bug(name, module, old, new, (_KERNELS + test,), dot + suffix)
 
 
 C_BUGS = (
@@ -110,46 +111,53 @@ C_BUGS = (
     ),
     _module(
         "C: runs of a later part lie where they would be in the first",
+        "scans.c",
         "tuple_of_sizes(base_off + run->start_off,",
         "tuple_of_sizes(run->start_off + 0 * base_off,",
         "test_more_runs_than_are_taken_at_once",
     ),
     _module(
         "C: runs are not checked",
+        "reverse.c",
         "if (!arv_run_fits(&runs[i], prefix_bytes, (size_t)frames->len)) {",
         "if (prefix_bytes == (size_t)frames->len) {",
         "test_wrong_arguments_are_refused",
     ),
     _module(
         "C: a buffer is kept after an error",
+        "reverse.c",
         "PyBuffer_Release(&frames);\n    if (!ok",
         "if (ok) {\n        PyBuffer_Release(&frames);\n    }\n    if (!ok",
         "test_no_buffer_is_kept",
     ),
     _module(
         "C: what is read-only is written",
+        "reverse.c",
         "PyObject_GetBuffer(chunk, &buffer, PyBUF_WRITABLE)",
         "PyObject_GetBuffer(chunk, &buffer, PyBUF_SIMPLE)",
         "test_wrong_arguments_are_refused",
     ),
     _module(
         "C: a limit of more than 64 bits is an error",
+        "calls.h",
         "if (!PyErr_ExceptionMatches(PyExc_OverflowError)) {",
         "if (PyErr_Occurred()) {",
         "test_scan_is_that_of_the_reference",
     ),
     _module(
         "C: the GIL is kept",
+        "reverse.c",
         "RELEASE_GIL_FROM_BYTES = 16 * 1024",
         "RELEASE_GIL_FROM_BYTES = 1024 * 1024 * 1024",
         "test_gil_is_released_for_long_work",
     ),
     _module(
         "C: a scan that stopped says that it ended",
+        "scans.c",
         "PyBool_FromLong(scan.end == ARV_STOPPED),\n    };\n    return tuple_of(4, items);\n}\n\n"
-        "static PyObject *scan_lines",
+        "PyObject *kernels_scan_lines",
         "PyBool_FromLong(0),\n    };\n    return tuple_of(4, items);\n}\n\n"
-        "static PyObject *scan_lines",
+        "PyObject *kernels_scan_lines",
         "test_scan_in_few_steps_ends_where_one_scan_does",
     ),
     *PLANE_BUGS,

@@ -80,11 +80,12 @@ def test_wheel_with_kernels_is_for_one_platform_and_all_versions(tree: pathlib.P
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="there are no free-threaded headers")
 def test_extension_compiles_for_a_python_without_a_gil(tmp_path: pathlib.Path) -> None:
     """With the headers of this version, which serve both."""
-    source = ROOT / "asyncrev" / "native" / "kernels_module.c"
     command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-c", f"-isystem{HEADERS.parent}"]
     command += [] if FREE_THREADED else ["-DPy_GIL_DISABLED=1"]
-    subprocess.run([*command, source, "-o", tmp_path / "module.o"], check=True)
-    assert (tmp_path / "module.o").stat().st_size > 0
+    for source in {source for sources in SOURCES.values() for source in sources}:
+        path = ROOT / "asyncrev" / "native" / f"{source}.c"
+        subprocess.run([*command, path, "-o", tmp_path / f"{source}.o"], check=True)
+        assert (tmp_path / f"{source}.o").stat().st_size > 0
 
 
 @pytest.mark.parametrize("words", ["", "echo 'cc: fatal error: out of order' >&2"])
