@@ -24,7 +24,7 @@ limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 NATIVE = "asyncrev/native"
 # Those named …_core… know nothing of Python.
-KERNELS_CORE = ("kernels_core",)
+KERNELS_CORE = ("kernels_core_reverse", "kernels_core_scans")
 KERNELS = ("kernels_module", "kernels_reverse", "kernels_scans", *KERNELS_CORE)
 PLANE_CORE = (
     "plane_core_ring",
@@ -49,9 +49,10 @@ PLANE = (
     "plane_calls_worker",
     *PLANE_CORE,
 )
-KERNELS_HEADERS = ("kernels_core", "kernels_calls", "none")
+KERNELS_HEADERS = ("kernels_core", "kernels_core_words", "kernels_calls", "none")
 PLANE_HEADERS = (
     "kernels_core",
+    "kernels_core_words",
     "none",
     "plane_core",
     "plane_core_ring",

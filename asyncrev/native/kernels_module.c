@@ -1,4 +1,4 @@
-/* `asyncrev.native._kernels`: kernels_core.c for Python. `asyncrev.native.kernels` describes it.
+/* `asyncrev.native._kernels`: kernels_core.h for Python. `asyncrev.native.kernels` describes it.
  *
  * There is no state, neither of the process nor of the module, so calls need no lock, and the module
  * can be used by any interpreter of a process, with the GIL and without one.

@@ -13,8 +13,9 @@ _FUZZ = "tests/native/test_core.py::test_core_finds_in_made_up_bytes_what_slow_r
 _KERNELS = "tests/native/test_kernels.py::"
 
 
-def _core(name: str, old: str, new: str, test: str = _FUZZ) -> Bug:
-    return Bug(name, "native.kernels_core", old, new, (test,), ".c")
+def _core(name: str, part: str, old: str, new: str, test: str = _FUZZ) -> Bug:
+    module, dot, suffix = f"native.kernels_core_{part}".rpartition(".")
+    return Bug(name, module, old, new, (test,), dot + suffix)
 
 
 def _module(name: str, part: str, old: str, new: str, test: str) -> Bug:
@@ -25,86 +26,103 @@ def _module(name: str, part: str, old: str, new: str, test: str) -> Bug:
 C_BUGS = (
     _core(
         "C: a length is added to before it is compared",
+        "scans.c",
         "announced_bytes > nbytes - off - prefix_bytes",
         "off + prefix_bytes + announced_bytes > nbytes",
     ),
     _core(
         "C: a frame of the longest length is too long",
+        "scans.c",
         "if (announced_bytes > max_frame_bytes) {\n            scan.end",
         "if (announced_bytes >= max_frame_bytes) {\n            scan.end",
     ),
     _core(
         "C: a run goes on behind the memory",
+        "scans.c",
         "nbytes - off >= stride && same_prefix",
         "nbytes - off > 0 && same_prefix",
     ),
     _core(
         "C: four bytes of a prefix of eight are compared",
+        "scans.c",
         "prefix_bytes == 4 ? load_32(one) == load_32(other)",
         "prefix_bytes <= 8 ? load_32(one) == load_32(other)",
     ),
     _core(
         "C: one run more than there is space for",
+        "scans.c",
         "if (scan.runs == most_runs) {",
         "if (scan.runs > most_runs) {",
     ),
     _core(
         "C: a run that does not fit fits after an overflow",
+        "reverse.c",
         "run->frames - 1 <= left / stride",
         "(run->frames - 1) * stride <= left",
     ),
     _core(
         "C: a line end of two bytes is half reversed",
+        "reverse.c",
         "newline[-1] == CR) {\n            payload_bytes--;",
         "newline[-1] == CR) {\n            payload_bytes -= 0;",
     ),
     _core(
         "C: the byte before an empty line is looked at",
+        "reverse.c",
         "if (payload_bytes > 0 && newline[-1] == CR) {",
         "if (newline[-1] == CR) {",
     ),
     _core(
         "C: the scan of lines looks one byte too far",
+        "scans.c",
         "while (nbytes - off > max_frame_bytes) {",
         "while (nbytes - off >= max_frame_bytes) {",
     ),
     _core(
         "C: a carriage return counts in the longest line",
+        "scans.c",
         "payload_bytes -= data[end_off - 1] == CR;",
         "payload_bytes -= 0;",
     ),
     _core(
         "C: one span more than there is space for",
+        "scans.c",
         "while (number < most && off < nbytes) {",
         "while (number <= most && off < nbytes) {",
     ),
     _core(
         "C: between nine and fifteen bytes the middle is left",
+        "reverse.c",
         "if (nbytes >= 8) {\n        uint64_t",
         "if (nbytes == 8) {\n        uint64_t",
     ),
     _core(
         "C: a copy in reverse begins before its source",
+        "reverse.c",
         "while (nbytes >= 8) {\n        nbytes -= 8;",
         "while (nbytes >= 7) {\n        nbytes -= 8;",
     ),
     _core(
         "C: the second piece of a prefix replaces the first",
+        "scans.c",
         "memcpy(partial->first + partial->held_bytes, data,",
         "memcpy(partial->first, data,",
     ),
     _core(
         "C: the first byte of a chunk is taken for its last",
+        "scans.c",
         "partial->last = data[nbytes - 1];",
         "partial->last = data[0];",
     ),
     _core(
         "C: the rest of a prefix is counted as payload",
+        "scans.c",
         "if (wanted_bytes <= nbytes - prefix_rest_bytes) {",
         "if (wanted_bytes <= nbytes) {",
     ),
     _core(
         "C: newlines are counted in a byte that overflows",
+        "scans.c",
         "nbytes < 255 ? nbytes : 255",
         "nbytes < 256 ? nbytes : 256",
         _KERNELS + "test_newlines_are_counted",

@@ -1,4 +1,4 @@
-/* Fuzz target of kernels_core.c: made-up bytes, beside readers that go byte after byte.
+/* Fuzz target of the kernels' core: made-up bytes, beside readers that go byte after byte.
  *
  *     kernels_fuzz INPUTS SEED
  *

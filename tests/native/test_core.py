@@ -1,4 +1,4 @@
-"""kernels_core.c, without Python: made-up bytes beside readers that go byte after byte."""
+"""The kernels' core, without Python: made-up bytes beside readers that go byte after byte."""
 
 import pathlib
 import shutil
@@ -21,9 +21,9 @@ def test_core_finds_in_made_up_bytes_what_slow_readers_find(tmp_path: pathlib.Pa
 
 def test_fuzz_target_finds_a_defect_and_says_where(tmp_path: pathlib.Path) -> None:
     """The seed and the number of the input, with which it can be made again."""
-    for name in ("kernels_core.c", "kernels_core.h"):
-        shutil.copy(NATIVE / name, tmp_path)
-    source = tmp_path / "kernels_core.c"
+    for source in NATIVE.glob("kernels_core*.[ch]"):
+        shutil.copy(source, tmp_path)
+    source = tmp_path / "kernels_core_scans.c"
     text = source.read_text(encoding="utf-8")
     assert text.count("payload_end_off--;") == 1
     source.write_text(text.replace("payload_end_off--;", ""), encoding="utf-8")
