@@ -22,7 +22,10 @@ from tests.native.building import HEADERS, build_module
 __all__ = ["main", "with_bug"]
 
 ROOT = pathlib.Path(__file__).parents[2]
-COPIED = ("asyncrev", "tests", "examples", "docs", "pyproject.toml", "Makefile", "README.md")
+COPIED = (
+    *("asyncrev", "tests", "examples", "docs"),
+    *("pyproject.toml", "setup.py", "Makefile", "README.md"),
+)
 MOST_S = 120.0  # of one bug's tests; a test that hangs has found it
 _OPTIONS = (
     "-q",
