@@ -1,7 +1,8 @@
 """What the compiled extension `asyncrev.native._kernels` offers.
 
 The extension has no state, allocates nothing but what it returns, and releases the GIL while it
-reverses 16 KiB or more. It is written in C (`kernels_core_*.c`, and the other `kernels_*.c` over it).
+reverses 16 KiB or more. It is written in C: `kernels_core_*.c`, and the other `kernels_*.c` over
+it.
 """
 
 from collections.abc import Sequence
