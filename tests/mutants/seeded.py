@@ -272,7 +272,7 @@ BUGS = (
     ),
     Bug(
         "a connection that is drained goes on past its protocol",
-        "connection.protocol",
+        "connection.life",
         "            stop_serving_directly()  # because what is left to be read is counted\n",
         "            pass\n",
         ("tests/bridge/test_direct.py::test_drain_counts_what_is_left_so_it_is_served_no_more",),
