@@ -58,8 +58,8 @@ TESTS = {
         "test_order.test_random_programs_run_in_the_order_of_the_stock_loop",
     ],
     "Hooks": [
-        "test_eventloop.test_iteration_hooks_run_around_every_poll_in_the_order_they_were_added",
-        "test_eventloop.test_wake_from_another_thread_begins_an_iteration",
+        "test_iterations.test_iteration_hooks_run_around_every_poll_in_the_order_they_were_added",
+        "test_iterations.test_wake_from_another_thread_begins_an_iteration",
         "test_ready_batches.test_handler_gets_its_events_up_to_the_next_of_another_in_order",
     ],
 }

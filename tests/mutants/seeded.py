@@ -593,10 +593,10 @@ lane, kind, nbytes, entry = self._ring.returned(seq)
     ),
     Bug(
         "the loop polls past a timer that a delivery has set",
-        "loop.eventloop",
+        "loop.iterations",
         " or len(self._scheduled) != timers",
         "",
-        (_LOOP + "eventloop.py::test_timer_that_a_hook_sets_is_polled_for",),
+        (_LOOP + "iterations.py::test_timer_that_a_hook_sets_is_polled_for",),
     ),
     Bug(
         "two servers look at a UNIX path at once",
