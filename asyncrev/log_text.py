@@ -6,7 +6,14 @@ parts can neither begin a line that looks like a record nor send control sequenc
 
 import logging
 
-__all__ = ["MOST_CHARACTERS", "RecordFormatter", "name_of_peer", "printable", "shorten_to"]
+__all__ = [
+    "MOST_CHARACTERS",
+    "RecordFormatter",
+    "bounded",
+    "name_of_peer",
+    "printable",
+    "shorten_to",
+]
 
 # What is kept of one record: its beginning, and less of its end, where a traceback has the
 # exception.
@@ -43,6 +50,19 @@ def shorten_to(text: str, most_characters: int, tail_characters: int, gone: int 
     return f"{head} ... {left_out + gone} more characters ... {tail}"
 
 
+def bounded(text: str, between: str = "\n") -> str:
+    """Return `text` with its lines escaped as by `printable`, and at most `MOST_CHARACTERS` of it.
+
+    `between`: what stands between two lines.
+    """
+    # Only what is kept of either end is escaped, because that takes a call per character.
+    gone = max(0, len(text) - 2 * MOST_CHARACTERS)
+    if gone:
+        text = text[:MOST_CHARACTERS] + text[-MOST_CHARACTERS:]
+    lines = between.join(map(printable, text.split("\n")))
+    return shorten_to(lines, MOST_CHARACTERS, TAIL_CHARACTERS, gone)
+
+
 def name_of_peer(address: object) -> str:
     """Return a peer's address, as a socket gives it, for messages.
 
@@ -72,10 +92,5 @@ class RecordFormatter(logging.Formatter):
         if record.stack_info:
             parts.append(self.formatStack(record.stack_info))
         text = "\n".join(parts).rstrip("\n")
-        # Only what is kept of either end is escaped, because that takes a call per character.
-        gone = max(0, len(text) - 2 * MOST_CHARACTERS)
-        if gone:
-            text = text[:MOST_CHARACTERS] + text[-MOST_CHARACTERS:]
-        lines = f"\n{INDENT}".join(map(printable, text.split("\n")))
-        lines = shorten_to(lines, MOST_CHARACTERS, TAIL_CHARACTERS, gone)
+        lines = bounded(text, f"\n{INDENT}")
         return f"{self.formatTime(record)} {printable(record.levelname)} {lines}"

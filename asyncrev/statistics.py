@@ -9,6 +9,7 @@ from asyncrev.states import ConnectionState
 
 __all__ = [
     "BridgeStatistics",
+    "ClosedConnection",
     "ConnectionStatistics",
     "HandshakeStatistics",
     "PoolStatistics",
@@ -121,6 +122,28 @@ class ConnectionStatistics:
     in_flight_bytes: int
     unsent_bytes: int
     paused: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedConnection:
+    """A connection that has ended; see `Server.on_connection_closed`.
+
+    Attributes:
+        info: who the peer was; None if the server's bridge did not take the connection. Its `tls`
+            is None if the handshake was not complete.
+        duration_s: how long it was connected.
+        received_bytes, replied_bytes: over TLS of ciphertext; of the replies, what was given to the
+            transport, whether or not the peer has taken it.
+        end: why it ended: a reason as in `ServerStatistics.aborted`, or "closed by peer",
+            "reset by peer", "drained" (a graceful shutdown ended it), "connection lost" (by the
+            network), or "closed" (without a reason; the log says if the bridge did not take it).
+    """
+
+    info: ConnectionInfo | None
+    duration_s: float
+    received_bytes: int
+    replied_bytes: int
+    end: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,29 +99,35 @@ def serve(context: click.Context, /, **_: Any) -> None:
     from asyncrev.command.settings import settings_of
 
     signals: ProcessSignals | None = context.obj
+    values = values_of(context)
+    log_format = next(value.value for value in values if value.option.name == "log_format")
     try:
-        settings = settings_of(values_of(context))
+        settings = settings_of(values)
     except (SettingsError, LocalError) as error:
-        _fail(EXIT_USAGE, error)
+        _fail(EXIT_USAGE, error, log_format)
     warnings = warnings_of_variables(os.environ)
     if settings.tls is not None:
         warnings += settings.tls.warnings
     try:
         sys.exit(serve_until_signal(settings, signals, warnings))
     except SettingsError as error:
-        _fail(EXIT_USAGE, error)
+        _fail(EXIT_USAGE, error, log_format)
     except (OSError, LocalError) as error:
-        _fail(EXIT_RUNTIME_ERROR, error)
+        _fail(EXIT_RUNTIME_ERROR, error, log_format)
 
 
-def _fail(code: int, error: object) -> NoReturn:
+def _fail(code: int, error: object, log_format: str = "text") -> NoReturn:
     from asyncrev.log_text import printable
 
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         error = error.strerror  # without "[Errno ...]", which says the same
-    line = printable(" ".join(str(error).split()))
+    line = f"asyncrev: error: {printable(' '.join(str(error).split()))}"
+    if log_format == "json":
+        from asyncrev.command.log_json import error_line
+
+        line = error_line(line.removeprefix("asyncrev: error: "))
     try:
-        click.echo(f"asyncrev: error: {line}", err=True)
+        click.echo(line, err=True)
     except OSError:
         pass  # a full disk, or nobody who reads; the exit code says it, too
     sys.exit(code)

@@ -15,7 +15,8 @@ from asyncrev.log_text import RecordFormatter, printable, shorten_to
 
 __all__ = ["BackgroundHandler", "BackgroundStream", "BackgroundWriter"]
 
-# The most that waits for the thread. A line has at most four times `MOST_CHARACTERS` bytes.
+# The most that waits for the thread. A line of text has at most four times `MOST_CHARACTERS` bytes,
+# one of JSON about five times as much.
 MOST_LINES = 10_000
 MOST_BYTES = 4 << 20
 LINE_OVERHEAD_BYTES = 64  # of the object, and of its place in the queue
@@ -26,26 +27,27 @@ MOST_TEXT_CHARACTERS = 64 * 1024  # per write of another library's handler
 # Loggers with lines that peers can cause. They are limited; a processor's own loggers are not.
 LIMITED = frozenset({"asyncrev", "asyncio"})
 
-FORMATTER = RecordFormatter()
-
-
-def note(text: str, level: int = logging.WARNING) -> bytes:
-    """Return a line by the log about itself."""
-    record = logging.LogRecord("asyncrev", level, __file__, 0, text, None, None)
-    return FORMATTER.format(record).encode() + b"\n"
-
 
 class BackgroundWriter:
     """Writes lines to a descriptor on its own thread; counts those it cannot keep or write.
 
     A pipe of 64 KiB without a reader is full after 450 lines, and then a write to it blocks. A full
     disk refuses each line. Both are reported once writing works again.
+
+    Attributes:
+        formatter: of the lines by the log about itself, and of the handler's.
     """
 
     def __init__(
-        self, fd: int, *, most_lines: int = MOST_LINES, most_bytes: int = MOST_BYTES
+        self,
+        fd: int,
+        *,
+        formatter: logging.Formatter | None = None,
+        most_lines: int = MOST_LINES,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         """Start the thread. The caller owns `fd` and closes it after `stop`."""
+        self.formatter = RecordFormatter() if formatter is None else formatter
         self._fd = fd
         self._most_lines = most_lines
         self._most_bytes = most_bytes
@@ -62,6 +64,12 @@ class BackgroundWriter:
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="asyncrev-log", daemon=True)
         self._thread.start()
+
+    def note(self, text: str, level: int = logging.WARNING, **fields: object) -> bytes:
+        """Return a line by the log about itself; `fields` are for JSON. Thread: any."""
+        record = logging.LogRecord("asyncrev", level, __file__, 0, text, None, None)
+        record.fields = fields
+        return self.formatter.format(record).encode() + b"\n"
 
     def when_idle(self, call: Callable[[], float | None]) -> None:
         """Call `call` on the thread after each line; it returns the seconds until the next call."""
@@ -116,12 +124,14 @@ class BackgroundWriter:
         with self._lock:
             dropped, self._dropped = self._dropped, 0
         if dropped:
-            self._write(note(f"{dropped} log lines were dropped: they were not read in time"))
+            text = f"{dropped} log lines were dropped: they were not read in time"
+            self._write(self.note(text, dropped=dropped))
 
     def _write(self, line: bytes) -> None:
         """Write a line, preceded by the number of lines that could not be written; or count it."""
         if self._unwritten:
-            report = note(f"{self._unwritten} log lines could not be written: {self._why}")
+            text = f"{self._unwritten} log lines could not be written: {self._why}"
+            report = self.note(text, unwritten=self._unwritten)
             if not self._try_to_write(report):
                 self._unwritten += 1
                 return
@@ -175,7 +185,7 @@ class BackgroundHandler(logging.Handler):
     ) -> None:
         """Write to `writer`, which calls this handler when it is idle."""
         super().__init__()
-        self.setFormatter(FORMATTER)
+        self.setFormatter(writer.formatter)
         self._writer = writer
         self._clock = clock
         self._limit = LineLimit()  # guarded by the handler's lock
@@ -204,7 +214,8 @@ class BackgroundHandler(logging.Handler):
         try:
             text = self.format(record)
         except Exception as error:
-            self._writer.put(note(f"a record cannot be formatted, {error!r}: {record.msg!r}"))
+            text = f"a record cannot be formatted, {error!r}: {record.msg!r}"
+            self._writer.put(self._writer.note(text))
             return
         self._writer.put(text.encode(errors="backslashreplace") + b"\n")
 
@@ -222,7 +233,7 @@ class BackgroundHandler(logging.Handler):
             self.release()
         for reason, level, lines in left_out:
             text = f"{lines} more lines like this were left out within {WINDOW_S:g} s: {reason}"
-            self._writer.put(note(text, level))
+            self._writer.put(self._writer.note(text, level, reason=reason, left_out=lines))
         return None if next_s is None else max(0.0, next_s - now_s)
 
 

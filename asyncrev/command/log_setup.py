@@ -2,10 +2,12 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from asyncrev.command.log_json import JsonFormatter
 from asyncrev.command.log_output import BackgroundHandler, BackgroundStream, BackgroundWriter
+from asyncrev.command.log_stderr import JsonStderr, logging_hooks
 
 __all__ = ["ProcessLog"]
 
@@ -38,11 +40,18 @@ class ProcessLog:
     propagate, because a configured root logger would write each record again, in the loop's thread.
     The root logger gets both, too, unless it is configured. Other handlers keep their level and
     format; those that write to stderr do so through the same thread.
+
+    In the format "json" each line is an object, and what is written to `sys.stderr` and what the
+    interpreter reports there is logged, too.
     """
 
-    def __init__(self, level: str, fd: int = 2) -> None:
-        """Start to log at `level`, a name in upper or lower case."""
-        self._writer = BackgroundWriter(fd)
+    def __init__(self, level: str, fd: int = 2, log_format: str = "text") -> None:
+        """Start to log at `level`, a name in upper or lower case, as "text" or "json"."""
+        self._stderr: JsonStderr | None = None
+        self._end_hooks: Callable[[], None] = _nothing
+        self._writer = BackgroundWriter(
+            fd, formatter=JsonFormatter() if log_format == "json" else None
+        )
         self._handler = BackgroundHandler(self._writer)
         self._before: list[tuple[logging.Logger, int, bool, bool]] = []
         self._classes: list[tuple[logging.Logger, type[logging.Logger]]] = []
@@ -58,10 +67,16 @@ class ProcessLog:
         if not root.handlers:
             self._before.append((root, root.level, root.propagate, root.disabled))
             self._take(root, level)
-        stream = BackgroundStream(self._writer, fd)
+        stream: object = BackgroundStream(self._writer, fd)
+        if log_format == "json":
+            self._stderr = JsonStderr(self._writer, fd)
+            stream = self._stderr.stream
         for handler in _handlers_to_stderr():
             self._moved.append((handler, handler.stream))
             _exchange(handler, stream)
+        if self._stderr is not None:
+            self._end_hooks = logging_hooks()
+            self._stderr.take_over()
 
     def report_left_out(self) -> None:
         """Report how many lines were left out so far, rather than at the end of their second."""
@@ -74,8 +89,13 @@ class ProcessLog:
         last messages would wait for stderr.
         """
         self.report_left_out()
+        if self._stderr is not None:
+            self._stderr.complete()
         if not self._writer.stop(timeout_s):
             return False
+        self._end_hooks()
+        if self._stderr is not None:
+            self._stderr.give_back()
         for logger, level, propagate, disabled in self._before:
             logger.removeHandler(self._handler)
             logger.setLevel(level)
@@ -89,6 +109,10 @@ class ProcessLog:
     def _take(self, logger: logging.Logger, level: str) -> None:
         logger.setLevel(level.upper())
         logger.addHandler(self._handler)
+
+
+def _nothing() -> None:
+    """Do nothing: there are no hooks."""
 
 
 def _handlers_to_stderr() -> Iterator[logging.StreamHandler[Any]]:

@@ -244,7 +244,7 @@ OPTIONS = (
         name="tee",
         type=click.STRING,
         metavar="PATH|-",
-        help="Write the received bytes to this file, or to stdout.",
+        help="Write the received bytes to this file, or to stdout. SIGHUP reopens it.",
         group=PROCESSING,
         sets="tee",
     ),
@@ -372,6 +372,23 @@ OPTIONS = (
         help="Lowest level of the records that are logged to stderr.",
         group=LOG,
         sets="log_level",
+    ),
+    Option(
+        name="log_format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="The form of the log on stderr and of the access log: text, or one JSON object per "
+        "line.",
+        group=LOG,
+        sets="log_format",
+    ),
+    Option(
+        name="access_log",
+        type=click.STRING,
+        metavar="PATH|-",
+        help="Write a line per closed connection to this file, or to stdout. SIGHUP reopens it.",
+        group=LOG,
+        sets="access_log",
     ),
 )
 

@@ -14,17 +14,19 @@ from asyncrev.command.descriptor_limit import raise_descriptor_limit
 from asyncrev.command.exit_codes import EXIT_CLEAN, EXIT_DRAIN_ABORTED, EXIT_RUNTIME_ERROR
 from asyncrev.command.log_setup import ProcessLog
 from asyncrev.command.machine_memory import memory_warning
+from asyncrev.command.output_file import OutputFile
+from asyncrev.command.output_files import OutputFiles
 from asyncrev.command.proxy_header import ProxyHeaderWarning
 from asyncrev.command.settings import ServeSettings
 from asyncrev.command.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, name_of
-from asyncrev.command.start_line import start_line
+from asyncrev.command.start_line import start_fields, start_line
 from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
-from asyncrev.command.tee_file import close_tee, open_tee
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerHung
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server.listen_sockets import inherited
 from asyncrev.server.server import Server
+from asyncrev.statistics import ServerStatistics
 
 __all__ = ["serve_until_signal"]
 
@@ -34,11 +36,6 @@ LAST_LINES_S = 0.5  # how long a blocked stderr may delay the exit
 
 # What may keep a thread from being started.
 THREAD_HINT = "; see ulimit -u, ulimit -v, and pids.max of the cgroup"
-
-# What the log adds about an ignored signal.
-REMARKS: dict[int, str] = {
-    signal.SIGHUP: "; it is reserved for reloading, which does not exist yet",
-}
 
 
 def serve_until_signal(
@@ -56,7 +53,7 @@ def serve_until_signal(
         LocalError: the UNIX path belongs to another process, a setting cannot be used, or a thread
             cannot be started.
     """
-    log = _start_log(settings.log_level)  # the processor's module has been imported by now
+    log = _start_log(settings)  # the processor's module has been imported by now
     ours = ProcessSignals() if signals is None else signals
     ours.take_over()
     try:
@@ -72,9 +69,9 @@ def serve_until_signal(
             ours.give_back()
 
 
-def _start_log(level: str) -> ProcessLog:
+def _start_log(settings: ServeSettings) -> ProcessLog:
     try:
-        return ProcessLog(level)
+        return ProcessLog(settings.log_level, log_format=settings.log_format)
     except RuntimeError as error:  # of threading
         raise LocalError(f"the thread of the log: {error}{THREAD_HINT}") from None
 
@@ -99,8 +96,11 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
     stops: list[int] = []
 
     def on_signal(number: int, again: bool) -> None:
+        if number == signal.SIGHUP:
+            outputs.reopen_soon("SIGHUP")
         if number not in STOPS:
-            logger.warning("%s is ignored%s", name_of(number), REMARKS.get(number, ""))
+            if number != signal.SIGHUP:
+                logger.warning("%s is ignored", name_of(number))
             return
         stops.append(number)
         (forced if again else stop).set()
@@ -108,17 +108,19 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
     code = EXIT_RUNTIME_ERROR
     # Before anything slow.
     signals.deliver_to(loop, on_signal)
-    tee_fd = -1
+    outputs = OutputFiles()
     try:
-        if settings.tee is not None:
-            tee_fd = open_tee(settings.tee)
-        factory = _tapped(settings, tee_fd, lambda: _set_from_worker(loop, stop))
+        outputs.open(settings)
+        factory = _tapped(settings, outputs.tee, lambda: _set_from_worker(loop, stop))
         server = _make_server(settings, factory)
+        if outputs.access_log is not None:
+            server.on_connection_closed(outputs.access_log.note_closed)
         server.watch_first_input(ProxyHeaderWarning())
         try:
             if await _start(server, settings, stop):
                 warning = _memory_warning(settings, server)  # slow, so before the start line
-                logger.info("%s", start_line(settings, server))
+                fields = {"fields": start_fields(settings, server)}
+                logger.info("%s", start_line(settings, server), extra=fields)
                 if warning is not None:
                     logger.warning("%s", warning)
                 with following(server, settings.cpu, settings.more_cpus):
@@ -134,8 +136,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
         return code
     finally:
         signals.end(code)
-        if settings.tee is not None:
-            close_tee(tee_fd, settings.tee)
+        outputs.close()
 
 
 def _make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
@@ -242,8 +243,14 @@ async def _run(
         statistics.received_bytes,
         statistics.replied_bytes,
         statistics.aborted or "none",
+        extra={"fields": _totals(statistics)},
     )
     return EXIT_CLEAN if clean else EXIT_DRAIN_ABORTED
+
+
+def _totals(statistics: ServerStatistics) -> dict[str, object]:
+    names = ("accepted", "received_bytes", "replied_bytes", "aborted")
+    return {name: getattr(statistics, name) for name in names}
 
 
 def _memory_warning(settings: ServeSettings, server: Server) -> str | None:
@@ -256,11 +263,11 @@ def _memory_warning(settings: ServeSettings, server: Server) -> str | None:
 
 
 def _tapped(
-    settings: ServeSettings, tee_fd: int, request_stop: Callable[[], None]
+    settings: ServeSettings, tee_file: OutputFile | None, request_stop: Callable[[], None]
 ) -> ProcessorFactory:
     chunk_taps: list[Callable[[], Tap]] = []
-    if settings.tee is not None:
-        tee = Tee(tee_fd, settings.tee, threading.Lock() if settings.threads > 1 else None)
+    if tee_file is not None:
+        tee = Tee(tee_file, threading.Lock() if settings.threads > 1 else None)
         chunk_taps.append(lambda: tee)
     word = settings.stop_word
     grammar = as_framing(settings.framing)

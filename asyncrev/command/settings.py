@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from asyncrev.command.affinity import choose_cpu
 from asyncrev.command.loading import load
 from asyncrev.command.option_values import OptionValue, refuse_contradictions
+from asyncrev.command.output_file import refuse_shared_output
 from asyncrev.command.standard_streams import open_closed_streams
 from asyncrev.command.tls import Tls, TlsOptions, make_tls
 from asyncrev.errors import SettingsError
@@ -41,6 +42,8 @@ class ServeSettings:
         stop_word: what a client sends to make the server drain, or None.
         tee: the file to which received bytes are written, "-" for stdout, or None.
         log_level: the lowest level that is logged.
+        log_format: "text" or "json", of the log and of the access log.
+        access_log: the file with a line per closed connection, "-" for stdout, or None.
     """
 
     host: str
@@ -61,6 +64,8 @@ class ServeSettings:
     tls: Tls | None = None
     threads: int = 1
     more_cpus: frozenset[int] = frozenset()
+    log_format: str = "text"
+    access_log: str | None = None
 
     @property
     def ssl(self) -> ssl_module.SSLContext | None:
@@ -76,6 +81,7 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
     """
     refuse_contradictions(values)
     asked = {value.option.name: value.value for value in values}
+    refuse_shared_output(asked["tee"], asked["access_log"])
     # The loop first: the processor's module may change the search path.
     loop_factory = _loop_factory(asked["loop"])
     found = load(asked["processor"])
@@ -114,6 +120,8 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         cpu=cpu,
         more_cpus=frozenset(os.sched_getaffinity(0) if follows_load else ()),
         log_level=asked["log_level"],
+        log_format=asked["log_format"],
+        access_log=asked["access_log"],
     )
 
 

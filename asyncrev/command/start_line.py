@@ -13,7 +13,7 @@ from asyncrev.server.listen_sockets import describe
 from asyncrev.server.server import Server
 from asyncrev.version import __version__
 
-__all__ = ["start_line"]
+__all__ = ["start_fields", "start_line"]
 
 
 def start_line(settings: ServeSettings, server: Server) -> str:
@@ -21,13 +21,7 @@ def start_line(settings: ServeSettings, server: Server) -> str:
     where = ", ".join(describe(address) for address in server.addresses)
     if settings.tls is not None:
         where += f" (TLS, {_certificates(settings.tls)})"
-    framed = settings.framing != "raw"
-    said = (Said.ALWAYS, Said.FRAMED) if framed else (Said.ALWAYS,)
-    options = " ".join(
-        f"{option.name}={_text(operator.attrgetter(option.sets)(settings))}"
-        for option in OPTIONS
-        if option.said in said
-    )
+    options = " ".join(f"{name}={_text(value)}" for name, value in _options(settings).items())
     return (
         f"asyncrev {__version__} serving on {where} {options} plane={DESCRIPTION} "
         f"memory_bound_bytes={server.memory_bound_bytes} ({_terms(settings, server)})"
@@ -35,9 +29,49 @@ def start_line(settings: ServeSettings, server: Server) -> str:
     )
 
 
+def start_fields(settings: ServeSettings, server: Server) -> dict[str, Any]:
+    """Return the parts of the line, for a log in JSON; what is endless or absent is text there."""
+    limits = settings.limits
+    fields: dict[str, Any] = {
+        "version": __version__,
+        "addresses": [describe(address) for address in server.addresses],
+        "options": {
+            name: "any" if value is None else value for name, value in _options(settings).items()
+        },
+        "plane": DESCRIPTION,
+        "memory_bound_bytes": server.memory_bound_bytes,
+        "memory_terms": {
+            "rings": settings.threads,
+            "ring_bytes": limits.ring_bytes,
+            "pool_bytes": 0 if settings.framing == "raw" else limits.pool_bytes,
+            "connections": limits.max_connections,
+            "connection_bytes": server.connection_bytes,
+        },
+        "replies_are_bounded": server.replies_are_bounded,
+    }
+    if settings.tls is not None:
+        fields["certificate_days_left"] = _days_left(settings.tls)
+    return fields
+
+
+def _options(settings: ServeSettings) -> dict[str, Any]:
+    """Return the values that the table selects, in its order."""
+    framed = settings.framing != "raw"
+    said = (Said.ALWAYS, Said.FRAMED) if framed else (Said.ALWAYS,)
+    return {
+        option.name: operator.attrgetter(option.sets)(settings)
+        for option in OPTIONS
+        if option.said in said
+    }
+
+
+def _days_left(tls: Tls) -> int:
+    return math.floor(min(certificate.days_left() for certificate in tls.certificates))
+
+
 def _certificates(tls: Tls) -> str:
     """Return when the certificate expires, or the first of several."""
-    days = math.floor(min(certificate.days_left() for certificate in tls.certificates))
+    days = _days_left(tls)
     number = len(tls.certificates)
     which = "certificate" if number == 1 else f"first of {number} certificates"
     return f"{which} {'has expired' if days < 0 else f'expires in {days} days'}"

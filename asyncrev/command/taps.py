@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from asyncrev.command.output_file import OutputFile
 from asyncrev.errors import SettingsError
 from asyncrev.frames.grammar import Grammar, Run
 from asyncrev.processors import (
@@ -29,15 +30,14 @@ class Tee:
 
     A slow file slows the worker, so the ring fills and the sockets are no longer read; the loop
     never waits for the file. After an error of the file, the tee stops with one log line, and the
-    server goes on.
+    server goes on; once the file is reopened, the tee does, too.
     """
 
     def __init__(
-        self, fd: int, name: str, guard: contextlib.AbstractContextManager[object] | None = None
+        self, file: OutputFile, guard: contextlib.AbstractContextManager[object] | None = None
     ) -> None:
-        """Write to `fd`, `name` in messages; with several workers, under the lock `guard`."""
-        self._fd = fd
-        self._name = name
+        """Write to `file`; with several workers, under the lock `guard`."""
+        self._file = file
         self._guard = guard if guard is not None else contextlib.nullcontext()
         self.written_bytes = 0  # writer: worker; readers: any
 
@@ -47,20 +47,21 @@ class Tee:
             self._write(chunk)
 
     def _write(self, chunk: memoryview) -> None:
-        if self._fd < 0:
+        fd = self._file.current()
+        if fd < 0:
             return
         offset = 0
         try:
             while offset < len(chunk):  # a pipe may take a part
-                offset += os.write(self._fd, chunk[offset:])
+                offset += os.write(fd, chunk[offset:])
         except OSError as error:
             logger.error(
                 "tee to %s stopped after %d bytes: %s",
-                self._name,
+                self._file.path,
                 self.written_bytes + offset,
                 error,
             )
-            self._fd = -1
+            self._file.give_up()
         self.written_bytes += offset
 
 

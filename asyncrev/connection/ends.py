@@ -42,7 +42,8 @@ _EVERYDAY = (
 def log_abort(peer: str, reason: str, error: AsyncrevError | None) -> None:
     """Log that this side ended the connection to `peer` at once; `error` says more of `reason`."""
     text = error if error is not None else reason
-    logger.warning("%s: aborted: %s", peer, text, extra={"reason": f"aborted: {reason}"})
+    extra = {"reason": f"aborted: {reason}", "peer": peer, "end": reason}
+    logger.warning("%s: aborted: %s", peer, text, extra=extra)
 
 
 def abort_reason_of(error: BaseException, *, peer_ended: bool) -> str | None:
@@ -86,7 +87,8 @@ def report_error(
 def log_fault(peer: str, error: RemoteError) -> None:
     """Log that the connection to `peer` is closed because of what the peer did, or did not do."""
     level = logging.INFO if isinstance(error, _EVERYDAY) else logging.WARNING
-    logger.log(level, "%s: closed: %s", peer, error, extra={"reason": f"closed: {error.reason}"})
+    extra = {"reason": f"closed: {error.reason}", "peer": peer, "end": error.reason}
+    logger.log(level, "%s: closed: %s", peer, error, extra=extra)
 
 
 def end_stream(

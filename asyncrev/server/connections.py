@@ -9,7 +9,11 @@ from typing import Any
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.cleanup import attempt
 from asyncrev.connection.settings import ConnectionSettings
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.server.handshake_entrance import HandshakeLimited
+from asyncrev.states import InputState
+from asyncrev.statistics import ClosedConnection
+from asyncrev.work.lane_work import InputEnd
 
 __all__ = ["Connections", "FullNotice", "ServerConnection"]
 
@@ -47,6 +51,7 @@ class Connections:
         self._open: set[ServerConnection] = set()
         self._removed = asyncio.Event()
         self._closed = False
+        self._observers: list[Callable[[ClosedConnection], object]] = []
         self._removed_received_bytes = 0  # of connections that were removed
         self._removed_replied_bytes = 0
         self._aborted: collections.Counter[str] = collections.Counter()
@@ -79,6 +84,20 @@ class Connections:
     def aborted(self) -> dict[str, int]:
         """How many this side has aborted so far, by reason."""
         return dict(self._aborted)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether anybody is told of closed connections."""
+        return bool(self._observers)
+
+    def observe(self, callback: Callable[[ClosedConnection], object]) -> None:
+        """Call `callback` for each connection that ends from now on; errors of it are logged."""
+        self._observers.append(callback)
+
+    def tell_closed(self, closed: ClosedConnection) -> None:
+        """Tell those who observe."""
+        for callback in self._observers:
+            attempt("tell of a closed connection", lambda call=callback: call(closed))  # type: ignore[misc]
 
     # -- the way of a connection -------------------------------------------------------------
 
@@ -156,11 +175,14 @@ class Connections:
 class ServerConnection(HandshakeLimited):
     """A connection that registers itself while it is open."""
 
-    __slots__ = ("_registry",)
+    __slots__ = ("_last_info", "_last_input_end", "_registry")
 
     def __init__(self, registry: Connections, bridge: Bridge, settings: ConnectionSettings) -> None:
         super().__init__(bridge, settings)
         self._registry = registry
+        # What its lane knew, if anybody is told of its end.
+        self._last_info: ConnectionInfo | None = None
+        self._last_input_end = InputEnd.PEER
 
     def note_accepted(self, address: Any) -> None:
         """Note what accept(2) has said of the peer, before the connection is made.
@@ -175,9 +197,38 @@ class ServerConnection(HandshakeLimited):
         self._registry.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Unregister."""
+        """Unregister, and tell of the end."""
+        had_open_input = self._input.state is InputState.OPEN
         super().connection_lost(error)
+        if self._registry.is_observed:
+            self._registry.tell_closed(self._closed_connection(error, had_open_input))
         self._registry.remove(self)
+
+    def _give_lane_up(self) -> None:
+        if self._lane is not None and self._registry.is_observed:
+            self._last_info = self._lane.work.info
+            self._last_input_end = self._lane.work.input_end
+        super()._give_lane_up()
+
+    def _closed_connection(self, error: Exception | None, had_open_input: bool) -> ClosedConnection:
+        return ClosedConnection(
+            info=self._last_info,
+            duration_s=asyncio.get_running_loop().time() - self._made_s,
+            received_bytes=self.received_bytes,
+            replied_bytes=self.replied_bytes,
+            end=self._end_word(error, had_open_input),
+        )
+
+    def _end_word(self, error: Exception | None, had_open_input: bool) -> str:
+        if self.abort_reason is not None:
+            return self.abort_reason
+        if isinstance(error, ConnectionError):
+            return "reset by peer"
+        if error is not None:
+            return "connection lost"
+        if self._last_input_end is InputEnd.DRAIN:
+            return "drained"
+        return "closed" if had_open_input else "closed by peer"
 
 
 class FullNotice:

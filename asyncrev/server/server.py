@@ -24,7 +24,7 @@ from asyncrev.server.memory_bound import MemoryBound
 from asyncrev.server.server_tls import ServerTls
 from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
-from asyncrev.statistics import ConnectionStatistics, ServerStatistics, total
+from asyncrev.statistics import ClosedConnection, ConnectionStatistics, ServerStatistics, total
 from asyncrev.work.reverse import Reverse
 
 __all__ = ["Server"]
@@ -292,6 +292,17 @@ class Server:
         more by it. Connections that were made before are not watched.
         """
         self._arrivals.watch_first_input(look)
+
+    def on_connection_closed(self, callback: Callable[[ClosedConnection], object]) -> None:
+        """Call `callback` with a `ClosedConnection` for each connection that ends from now on.
+
+        It is called on the loop's thread, at the end of the connection, and must not wait; an
+        exception of it is logged. Callbacks are called in the order in which they were given. A
+        socket whose connection never began, because the server was closed before, is not told.
+        """
+        if not callable(callback):
+            raise SettingsError(f"callback is {callback!r}; it must be callable")
+        self.connections.observe(callback)
 
     def __repr__(self) -> str:
         where = ", ".join(describe(address) for address in self.addresses)

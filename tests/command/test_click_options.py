@@ -21,6 +21,7 @@ SERVE_OPTIONS = [
     "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
     "drain-timeout-s", "low-water-bytes", "partial-frame-bytes", "tls-handshake-timeout-s",
     "tls-handshakes-in-flight", "linger-timeout-s", "cpu", "log-level", "stop-word", "tee",
+    "log-format", "access-log",
 ]  # fmt: skip
 
 

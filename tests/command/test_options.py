@@ -65,6 +65,8 @@ VALUES = {
     "log-level": ("error", "error"),
     "stop-word": ("exit", b"exit"),
     "tee": ("-", "-"),
+    "log-format": ("json", "json"),
+    "access-log": ("log", "log"),
 }
 FIELDS = {"loop": "loop_name", "processor": "processor_name"}
 

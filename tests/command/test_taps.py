@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncrev.command.output_file import OutputFile
 from asyncrev.command.taps import StopFrame, StopWord, Tee, with_frame_taps, with_taps
 from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import ProcessorError, SettingsError
@@ -24,6 +25,11 @@ def view(data: bytes) -> memoryview:
     return memoryview(bytearray(data))
 
 
+def unwritten(name: str) -> OutputFile:
+    """Return a file for a test that replaces `os.write`."""
+    return OutputFile(os.open(os.devnull, os.O_WRONLY), name)
+
+
 # -- Tee -----------------------------------------------------------------------------------------
 
 
@@ -31,7 +37,7 @@ def test_tee_writes_everything_in_order(tmp_path: Any) -> None:
     """The file is the chunks, one after the other."""
     path = tmp_path / "tee"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
-    tee = Tee(fd, "file")
+    tee = Tee(OutputFile(fd, "file"))
     for data in (b"one", b"", b"two"):
         tee(view(data))
     os.close(fd)
@@ -49,10 +55,12 @@ def test_tee_goes_on_after_a_partial_write(monkeypatch: pytest.MonkeyPatch) -> N
             return min(most, len(data))
 
         monkeypatch.setattr(os, "write", write)
-        tee = Tee(99, "pipe")
+        file = unwritten("pipe")
+        tee = Tee(file)
         tee(view(b"abcdefg"))
         tee(view(b"hij"))
         monkeypatch.undo()
+        file.close()
         assert written == b"abcdefghij"
         assert tee.written_bytes == 10
 
@@ -61,7 +69,7 @@ def test_tee_into_a_slow_pipe_waits_for_its_reader() -> None:
     """More than the pipe holds: the worker waits, and nothing is lost."""
     reader, writer = os.pipe()
     data = bytes(range(256)) * 1024
-    tee = Tee(writer, "pipe")
+    tee = Tee(OutputFile(writer, "pipe"))
     thread = threading.Thread(target=tee, args=(view(data),))
     thread.start()
     got = b""
@@ -86,7 +94,7 @@ def test_tee_that_fails_is_given_up_with_one_line(
         return min(4, len(data))
 
     monkeypatch.setattr(os, "write", write)
-    tee = Tee(99, "disk")
+    tee = Tee(unwritten("disk"))
     with caplog.at_level(logging.ERROR, "asyncrev"):
         tee(view(b"abcd"))
         tee(view(b"efghij"))
@@ -96,6 +104,35 @@ def test_tee_that_fails_is_given_up_with_one_line(
     (record,) = caplog.records
     assert "tee to disk stopped after 8 bytes" in record.getMessage()
     assert "No space left" in record.getMessage()
+
+
+def test_tee_goes_on_in_the_file_that_was_reopened(tmp_path: Any) -> None:
+    """As logrotate does it: the old file under its new name has what came before."""
+    path = tmp_path / "tee"
+    file = OutputFile.open(str(path))
+    tee = Tee(file)
+    tee(view(b"before"))
+    path.rename(tmp_path / "tee.1")
+    tee(view(b", still"))
+    file.reopen()
+    tee(view(b"after"))
+    file.close()
+    assert (tmp_path / "tee.1").read_bytes() == b"before, still"
+    assert path.read_bytes() == b"after"
+
+
+def test_tee_that_was_given_up_goes_on_once_it_is_reopened(tmp_path: Any) -> None:
+    """Somebody has made room on the disk."""
+    path = tmp_path / "tee"
+    file = OutputFile(os.open("/dev/full", os.O_WRONLY), str(path))
+    tee = Tee(file)
+    tee(view(b"lost"))
+    tee(view(b"lost, too"))
+    assert not path.exists()
+    file.reopen()
+    tee(view(b"kept"))
+    file.close()
+    assert path.read_bytes() == b"kept"
 
 
 # -- StopWord ------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def test_other_signals_during_imports_are_told_when_it_serves(tmp_path: Path) ->
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
-    assert b"SIGHUP is ignored; it is reserved for reloading" in stderr
+    assert b"SIGHUP is ignored: neither --tee nor --access-log names a file" in stderr
     assert b"SIGUSR1 is ignored\n" in stderr
 
 
@@ -197,14 +197,14 @@ def test_quit_drains(loop: str) -> None:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_signals_that_are_no_stop_are_ignored_with_a_line(loop: str) -> None:
-    """SIGHUP says what it is kept for; everybody is served on."""
+    """SIGHUP says that there is no file to reopen; everybody is served on."""
     with serving("--loop", loop, *FLIP, **HERE) as server, server.connect() as sock:
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             server.signal(number)
             name = signal.Signals(number).name
             line = server.process.stderr.readline().decode()
             assert f"WARNING {name} is ignored" in line
-            assert ("reserved for reloading" in line) == (number == signal.SIGHUP)
+            assert ("names a file to reopen" in line) == (number == signal.SIGHUP)
         assert ask(sock, b"abc") == flipped(b"abc")
         sock.close()
         code, stderr = server.terminate()
