@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import gc
 import os
@@ -18,6 +19,7 @@ from asyncrev import Bridge, Server
 from asyncrev.errors import LocalError, SettingsError, WorkerDied
 from asyncrev.server.listen_sockets import open_tcp
 from asyncrev.states import ServerState
+from asyncrev.statistics import ClosedConnection
 from tests.netstring import Netstring
 from tests.protocol.served import SMALL, Swapcase, connect, in_thread, letters
 from tests.support import is_paused, receive_all, receive_exactly, reset, until, wait_arrived
@@ -773,3 +775,153 @@ async def test_connection_that_gets_through_after_the_close_is_aborted() -> None
         server.connections.remove(connection)
         server.connections.remove(connection)
         assert server.statistics().aborted == {"server closed": 2}
+
+
+# -- who is told of closed connections -----------------------------------------------------------
+
+
+class Observed:
+    """What a server tells of its closed connections."""
+
+    def __init__(self, server: Server) -> None:
+        self.closed: list[ClosedConnection] = []
+        server.on_connection_closed(self.closed.append)
+
+    async def one(self) -> ClosedConnection:
+        """Return the only connection that has ended, once it has."""
+        await until(lambda: self.closed, "a connection has ended")
+        (closed,) = self.closed
+        return closed
+
+
+def end_by_close(client: socket.socket) -> None:
+    client.close()
+
+
+def end_by_half_close(client: socket.socket) -> None:
+    client.shutdown(socket.SHUT_WR)
+    receive_all(client)
+
+
+def end_by_frame(client: socket.socket) -> None:
+    client.sendall(b"\xff\xff\xff\xff")
+    receive_all(client)
+
+
+def end_within_a_frame(client: socket.socket) -> None:
+    client.sendall(b"\0\0\0\5a")
+    client.shutdown(socket.SHUT_WR)
+    receive_all(client)
+
+
+@pytest.mark.parametrize(
+    ("end", "word"),
+    [
+        (end_by_close, "closed by peer"),
+        (end_by_half_close, "closed by peer"),
+        (reset, "reset by peer"),
+        (end_by_frame, "frame too large"),
+        (end_within_a_frame, "incomplete frame"),
+    ],
+)
+@on_all
+async def test_closed_connection_is_told_once(end: Any, word: str) -> None:
+    """With who it was, its bytes, and why it ended."""
+    async with await asyncrev.serve("127.0.0.1", 0, framing="len32", limits=SMALL) as server:
+        observed = Observed(server)
+        with connect(server) as client:
+            name = client.getsockname()
+            await in_thread(client.sendall, b"\0\0\0\3abc")
+            assert await in_thread(receive_exactly, client, 7) == b"\0\0\0\3cba"
+            await in_thread(end, client)
+            closed = await observed.one()
+    assert closed.end == word
+    assert closed.info is not None
+    assert (closed.info.peer_address, closed.info.tls) == (name, None)
+    assert closed.replied_bytes == 7
+    assert closed.received_bytes == 7 + {"frame too large": 4, "incomplete frame": 5}.get(word, 0)
+    assert 0 <= closed.duration_s < 60  # uvloop's clock has milliseconds
+    assert len(observed.closed) == 1
+
+
+@on_all
+async def test_ends_of_this_side_have_their_reason() -> None:
+    """A drain's, a deadline's, and that of a close."""
+    short = dataclasses.replace(SMALL, first_byte_timeout_s=0.1)
+    async with await asyncrev.serve("127.0.0.1", 0, limits=short) as server:
+        observed = Observed(server)
+        with connect(server):
+            late = await observed.one()
+    assert late.end == "first byte deadline"
+    assert late.duration_s >= 0.1
+    for word in ("drained", "server closed"):
+        async with await asyncrev.serve("127.0.0.1", 0, limits=SMALL) as server:
+            observed = Observed(server)
+            with connect(server) as client:
+                await in_thread(client.sendall, b"abc")
+                assert await in_thread(receive_exactly, client, 3) == b"cba"
+                if word == "drained":
+                    draining = asyncio.create_task(server.drain())
+                    assert await in_thread(receive_all, client) == b""
+                    client.close()
+                    assert await draining
+                else:
+                    await server.close()
+        assert (await observed.one()).end == word
+
+
+@on_all
+async def test_closed_connection_over_tls_is_told_with_what_was_negotiated(
+    contexts: tuple[Any, Any],
+) -> None:
+    """Its close_notify is an end by the peer; a handshake that failed has no TLS."""
+    async with await asyncrev.serve("127.0.0.1", 0, ssl=contexts[0], limits=SMALL) as server:
+        observed = Observed(server)
+
+        def talk() -> None:
+            with (
+                connect(server) as plain,
+                contexts[1].wrap_socket(plain, server_hostname="localhost") as client,
+            ):
+                client.sendall(b"abc")
+                assert client.recv(3) == b"cba"
+                client.unwrap()
+
+        await in_thread(talk)
+        closed = await observed.one()
+        assert closed.end == "closed by peer"
+        assert closed.info is not None
+        assert closed.info.tls is not None
+        assert closed.info.tls.server_name == "localhost"
+        observed.closed.clear()
+        with connect(server) as client:
+            await in_thread(client.sendall, b"GET / HTTP/1.0\r\n\r\n")
+            failed = await observed.one()
+    assert failed.end == "TLS handshake failed"
+    assert failed.info is not None
+    assert failed.info.tls is None
+
+
+@on_epoll
+async def test_observer_that_fails_costs_nobody_anything(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The next one is told all the same, and the connection is counted."""
+
+    def fail(_: object) -> None:
+        raise ValueError("deliberate")
+
+    async with await asyncrev.serve("127.0.0.1", 0, limits=SMALL) as server:
+        server.on_connection_closed(fail)
+        observed = Observed(server)
+        assert await in_thread(ask, server, b"abc") == b"cba"
+        await observed.one()
+        await until(lambda: not len(server.connections), "it is removed")
+        assert server.statistics().received_bytes == 3
+    assert "could not tell of a closed connection: ValueError('deliberate')" in caplog.text
+
+
+def test_observer_that_cannot_be_called_is_refused() -> None:
+    """Now, rather than at the first end."""
+    with pytest.raises(SettingsError, match="callback is 3; it must be callable"):
+        Server(limits=SMALL).on_connection_closed(3)  # type: ignore[arg-type]
