@@ -55,6 +55,8 @@ def bounded(text: str, between: str = "\n") -> str:
 
     `between`: what stands between two lines.
     """
+    if len(text) <= MOST_CHARACTERS and text.isprintable():
+        return text  # nearly always
     # Only what is kept of either end is escaped, because that takes a call per character.
     gone = max(0, len(text) - 2 * MOST_CHARACTERS)
     if gone:

@@ -20,6 +20,9 @@ _NAME_CHARACTERS = 256  # of loggers, levels and threads, whose names a program 
 _EXTRA_BYTES = 8192  # of all further fields together
 _DEPTH = 4  # of objects and lists within them
 
+# Made once, because `json.dumps` makes one for each call with such arguments.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 # Attributes of records that are fields of their own, beside what `fields` has.
 _ATTRIBUTES = ("reason", "peer", "end")
 
@@ -37,7 +40,7 @@ def rfc3339(unix_s: float) -> str:
 def json_line(fields: dict[str, Any]) -> str:
     """Return an object as one line without its end; values that JSON does not have become text."""
     safe = {_text(name, _NAME_CHARACTERS): _value(value, _DEPTH) for name, value in fields.items()}
-    return json.dumps(safe, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode(safe)
 
 
 def error_line(message: str) -> str:
@@ -95,6 +98,8 @@ def _more(record: logging.LogRecord, core: dict[str, Any]) -> dict[str, Any]:
 
 def _value(value: object, depth: int) -> Any:
     """Return a value as JSON has it, with its text escaped and shortened."""
+    if isinstance(value, str):
+        return bounded(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int) and value.bit_length() < 64:

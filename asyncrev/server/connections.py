@@ -13,7 +13,7 @@ from asyncrev.connection_info import ConnectionInfo
 from asyncrev.server.handshake_entrance import HandshakeLimited
 from asyncrev.states import InputState
 from asyncrev.statistics import ClosedConnection
-from asyncrev.work.lane_work import InputEnd
+from asyncrev.work.lane_work import InputEnd, LaneWork
 
 __all__ = ["Connections", "FullNotice", "ServerConnection"]
 
@@ -52,6 +52,9 @@ class Connections:
         self._removed = asyncio.Event()
         self._closed = False
         self._observers: list[Callable[[ClosedConnection], object]] = []
+        # What the lanes of connections knew that have given theirs up and are not lost yet. Here,
+        # so that an idle connection has no room for it.
+        self._ending: dict[ServerConnection, tuple[ConnectionInfo | None, InputEnd]] = {}
         self._removed_received_bytes = 0  # of connections that were removed
         self._removed_replied_bytes = 0
         self._aborted: collections.Counter[str] = collections.Counter()
@@ -93,6 +96,14 @@ class Connections:
     def observe(self, callback: Callable[[ClosedConnection], object]) -> None:
         """Call `callback` for each connection that ends from now on; errors of it are logged."""
         self._observers.append(callback)
+
+    def note_ending(self, connection: "ServerConnection", work: LaneWork) -> None:
+        """Keep what the lane of an observed connection knew, until `take_ending`."""
+        self._ending[connection] = (work.info, work.input_end)
+
+    def take_ending(self, connection: "ServerConnection") -> tuple[ConnectionInfo | None, InputEnd]:
+        """Return who the peer was, and why its input ended, once."""
+        return self._ending.pop(connection, (None, InputEnd.PEER))
 
     def tell_closed(self, closed: ClosedConnection) -> None:
         """Tell those who observe."""
@@ -175,14 +186,11 @@ class Connections:
 class ServerConnection(HandshakeLimited):
     """A connection that registers itself while it is open."""
 
-    __slots__ = ("_last_info", "_last_input_end", "_registry")
+    __slots__ = ("_registry",)
 
     def __init__(self, registry: Connections, bridge: Bridge, settings: ConnectionSettings) -> None:
         super().__init__(bridge, settings)
         self._registry = registry
-        # What its lane knew, if anybody is told of its end.
-        self._last_info: ConnectionInfo | None = None
-        self._last_input_end = InputEnd.PEER
 
     def note_accepted(self, address: Any) -> None:
         """Note what accept(2) has said of the peer, before the connection is made.
@@ -206,27 +214,27 @@ class ServerConnection(HandshakeLimited):
 
     def _give_lane_up(self) -> None:
         if self._lane is not None and self._registry.is_observed:
-            self._last_info = self._lane.work.info
-            self._last_input_end = self._lane.work.input_end
+            self._registry.note_ending(self, self._lane.work)
         super()._give_lane_up()
 
     def _closed_connection(self, error: Exception | None, had_open_input: bool) -> ClosedConnection:
+        info, input_end = self._registry.take_ending(self)
         return ClosedConnection(
-            info=self._last_info,
+            info=info,
             duration_s=asyncio.get_running_loop().time() - self._made_s,
             received_bytes=self.received_bytes,
             replied_bytes=self.replied_bytes,
-            end=self._end_word(error, had_open_input),
+            end=self._end_word(error, had_open_input, input_end),
         )
 
-    def _end_word(self, error: Exception | None, had_open_input: bool) -> str:
+    def _end_word(self, error: Exception | None, had_open_input: bool, input_end: InputEnd) -> str:
         if self.abort_reason is not None:
             return self.abort_reason
         if isinstance(error, ConnectionError):
             return "reset by peer"
         if error is not None:
             return "connection lost"
-        if self._last_input_end is InputEnd.DRAIN:
+        if input_end is InputEnd.DRAIN:
             return "drained"
         return "closed" if had_open_input else "closed by peer"
 
