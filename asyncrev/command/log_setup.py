@@ -3,11 +3,13 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asyncrev.command.log_json import JsonFormatter
 from asyncrev.command.log_output import BackgroundHandler, BackgroundStream, BackgroundWriter
-from asyncrev.command.log_stderr import JsonStderr, logging_hooks
+from asyncrev.log_text import RecordFormatter
+
+if TYPE_CHECKING:  # imported when the format is JSON
+    from asyncrev.command.log_stderr import JsonStderr
 
 __all__ = ["ProcessLog"]
 
@@ -49,9 +51,7 @@ class ProcessLog:
         """Start to log at `level`, a name in upper or lower case, as "text" or "json"."""
         self._stderr: JsonStderr | None = None
         self._end_hooks: Callable[[], None] = _nothing
-        self._writer = BackgroundWriter(
-            fd, formatter=JsonFormatter() if log_format == "json" else None
-        )
+        self._writer = BackgroundWriter(fd, formatter=_formatter(log_format))
         self._handler = BackgroundHandler(self._writer)
         self._before: list[tuple[logging.Logger, int, bool, bool]] = []
         self._classes: list[tuple[logging.Logger, type[logging.Logger]]] = []
@@ -69,13 +69,15 @@ class ProcessLog:
             self._take(root, level)
         stream: object = BackgroundStream(self._writer, fd)
         if log_format == "json":
-            self._stderr = JsonStderr(self._writer, fd)
+            from asyncrev.command import log_stderr
+
+            self._stderr = log_stderr.JsonStderr(self._writer, fd)
+            self._end_hooks = log_stderr.logging_hooks()
             stream = self._stderr.stream
         for handler in _handlers_to_stderr():
             self._moved.append((handler, handler.stream))
             _exchange(handler, stream)
         if self._stderr is not None:
-            self._end_hooks = logging_hooks()
             self._stderr.take_over()
 
     def report_left_out(self) -> None:
@@ -109,6 +111,14 @@ class ProcessLog:
     def _take(self, logger: logging.Logger, level: str) -> None:
         logger.setLevel(level.upper())
         logger.addHandler(self._handler)
+
+
+def _formatter(log_format: str) -> logging.Formatter:
+    if log_format != "json":
+        return RecordFormatter()
+    from asyncrev.command.log_json import JsonFormatter
+
+    return JsonFormatter()
 
 
 def _nothing() -> None:

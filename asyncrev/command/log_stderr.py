@@ -30,7 +30,7 @@ class _Lines(io.RawIOBase):
         self._fd = fd
         self._lock = threading.RLock()  # a finaliser may write meanwhile
         self._begun = b""  # guarded by _lock: what has no line end yet
-        self._is_direct = False  # guarded by _lock
+        self._is_direct = False  # writer: main; readers: any
 
     def writable(self) -> bool:
         return True
@@ -47,7 +47,7 @@ class _Lines(io.RawIOBase):
                 self._begun = text
                 return len(given)
             self._begun = b""
-            self._pass_on(text)
+        self._pass_on(text)
         return len(given)
 
     def complete(self, *, is_direct: bool = False) -> None:
@@ -58,9 +58,10 @@ class _Lines(io.RawIOBase):
         with self._lock:
             text, self._begun = self._begun, b""
             self._is_direct = is_direct
-            self._pass_on(text)
+        self._pass_on(text)
 
     def _pass_on(self, text: bytes) -> None:
+        # Without the lock: the writer has one, too, and a finaliser that prints may come within it.
         for at in range(0, len(text), MOST_WRITE_BYTES):
             piece = text[at : at + MOST_WRITE_BYTES].decode(errors="backslashreplace")
             if not piece.strip():

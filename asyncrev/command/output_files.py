@@ -2,11 +2,14 @@
 
 import logging
 import threading
+from typing import TYPE_CHECKING
 
-from asyncrev.command.access_log import FILE_MODE, AccessLog
 from asyncrev.command.output_file import OutputFile, reopen
 from asyncrev.command.settings import ServeSettings
 from asyncrev.errors import LocalError
+
+if TYPE_CHECKING:  # imported when there is one
+    from asyncrev.command.access_log import AccessLog
 
 __all__ = ["OutputFiles"]
 
@@ -37,6 +40,8 @@ class OutputFiles:
             self.tee = OutputFile.open(settings.tee)
         if settings.access_log is None:
             return
+        from asyncrev.command.access_log import FILE_MODE, AccessLog
+
         file = OutputFile.open(settings.access_log, "--access-log", FILE_MODE)
         try:
             self.access_log = AccessLog(file, settings.log_format)
@@ -53,7 +58,10 @@ class OutputFiles:
         if self.access_log is not None:
             files.append(self.access_log.file)
         with self._reopening:
-            return reopen(files, why)
+            went_well = reopen(files, why)
+        if self.access_log is not None:
+            self.access_log.use_reopened()
+        return went_well
 
     def reopen_soon(self, why: str) -> None:
         """Do what `reopen` does on another thread, so that no disk makes the loop wait."""

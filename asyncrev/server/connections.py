@@ -208,9 +208,9 @@ class ServerConnection(HandshakeLimited):
         """Unregister, and tell of the end."""
         had_open_input = self._input.state is InputState.OPEN
         super().connection_lost(error)
+        self._registry.remove(self)
         if self._registry.is_observed:
             self._registry.tell_closed(self._closed_connection(error, had_open_input))
-        self._registry.remove(self)
 
     def _give_lane_up(self) -> None:
         if self._lane is not None and self._registry.is_observed:

@@ -1,13 +1,16 @@
 """output_files: both files of a server, from its start to its end."""
 
+import contextlib
 import json
 import logging
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from asyncrev.command import output_files
+from asyncrev.command import access_log
 from asyncrev.command.output_files import OutputFiles
 from asyncrev.errors import LocalError
 from asyncrev.statistics import ClosedConnection
@@ -19,6 +22,15 @@ GONE = ClosedConnection(
 )
 
 
+def open_files() -> list[str]:
+    """Return the names of the files that this process has open."""
+    names = []
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            names.append(str(path.readlink()))
+    return names
+
+
 def test_without_options_nothing_is_opened() -> None:
     """Neither a file nor a thread."""
     before = threading.active_count()
@@ -27,6 +39,17 @@ def test_without_options_nothing_is_opened() -> None:
     assert (outputs.tee, outputs.access_log) == (None, None)
     assert threading.active_count() == before
     outputs.close()
+
+
+def test_plain_server_imports_nothing_of_it() -> None:
+    """Nor of JSON: its start must not become slower."""
+    code = (
+        "import sys, asyncrev.command.cli, asyncrev.command.serving;"
+        "print([m for m in sys.modules if m == 'json' or m.startswith("
+        "('asyncrev.command.log_json', 'asyncrev.command.access', 'asyncrev.command.log_stderr'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_both_are_reopened_on_another_thread(
@@ -44,6 +67,7 @@ def test_both_are_reopened_on_another_thread(
     with caplog.at_level(logging.INFO, "asyncrev"):
         outputs.reopen_soon("SIGHUP")
         wait_until(lambda: caplog.records, "it is reopened")
+    wait_until(lambda: str(tmp_path / "log.1") not in open_files(), "the old file is closed")
     outputs.access_log.note_closed(GONE)
     outputs.close()
     for path in (log, tmp_path / "log.1"):
@@ -62,7 +86,7 @@ def test_thread_that_cannot_be_started_is_an_error_of_the_start(
     def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(output_files, "AccessLog", fail)
+    monkeypatch.setattr(access_log, "AccessLog", fail)
     outputs = OutputFiles()
     with pytest.raises(LocalError, match="the thread of --access-log: can't start new thread"):
         outputs.open(options(access_log=str(tmp_path / "log")))
