@@ -91,8 +91,6 @@ class ProcessLog:
         last messages would wait for stderr.
         """
         self.report_left_out()
-        if self._stderr is not None:
-            self._stderr.complete()
         if not self._writer.stop(timeout_s):
             return False
         self._end_hooks()

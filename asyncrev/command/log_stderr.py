@@ -50,14 +50,11 @@ class _Lines(io.RawIOBase):
         self._pass_on(text)
         return len(given)
 
-    def complete(self, *, is_direct: bool = False) -> None:
-        """Pass on what has no line end yet; with `is_direct` write to the descriptor from now on.
-
-        Thread: any.
-        """
+    def end(self) -> None:
+        """Write to the descriptor from now on, first what has no line end yet. Thread: main."""
         with self._lock:
             text, self._begun = self._begun, b""
-            self._is_direct = is_direct
+            self._is_direct = True
         self._pass_on(text)
 
     def _pass_on(self, text: bytes) -> None:
@@ -97,16 +94,12 @@ class JsonStderr:
         self._before = sys.stderr
         sys.stderr = self.stream
 
-    def complete(self) -> None:
-        """Make a record of what was written without a line end. Thread: any."""
-        self._lines.complete()
-
     def give_back(self) -> None:
         """Make `sys.stderr` what it was, unless somebody else has replaced it. Thread: main.
 
         Who still has the stream writes to the descriptor, the same lines as before.
         """
-        self._lines.complete(is_direct=True)
+        self._lines.end()
         if sys.stderr is self.stream:
             sys.stderr = self._before
 

@@ -26,7 +26,6 @@ def records_of(act: Callable[[JsonStderr], object]) -> list[dict[str, Any]]:
     stderr.take_over()
     try:
         act(stderr)
-        stderr.complete()
     finally:
         assert writer.stop(10.0)
         stderr.give_back()
@@ -112,6 +111,12 @@ def logged_by(act: Callable[[], None]) -> list[dict[str, Any]]:
     os.close(writing)
     with open(reading, encoding="utf-8") as output:
         return [json.loads(line) for line in output]
+
+
+def test_last_words_without_a_line_end_are_logged() -> None:
+    """They are a record at the end of the log."""
+    (found,) = logged_by(lambda: print("last", end="", file=sys.stderr))
+    assert found["message"] == "last"
 
 
 def test_exception_of_a_thread_is_one_record() -> None:

@@ -842,6 +842,7 @@ async def test_closed_connection_is_told_once(end: Any, word: str) -> None:
     assert closed.received_bytes == 7 + {"frame too large": 4, "incomplete frame": 5}.get(word, 0)
     assert 0 <= closed.duration_s < 60  # uvloop's clock has milliseconds
     assert len(observed.closed) == 1
+    assert not server.connections._ending  # what a server that never ends would collect
 
 
 @on_all
