@@ -4,6 +4,7 @@
 `sys.stderr`. What native code or another process writes to the descriptor does not.
 """
 
+import contextlib
 import io
 import logging
 import os
@@ -55,7 +56,8 @@ class _Lines(io.RawIOBase):
         with self._lock:
             text, self._begun = self._begun, b""
             self._is_direct = True
-        self._pass_on(text)
+        with contextlib.suppress(OSError):  # a full disk must not change the exit code
+            self._pass_on(text)
 
     def _pass_on(self, text: bytes) -> None:
         # Without the lock: the writer has one, too, and a finaliser that prints may come within it.

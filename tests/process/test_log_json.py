@@ -184,6 +184,21 @@ def test_error_of_the_start_is_an_object(args: tuple[str, ...], code: int, text:
     assert text in error["message"]
 
 
+def test_stderr_that_refuses_every_byte_changes_nothing(tmp_path: Path) -> None:
+    """Neither the service nor the exit code, whatever is still to be written at the end."""
+    path = tmp_path / "s"
+    text = "import sys\ndef work(data): print('no end', end='', file=sys.stderr); return data"
+    settings = user_module(tmp_path, text)
+    with (
+        open("/dev/full", "wb", buffering=0) as full,
+        started(*USERS, str(path), *JSON, stderr=full, **settings) as process,
+    ):
+        with connect_to(path) as sock:
+            assert ask(sock, b"abc") == b"abc"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+
+
 def test_stderr_that_is_not_read_is_told_in_an_object(tmp_path: Path) -> None:
     """How many lines were dropped."""
     path = tmp_path / "s"
