@@ -366,6 +366,24 @@ OPTIONS = (
         "Time that a connection waits, after its last reply, for the peer to close.",
     ),
     Option(
+        name="drain_delay_s",
+        type=SECONDS,
+        default="0",
+        help="Time after a stop, other than SIGINT, in which connections are still accepted while "
+        "/readyz of --admin says no; 5 under Kubernetes.",
+        group=TIMEOUTS,
+        sets="drain_delay_s",
+    ),
+    Option(
+        name="admin",
+        type=click.STRING,
+        metavar="unix:PATH|HOST:PORT",
+        help="Serve metrics, health and statistics there, by HTTP; a UNIX socket has mode 0600. "
+        "Needs asyncrev[ops].",
+        group=LOG,
+        sets="admin",
+    ),
+    Option(
         name="log_level",
         type=click.Choice(["debug", "info", "warning", "error", "critical"]),
         default="info",

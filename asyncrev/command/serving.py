@@ -6,11 +6,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from asyncrev.command.admin_setup import ADMIN_DESCRIPTORS, Admin
 from asyncrev.command.affinity import pin_to
 from asyncrev.command.core_follower import following
 from asyncrev.command.descriptor_limit import raise_descriptor_limit
+from asyncrev.command.drain_delay import wait_before_drain
 from asyncrev.command.exit_codes import EXIT_CLEAN, EXIT_DRAIN_ABORTED, EXIT_RUNTIME_ERROR
 from asyncrev.command.log_setup import ProcessLog
 from asyncrev.command.machine_memory import memory_warning
@@ -59,7 +61,8 @@ def serve_until_signal(
     try:
         for warning in warnings:
             logger.warning("%s", warning)
-        raise_descriptor_limit(settings.limits.max_connections)
+        beside = 0 if settings.admin is None else ADMIN_DESCRIPTORS
+        raise_descriptor_limit(settings.limits.max_connections + beside)
         if settings.cpu is not None:
             pin_to(settings.cpu)
         return _run_in_loop(settings, ours, log)
@@ -116,15 +119,25 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
         if outputs.access_log is not None:
             server.on_connection_closed(outputs.access_log.note_closed)
         server.watch_first_input(ProxyHeaderWarning())
+        admin = Admin(settings, server, lambda: _set_from_worker(loop, stop))
+
+        async def before_drain(serving: "asyncio.Task[None]") -> None:
+            admin.note_stop()
+            await wait_before_drain(settings.drain_delay_s, stops, forced, serving)
+
         try:
+            await admin.open()
             if await _start(server, settings, stop):
                 warning = _memory_warning(settings, server)  # slow, so before the start line
                 fields = {"fields": start_fields(settings, server)}
                 logger.info("%s", start_line(settings, server), extra=fields)
+                admin.log_address()
                 if warning is not None:
                     logger.warning("%s", warning)
                 with following(server, settings.cpu, settings.more_cpus):
-                    code = await _run(server, stop, forced, stops, log.report_left_out)
+                    code = await _run(
+                        server, stop, forced, stops, log.report_left_out, before_drain
+                    )
             else:
                 code = EXIT_CLEAN
                 if signals.owns_process:
@@ -132,6 +145,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
                     # timeout.
                     threading.Thread(target=_end_late, args=(code,), daemon=True).start()
         finally:
+            await admin.close()
             await server.close()  # `_run` has nearly always done it
         return code
     finally:
@@ -207,6 +221,7 @@ async def _run(
     forced: asyncio.Event,
     stops: list[int],
     report_left_out: Callable[[], None],
+    before_drain: "Callable[[asyncio.Task[None]], Awaitable[None]]",
 ) -> int:
     serving = asyncio.create_task(server.serve_forever())
     stopping = asyncio.create_task(stop.wait())
@@ -216,6 +231,9 @@ async def _run(
         if serving.done() and not stop.is_set():
             await serving  # raises the error that ended it
             return EXIT_RUNTIME_ERROR
+        await before_drain(serving)
+        if serving.done():
+            await serving
         draining = asyncio.create_task(server.drain())
         forcing = asyncio.create_task(forced.wait())
         await asyncio.wait((draining, forcing), return_when=asyncio.FIRST_COMPLETED)

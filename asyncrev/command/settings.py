@@ -5,9 +5,13 @@ import dataclasses
 import importlib
 import os
 import ssl as ssl_module
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from asyncrev.command.admin_address import AdminAddress, parse_admin_address
+from asyncrev.command.admin_config import config_of
 from asyncrev.command.affinity import choose_cpu
+from asyncrev.command.drain_delay import checked_delay_s
 from asyncrev.command.loading import load
 from asyncrev.command.option_values import OptionValue, refuse_contradictions
 from asyncrev.command.output_file import refuse_shared_output
@@ -44,6 +48,9 @@ class ServeSettings:
         log_level: the lowest level that is logged.
         log_format: "text" or "json", of the log and of the access log.
         access_log: the file with a line per closed connection, "-" for stdout, or None.
+        admin: where the admin endpoint listens, or None.
+        config: what it shows of the options.
+        drain_delay_s: how long connections are accepted after a stop.
     """
 
     host: str
@@ -66,6 +73,9 @@ class ServeSettings:
     more_cpus: frozenset[int] = frozenset()
     log_format: str = "text"
     access_log: str | None = None
+    admin: AdminAddress | None = None
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    drain_delay_s: float = 0.0
 
     @property
     def ssl(self) -> ssl_module.SSLContext | None:
@@ -122,6 +132,9 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         log_level=asked["log_level"],
         log_format=asked["log_format"],
         access_log=asked["access_log"],
+        admin=parse_admin_address(asked["admin"]),
+        config=config_of(values),
+        drain_delay_s=checked_delay_s(asked["drain_delay_s"]),
     )
 
 

@@ -12,7 +12,7 @@ from asyncrev.bridge.lane import Lane
 from asyncrev.connection.deadlines import Deadlines
 from asyncrev.connection.ends import end_stream, log_abort, log_fault
 from asyncrev.connection.input_drain import InputDrain
-from asyncrev.connection.reading import INPUT_ENDED, Reading, names_of
+from asyncrev.connection.reading import INPUT_ENDED, NO_CREDIT, Reading, names_of
 from asyncrev.connection.settings import ConnectionSettings
 from asyncrev.connection.socket_probe import reset_on_close, unsent_bytes
 from asyncrev.connection_info import ConnectionInfo
@@ -102,16 +102,41 @@ class ConnectionLife(asyncio.BufferedProtocol):
         """Who the peer is, while the connection is open; with TLS once that is established."""
         return None if self._lane is None else self._lane.work.info
 
+    @property
+    def made_s(self) -> float:
+        """When it was made, in its loop's time."""
+        return self._made_s
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Input whose reply was not yet given to the transport."""
+        lane = self._lane
+        return 0 if lane is None else lane.in_flight_bytes + len(lane.overflow)
+
+    @property
+    def pauses(self) -> int:
+        """The reasons for which it is not read now, as a sum of the flags of `Reading`."""
+        return self._reading.pauses
+
+    @property
+    def waits_for(self) -> str | None:
+        """What it has no credit for: "ring", "pool", or its own "quota"; None if it has credit."""
+        lane = self._lane
+        if lane is None or not self._reading.pauses & NO_CREDIT:
+            return None
+        if lane.waits_for_slot:
+            return "ring"
+        return "pool" if lane.waits_for_budget else "quota"
+
     def statistics(self) -> ConnectionStatistics:
         """Return what is known of the connection."""
-        lane = self._lane
         return ConnectionStatistics(
             info=self.info,
             state=self._state,
             open_s=asyncio.get_running_loop().time() - self._made_s if self._transport else 0.0,
             received_bytes=self.received_bytes,
             replied_bytes=self.replied_bytes,
-            in_flight_bytes=0 if lane is None else lane.in_flight_bytes + len(lane.overflow),
+            in_flight_bytes=self.in_flight_bytes,
             unsent_bytes=0 if self._transport is None else unsent_bytes(self._transport),
             paused=names_of(self._reading.pauses),
         )

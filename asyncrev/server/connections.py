@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,12 +16,29 @@ from asyncrev.states import InputState
 from asyncrev.statistics import ClosedConnection
 from asyncrev.work.lane_work import InputEnd, LaneWork
 
-__all__ = ["Connections", "FullNotice", "ServerConnection"]
+__all__ = ["ConnectionTotals", "Connections", "FullNotice", "ServerConnection"]
 
 logger = logging.getLogger("asyncrev")
 
 # A server at its limit is over and under it with every connection that ends.
 NOTICE_AFTER_S = 1.0
+
+
+@dataclasses.dataclass(slots=True)
+class ConnectionTotals:
+    """What all connections have received and replied, once those of `connections` are added.
+
+    Whoever adds them may take its time: no connection is counted twice, and none that was open at
+    the beginning is left out, although it may have ended meanwhile.
+
+    Attributes:
+        connections: those that were open at the beginning.
+        received_bytes, replied_bytes: of those that had ended then, and of what was added.
+    """
+
+    connections: "list[ServerConnection]"
+    received_bytes: int
+    replied_bytes: int
 
 
 class Connections:
@@ -82,6 +100,15 @@ class Connections:
     def replied_bytes(self) -> int:
         """What all connections so far have replied."""
         return self._removed_replied_bytes + sum(one.replied_bytes for one in self._open)
+
+    def begin_totals(self) -> ConnectionTotals:
+        """Return totals to which the open connections are still to be added.
+
+        `received_bytes` and `replied_bytes` add them at once, which takes 0.4 us for each.
+        """
+        return ConnectionTotals(
+            list(self._open), self._removed_received_bytes, self._removed_replied_bytes
+        )
 
     @property
     def aborted(self) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Accepts connections: a bounded number per iteration, up to a limit, as descriptors allow."""
 
 import asyncio
+import collections
 import errno
 import logging
 import socket
@@ -48,6 +49,7 @@ class Listener:
         """Prepare to call `on_accept(non-blocking socket, peer's address)`."""
         self.sock = sock
         self.errors = 0
+        self.errors_by_name: collections.Counter[str] = collections.Counter()
         self._on_accept = on_accept
         self._fd = sock.fileno()  # the loop knows the socket by it, even if its owner closes it
         self._retry_s = retry_s
@@ -108,6 +110,7 @@ class Listener:
             return False
         except OSError as error:
             self.errors += 1
+            self.errors_by_name[errno.errorcode.get(error.errno or 0, "unknown")] += 1
             if error.errno in _PEER_ERRORS:
                 return True
             self._back_off(error)  # out of descriptors or memory, or nothing that we know

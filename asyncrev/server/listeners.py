@@ -1,5 +1,6 @@
 """What a server listens on: its listeners as one, opened together and closed whatever fails."""
 
+import collections
 import logging
 import socket
 from collections.abc import Callable
@@ -123,6 +124,12 @@ class Listeners:
     def errors(self) -> int:
         """How many accepts failed so far."""
         return sum(listener.errors for listener in self._listeners)
+
+    @property
+    def errors_by_name(self) -> dict[str, int]:
+        """How many accepts failed so far, by the name of the error, such as EMFILE."""
+        counters = [listener.errors_by_name for listener in self._listeners]
+        return dict(sum(counters, collections.Counter()))
 
     @property
     def accepting(self) -> bool:

@@ -17,7 +17,7 @@ from asyncrev.processors import declares
 from asyncrev.ring import planes
 from asyncrev.server.arrivals import Arrivals
 from asyncrev.server.bridge_group import BridgeGroup
-from asyncrev.server.connections import Connections, ServerConnection
+from asyncrev.server.connections import Connections, ConnectionTotals, ServerConnection
 from asyncrev.server.listen_sockets import describe
 from asyncrev.server.listeners import Listeners
 from asyncrev.server.memory_bound import MemoryBound
@@ -308,8 +308,22 @@ class Server:
         where = ", ".join(describe(address) for address in self.addresses)
         return f"<Server {self._state.value} {where} connections={len(self.connections)}>"
 
-    def statistics(self) -> ServerStatistics:
-        """Return what was counted so far."""
+    @property
+    def accepting(self) -> bool:
+        """Whether new connections are accepted now."""
+        return self._listeners.accepting
+
+    @property
+    def accept_errors_by_name(self) -> dict[str, int]:
+        """How many accepts failed so far, by the name of the error, such as EMFILE."""
+        return self._listeners.errors_by_name
+
+    def statistics(self, totals: ConnectionTotals | None = None) -> ServerStatistics:
+        """Return what was counted so far.
+
+        `totals`: complete ones, of whoever has added them up in steps; else they are added here,
+        at once.
+        """
         connections = self.connections
         bridges = tuple(bridge.statistics() for bridge in self.bridges)
         return ServerStatistics(
@@ -317,9 +331,9 @@ class Server:
             connections_high=connections.high,
             accepted=connections.accepted,
             accept_errors=self._listeners.errors,
-            accepting=self._listeners.accepting,
-            received_bytes=connections.received_bytes,
-            replied_bytes=connections.replied_bytes,
+            accepting=self.accepting,
+            received_bytes=(totals or connections).received_bytes,
+            replied_bytes=(totals or connections).replied_bytes,
             aborted=connections.aborted,
             memory_bound_bytes=self.memory_bound_bytes,
             certificate_days_left=self._tls.certificate_days_left(),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from asyncrev.command.admin_address import AdminAddress
 from asyncrev.command.option import Option
 from asyncrev.command.options import OPTIONS
 from asyncrev.command.settings import ServeSettings
@@ -61,6 +62,8 @@ VALUES = {
     "frame-timeout-s": ("4.5", 4.5),
     "write-stall-timeout-s": ("1.5", 1.5),
     "drain-timeout-s": ("2.5", 2.5),
+    "drain-delay-s": ("5s", 5.0),
+    "admin": ("unix:/tmp/x", AdminAddress(path="/tmp/x")),
     "cpu": ("any", None),
     "log-level": ("error", "error"),
     "stop-word": ("exit", b"exit"),

@@ -45,6 +45,10 @@ def options(**changes: Any) -> ServeSettings:
     return ServeSettings(**{**defaults, **changes})
 
 
+async def no_delay(_: object) -> None:
+    """Drain at once."""
+
+
 @contextlib.contextmanager
 def client_of(path: Path, act: Callable[[socket.socket], None]) -> Iterator[list[BaseException]]:
     """Run `act` in a thread, with a connection to the server on `path` once it is there."""
@@ -407,7 +411,9 @@ async def run(server: Any, *, stop: bool = True, second: int | None = None) -> i
     stopping, forced, signals = asyncio.Event(), asyncio.Event(), [int(signal.SIGTERM)]
     if stop:
         stopping.set()
-    task = asyncio.create_task(serving._run(server, stopping, forced, signals, lambda: None))
+    task = asyncio.create_task(
+        serving._run(server, stopping, forced, signals, lambda: None, no_delay)
+    )
     if second is not None:
         await server.drained.wait()
         signals.append(second)

@@ -109,7 +109,18 @@ PACKAGES: dict[str, set[str]] = {
     "bridge": {"work", "ring", "frames"},
     "connection": {"bridge", "work", "ring", "frames"},
     "server": {"connection", "bridge", "work", "ring", "frames"},
-    "command": {"server", "connection", "bridge", "work", "ring", "frames", "loop", "native"},
+    "admin": {"server", "connection", "bridge", "work", "ring", "frames"},
+    "command": {
+        "admin",
+        "server",
+        "connection",
+        "bridge",
+        "work",
+        "ring",
+        "frames",
+        "loop",
+        "native",
+    },
     "testing": {"server", "connection", "bridge", "work", "ring", "frames", "loop"},
 }
 AT_THE_DOOR = {"__init__", "__main__"}  # public names, and `python -m asyncrev`
@@ -200,7 +211,7 @@ def test_server_imports_connections_and_below_only() -> None:
     """No particular loop, and nobody who uses a server."""
     inside = [name for name in MODULES if name.split(".")[0] == "server"]
     outside = {name.split(".")[0] for module in inside for name in reaches(module)}
-    assert outside & {"loop", "command", "testing"} == set()
+    assert outside & {"admin", "loop", "command", "testing"} == set()
     assert imports("server") == (set(), set())
 
 
@@ -213,6 +224,8 @@ def test_server_imports_connections_and_below_only() -> None:
             | {"command.option_types", "command.options"},
         ),
         ("numpy", {"work.reverse_numpy"}),
+        ("h11", {"admin.http"}),
+        ("prometheus_client", {"admin.metrics"}),
         ("pytest", {"testing.plugin"}),
     ],
 )
@@ -223,7 +236,7 @@ def test_third_parties_are_imported_in_one_place(package: str, users: set[str]) 
 
 def test_embedding_imports_neither_click_nor_extras() -> None:
     """A library user pays for no command line and needs no extra."""
-    extras = {"click", "hypothesis", "pytest", "uvloop"}
+    extras = {"click", "h11", "hypothesis", "prometheus_client", "pytest", "uvloop"}
     code = f"from asyncrev import *; import sys; print(sorted({extras} & {{*sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

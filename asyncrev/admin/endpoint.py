@@ -1,0 +1,203 @@
+"""The admin endpoint's thread: it listens, and has a bounded number of connections.
+
+It is a thread of its own, so that it answers while the server's loop is stuck, and whatever is sent
+to it costs the server no more than a little CPU time.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from asyncrev.admin.gathering import Gathering
+from asyncrev.admin.http import converse
+from asyncrev.admin.liveness import STUCK_AFTER_S
+from asyncrev.admin.pace import Pace
+from asyncrev.admin.pages import Pages
+from asyncrev.admin.sources import Source
+
+__all__ = ["MOST_CONNECTIONS", "Endpoint"]
+
+logger = logging.getLogger("asyncrev")
+
+MOST_CONNECTIONS = 64  # further ones wait in the accept queue
+
+# Pieces of input that are worked on, which take about 0.3 ms each: a scraper, probes and people
+# need a few per second.
+TURNS_PER_S = 100.0
+TURNS_AT_ONCE = 50
+
+_ACCEPT_AGAIN_S = 0.5  # out of descriptors
+_END_TIMEOUT_S = 1.0
+
+
+class Endpoint:
+    """Serves on listening sockets, from `start` to `close`. Thread: the server's loop's."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        sockets: Sequence[socket.socket],
+        *,
+        config: Mapping[str, Any],
+        drain: Callable[[], object],
+        own_names: frozenset[str] = frozenset(),
+        stuck_after_s: float = STUCK_AFTER_S,
+    ) -> None:
+        """Prepare to serve on `sockets`, which are the endpoint's from now on.
+
+        Args:
+            sources: whom it asks.
+            sockets: listening ones.
+            config, drain, own_names: see `Pages`. `drain` is called on the endpoint's thread.
+            stuck_after_s: see `Liveness`.
+        """
+        self._sources = sources
+        self._sockets = sockets
+        self._config = config
+        self._drain = drain
+        self._own_names = own_names
+        self._stuck_after_s = stuck_after_s
+        self._callers = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        # Made here, so that it can be asked to stop before it runs.
+        self._loop = asyncio.SelectorEventLoop()
+        self._stop = asyncio.Event()  # of `_loop`
+        self._thread = threading.Thread(target=self._run, name="asyncrev-admin", daemon=True)
+
+    def start(self) -> None:
+        """Serve from now on.
+
+        Raises:
+            RuntimeError: the system gives no thread; everything is closed.
+        """
+        try:
+            self._thread.start()
+        except BaseException:
+            self._loop.close()
+            self._close_sockets()
+            raise
+
+    async def close(self) -> None:
+        """End all connections, and the thread. Idempotent."""
+        if self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # its loop has just been closed
+                self._loop.call_soon_threadsafe(self._stop.set)
+            try:
+                async with asyncio.timeout(_END_TIMEOUT_S):
+                    await self._ended.wait()
+            except TimeoutError:
+                logger.warning("the admin endpoint did not end in %g s", _END_TIMEOUT_S)
+                return
+            self._thread.join(_END_TIMEOUT_S)
+            await asyncio.sleep(0)  # an answer that nobody waits for any more is cancelled
+
+    # -- the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
+        except Exception as error:
+            logger.error("the admin endpoint has ended: %r", error)
+        finally:
+            self._close_sockets()
+            with contextlib.suppress(RuntimeError):  # the server's loop is closed
+                self._callers.call_soon_threadsafe(self._ended.set)
+
+    async def _serve(self) -> None:
+        self._loop.set_exception_handler(_log_failure)
+        gathering = Gathering(self._sources, stuck_after_s=self._stuck_after_s)
+        pages = Pages(gathering, config=self._config, drain=self._drain, own_names=self._own_names)
+        watching = self._loop.create_task(gathering.watch())
+        door = _Door(self._sockets, pages)
+        door.open()
+        try:
+            await self._stop.wait()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await door.close()
+            await pages.close()
+            await gathering.close()
+
+    def _close_sockets(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+
+
+class _Door:
+    """Accepts while there is a place. Thread: the endpoint's."""
+
+    def __init__(self, sockets: Sequence[socket.socket], pages: Pages) -> None:
+        self._sockets = sockets
+        self._pages = pages
+        self._loop = asyncio.get_running_loop()
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._pace = Pace(TURNS_PER_S, TURNS_AT_ONCE)
+        self._is_open = False
+        self._again: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        """Accept from now on. Idempotent."""
+        self._again = None
+        if not self._is_open and len(self._conversations) < MOST_CONNECTIONS:
+            self._is_open = True
+            for sock in self._sockets:
+                self._loop.add_reader(sock, self._accept, sock)
+
+    async def close(self) -> None:
+        """Accept no more, and end all conversations."""
+        self._shut()
+        if self._again is not None:
+            self._again.cancel()
+        tasks = list(self._conversations)
+        for task in tasks:
+            task.remove_done_callback(self._end)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _shut(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            for sock in self._sockets:
+                self._loop.remove_reader(sock)
+
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            sock, _ = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._shut()
+                self._again = self._loop.call_later(_ACCEPT_AGAIN_S, self.open)
+            return  # else a peer that has gone
+        sock.setblocking(False)
+        talk = converse(sock, self._pages.respond, self._take_turn)
+        task = self._loop.create_task(talk)
+        self._conversations.add(task)
+        task.add_done_callback(self._end)
+        if len(self._conversations) >= MOST_CONNECTIONS:
+            self._shut()
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._conversations.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("admin endpoint: a connection failed: %r", error)
+        if self._again is None:
+            self.open()
+
+    async def _take_turn(self) -> None:
+        delay_s = self._pace.delay_s(self._loop.time())
+        if delay_s:
+            await asyncio.sleep(delay_s)
+
+
+def _log_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    logger.error("admin endpoint: %s: %r", context.get("message"), context.get("exception"))

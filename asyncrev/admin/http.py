@@ -1,0 +1,200 @@
+"""HTTP/1.1 on one socket of the admin endpoint, within bounds of time and memory (RFC 9112).
+
+h11 has the syntax. Whatever a peer sends, it gets a response or an end, and never a traceback.
+"""
+
+import asyncio
+import email.utils
+import http
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import h11
+
+from asyncrev.admin.message import Request, Response, plain
+
+__all__ = ["IDLE_S", "MOST_HEAD_BYTES", "REQUEST_S", "converse"]
+
+REQUEST_S = 5.0  # for a request, from its first byte, and its response
+IDLE_S = 10.0  # between two requests
+
+_RECEIVE_BYTES = 1024
+MOST_HEAD_BYTES = 8192
+
+# What a peer may still send after its last response, so that it reads that one rather than a reset.
+_LINGER_S = 1.0
+_LINGER_BYTES = 64 * 1024
+
+Respond = Callable[[Request], Awaitable[Response]]
+
+
+async def converse(
+    sock: socket.socket,
+    respond: Respond,
+    take_turn: Callable[[], Awaitable[None]],
+    *,
+    request_s: float = REQUEST_S,
+    idle_s: float = IDLE_S,
+) -> None:
+    """Answer the requests that come on `sock`, until it ends; then close it.
+
+    Args:
+        sock: a non-blocking one.
+        respond: makes the response to a request; it must not raise.
+        take_turn: waits until more work may be done for peers.
+        request_s: from the first byte of a request until its response is sent; also for the first
+            byte of all.
+        idle_s: how long a further request may be waited for.
+    """
+    with sock:
+        try:
+            conversation = _Conversation(sock, respond, take_turn)
+            wait_s = request_s
+            while await conversation.exchange(wait_s, request_s):
+                wait_s = idle_s
+            await conversation.linger()
+        except (OSError, TimeoutError):
+            pass  # the peer has gone, or is too slow for a response
+
+
+class _Unacceptable(Exception):
+    """A request is not understood, or not served; its argument is the response."""
+
+
+class _Conversation:
+    """One connection. Thread: the endpoint's."""
+
+    def __init__(
+        self, sock: socket.socket, respond: Respond, take_turn: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._sock = sock
+        self._respond = respond
+        self._take_turn = take_turn
+        self._loop = asyncio.get_running_loop()
+        self._is_head = self._is_complete = False  # the request that is answered now
+        # Together with one more receive they are the most that is kept.
+        most_bytes = MOST_HEAD_BYTES - _RECEIVE_BYTES
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=most_bytes)
+
+    async def exchange(self, wait_s: float, request_s: float) -> bool:
+        """Answer one request; return whether another may follow."""
+        state = self._http
+        if not state.trailing_data[0]:
+            async with asyncio.timeout(wait_s):
+                data = await self._loop.sock_recv(self._sock, _RECEIVE_BYTES)
+            if not data:
+                return False
+            state.receive_data(data)
+        async with asyncio.timeout(request_s) as timeout:
+            try:
+                request = await self._receive()
+                response = await self._respond(request)
+            except h11.RemoteProtocolError as error:
+                response = plain(error.error_status_hint, f"not understood: {error}")
+            except _Unacceptable as error:
+                response = error.args[0]
+            except asyncio.CancelledError:
+                if timeout.expired():
+                    self._say_late()
+                raise
+            await self._send(response)
+        if state.our_state is not h11.DONE or state.their_state is not h11.DONE:
+            return False
+        state.start_next_cycle()
+        return True
+
+    async def linger(self) -> None:
+        """End the sending side, and read on for a moment."""
+        self._sock.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(_LINGER_S):
+            for _ in range(_LINGER_BYTES // _RECEIVE_BYTES):
+                if not await self._loop.sock_recv(self._sock, _RECEIVE_BYTES):
+                    return
+
+    async def _receive(self) -> Request:
+        """Return the next request.
+
+        Raises:
+            h11.RemoteProtocolError: it is malformed, or incomplete at the end of the input.
+            _Unacceptable: it has a body, or a version that nobody speaks.
+        """
+        request: Request | None = None
+        self._is_head = self._is_complete = False
+        await self._take_turn()
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                data = await self._loop.sock_recv(self._sock, _RECEIVE_BYTES)
+                await self._take_turn()
+                self._http.receive_data(data)
+            elif isinstance(event, h11.Request):
+                request = self._checked(event)
+            elif isinstance(event, h11.EndOfMessage) and request is not None:
+                self._is_complete = True
+                return request
+            else:  # of a chunked body, which `_checked` refuses, or an end
+                raise OSError("the peer has ended its input")
+
+    def _checked(self, event: h11.Request) -> Request:
+        self._is_head = event.method == b"HEAD"
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
+        version = event.http_version.decode()
+        if version not in ("1.0", "1.1"):
+            raise _Unacceptable(plain(505, f"HTTP/{version} is not spoken here, HTTP/1.1 is"))
+        if "transfer-encoding" in headers:
+            # Beside a Content-Length it is how requests are smuggled past proxies (RFC 9112, 6.1).
+            both = "content-length" in headers
+            raise _Unacceptable(
+                plain(400, "Transfer-Encoding and Content-Length exclude each other")
+                if both
+                else plain(413, "no request has a body here; leave out Transfer-Encoding")
+            )
+        if headers.get("content-length", "0").strip("0"):
+            raise _Unacceptable(plain(413, "no request has a body here; Content-Length must be 0"))
+        is_unix = self._sock.family == socket.AF_UNIX
+        return Request(
+            method=event.method.decode("latin-1"),
+            target=event.target.decode("latin-1"),
+            headers=headers,
+            is_unix=is_unix,
+            to_loopback=not is_unix and _is_loopback(self._sock.getsockname()),
+        )
+
+    async def _send(self, response: Response) -> None:
+        await self._loop.sock_sendall(self._sock, self._encoded(response))
+
+    def _say_late(self) -> None:
+        """Say to a slow peer what it was too slow for, if its socket takes it at once."""
+        if self._http.our_state is h11.IDLE:
+            self._sock.send(self._encoded(plain(408, "the request took too long")))
+
+    def _encoded(self, response: Response) -> bytes:
+        state = self._http
+        if state.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            raise OSError("no response can be sent any more")
+        headers = [
+            ("Date", email.utils.formatdate(usegmt=True)),
+            ("Content-Type", response.content_type),
+            ("Content-Length", str(len(response.body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *response.headers,
+        ]
+        if not self._is_complete:
+            headers.append(("Connection", "close"))
+        head = h11.Response(
+            status_code=response.status,
+            headers=headers,
+            reason=http.HTTPStatus(response.status).phrase.encode(),
+        )
+        parts = [state.send(head)]
+        if response.body and not self._is_head:
+            parts.append(state.send(h11.Data(data=response.body)))
+        parts.append(state.send(h11.EndOfMessage()))
+        return b"".join(part or b"" for part in parts)
+
+
+def _is_loopback(address: Any) -> bool:
+    return ipaddress.ip_address(address[0].partition("%")[0]).is_loopback

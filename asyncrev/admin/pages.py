@@ -1,0 +1,202 @@
+"""What the admin endpoint answers, path by path."""
+
+import json
+import logging
+import urllib.parse
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from asyncrev.admin.answers import MOST_LISTED
+from asyncrev.admin.gathering import Answer, Gathering
+from asyncrev.admin.guard import refusal
+from asyncrev.admin.message import Request, Response, plain
+from asyncrev.admin.metrics import encoder_for, exposition
+from asyncrev.admin.shared import Shared
+from asyncrev.version import __version__
+
+__all__ = ["PATHS", "Pages", "not_ready"]
+
+logger = logging.getLogger("asyncrev")
+
+READ = ("GET", "HEAD")
+WRITE = ("POST",)
+
+# The methods of each path, and what the page at / says of it.
+PATHS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "/": (READ, "this page"),
+    "/metrics": (READ, "metrics, for Prometheus"),
+    "/livez": (READ, "200 while loop and worker threads move, else 503"),
+    "/readyz": (READ, "200 while a new connection is accepted, else 503"),
+    "/stats.json": (READ, "statistics of each worker process"),
+    "/connections.json": (
+        READ,
+        "connections; ?sort=bytes|received|replied|in_flight|age&limit=100",
+    ),
+    "/config": (READ, "options with their values and where these come from"),
+    "/drain": (WRITE, "stop, as SIGTERM does; over a UNIX socket only"),
+    "/reload": (WRITE, "not there yet"),
+}
+
+
+class Pages:
+    """The pages of one endpoint. All methods: its thread, with its loop."""
+
+    def __init__(
+        self,
+        gathering: Gathering,
+        *,
+        config: Mapping[str, Any],
+        drain: Callable[[], object],
+        own_names: frozenset[str] = frozenset(),
+    ) -> None:
+        """Make pages of what `gathering` gets.
+
+        Args:
+            gathering: asks the workers.
+            config: what /config shows; plain JSON types.
+            drain: asks for a drain. It is called on this thread, and must not wait.
+            own_names: see `guard.refusal`.
+        """
+        self._gathering = gathering
+        self._config = config
+        self._drain = drain
+        self._own_names = own_names
+        self._shared = Shared()
+        self._pages: dict[str, Callable[[Request, str], Awaitable[Response]]] = {
+            "/": self._index,
+            "/metrics": self._metrics,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/stats.json": self._statistics,
+            "/connections.json": self._connections,
+            "/config": self._show_config,
+            "/drain": self._begin_drain,
+            "/reload": self._reload,
+        }
+
+    async def respond(self, request: Request) -> Response:
+        """Return the response to `request`; a defect is a line in the log, and 500."""
+        try:
+            return await self._respond(request)
+        except ValueError as error:
+            return plain(400, str(error))
+        except Exception as error:
+            logger.error("admin endpoint: %s failed: %r", request.method, error)
+            return plain(500, "this is a defect of asyncrev; its log says more")
+
+    async def close(self) -> None:
+        """Make nothing any more."""
+        await self._shared.close()
+
+    async def _respond(self, request: Request) -> Response:
+        refused = refusal(request, self._own_names)
+        if refused is not None:
+            return refused
+        path, query = _parts(request.target)
+        if path not in PATHS:
+            return plain(404, "there is nothing at this path; / lists those that there are")
+        methods, _ = PATHS[path]
+        if request.method not in methods:
+            allowed = ", ".join(methods)
+            return plain(405, f"{path} takes {allowed}", ("Allow", allowed))
+        if methods is WRITE and not request.is_unix:
+            return plain(403, f"{path} is answered over a UNIX socket only (--admin unix:PATH)")
+        return await self._pages[path](request, query)
+
+    # -- pages -------------------------------------------------------------------------------
+
+    async def _index(self, request: Request, query: str) -> Response:
+        rows = [
+            f"{'POST' if methods is WRITE else 'GET':5}{path:18} {text}"
+            for path, (methods, text) in PATHS.items()
+        ]
+        return plain(200, "\n".join([f"asyncrev {__version__}, admin endpoint", "", *rows]))
+
+    async def _metrics(self, request: Request, query: str) -> Response:
+        encode, content_type = encoder_for(request.headers.get("accept", ""))
+
+        async def make() -> bytes:
+            answers = await self._gathering.ask("statistics")
+            return exposition({answer.worker: answer.said for answer in answers}, encode)
+
+        return Response(200, await self._shared.get(content_type, make), content_type)
+
+    async def _livez(self, request: Request, query: str) -> Response:
+        answers = await self._gathering.ask("health")
+        stuck = self._gathering.stuck()
+        workers = [
+            {"worker": answer.worker, "answers": not answer.why, "stuck": stuck[answer.worker]}
+            for answer in answers
+        ]
+        live = not any(stuck.values())
+        return _json({"live": live, "workers": workers}, 200 if live else 503)
+
+    async def _readyz(self, request: Request, query: str) -> Response:
+        answers = await self._gathering.ask("health")
+        workers = [{"worker": answer.worker, "reasons": not_ready(answer)} for answer in answers]
+        ready = any(not worker["reasons"] for worker in workers)
+        return _json({"ready": ready, "workers": workers}, 200 if ready else 503)
+
+    async def _statistics(self, request: Request, query: str) -> Response:
+        return await self._of_workers("statistics")
+
+    async def _connections(self, request: Request, query: str) -> Response:
+        asked = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        unknown = sorted(asked.keys() - {"sort", "limit"})
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no parameter; sort and limit are")
+        limit = asked.get("limit", "100")
+        if not (limit.isascii() and limit.isdigit() and len(limit) <= 6):
+            raise ValueError(f"limit is {limit!r}; it must be a number up to {MOST_LISTED}")
+        return await self._of_workers(
+            "connections", sort=asked.get("sort", "bytes"), limit=int(limit)
+        )
+
+    async def _show_config(self, request: Request, query: str) -> Response:
+        return _json(self._config)
+
+    async def _begin_drain(self, request: Request, query: str) -> Response:
+        logger.info("the admin endpoint was asked for a drain")
+        self._drain()
+        return _json({"draining": True}, 202)
+
+    async def _reload(self, request: Request, query: str) -> Response:
+        return plain(501, "this version cannot reload; restart it")
+
+    async def _of_workers(self, what: str, **arguments: Any) -> Response:
+        answers = await self._gathering.ask(what, **arguments)
+        return _json({"workers": [_of_worker(answer) for answer in answers]})
+
+
+def not_ready(answer: Answer) -> list[str]:
+    """Return why a worker takes no new connections, in words; nothing if it does."""
+    said = answer.said
+    if said is None:
+        return [answer.why]
+    reasons = []
+    if said["stopping"]:
+        reasons.append("draining")
+    if said["connections"] >= said["max_connections"]:
+        reasons.append(f"max_connections, which is {said['max_connections']}, is reached")
+    elif not said["accepting"]:
+        reasons.append("not accepting")
+    return reasons
+
+
+def _of_worker(answer: Answer) -> dict[str, Any]:
+    up = answer.said is not None
+    return {"worker": answer.worker, "up": up, **(answer.said or {"why": answer.why})}
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Response(status, f"{text}\n".encode(), "application/json")
+
+
+def _parts(target: str) -> tuple[str, str]:
+    """Return path and query of a request's target, of which nothing is decoded."""
+    scheme, separator, rest = target.partition("://")
+    if separator and scheme.lower() == "http":
+        target = "/" + rest.partition("/")[2]
+    path, _, query = target.partition("?")
+    return path, query
