@@ -16,7 +16,7 @@ class Shared:
     def __init__(self, kept_s: float = KEPT_S) -> None:
         self._kept_s = kept_s
         self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
-        self._done_s: dict[Hashable, float] = {}
+        self._done_s: dict[Hashable, float] = {}  # when each of those that are done was
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[Any]]) -> Any:
         """Return what `make` returns, or has returned for `key` less than `kept_s` ago.
@@ -27,9 +27,8 @@ class Shared:
         """
         loop = asyncio.get_running_loop()
         task = self._tasks.get(key)
-        if task is None or loop.time() - self._done_s.get(key, loop.time()) > self._kept_s:
+        if task is None or (task.done() and loop.time() - self._done_s[key] > self._kept_s):
             self._drop_oldest()
-            self._done_s.pop(key, None)
             self._tasks.pop(key, None)  # so that it is the newest
             task = self._tasks[key] = loop.create_task(self._make(key, make))
         return await asyncio.shield(task)
@@ -41,6 +40,7 @@ class Shared:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
+        self._done_s.clear()
 
     async def _make(self, key: Hashable, make: Callable[[], Awaitable[Any]]) -> Any:
         try:
@@ -52,6 +52,6 @@ class Shared:
         done = [key for key, task in self._tasks.items() if task.done()]
         for key in done[: max(0, len(self._tasks) - MOST_KEPT + 1)]:
             task = self._tasks.pop(key)
-            self._done_s.pop(key, None)
+            del self._done_s[key]
             if not task.cancelled():
                 task.exception()  # somebody who was cancelled may have been the only one to look

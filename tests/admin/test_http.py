@@ -1,0 +1,261 @@
+"""http: what is malformed, too large, too slow or smuggled gets a response or an end."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("h11")
+
+from asyncrev.admin.http import MOST_HEAD_BYTES, converse
+from asyncrev.admin.message import Request, Response, plain
+from tests.support import until
+
+pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
+
+GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Peer:
+    """The other end of a conversation, with all the requests that it has led to."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.requests: list[Request] = []
+        self.turns = 0
+
+    async def respond(self, request: Request) -> Response:
+        self.requests.append(request)
+        return plain(200, "well")
+
+    async def take_turn(self) -> None:
+        self.turns += 1
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+
+    async def receive(self) -> bytes:
+        return await asyncio.get_running_loop().sock_recv(self.sock, 65536)
+
+    async def receive_all(self) -> bytes:
+        parts = []
+        with contextlib.suppress(ConnectionResetError):  # for input that nobody has read
+            while part := await self.receive():
+                parts.append(part)
+        return b"".join(parts)
+
+
+@contextlib.asynccontextmanager
+async def talking(**times: Any) -> AsyncIterator[Peer]:
+    """Run a conversation beside a test; in the end it must have come to an end by itself."""
+    ours, theirs = socket.socketpair()
+    for sock in (ours, theirs):
+        sock.setblocking(False)
+    peer = Peer(theirs)
+    task = asyncio.create_task(converse(ours, peer.respond, peer.take_turn, **times))
+    try:
+        yield peer
+    finally:
+        theirs.close()
+        async with asyncio.timeout(10):
+            await task
+    assert ours.fileno() == -1
+
+
+async def answer_to(data: bytes, **times: Any) -> tuple[bytes, Peer]:
+    """Return all that comes back for `data` and an end of input, and who has sent it."""
+    async with talking(**times) as peer:
+        with contextlib.suppress(BrokenPipeError):
+            await peer.send(data)
+            peer.sock.shutdown(socket.SHUT_WR)
+        return await peer.receive_all(), peer
+
+
+async def test_requests_are_answered_in_turn_on_one_connection() -> None:
+    """Also those that are sent before the responses."""
+    async with talking() as peer:
+        for _ in range(3):
+            await peer.send(GET)
+            assert (await peer.receive()).endswith(b"\r\n\r\nwell\n")
+    answer, peer = await answer_to(3 * GET)
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 3
+    (request, *_) = peer.requests
+    assert (request.method, request.target) == ("GET", "/x")
+    assert (request.headers, request.is_unix) == ({"host": "localhost"}, True)
+
+
+async def test_head_gets_the_head() -> None:
+    """With the length that the body would have."""
+    answer, _ = await answer_to(GET.replace(b"GET", b"HEAD"))
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"Content-Length: 5\r\n" in answer
+
+
+async def test_request_may_come_byte_by_byte() -> None:
+    """Each is a turn, so that it is not done for nothing."""
+    async with talking() as peer:
+        for number in range(len(GET)):
+            turns = peer.turns
+            await peer.send(GET[number : number + 1])
+            await until(lambda t=turns: peer.turns > t or peer.requests, "it is taken")
+        assert b" 200 " in await peer.receive()
+        assert peer.turns >= len(GET)
+
+
+async def test_old_version_is_closed_after_its_answer() -> None:
+    """HTTP/1.0 knows no further requests unless it asks for them."""
+    async with talking() as peer:
+        await peer.send(b"GET / HTTP/1.0\r\n\r\n")
+        answer = await peer.receive_all()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Connection: close\r\n" in answer
+
+
+HOST = b"Host: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /\r\n\r\n", 400),  # HTTP/0.9
+        (b"GET / HTTP/1.1\r\n\r\n", 400),  # no Host
+        (b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n", 400),
+        (b"GET / HTTP/3.0\r\n" + HOST + b"\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64), 400),  # TLS
+        (b"\x00" * 100, 400),
+        (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + GET, 400),
+        (b"GET / HTTP/1.1\r\nHost: a\x00b\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length: 1, 2\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello", 413),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 999999999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 413),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: " + b"b" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 5000, 431),
+        (b"a" * 20_000, 431),
+    ],
+)
+async def test_what_is_no_request_gets_its_status_and_the_end(data: bytes, status: int) -> None:
+    """And nobody is asked for anything."""
+    answer, peer = await answer_to(data)
+    assert peer.requests == []
+    if len(data) < 2 * MOST_HEAD_BYTES:  # else a reset may have taken the response along
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"Connection: close\r\n" in answer
+    else:
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 36\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
+        b"Content-Length: 36\r\n",
+        b"Content-Length: 0\r\nContent-Length: 36\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        b"Transfer-Encoding:\x0bchunked\r\n",
+    ],
+)
+async def test_request_within_a_body_is_never_one(headers: bytes) -> None:
+    """Whatever a proxy before us thinks where the body ends."""
+    smuggled = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    data = b"POST /drain HTTP/1.1\r\n" + HOST + headers + b"\r\n" + smuggled
+    answer, peer = await answer_to(data)
+    assert peer.requests == []
+    assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501 "))
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+async def test_upgrade_is_not_taken() -> None:
+    """Whoever wants a WebSocket gets the page."""
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    answer, peer = await answer_to(b"GET / HTTP/1.1\r\n" + HOST + upgrade + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(peer.requests) == 1
+
+
+async def test_empty_body_is_none() -> None:
+    """As curl -X POST sends it."""
+    answer, peer = await answer_to(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\n\r\n")
+    assert b" 200 " in answer
+    assert peer.requests[0].method == "POST"
+
+
+async def test_silent_peer_is_closed() -> None:
+    """After the time of a request, without a word."""
+    async with talking(request_s=0.05) as peer:
+        assert await peer.receive_all() == b""
+
+
+@pytest.mark.parametrize("begun", [b"G", GET[:-1], b"POST / HTTP/1.1\r\n" + HOST])
+async def test_slow_request_is_told_so(begun: bytes) -> None:
+    """However much of it is there."""
+    async with talking(request_s=0.05) as peer:
+        await peer.send(begun)
+        assert (await peer.receive_all()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_peer_that_sends_a_little_all_the_time_has_no_more_time() -> None:
+    """The time is that of the whole request."""
+    async with talking(request_s=0.2) as peer:
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        await peer.send(b"GET / HTTP/1.1\r\n")
+        with contextlib.suppress(OSError):
+            while loop.time() - begun_s < 8:
+                await peer.send(b"A: b\r\n")
+                await asyncio.sleep(0.02)
+        assert loop.time() - begun_s < 5
+
+
+async def test_idle_connection_is_closed() -> None:
+    """After the time for it, which is another one."""
+    async with talking(request_s=10.0, idle_s=0.05) as peer:
+        await peer.send(GET)
+        assert (await peer.receive_all()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_peer_that_takes_no_response_is_closed() -> None:
+    """What it has not taken is not kept."""
+    async with talking(request_s=0.1) as peer:
+
+        async def respond(_: Request) -> Response:
+            return Response(200, bytes(32 << 20))
+
+        peer.respond = respond  # type: ignore[method-assign]
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            theirs.sendall(GET)
+            async with asyncio.timeout(10):
+                await converse(ours, respond, peer.take_turn, request_s=0.1)
+        assert ours.fileno() == -1
+
+
+async def test_peer_that_goes_is_nobodys_error() -> None:
+    """At any byte of a request."""
+    for end in range(len(GET)):
+        async with talking() as peer:
+            await peer.send(GET[:end])
+    for end in range(len(GET)):
+        answer, peer = await answer_to(GET[:end])
+        assert peer.requests == []
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_largest_head_is_taken() -> None:
+    """It has nearly 7 KiB."""
+    head = GET[:-2] + b"A: " + b"b" * 7000 + b"\r\n\r\n"
+    assert len(head) < MOST_HEAD_BYTES
+    answer, _ = await answer_to(head)
+    assert b" 200 " in answer

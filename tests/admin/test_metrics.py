@@ -1,0 +1,118 @@
+"""metrics: names, types and labels, in both formats."""
+
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+pytest.importorskip("prometheus_client")
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
+from prometheus_client.parser import text_string_to_metric_families as families
+
+from asyncrev import Limits, Server
+from asyncrev.admin.answers import Answers
+from asyncrev.admin.metrics import METRICS, encoder_for, exposition
+from tests.protocol.served import tls_contexts
+from tests.support import ROOT
+
+pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
+
+OPEN = "application/openmetrics-text; version=1.0.0"
+
+
+async def said(**server: Any) -> dict[str, Any]:
+    """Return the statistics of a new server."""
+    async with Server(limits=Limits(slots=8, max_connections=5), **server) as made:
+        return await Answers(made).statistics()
+
+
+def text_of(answers: dict[str, Any], accept: str = "") -> str:
+    return exposition(answers, encoder_for(accept)[0]).decode()
+
+
+def check(text: str) -> tuple[int, str, str]:
+    """Return what promtool says."""
+    run = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return run.returncode, run.stdout, run.stderr
+
+
+async def test_every_name_has_a_sample_or_a_reason_to_have_none() -> None:
+    """TLS has some of its own; errors and ends have one for each that has occurred."""
+    plain = text_of({"0": await said()})
+    tls = text_of({"0": await said(ssl=tls_contexts()[0])})
+    names = {row.name for row in METRICS}
+    without = {name for name in names if not re.search(rf"^{name}[{{ ]", plain, re.M)}
+    without.discard("process_open_fds")  # of Linux 6.2
+    assert without == {
+        "asyncrev_accept_errors_total",
+        "asyncrev_connections_cut_total",
+        "asyncrev_tls_handshakes",
+        "asyncrev_tls_handshakes_limit",
+        "asyncrev_tls_handshakes_delayed_total",
+        "asyncrev_tls_certificate_expiry_timestamp_seconds",
+    }
+    assert {name for name in without if "tls" in name and f"\n{name}{{" in tls} == {
+        name for name in without if "tls" in name
+    }
+
+
+async def test_samples_are_what_was_said_with_the_worker() -> None:
+    """Several workers are samples of one metric."""
+    one, other = await said(), await said()
+    one["statistics"]["aborted"] = {"idle deadline": 3}
+    one["accept_errors"] = {"EMFILE": 2}
+    text = text_of({"0": one, "1": other})
+    assert 'asyncrev_connections_cut_total{reason="idle deadline",worker="0"} 3.0' in text
+    assert 'asyncrev_accept_errors_total{errno="EMFILE",worker="0"} 2.0' in text
+    assert 'asyncrev_connections_limit{worker="1"} 5.0' in text
+    assert text.count("# TYPE asyncrev_connections_limit gauge") == 1
+
+
+async def test_worker_without_an_answer_is_down_and_hides_no_other() -> None:
+    """Nothing else is known of it."""
+    text = text_of({"0": None, "1": await said()})
+    assert [line for line in text.splitlines() if 'worker="0"' in line] == [
+        'asyncrev_worker_up{worker="0"} 0.0'
+    ]
+    assert 'asyncrev_worker_up{worker="1"} 1.0' in text
+
+
+@pytest.mark.parametrize(("accept", "parse"), [("", families), (OPEN, open_families)])
+async def test_both_formats_are_read_by_the_librarys_parser(accept: str, parse: Any) -> None:
+    """OpenMetrics where it is asked for."""
+    encode, content_type = encoder_for(accept)
+    text = exposition({"0": await said()}, encode).decode()
+    assert content_type.startswith("application/openmetrics" if accept else "text/plain")
+    found = {sample.name for family in parse(text) for sample in family.samples}
+    assert {"asyncrev_connections", "asyncrev_received_bytes_total"} <= found
+    assert text.endswith("# EOF\n") is bool(accept)
+
+
+async def test_promtool_accepts_them() -> None:
+    """It checks names, units and help texts, too."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    answers = {"0": await said(ssl=tls_contexts()[0]), "1": None}
+    answers["0"]["statistics"]["aborted"] = {"refused": 1}
+    answers["0"]["accept_errors"] = {"EMFILE": 2}
+    assert check(text_of(answers)) == (0, "", "")
+
+
+async def test_page_has_every_name_and_no_other() -> None:
+    """What people build dashboards on is written down."""
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)", page, re.M)
+    made = [row.name for row in METRICS]
+    assert sorted(listed) == sorted([*made, "asyncrev_worker_up", "asyncrev_build_info"])
+    for row in METRICS:
+        if row.label:
+            assert f"| `{row.name}{{{row.label}}}` |" in page

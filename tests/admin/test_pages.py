@@ -1,0 +1,181 @@
+"""pages: what each path answers, to whom."""
+
+import json
+from typing import Any
+
+import pytest
+
+pytest.importorskip("h11")
+pytest.importorskip("prometheus_client")
+
+from asyncrev.admin.gathering import Answer, Gathering
+from asyncrev.admin.message import Request, Response
+from asyncrev.admin.pages import PART, PATHS, Pages, not_ready
+from tests.admin.talking import HEALTH, FakeSource
+
+pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
+
+
+class Site:
+    """Pages over sources, with all that they were told to do."""
+
+    def __init__(self, *sources: FakeSource, **gathering: Any) -> None:
+        self.drains = 0
+        self.pages = Pages(
+            Gathering(sources or [FakeSource()], **gathering),
+            config={"options": {"port": {"value": 1, "origin": "--port"}}},
+            drain=self._drain,
+        )
+
+    async def ask(self, target: str, method: str = "GET", **more: Any) -> Response:
+        headers = more.pop("headers", {})
+        return await self.pages.respond(
+            Request(method=method, target=target, headers=headers, **more)
+        )
+
+    def _drain(self) -> None:
+        self.drains += 1
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_wrong_method_is_said_with_the_right_one(path: str) -> None:
+    """Whoever asks."""
+    methods, _ = PATHS[path]
+    for method in {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"}:
+        if method not in methods:
+            response = await Site().ask(path, method)
+            assert response.status == 405
+            assert response.headers == (("Allow", ", ".join(methods)),)
+
+
+@pytest.mark.parametrize(
+    "target", ["/nothing", "//metrics", "/metrics/", "/%6detrics", "*", "/../metrics", ""]
+)
+async def test_other_paths_are_not_found(target: str) -> None:
+    """Nothing is decoded or made shorter."""
+    assert (await Site().ask(target)).status == 404
+
+
+async def test_first_page_lists_all_paths() -> None:
+    """In plain text; also by an absolute target."""
+    for target in ("/", "http://localhost", "http://localhost/?x"):
+        response = await Site().ask(target)
+        assert response.status == 200
+        assert all(path in response.body.decode() for path in PATHS)
+
+
+async def test_livez_is_503_only_for_what_is_stuck() -> None:
+    """A loop that is late by a moment is not."""
+    late = await Site(FakeSource(health=None)).ask("/livez")
+    stuck = await Site(FakeSource(health=None), stuck_after_s=0.0).ask("/livez")
+    assert (late.status, stuck.status) == (200, 503)
+    assert json.loads(late.body)["workers"] == [{"worker": "0", "answers": False, "stuck": []}]
+    found = json.loads(stuck.body)
+    assert found["live"] is False
+    assert "event loop" in found["workers"][0]["stuck"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"stopping": True}, "draining"),
+        ({"accepting": False}, "not accepting"),
+        (
+            {"connections": 5, "accepting": False},
+            "max_connections, which is 5, is reached",
+        ),
+    ],
+)
+async def test_readyz_says_why_not(changes: dict[str, Any], reason: str | None) -> None:
+    """As JSON."""
+    response = await Site(FakeSource(health=HEALTH | changes)).ask("/readyz")
+    reasons = [] if reason is None else [reason]
+    assert response.status == (503 if reasons else 200)
+    assert json.loads(response.body) == {
+        "ready": not reasons,
+        "workers": [{"worker": "0", "reasons": reasons}],
+    }
+
+
+async def test_one_ready_worker_is_enough() -> None:
+    """The other one is on its way up, or down."""
+    response = await Site(FakeSource(health=None), FakeSource("1")).ask("/readyz")
+    assert response.status == 200
+    assert not_ready(Answer("0", None, "why")) == ["why"]
+
+
+async def test_statistics_and_connections_are_by_worker() -> None:
+    """One that does not answer says so."""
+    many = [{"peer": str(number)} for number in range(3 * PART)]
+    source = FakeSource("0", statistics={"x": 1}, connections={"open": 3, "connections": many})
+    site = Site(source, FakeSource("1"))
+    why = "the event loop does not answer"
+    found = json.loads((await site.ask("/stats.json")).body)
+    assert found["workers"] == [
+        {"worker": "0", "up": True, "x": 1},
+        {"worker": "1", "up": False, "why": why},
+    ]
+    response = await site.ask("/connections.json?sort=age&limit=7")
+    assert json.loads(response.body)["workers"] == [
+        {"worker": "0", "up": True, "open": 3, "connections": many},
+        {"worker": "1", "up": False, "why": why, "connections": []},
+    ]
+    assert source.asked[-1] == ("connections", {"sort": "age", "limit": 7})
+
+
+@pytest.mark.parametrize("query", ["limit=x", "limit=-1", "limit=", "limit=٣", "x=1", "limit=1e3"])
+async def test_bad_parameters_are_refused_in_words(query: str) -> None:
+    """Before anybody is asked."""
+    source = FakeSource()
+    response = await Site(source).ask(f"/connections.json?{query}")
+    assert response.status == 400
+    assert b"limit" in response.body
+    assert source.asked == []
+
+
+async def test_config_is_what_was_given() -> None:
+    """Unchanged."""
+    found = json.loads((await Site().ask("/config")).body)
+    assert found == {"options": {"port": {"value": 1, "origin": "--port"}}}
+
+
+async def test_drain_is_for_a_unix_socket() -> None:
+    """And not for web pages."""
+    site = Site()
+    assert (await site.ask("/drain", "POST")).status == 403
+    origin = {"origin": "http://x"}
+    assert (await site.ask("/drain", "POST", is_unix=True, headers=origin)).status == 403
+    assert site.drains == 0
+    assert (await site.ask("/drain", "POST", is_unix=True)).status == 202
+    assert site.drains == 1
+
+
+async def test_reload_is_not_there_yet() -> None:
+    """In words."""
+    response = await Site().ask("/reload", "POST", is_unix=True)
+    assert (response.status, b"cannot reload" in response.body) == (501, True)
+
+
+async def test_metrics_say_that_a_worker_is_down() -> None:
+    """In the format that is asked for."""
+    site = Site(FakeSource())
+    plain = await site.ask("/metrics")
+    accept = {"accept": "application/openmetrics-text; version=1.0.0"}
+    other = await site.ask("/metrics", headers=accept)
+    assert b'asyncrev_worker_up{worker="0"} 0.0\n' in plain.body
+    assert other.content_type.startswith("application/openmetrics-text")
+    assert other.body.endswith(b"# EOF\n")
+
+
+async def test_rebound_host_gets_nothing() -> None:
+    """Not even the first page."""
+    response = await Site().ask("/", to_loopback=True, headers={"host": "evil.example"})
+    assert response.status == 421
+
+
+async def test_defect_is_500_and_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Its answer has nothing that statistics have."""
+    response = await Site(FakeSource(statistics={"nothing": 1})).ask("/metrics")
+    assert response.status == 500
+    assert "KeyError" in caplog.text
