@@ -84,6 +84,9 @@ class Endpoint:
 
     async def close(self) -> None:
         """End all connections, and the thread. Idempotent."""
+        if self._thread.ident is None:
+            self._loop.close()
+            self._close_sockets()
         if self._thread.is_alive():
             with contextlib.suppress(RuntimeError):  # its loop has just been closed
                 self._loop.call_soon_threadsafe(self._stop.set)

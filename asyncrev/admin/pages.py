@@ -177,7 +177,7 @@ def not_ready(answer: Answer) -> list[str]:
     reasons = []
     if said["stopping"]:
         reasons.append("draining")
-    if said["connections"] >= said["max_connections"]:
+    elif said["connections"] >= said["max_connections"]:
         reasons.append(f"max_connections, which is {said['max_connections']}, is reached")
     elif not said["accepting"]:
         reasons.append("not accepting")

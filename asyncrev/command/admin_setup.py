@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable
@@ -45,12 +44,12 @@ class Admin:
         self._addresses: list[Any] = []
 
     async def open(self) -> None:
-        """Listen and serve.
+        """Listen; whoever connects is answered after `start`.
 
         Raises:
             SettingsError: a package of the extra `ops` is missing.
             OSError: the address cannot be bound.
-            LocalError: the path is somebody else's, or the system gives no thread.
+            LocalError: the path is somebody else's.
         """
         address = self._settings.admin
         if address is None:
@@ -71,17 +70,21 @@ class Admin:
             drain=self._request_drain,
             own_names=own_names(address.host),
         )
+
+    def start(self) -> None:
+        """Serve, and say where.
+
+        Raises:
+            LocalError: the system gives no thread.
+        """
+        if self._endpoint is None:
+            return
         try:
             self._endpoint.start()
         except RuntimeError as error:
             raise LocalError(
                 f"--admin: {error}; see ulimit -u, and pids.max of the cgroup"
             ) from None
-
-    def log_address(self) -> None:
-        """Say where it listens."""
-        if not self._addresses:
-            return
         where = ", ".join(describe(address) for address in self._addresses)
         logger.info("admin endpoint on %s", where)
         if any(_is_reachable(address) for address in self._addresses):
@@ -142,4 +145,6 @@ def _is_reachable(address: Any) -> bool:
     """Return whether other machines may reach an address."""
     if not isinstance(address, tuple):
         return False
+    import ipaddress  # for those who ask for an endpoint only
+
     return not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback

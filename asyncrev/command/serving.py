@@ -131,7 +131,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
                 warning = _memory_warning(settings, server)  # slow, so before the start line
                 fields = {"fields": start_fields(settings, server)}
                 logger.info("%s", start_line(settings, server), extra=fields)
-                admin.log_address()
+                admin.start()
                 if warning is not None:
                     logger.warning("%s", warning)
                 with following(server, settings.cpu, settings.more_cpus):

@@ -77,6 +77,15 @@ async def test_endpoint_answers_from_its_own_thread_and_ends() -> None:
     assert "asyncrev-admin" not in [thread.name for thread in threading.enumerate()]
 
 
+async def test_endpoint_that_was_never_started_closes_what_it_has() -> None:
+    """As after a server that could not start."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    endpoint = Endpoint([FakeSource()], [listening], config={}, drain=list)
+    await endpoint.close()
+    await endpoint.close()
+    assert listening.fileno() == -1
+
+
 async def test_close_before_the_thread_has_begun_ends_it() -> None:
     """Whatever comes first."""
     for _ in range(20):
