@@ -197,6 +197,7 @@ async def test_peer_that_gave_up_is_counted_and_the_next_accepted(bench: Bench, 
     listener.resume()
     await until(lambda: bench.accepted, "it was accepted")
     assert listener.errors == 2
+    assert listener.errors_by_name == {errno.errorcode[code]: 2}
     assert listener.accepting
     listener.close()
 
