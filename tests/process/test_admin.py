@@ -202,7 +202,8 @@ def test_address_that_is_taken_ends_the_start() -> None:
         port = taken.getsockname()[1]
         run = run_asyncrev("serve", "--port", "0", "--admin", f"127.0.0.1:{port}")
     assert run.returncode == 1
-    assert run.stderr.startswith(f"asyncrev: error: --admin 127.0.0.1:{port}: cannot listen")
+    (line,) = log_lines(run.stderr)
+    assert line.startswith(f"asyncrev: error: --admin 127.0.0.1:{port}: cannot listen")
     run = run_asyncrev("serve", "--port", "0", "--admin", "here")
     assert run.returncode == 2
     assert "unix:PATH" in run.stderr
