@@ -1,89 +1,43 @@
-"""Settings with their defaults, each with its unit, and the memory bound that follows.
+"""Settings with their defaults, each with its unit.
 
 A default gives its provenance: measured here (a page in docs/decisions/), or copied from whom.
 """
 
 import dataclasses
-import math
 import sys
 
-from asyncrev.errors import LocalError, SettingsError
+from asyncrev.errors import SettingsError
+from asyncrev.limit_bounds import (
+    FIXED_CONNECTION_BYTES,
+    FRAME_OVERHEAD_BYTES,
+    LEAST_BLOCK_BYTES,
+    LEAST_READ_BYTES,
+    SMALL_SLOT_BYTES,
+    SMALL_SLOT_GAP_BYTES,
+    TLS_CONNECTION_BYTES,
+    WRITE_BUFFER_OVERHEAD,
+    MemoryBounds,
+    class_bytes,
+)
+from asyncrev.limit_checks import MOST_BYTES, MOST_C_INT, check_count, check_time
 
 __all__ = [
     "FIXED_CONNECTION_BYTES",
+    "FRAME_OVERHEAD_BYTES",
     "LEAST_BLOCK_BYTES",
     "LEAST_READ_BYTES",
     "MOST_C_INT",
     "SMALL_SLOT_BYTES",
     "SMALL_SLOT_GAP_BYTES",
     "TLS_CONNECTION_BYTES",
+    "WRITE_BUFFER_OVERHEAD",
     "Limits",
     "class_bytes",
 ]
 
-# What one open connection costs beside its buffers: transport, protocol, socket, lane and their
-# entries in asyncio's tables. Measured 2.0 to 3.8 KB (docs/memory.md), and doubled.
-FIXED_CONNECTION_BYTES = 8 * 1024
-
-# What a connection over TLS costs besides: OpenSSL's state, and the memory of two BIOs, of which
-# each keeps what a record took. Measured 20 KB after the handshake, 51 KB within it, 59 KB after
-# records of 16 KiB (docs/memory.md).
-TLS_CONNECTION_BYTES = 64 * 1024
-
-# A bytearray that grows takes an eighth more than it holds (CPython, Objects/bytearrayobject.c).
-WRITE_BUFFER_OVERHEAD = 1.125
-
-# What every entry of a ring has for a small chunk; a slot's length, if that is less.
-SMALL_SLOT_BYTES = 4096
-
-# Between small slots, a line of the cache: at a stride of 4 KiB their first lines, all that most
-# chunks use, would push each other out of it.
-SMALL_SLOT_GAP_BYTES = 64
-
-# What the kernel takes as a C int: the length of an accept queue (listen(2)), a descriptor.
-MOST_C_INT = 2**31 - 1
-
-# What fits a C size with room to double it and to add to it.
-MOST_BYTES = sys.maxsize >> 3
-
-# A shorter time than the first would have the sweep run all the time; the second is 31 years.
-LEAST_TIME_S, MOST_TIME_S = 0.001, 1e9
-
-# The smallest read that a framed connection is granted while the pool is used up.
-LEAST_READ_BYTES = 512
-
-# Of replies that are longer than their input, this much is made ahead of their delivery.
-LEAST_WINDOW_BYTES = 4096
-
-# The most that a frame has beside its payload: a len64 prefix, or "\r\n".
-FRAME_OVERHEAD_BYTES = 8
-
-# What the worker holds of one chunk while it works on it, in chunks: tiny frames with lengths that
-# differ take 27 (docs/memory.md).
-WORKING_FACTOR = 32
-
-# The pool's classes: powers of two from here to the largest that a length can be.
-LEAST_BLOCK_BYTES = 256
-_MOST_BLOCK_BYTES = sys.maxsize // 2 + 1
-
-
-def class_bytes(nbytes: int) -> int:
-    """Return the smallest power of two that is at least `nbytes` and LEAST_BLOCK_BYTES.
-
-    Thread: any.
-
-    Raises:
-        LocalError: no block can be that long; gives what is allowed.
-    """
-    if LEAST_BLOCK_BYTES < nbytes <= _MOST_BLOCK_BYTES:
-        return 1 << (nbytes - 1).bit_length()
-    if 0 <= nbytes <= LEAST_BLOCK_BYTES:
-        return LEAST_BLOCK_BYTES
-    raise LocalError(f"a block of {nbytes} bytes; it must have 0 to {_MOST_BLOCK_BYTES}")
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(MemoryBounds):
     """Frozen settings of a bridge, its connections and its server.
 
     Counts and bytes are whole numbers, times seconds from 1 ms to 1e9 s.
@@ -180,22 +134,22 @@ class Limits:
             "in_flight_bytes",
             "overflow_bytes",
         ):
-            self._at_least(name, 1)
-        self._at_least("max_frame_bytes", 1, most=MOST_BYTES)
+            check_count(self, name, 1)
+        check_count(self, "max_frame_bytes", 1, most=MOST_BYTES)
         for name in ("tls_handshakes_in_flight", "max_connections", "backlog"):
-            self._at_least(name, 1, most=MOST_C_INT)
+            check_count(self, name, 1, most=MOST_C_INT)
         if self.entries == -1:
             object.__setattr__(self, "entries", 4 * self.slots)
-        self._at_least("entries", self.slots, ", which is slots")
+        check_count(self, "entries", self.slots, ", which is slots")
         if self.ring_bytes > sys.maxsize:
             raise SettingsError(
                 f"a ring of {self.slots} slots of {self.slot_bytes} bytes and {self.entries} "
                 f"entries takes {self.ring_bytes} bytes; it must be at most {sys.maxsize}"
             )
-        self._at_least("high_water_bytes", 0, most=MOST_BYTES)
+        check_count(self, "high_water_bytes", 0, most=MOST_BYTES)
         if self.max_reply_bytes == -1:
             object.__setattr__(self, "max_reply_bytes", self.max_frame_bytes)
-        self._at_least("max_reply_bytes", 0, ", or 0 for no bound")
+        check_count(self, "max_reply_bytes", 0, ", or 0 for no bound")
         # Only now: derived defaults require validated values.
         if self.low_water_bytes == -1:
             object.__setattr__(self, "low_water_bytes", self.high_water_bytes // 4)
@@ -206,13 +160,16 @@ class Limits:
                 f"low_water_bytes is {self.low_water_bytes}; it must lie between 0 and "
                 f"high_water_bytes, which is {self.high_water_bytes}"
             )
-        self._at_least("partial_frame_bytes", 2 * LEAST_READ_BYTES)
-        self._at_least(
+        check_count(self, "partial_frame_bytes", 2 * LEAST_READ_BYTES)
+        check_count(
+            self,
             "pool_connection_bytes",
             self.least_pool_connection_bytes,
             " for frames of max_frame_bytes",
         )
-        self._at_least("pool_bytes", self.pool_connection_bytes, ", which is pool_connection_bytes")
+        check_count(
+            self, "pool_bytes", self.pool_connection_bytes, ", which is pool_connection_bytes"
+        )
         for name in (
             "write_stall_timeout_s",
             "drain_timeout_s",
@@ -220,82 +177,9 @@ class Limits:
             "accept_retry_s",
             "tls_handshake_timeout_s",
         ):
-            self._time(name)
+            check_time(self, name)
         for name in ("first_byte_timeout_s", "idle_timeout_s", "frame_timeout_s"):
-            self._time(name, or_never=True)
-
-    def _at_least(self, name: str, least: int, why: str = "", most: int = sys.maxsize) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise SettingsError(f"{name} is {value!r}; it must be a whole number >= {least}{why}")
-        if value > most:
-            raise SettingsError(f"{name} is {value}; it must be at most {most}")
-
-    def _time(self, name: str, *, or_never: bool = False) -> None:
-        value = getattr(self, name)
-        is_number = isinstance(value, (int, float))
-        if is_number and (LEAST_TIME_S <= value <= MOST_TIME_S or (or_never and value == math.inf)):
-            return
-        raise SettingsError(
-            f"{name} is {value!r}; it must be a number of seconds from {LEAST_TIME_S:g} to "
-            f"{MOST_TIME_S:g}{', or inf for never' if or_never else ''}"
-        )
-
-    @property
-    def ring_bytes(self) -> int:
-        """Bytes of all slots and small slots."""
-        small_slot_bytes = min(SMALL_SLOT_BYTES, self.slot_bytes)
-        small_bytes = self.entries * (small_slot_bytes + SMALL_SLOT_GAP_BYTES)
-        return self.slots * self.slot_bytes + small_bytes
-
-    @property
-    def unsent_bytes(self) -> int:
-        """The most unsent replies of one connection, as reading stops at the high water.
-
-        What is in flight then (up to `in_flight_bytes`, and one more chunk) is added to them.
-        Holds for processors whose reply is no longer than its chunk; so do the bounds below. For
-        others `amplified_bytes` is added for each connection.
-        """
-        return self.high_water_bytes + self.in_flight_bytes + self.slot_bytes
-
-    @property
-    def window_bytes(self) -> int:
-        """Surplus of a connection's replies, beyond its input, at which the worker defers it."""
-        return max(self.high_water_bytes, LEAST_WINDOW_BYTES)
-
-    @property
-    def amplified_bytes(self) -> int:
-        """What a connection can hold besides if replies may be longer than what they answer.
-
-        A window of surplus and one reply; 0 without a bound. They count twice, because allocators
-        keep what held a reply in the ring, for that thread, while it is in the write buffer.
-        """
-        if not self.max_reply_bytes:
-            return 0
-        return int((self.window_bytes + self.max_reply_bytes) * (1 + WRITE_BUFFER_OVERHEAD))
-
-    @property
-    def bridge_bytes(self) -> int:
-        """What a bridge with raw connections holds beside them, its ring and overflow buffer."""
-        return self.ring_bytes + self.overflow_bytes
-
-    @property
-    def connection_bytes(self) -> int:
-        """The most that one connection can make this process hold outside the ring."""
-        return (
-            int(self.unsent_bytes * WRITE_BUFFER_OVERHEAD)
-            + self.overflow_bytes
-            + FIXED_CONNECTION_BYTES
-        )
-
-    @property
-    def memory_bound_bytes(self) -> int:
-        """The most that connections make this process hold beyond what it has when idle.
-
-        One bridge, `max_connections` worst connections, and one backlog that is being moved to a
-        larger block. A server with more bridges adds `bridge_bytes` for each.
-        """
-        return self.bridge_bytes + self.max_connections * self.connection_bytes + self.unsent_bytes
+            check_time(self, name, or_never=True)
 
     @property
     def shortest_deadline_s(self) -> float:
@@ -306,54 +190,6 @@ class Limits:
             self.frame_timeout_s,
             self.write_stall_timeout_s,
             self.tls_handshake_timeout_s,
-        )
-
-    # -- framed connections -----------------------------------------------------------------
-
-    @property
-    def least_pool_connection_bytes(self) -> int:
-        """What a connection needs for the longest frame, a power of two like all blocks."""
-        most_bytes = self.max_frame_bytes + FRAME_OVERHEAD_BYTES + LEAST_READ_BYTES
-        return 1 << (most_bytes - 1).bit_length()
-
-    @property
-    def framed_connection_bytes(self) -> int:
-        """The most that one framed connection can make this process hold outside ring and pool."""
-        write_buffer_bytes = self.high_water_bytes + self.partial_frame_bytes
-        return (
-            int(write_buffer_bytes * WRITE_BUFFER_OVERHEAD)
-            + self.partial_frame_bytes
-            + FIXED_CONNECTION_BYTES
-        )
-
-    @property
-    def framed_bridge_bytes(self) -> int:
-        """What a bridge with framed connections holds beside them.
-
-        The ring; the pool twice, because it keeps the blocks of frames whose replies have become
-        backlogs, and these may exceed it by an eighth (I14); a block that is being moved to a
-        larger one; the overflow buffer; the worker's objects for one chunk.
-        """
-        return (
-            self.ring_bytes
-            + self.pool_bytes
-            + int(self.pool_bytes * WRITE_BUFFER_OVERHEAD)
-            + self.pool_connection_bytes
-            + self.overflow_bytes
-            + WORKING_FACTOR * self.slot_bytes
-        )
-
-    @property
-    def framed_memory_bound_bytes(self) -> int:
-        """The most that framed connections make this process hold beyond what it has when idle.
-
-        One bridge, `max_connections` worst connections, and one backlog that is being moved to a
-        larger block.
-        """
-        return (
-            self.framed_bridge_bytes
-            + self.max_connections * self.framed_connection_bytes
-            + self.high_water_bytes
         )
 
     def replace(self, **changes: int | float) -> "Limits":
