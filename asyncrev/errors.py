@@ -14,15 +14,19 @@ __all__ = [
     "FrameTooLarge",
     "IdleTooLong",
     "IncompleteFrame",
+    "InputTooSlow",
     "LocalError",
     "PeerRefused",
     "ProcessorError",
     "RemoteError",
+    "RepliesTooSlow",
     "SettingsError",
+    "TlsCertificateRefused",
     "TlsError",
     "TlsHandshakeFailed",
     "TlsHandshakeLate",
     "TlsTruncated",
+    "TooManyFromAddress",
     "WorkerDied",
     "WorkerHung",
     "WriteStalled",
@@ -114,10 +118,22 @@ class TlsHandshakeFailed(TlsError):
     reason = "TLS handshake failed"
 
 
+class TlsCertificateRefused(TlsHandshakeFailed):
+    """A peer's certificate is not valid here, or it has none and must have one."""
+
+    reason = "TLS certificate"
+
+
 class TlsTruncated(RemoteError):
     """A peer ended its stream without close_notify, so it may be truncated (RFC 8446, 6.1)."""
 
     reason = "TLS truncated"
+
+
+class TooManyFromAddress(RemoteError):
+    """A peer's address has `Limits.max_connections_per_ip` connections already."""
+
+    reason = "too many of an address"
 
 
 class DeadlinePassed(RemoteError):
@@ -154,3 +170,15 @@ class WriteStalled(DeadlinePassed):
     """A peer took no byte of its replies for the write-stall timeout."""
 
     reason = "write stall"
+
+
+class InputTooSlow(DeadlinePassed):
+    """A peer sent a frame more slowly than `Limits.min_rate_bytes_per_s`."""
+
+    reason = "input rate"
+
+
+class RepliesTooSlow(DeadlinePassed):
+    """A peer took its replies more slowly than `Limits.min_rate_bytes_per_s`."""
+
+    reason = "reply rate"

@@ -4,6 +4,7 @@ A default gives its provenance: measured here (a page in docs/decisions/), or co
 """
 
 import dataclasses
+import math
 import sys
 
 from asyncrev.errors import SettingsError
@@ -84,10 +85,18 @@ class Limits(MemoryBounds):
             once; further ones wait for a place from their first byte on, unread.
         max_connections: open connections at which a server stops accepting; the kernel's
             backlog holds the rest.
+        max_connections_per_ip: open connections of one IPv4 address, or of the IPv6 addresses with
+            the same first 64 bits, at which further ones are reset on their arrival; 0 for no
+            limit. UNIX sockets are not limited.
         backlog: length of the kernel's accept queue (asyncio's default is 100; a storm of
             connections wants more).
         write_stall_timeout_s: seconds without any progress of unsent replies after which the
             connection is aborted (60 s is nginx's `send_timeout`).
+        min_rate_bytes_per_s: how fast a peer must send a frame that it has begun, and take replies
+            that wait for it, on the average of 10 s each; 0 for no limit, which is a deadline too,
+            but one that long frames and long replies need not be afraid of.
+        max_connection_age_s: seconds, plus or minus a tenth, after which a connection is drained:
+            what has arrived is answered, then it is closed. `inf` for no limit.
         drain_timeout_s: seconds that a drain may take before what is left is aborted (users of
             such servers pick 3 to 30 s).
         linger_timeout_s: seconds that a drained connection waits for its peer to close, so
@@ -111,12 +120,15 @@ class Limits(MemoryBounds):
     pool_connection_bytes: int = -1
     tls_handshakes_in_flight: int = 256
     max_connections: int = 1024
+    max_connections_per_ip: int = 0
     backlog: int = 1024
     first_byte_timeout_s: float = 30.0
     idle_timeout_s: float = 300.0
     frame_timeout_s: float = 30.0
     tls_handshake_timeout_s: float = 10.0
     write_stall_timeout_s: float = 60.0
+    min_rate_bytes_per_s: int = 0
+    max_connection_age_s: float = math.inf
     drain_timeout_s: float = 10.0
     linger_timeout_s: float = 1.0
     accept_retry_s: float = 0.5
@@ -138,6 +150,8 @@ class Limits(MemoryBounds):
         check_count(self, "max_frame_bytes", 1, most=MOST_BYTES)
         for name in ("tls_handshakes_in_flight", "max_connections", "backlog"):
             check_count(self, name, 1, most=MOST_C_INT)
+        check_count(self, "max_connections_per_ip", 0, " (0: no limit)", most=MOST_C_INT)
+        check_count(self, "min_rate_bytes_per_s", 0, " (0: no limit)", most=MOST_BYTES)
         if self.entries == -1:
             object.__setattr__(self, "entries", 4 * self.slots)
         check_count(self, "entries", self.slots, ", which is slots")
@@ -178,7 +192,12 @@ class Limits(MemoryBounds):
             "tls_handshake_timeout_s",
         ):
             check_time(self, name)
-        for name in ("first_byte_timeout_s", "idle_timeout_s", "frame_timeout_s"):
+        for name in (
+            "first_byte_timeout_s",
+            "idle_timeout_s",
+            "frame_timeout_s",
+            "max_connection_age_s",
+        ):
             check_time(self, name, or_never=True)
 
     @property
@@ -190,6 +209,7 @@ class Limits(MemoryBounds):
             self.frame_timeout_s,
             self.write_stall_timeout_s,
             self.tls_handshake_timeout_s,
+            self.max_connection_age_s,
         )
 
     def replace(self, **changes: int | float) -> "Limits":

@@ -42,9 +42,9 @@ def _limit(
     """Return the row of an option that sets the field `name` of `Limits`; its unit is the type."""
     kind: click.ParamType[Any] = click.INT
     default: Any = getattr(Limits(), name)
-    if name.endswith("_s"):
+    if name.endswith("_s") and not name.endswith("_bytes_per_s"):
         kind, default = SECONDS, format_seconds(default)
-    elif name.endswith("_bytes"):
+    elif name.endswith(("_bytes", "_bytes_per_s")):
         kind, default = BYTES, format_bytes(default)
     if follows:  # `Limits` says so by -1, which nobody who types it would mean
         kind, default = (NOT_NEGATIVE_BYTES if kind is BYTES else IntegerRange(0)), None
@@ -279,6 +279,12 @@ OPTIONS = (
         said=Said.ALWAYS,
     ),
     _limit(
+        "max_connections_per_ip",
+        CONNECTIONS,
+        "Open connections of an IPv4 address, or an IPv6 /64, at which further ones are reset; 0 "
+        "for no limit.",
+    ),
+    _limit(
         "tls_handshakes_in_flight",
         CONNECTIONS,
         "Connections that may be within their TLS handshake at once; further ones wait.",
@@ -353,6 +359,18 @@ OPTIONS = (
         TIMEOUTS,
         "Time in which a peer must take some of its replies.",
         said=Said.ALWAYS,
+    ),
+    _limit(
+        "min_rate_bytes_per_s",
+        TIMEOUTS,
+        "Bytes per second, on the average of 10 s, that a peer must send of a frame that it has "
+        "begun, and take of its replies; 0 for no limit.",
+    ),
+    _limit(
+        "max_connection_age_s",
+        TIMEOUTS,
+        "Age, plus or minus a tenth, at which a connection is closed once what has arrived is "
+        "answered; inf for no limit.",
     ),
     _limit(
         "drain_timeout_s",

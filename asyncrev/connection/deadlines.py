@@ -9,11 +9,14 @@ of the loop, and with many sockets ready, input that came in time has not been r
 
 from collections.abc import Callable, Hashable
 
+from asyncrev.connection.rate_window import RateWindow
 from asyncrev.errors import (
     DeadlinePassed,
     FirstByteLate,
     FrameLate,
     IdleTooLong,
+    InputTooSlow,
+    RepliesTooSlow,
     TlsHandshakeLate,
     WriteStalled,
 )
@@ -24,6 +27,10 @@ __all__ = ["MOST_OPAQUE_LOOKS", "Deadlines", "Unchanged"]
 # How often input in the kernel puts a deadline off when reading it need not show in
 # `received_bytes`: TLS records may be incomplete, or empty, for as long as a peer likes.
 MOST_OPAQUE_LOOKS = 16
+
+# What a peer's kernel takes of its replies comes in steps: of a segment, on loopback one of 64 KiB,
+# or of a sixteenth of its buffer, if that is more (Linux, __tcp_select_window).
+TAKEN_STEP_BYTES = 64 * 1024
 
 # How often it puts the deadline of a TLS handshake off, by a quarter each time.
 MOST_HANDSHAKE_LOOKS = 4
@@ -56,13 +63,15 @@ class Deadlines:
 
     The first byte: within `first_byte_timeout_s` of the first look. A frame: within
     `frame_timeout_s` of the look that saw it begun. Taking replies: some bytes every
-    `write_stall_timeout_s`, while there are any. Else: something within `idle_timeout_s`.
+    `write_stall_timeout_s`, while there are any. Both at `min_rate_bytes_per_s`, if there is one.
+    Else: something within `idle_timeout_s`.
     """
 
     __slots__ = (
         "_busy",
         "_data_bytes",
         "_frame",
+        "_frame_rate",
         "_handshake",
         "_handshake_looks",
         "_is_quiet",
@@ -72,6 +81,7 @@ class Deadlines:
         "_quiet_since_s",
         "_received_bytes",
         "_taken_bytes",
+        "_taken_rate",
         "_taking",
     )
 
@@ -84,6 +94,8 @@ class Deadlines:
         # While there is something to time: few connections have a frame or a reply on its way.
         self._taking: Unchanged | None = None
         self._frame: Unchanged | None = None
+        self._taken_rate: RateWindow | None = None
+        self._frame_rate: RateWindow | None = None
         self._handshake: Unchanged | None = None
         self._handshake_looks = 0
         self._late_bytes: int | None = None  # received or held when a frame was seen to be late
@@ -132,7 +144,6 @@ class Deadlines:
             handshaking: whether the TLS handshake is not complete; then only that has a deadline.
             data_bytes: what of `received_bytes` were data, if not all (TLS).
         """
-        limits = self._limits
         self._is_quiet = False
         if handshaking:
             return self._handshake_late(now_s, held_input)
@@ -140,26 +151,28 @@ class Deadlines:
             data_bytes = received_bytes
         taken_bytes = written_bytes - unsent_bytes
         stalled = self._write_stalled(now_s, taken_bytes, unsent_bytes)
-        if stalled is not None:
-            return stalled
+        lags = stalled or self._replies_too_slow(now_s, taken_bytes, unsent_bytes)
+        if lags is not None:
+            return lags
         quiet_s = self._quiet_s(now_s, data_bytes, taken_bytes, busy)
         if received_bytes != self._received_bytes:
             self._received_bytes = received_bytes
             self._opaque_looks = 0
-        if busy and not on_way_bytes:
+        waits_for_us = busy and not on_way_bytes
+        slow = self._input_too_slow(
+            now_s, received_bytes, frame_seq, owed=not (paused or waits_for_us)
+        )
+        if waits_for_us:
             return None
-        frame_s = self._within_frame_s(now_s, frame_seq)
-        if frame_seq is not None and frame_s >= limits.frame_timeout_s:
+        late = self._frame_late(now_s, frame_seq) or slow
+        if late is not None:
             # Waiting for budget, or for the peer to take replies, is no excuse.
             waits = paused and not on_way_bytes
             held = (0, False) if waits else held_input()
             rest_may_come = self._rest_may_come(received_bytes, on_way_bytes, held)
             if rest_may_come and (on_way_bytes or self._put_off(opaque=opaque)):
                 return None
-            return FrameLate(
-                f"a frame was not complete after {frame_s:.1f} s; "
-                f"frame_timeout_s is {limits.frame_timeout_s:g}"
-            )
+            return late
         self._late_bytes = None
         if busy or frame_seq is not None or unsent_bytes:
             return None
@@ -203,6 +216,37 @@ class Deadlines:
         limits = self._limits
         return limits.idle_timeout_s if self._data_bytes else limits.first_byte_timeout_s
 
+    def _replies_too_slow(
+        self, now_s: float, taken_bytes: int, unsent_bytes: int
+    ) -> RepliesTooSlow | None:
+        rate = self._limits.min_rate_bytes_per_s
+        if not (rate and unsent_bytes):
+            self._taken_rate = None
+            return None
+        window = self._taken_rate = self._taken_rate or RateWindow()
+        step_bytes = TAKEN_STEP_BYTES
+        if not window.is_slow(now_s, taken_bytes, rate, debt=True, step_bytes=step_bytes):
+            return None
+        return RepliesTooSlow(
+            f"the peer took {window.come_bytes} bytes in {window.owed_s:.1f} s while "
+            f"{unsent_bytes} waited for it; min_rate_bytes_per_s is {rate}"
+        )
+
+    def _input_too_slow(
+        self, now_s: float, received_bytes: int, frame_seq: int | None, *, owed: bool
+    ) -> InputTooSlow | None:
+        rate = self._limits.min_rate_bytes_per_s
+        if not rate or frame_seq is None:
+            self._frame_rate = None
+            return None
+        window = self._frame_rate = self._frame_rate or RateWindow()
+        if not window.is_slow(now_s, received_bytes, rate, debt=frame_seq, owed=owed):
+            return None
+        return InputTooSlow(
+            f"{window.come_bytes} bytes of a frame came in {window.owed_s:.1f} s; "
+            f"min_rate_bytes_per_s is {rate}"
+        )
+
     def _write_stalled(
         self, now_s: float, taken_bytes: int, unsent_bytes: int
     ) -> WriteStalled | None:
@@ -219,12 +263,18 @@ class Deadlines:
             f"write_stall_timeout_s is {timeout_s:g}"
         )
 
-    def _within_frame_s(self, now_s: float, frame_seq: int | None) -> float:
+    def _frame_late(self, now_s: float, frame_seq: int | None) -> FrameLate | None:
         if frame_seq is None:
             self._frame = None
-            return 0.0
+            return None
         self._frame = self._frame or Unchanged()
-        return self._frame.for_s(now_s, frame_seq)
+        frame_s = self._frame.for_s(now_s, frame_seq)
+        timeout_s = self._limits.frame_timeout_s
+        if frame_s < timeout_s:
+            return None
+        return FrameLate(
+            f"a frame was not complete after {frame_s:.1f} s; frame_timeout_s is {timeout_s:g}"
+        )
 
     def _rest_may_come(
         self, received_bytes: int, on_way_bytes: int, held: tuple[int, bool]

@@ -23,7 +23,7 @@ from asyncrev.errors import (
 )
 from asyncrev.loop_errors import report_to_loop
 
-__all__ = ["abort_reason_of", "end_stream", "log_abort", "log_fault", "report_error"]
+__all__ = ["abort_reason_of", "end_stream", "log_abort", "log_fault", "log_old", "report_error"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -89,6 +89,16 @@ def log_fault(peer: str, error: RemoteError) -> None:
     level = logging.INFO if isinstance(error, _EVERYDAY) else logging.WARNING
     extra = {"reason": f"closed: {error.reason}", "peer": peer, "end": error.reason}
     logger.log(level, "%s: closed: %s", peer, error, extra=extra)
+
+
+def log_old(peer: str, most_s: float) -> None:
+    """Log that the connection to `peer` is drained for its age."""
+    logger.info(
+        "%s: closing: it is old, max_connection_age_s is %g; what has arrived is answered",
+        peer,
+        most_s,
+        extra={"reason": "closing: connection age"},
+    )
 
 
 def end_stream(

@@ -5,18 +5,26 @@ What a transport and a bridge call is in `protocol`, whose class has this one as
 
 import asyncio
 import logging
+import math
 from typing import Any
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.lane import Lane
+from asyncrev.connection.age import Age
 from asyncrev.connection.deadlines import Deadlines
-from asyncrev.connection.ends import end_stream, log_abort, log_fault
+from asyncrev.connection.ends import end_stream, log_abort, log_fault, log_old
 from asyncrev.connection.input_drain import InputDrain
 from asyncrev.connection.reading import INPUT_ENDED, NO_CREDIT, Reading, names_of
 from asyncrev.connection.settings import ConnectionSettings
 from asyncrev.connection.socket_probe import reset_on_close, unsent_bytes
 from asyncrev.connection_info import ConnectionInfo
-from asyncrev.errors import AsyncrevError, DeadlinePassed, TlsHandshakeLate, WriteStalled
+from asyncrev.errors import (
+    AsyncrevError,
+    DeadlinePassed,
+    RepliesTooSlow,
+    TlsHandshakeLate,
+    WriteStalled,
+)
 from asyncrev.log_text import name_of_peer
 from asyncrev.states import (
     CONNECTION_TRANSITIONS,
@@ -49,6 +57,7 @@ class ConnectionLife(asyncio.BufferedProtocol):
     __slots__ = (
         "__weakref__",
         "_accepted_from",
+        "_age",
         "_bridge",
         "_deadlines",
         "_input",
@@ -75,6 +84,8 @@ class ConnectionLife(asyncio.BufferedProtocol):
         self._reading = Reading()
         self._input = InputDrain(self._reading)
         self._deadlines = Deadlines(settings.limits)
+        most_s = settings.limits.max_connection_age_s
+        self._age = Age(most_s) if most_s < math.inf else None
         # Without what the plane has received and sent for the lane, while there is one.
         self._received_bytes = 0
         self._replied_bytes = 0
@@ -171,7 +182,7 @@ class ConnectionLife(asyncio.BufferedProtocol):
 
     def _end_late(self, error: DeadlinePassed) -> None:
         """End the connection for a deadline; what it is owed goes out, if it takes it."""
-        if isinstance(error, WriteStalled):
+        if isinstance(error, (WriteStalled, RepliesTooSlow)):
             self.abort(error.reason, error)
         elif isinstance(error, TlsHandshakeLate):
             self.abort_reason = error.reason
@@ -189,6 +200,16 @@ class ConnectionLife(asyncio.BufferedProtocol):
             elif self._lane is not None:
                 self._lane.abandon()  # a reply that is on its way would follow our end
             self._finish()
+
+    def _end_old(self) -> None:
+        """Answer what has arrived, then end, for the connection's age."""
+        assert self._age is not None
+        limits = self._settings.limits
+        log_old(self._peer(), limits.max_connection_age_s)
+        self._age.begin_drain(
+            limits.drain_timeout_s, lambda: self.abort("connection age, drain deadline", None)
+        )
+        self.drain()
 
     def _give_lane_up(self) -> None:
         lane, self._lane = self._lane, None

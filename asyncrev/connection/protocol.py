@@ -129,6 +129,10 @@ class ConnectionProtocol(ConnectionLife):
     def connection_lost(self, error: Exception | None) -> None:
         """Give the lane up."""
         self._move(ConnectionEvent.LOST)
+        if self._age is not None:
+            self._age.end()
+            if self._age.is_draining and self.abort_reason is None:
+                self.abort_reason = "connection age"
         self._give_lane_up()
 
     # -- what the bridge calls (bridge.sink.Sink) ------------------------------------------------
@@ -205,11 +209,15 @@ class ConnectionProtocol(ConnectionLife):
             handshaking=work.is_handshaking and self._state is not ConnectionState.FINISHED,
             data_bytes=work.data_bytes,
         )
+        is_old = self._age is not None and self._age.has_come(now_s)
         if error is not None:
             self._end_late(error)
+        elif is_old and self._state in (ConnectionState.OPEN, ConnectionState.ANSWERING):
+            self._end_old()
         elif self._reading.pauses and peer_has_gone(self._transport):
             self.abort("peer gone while paused", None)
         elif self._reading.pauses or self._input.state is _DRAINING:
             self._input.look(self._end_input)
         else:
-            lane.look_at_s = self._deadlines.quiet_until_s
+            until_s = self._deadlines.quiet_until_s
+            lane.look_at_s = until_s if self._age is None else self._age.bound(until_s)

@@ -17,6 +17,7 @@ __all__ = [
     "input_has_ended",
     "peer_has_gone",
     "reset_on_close",
+    "reset_socket_on_close",
     "unacknowledged_bytes",
     "unread_bytes",
     "unsent_bytes",
@@ -74,7 +75,16 @@ def reset_on_close(transport: Any) -> None:
     descriptor = _descriptor(transport)
     if descriptor >= 0:
         with socket.socket(fileno=os.dup(descriptor)) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_socket_on_close(sock)
+
+
+def reset_socket_on_close(sock: socket.socket) -> None:
+    """Do as `reset_on_close` does, for a socket that has no transport. Thread: any.
+
+    Raises:
+        OSError: it is closed.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _events(transport: Any, wanted: int) -> int:

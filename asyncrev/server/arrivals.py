@@ -1,17 +1,22 @@
 """Arrivals: what an accepted socket goes through until it is a connection."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import socket
 from collections.abc import Callable
 from typing import Any
 
+from asyncrev.connection.ends import log_fault
 from asyncrev.connection.first_look import FirstLook
+from asyncrev.connection.socket_probe import reset_socket_on_close
+from asyncrev.errors import RemoteError
 from asyncrev.log_text import name_of_peer
 from asyncrev.loop_errors import report_to_loop
 from asyncrev.server.connections import Connections, ServerConnection
 from asyncrev.server.handshake_entrance import HandshakeEntrance, HandshakeGates
+from asyncrev.server.peer_limits import PeerLimits, PeerPlace
 
 __all__ = ["Arrivals"]
 
@@ -31,12 +36,15 @@ class Arrivals:
         registry: Connections,
         make_connection: MakeConnection,
         gates: HandshakeGates | None = None,
+        peers: PeerLimits | None = None,
     ) -> None:
         """Prepare to lead sockets to connections, and to report their number to `registry`.
 
-        `gates`: limit the handshakes of connections over TLS.
+        `gates`: limit the handshakes of connections over TLS; `peers`: the connections of an
+        address.
         """
         self._gates = gates
+        self._peers = PeerLimits(0) if peers is None else peers
         self._registry = registry
         self._make_connection = make_connection
         self._look: Callable[[memoryview], bool] | None = None  # at connections' first input
@@ -44,9 +52,10 @@ class Arrivals:
 
     def accept(self, sock: socket.socket, address: Any) -> None:
         """Take a non-blocking socket that was accepted from the peer at `address`."""
-        task = asyncio.create_task(self._arrive(sock, address))
+        place = self._peers.place()
+        task = asyncio.create_task(self._arrive(sock, address, place))
         self._tasks.add(task)
-        task.add_done_callback(functools.partial(self._end, sock, address))
+        task.add_done_callback(functools.partial(self._end, sock, address, place))
         self._registry.begin_arrival()
 
     async def wait(self) -> None:
@@ -63,13 +72,14 @@ class Arrivals:
         """See `Server.watch_first_input`."""
         self._look = look
 
-    async def _arrive(self, sock: socket.socket, address: Any) -> None:
-        make = functools.partial(self._make_protocol, address)
+    async def _arrive(self, sock: socket.socket, address: Any, place: PeerPlace) -> None:
+        place.take(address)
+        make = functools.partial(self._make_protocol, address, place)
         await asyncio.get_running_loop().connect_accepted_socket(make, sock)
 
-    def _make_protocol(self, address: Any) -> asyncio.BaseProtocol:
+    def _make_protocol(self, address: Any, place: PeerPlace) -> asyncio.BaseProtocol:
         connection = self._make_connection()
-        connection.note_accepted(address)
+        connection.note_accepted(address, place)
         first: ServerConnection | HandshakeEntrance = connection
         if self._gates is not None:
             first = HandshakeEntrance(self._gates, connection)
@@ -81,11 +91,17 @@ class Arrivals:
         if self._look is not None and not self._look(first):
             self._look = None
 
-    def _end(self, sock: socket.socket, address: Any, task: "asyncio.Task[None]") -> None:
+    def _end(
+        self, sock: socket.socket, address: Any, place: PeerPlace, task: "asyncio.Task[None]"
+    ) -> None:
         # Here and not in the task, which does not run at all if it is cancelled early.
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None:
+            place.leave()
+        if isinstance(error, RemoteError):
+            self._refuse(sock, address, error)
+        elif task.cancelled() or error is not None:
             sock.close()
             # As text: an error in a log record that somebody keeps would keep the whole bridge.
             why = "the server was closed" if error is None else str(error)
@@ -94,6 +110,18 @@ class Arrivals:
                 name_of_peer(address),
                 why or "the peer closed the connection",
             )
-        if error is not None and not isinstance(error, OSError):
+        if error is not None and not isinstance(error, (OSError, RemoteError)):
             report_to_loop(asyncio.get_running_loop(), "an arrival failed", error)
         self._registry.end_arrival()
+
+    def _refuse(self, sock: socket.socket, address: Any, error: RemoteError) -> None:
+        """Reset a connection that is not let in.
+
+        An end of stream would leave state of it in the kernel, for a minute each, and look like an
+        answer.
+        """
+        with contextlib.suppress(OSError):
+            reset_socket_on_close(sock)
+        sock.close()
+        self._registry.count_aborted(error.reason)
+        log_fault(name_of_peer(address), error)

@@ -12,6 +12,7 @@ from asyncrev.cleanup import attempt
 from asyncrev.connection.settings import ConnectionSettings
 from asyncrev.connection_info import ConnectionInfo
 from asyncrev.server.handshake_entrance import HandshakeLimited
+from asyncrev.server.peer_limits import NO_PLACE, PeerPlace
 from asyncrev.states import InputState
 from asyncrev.statistics import ClosedConnection
 from asyncrev.work.lane_work import InputEnd, LaneWork
@@ -159,6 +160,7 @@ class Connections:
 
     def remove(self, connection: "ServerConnection") -> None:
         """Forget a connection and keep what it has counted. Idempotent."""
+        connection.leave_place()
         if connection not in self._open:
             return
         self._open.discard(connection)
@@ -213,18 +215,26 @@ class Connections:
 class ServerConnection(HandshakeLimited):
     """A connection that registers itself while it is open."""
 
-    __slots__ = ("_registry",)
+    __slots__ = ("_place", "_registry")
 
     def __init__(self, registry: Connections, bridge: Bridge, settings: ConnectionSettings) -> None:
         super().__init__(bridge, settings)
         self._registry = registry
+        self._place = NO_PLACE
 
-    def note_accepted(self, address: Any) -> None:
+    def note_accepted(self, address: Any, place: PeerPlace = NO_PLACE) -> None:
         """Note what accept(2) has said of the peer, before the connection is made.
+
+        `place`: what it has taken of its address's connections; given back at the end.
 
         Of a peer that has reset its connection since, the socket does not tell any more.
         """
         self._accepted_from = address
+        self._place = place
+
+    def leave_place(self) -> None:
+        """Count no longer as a connection of the peer's address. Idempotent."""
+        self._place.leave()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register."""

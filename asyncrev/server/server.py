@@ -21,6 +21,7 @@ from asyncrev.server.connections import Connections, ConnectionTotals, ServerCon
 from asyncrev.server.listen_sockets import describe
 from asyncrev.server.listeners import Listeners
 from asyncrev.server.memory_bound import MemoryBound
+from asyncrev.server.peer_limits import PeerLimits
 from asyncrev.server.server_tls import ServerTls
 from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
@@ -96,7 +97,10 @@ class Server:
         )
         self._state = ServerState.NEW
         self.connections = Connections(limits.max_connections, self._heed_limit)
-        self._arrivals = Arrivals(self.connections, self._make_connection, self._tls.gates)
+        self._peers = PeerLimits(limits.max_connections_per_ip)
+        self._arrivals = Arrivals(
+            self.connections, self._make_connection, self._tls.gates, self._peers
+        )
         self._listeners = Listeners(
             self._arrivals.accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
         )

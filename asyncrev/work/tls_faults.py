@@ -2,9 +2,11 @@
 
 import ssl
 
-from asyncrev.errors import RemoteError, TlsError, TlsHandshakeFailed
+from asyncrev.errors import RemoteError, TlsCertificateRefused, TlsError, TlsHandshakeFailed
 
 __all__ = ["fault_of", "handshake_failed"]
+
+_NO_CERTIFICATE = "PEER_DID_NOT_RETURN_A_CERTIFICATE"  # OpenSSL, ssl/statem/statem_srvr.c
 
 
 def fault_of(error: ssl.SSLError, *, is_established: bool) -> RemoteError:
@@ -21,9 +23,17 @@ def fault_of(error: ssl.SSLError, *, is_established: bool) -> RemoteError:
     else:
         text = (error.reason or error.strerror or str(error)).partition(" (_ssl.c")[0]
         text = text.replace("_", " ").lower()
-    return TlsError(f"TLS: {text}") if is_established else handshake_failed(text)
+    if is_established:
+        return TlsError(f"TLS: {text}")
+    if isinstance(error, ssl.SSLCertVerificationError) or _NO_CERTIFICATE in str(error):
+        return TlsCertificateRefused(_failed(text))
+    return handshake_failed(text)
 
 
 def handshake_failed(why: str) -> TlsHandshakeFailed:
     """Return the peer's fault of which a handshake has failed. Thread: any."""
-    return TlsHandshakeFailed(f"TLS handshake failed: {why}")
+    return TlsHandshakeFailed(_failed(why))
+
+
+def _failed(why: str) -> str:
+    return f"TLS handshake failed: {why}"

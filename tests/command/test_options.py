@@ -97,7 +97,7 @@ def test_limit_takes_the_unit_of_its_name_from_flag_or_environment(
     """Bytes and seconds with units, counts as plain numbers; the message has the forms."""
     variable = row.variable
     good, wrong, part = ("16777216", "5x", "'5x' is not a valid integer")
-    if row.limit.endswith("_bytes"):
+    if row.limit.endswith(("_bytes", "_bytes_per_s")):
         good, part = ("16MiB", "'5x' is not a number of bytes; give bytes as 65536, 64K or")
     elif row.follows:
         part = "'5x' is not a whole number; give 0 or more"

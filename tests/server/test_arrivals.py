@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from asyncrev.server.arrivals import Arrivals
 from asyncrev.server.connections import Connections
+from asyncrev.server.peer_limits import PeerLimits, PeerPlace
 from tests.support import until
 
 pytestmark = pytest.mark.asyncio
@@ -24,13 +25,15 @@ class Made(asyncio.BufferedProtocol):
         self.received = b""
         self.accepted_from: Any = None
         self.transport: Any = None
+        self.place: PeerPlace | None = None
         self.lost = asyncio.Event()
 
     def claimed(self, nbytes: int) -> memoryview:
         return memoryview(self.buffer)[:nbytes]
 
-    def note_accepted(self, address: Any) -> None:
+    def note_accepted(self, address: Any, place: PeerPlace) -> None:
         self.accepted_from = address
+        self.place = place
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -43,6 +46,8 @@ class Made(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost.set()
+        if self.place is not None:
+            self.place.leave()
 
 
 class Bench:
@@ -54,9 +59,9 @@ class Bench:
         self.registry = Connections(8, lambda: None)
         self.made: list[Made] = []
 
-    def arrivals(self) -> Arrivals:
+    def arrivals(self, peers: PeerLimits | None = None) -> Arrivals:
         make: Any = self.make
-        return Arrivals(self.registry, make)
+        return Arrivals(self.registry, make, peers=peers)
 
     def make(self) -> Made:
         self.made.append(Made())
@@ -64,7 +69,8 @@ class Bench:
 
     async def close(self) -> None:
         for one in self.made:
-            if one.transport is not None:
+            # A cancelled arrival has closed it; uvloop's transport does not tell its end then.
+            if one.transport is not None and self.sock.fileno() >= 0:
                 one.transport.abort()
                 await one.lost.wait()
         self.sock.close()
@@ -132,6 +138,72 @@ async def test_cancel_closes_what_is_on_its_way(
     assert bench.registry.aborted == {}
     assert not bench.made
     assert caplog.messages == ["unnamed peer: closed on its arrival: the server was closed"]
+
+
+async def test_socket_over_the_limit_of_its_address_is_refused_counted_and_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a reason, by which the lines are limited; the loop is told of no error."""
+    peers = PeerLimits(1)
+    peers.place().take(("192.0.2.1", 1))
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    arrivals = bench.arrivals(peers)
+    arrivals.accept(bench.sock, ("192.0.2.1", 7))
+    await arrivals.wait()
+    await until(lambda: bench.registry.is_idle, "it is counted off")
+    assert bench.sock.fileno() == -1
+    assert bench.registry.aborted == {"too many of an address": 1}
+    assert not bench.made
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "192.0.2.1:7: closed: 192.0.2.1 has 1 connections; max_connections_per_ip is 1"
+    )
+    assert record.reason == "closed: too many of an address"  # type: ignore[attr-defined]
+    assert told == []
+
+
+async def test_connection_has_the_place_that_its_arrival_took(bench: Bench) -> None:
+    """The arrival gives it back no more: that is the connection's business."""
+    peers = PeerLimits(1)
+    arrivals = bench.arrivals(peers)
+    arrivals.accept(bench.sock, ("192.0.2.1", 7))
+    await arrivals.wait()
+    assert len(peers) == 1
+    (made,) = bench.made
+    made.transport.abort()
+    await made.lost.wait()
+    assert len(peers) == 0
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_arrival_that_is_cancelled_gives_its_place_back(bench: Bench, turns: int) -> None:
+    """At whichever iteration of the loop that is, as long as there is no connection."""
+    peers = PeerLimits(1)
+    arrivals = bench.arrivals(peers)
+    arrivals.accept(bench.sock, ("192.0.2.1", 7))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    arrivals.cancel()
+    for made in bench.made:
+        if made.transport is not None:
+            made.transport.abort()  # as the server does at once
+    await arrivals.wait()
+    await until(lambda: not len(peers), "the arrival or the connection has given it back")
+
+
+async def test_arrival_that_fails_gives_its_place_back(bench: Bench) -> None:
+    """Whatever it failed with."""
+    peers = PeerLimits(1)
+
+    def fail() -> Any:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    arrivals = Arrivals(bench.registry, fail, peers=peers)
+    arrivals.accept(bench.sock, ("192.0.2.1", 7))
+    await arrivals.wait()
+    await until(lambda: bench.registry.is_idle, "it is counted off")
+    assert len(peers) == 0
 
 
 async def test_first_input_is_seen_and_comes_to_the_connection(bench: Bench) -> None:

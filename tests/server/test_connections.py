@@ -21,6 +21,10 @@ class Stub:
         self.replied_bytes = replied_bytes
         self.abort_reason: str | None = None
         self.drains = 0
+        self.left = 0
+
+    def leave_place(self) -> None:
+        self.left += 1
 
     def abort(self, reason: str, error: BaseException | None) -> None:
         assert error is None
@@ -61,6 +65,7 @@ def test_bytes_of_open_and_removed_connections_add_up() -> None:
     connections.remove(one)
     assert (connections.received_bytes, connections.replied_bytes) == (44, 65)
     assert list(connections) == [two]
+    assert (one.left > 0, two.left) == (True, 0)  # its place of its address
 
 
 def test_high_is_the_most_that_were_open_at_once() -> None:

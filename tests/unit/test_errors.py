@@ -14,9 +14,11 @@ from asyncrev.errors import (
     FrameTooLarge,
     IdleTooLong,
     IncompleteFrame,
+    InputTooSlow,
     LocalError,
     PeerRefused,
     RemoteError,
+    RepliesTooSlow,
     SettingsError,
     TlsHandshakeLate,
     WriteStalled,
@@ -55,7 +57,7 @@ def test_every_fault_of_a_peer_has_a_reason_of_its_own() -> None:
     """Connections are counted under it; two that share one could not be told apart."""
     kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, RemoteError)]
     reasons = [kind.reason for kind in kinds]
-    assert len(reasons) == len(set(reasons)) == 13
+    assert len(reasons) == len(set(reasons)) == 17
     assert all("reason" in vars(kind) for kind in kinds)  # none has only what it inherits
 
 
@@ -69,6 +71,8 @@ def test_deadlines_can_be_caught_together() -> None:
         FirstByteLate,
         FrameLate,
         IdleTooLong,
+        InputTooSlow,
+        RepliesTooSlow,
         TlsHandshakeLate,
         WriteStalled,
     }

@@ -32,7 +32,13 @@ SECONDS = [
     "accept_retry_s",
     "tls_handshake_timeout_s",
 ]
-SECONDS_OR_NEVER = ["first_byte_timeout_s", "idle_timeout_s", "frame_timeout_s"]
+SECONDS_OR_NEVER = [
+    "first_byte_timeout_s",
+    "idle_timeout_s",
+    "frame_timeout_s",
+    "max_connection_age_s",
+]
+FROM_ZERO = ["max_connections_per_ip", "min_rate_bytes_per_s"]
 
 
 def test_defaults_are_valid_and_documented() -> None:
@@ -54,11 +60,26 @@ def test_count_of_one_is_the_least(name: str) -> None:
         assert str(caught.value) == f"{name} is {value!r}; it must be a whole number >= 1"
 
 
+@pytest.mark.parametrize("name", FROM_ZERO)
+def test_limit_of_zero_is_none(name: str) -> None:
+    """It is the default, and said in the message."""
+    assert getattr(Limits(), name) == 0
+    assert getattr(Limits(**{name: 1}), name) == 1
+    for value in (-1, 1.5, "3", None, True):
+        with pytest.raises(SettingsError) as caught:
+            Limits(**{name: value})
+        assert str(caught.value) == (
+            f"{name} is {value!r}; it must be a whole number >= 0 (0: no limit)"
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "most"),
     [
         ("backlog", 2**31 - 1),  # a C int (listen(2)); it used to be an OverflowError there
         ("max_connections", 2**31 - 1),  # descriptors are
+        ("max_connections_per_ip", 2**31 - 1),
+        ("min_rate_bytes_per_s", sys.maxsize >> 3),
         ("tls_handshakes_in_flight", 2**31 - 1),
         ("in_flight_entries", sys.maxsize),
         ("in_flight_bytes", sys.maxsize),
@@ -108,7 +129,7 @@ def test_deadline_of_a_peer_may_be_switched_off(name: str) -> None:
         )
 
 
-def test_shortest_deadline_is_that_of_the_five_a_sweep_looks_after() -> None:
+def test_shortest_deadline_is_that_of_the_six_a_sweep_looks_after() -> None:
     """Others have timers of their own."""
     swept = [*SECONDS_OR_NEVER, "write_stall_timeout_s", "tls_handshake_timeout_s"]
     times = dict.fromkeys(swept, 20.0)

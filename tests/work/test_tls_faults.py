@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from asyncrev.errors import RemoteError, TlsError, TlsHandshakeFailed
+from asyncrev.errors import RemoteError, TlsCertificateRefused, TlsError, TlsHandshakeFailed
 from asyncrev.work.tls_faults import fault_of, handshake_failed
 from tests.tls_pair import client_context, server_context
 
@@ -55,7 +55,7 @@ def test_error_without_a_word_of_openssl_is_told_as_it_is(
 def test_certificate_that_is_refused_has_the_reason_in_words() -> None:
     """They have the name that was wanted."""
     fault = fault_of(found_by_a_client("other.example"), is_established=False)
-    assert type(fault) is TlsHandshakeFailed
+    assert type(fault) is TlsCertificateRefused
     assert "other.example" in str(fault)
     assert "_ssl.c" not in str(fault)
 
