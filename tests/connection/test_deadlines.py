@@ -7,8 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrev import Limits
-from asyncrev.connection.deadlines import MOST_OPAQUE_LOOKS, Deadlines, Unchanged
-from asyncrev.errors import DeadlinePassed, FirstByteLate, FrameLate, IdleTooLong, WriteStalled
+from asyncrev.connection.deadlines import (
+    MOST_OPAQUE_LOOKS,
+    TAKEN_STEP_BYTES,
+    Deadlines,
+    Unchanged,
+)
+from asyncrev.errors import (
+    DeadlinePassed,
+    FirstByteLate,
+    FrameLate,
+    IdleTooLong,
+    InputTooSlow,
+    RepliesTooSlow,
+    WriteStalled,
+)
 
 INF = float("inf")
 # All different, and each the shortest of those that could pass together with it.
@@ -299,6 +312,164 @@ def test_write_stall_passes_also_while_busy() -> None:
     watched = Watched()
     assert watched.look(0.0, received_bytes=9, written_bytes=5, unsent_bytes=5, busy=True) is None
     assert watched.look(20.0) is WriteStalled
+
+
+# -- rates -----------------------------------------------------------------------------------------
+
+# At a hundred bytes per second, and no deadline that passes before a window of ten seconds.
+RATES = Limits(min_rate_bytes_per_s=100, frame_timeout_s=INF, write_stall_timeout_s=5000)
+
+
+def test_rate_of_a_frame_is_judged_after_ten_seconds_with_both_values() -> None:
+    """A byte short of it is too slow."""
+    watched = Watched(RATES)
+    assert watched.look(0.0, received_bytes=10, frame_seq=1) is None
+    assert watched.look(9.9, received_bytes=20) is None
+    assert watched.look(10.0, received_bytes=1009) is InputTooSlow
+    assert watched.text(10.0) == (
+        "999 bytes of a frame came in 10.0 s; min_rate_bytes_per_s is 100"
+    )
+    watched = Watched(RATES)
+    assert watched.look(0.0, received_bytes=10, frame_seq=1) is None
+    assert watched.look(10.0, received_bytes=1010) is None
+
+
+def test_rate_is_off_by_default() -> None:
+    """A byte an hour is a matter of the other deadlines."""
+    watched = Watched(Limits(frame_timeout_s=INF, write_stall_timeout_s=5000))
+    assert watched.look(0.0, received_bytes=1, frame_seq=1) is None
+    assert watched.look(3600.0, received_bytes=2) is None
+
+
+def test_rate_of_a_peer_that_owes_no_frame_is_its_own_business() -> None:
+    """Raw input and whole frames: a byte now and then is a conversation."""
+    watched = Watched(RATES)
+    for look in range(100):
+        assert watched.look(7.0 * look, received_bytes=look, written_bytes=look) is None
+
+
+def test_rate_of_short_frames_begins_anew_with_each() -> None:
+    """Though every look finds one unfinished."""
+    watched = Watched(RATES)
+    for look in range(100):
+        assert watched.look(9.0 * look, received_bytes=look + 1, frame_seq=look) is None
+
+
+@pytest.mark.parametrize("ours", [{"paused": True}, {"busy": True}])
+def test_time_in_which_a_peer_is_not_read_or_waits_for_us_is_not_held_against_it(
+    ours: dict[str, Any],
+) -> None:
+    """Before and after it, time counts on."""
+    watched = Watched(RATES)
+    assert watched.look(0.0, received_bytes=10, frame_seq=1) is None
+    assert watched.look(5.0) is None
+    assert watched.look(6.0, **ours) is None
+    assert watched.look(100.0) is None
+    assert watched.look(101.0, paused=False, busy=False) is None
+    assert watched.look(105.9) is None
+    assert watched.look(106.0) is InputTooSlow
+
+
+def test_slow_frame_waits_for_what_had_come_when_it_was_seen_slow() -> None:
+    """On its way or in our kernel it may be the rest; what comes after that look is not."""
+    for first in ({"on_way_bytes": 5, "busy": True}, {"held": 5}):
+        watched = Watched(RATES)
+        assert watched.look(0.0, received_bytes=10, frame_seq=1) is None
+        assert watched.look(10.0, **first) is None
+        assert watched.look(11.0, received_bytes=20, on_way_bytes=1, held=3) is InputTooSlow
+        watched = Watched(RATES)
+        assert watched.look(0.0, received_bytes=10, frame_seq=1) is None
+        assert watched.look(10.0, **first) is None
+        assert watched.look(11.0, on_way_bytes=0, held=0, frame_seq=None, busy=False) is None
+        assert watched.look(12.0, frame_seq=2) is None
+        assert watched.look(21.9) is None
+
+
+def test_bytes_in_time_with_the_looks_do_not_put_the_rate_off() -> None:
+    """One is on its way at each of them."""
+    watched = Watched(RATES)
+    assert watched.look(0.0, received_bytes=10, frame_seq=1) is None
+    looks = 0
+    while watched.look(10.0 + looks, received_bytes=11 + looks, on_way_bytes=1) is None:
+        looks += 1
+    assert looks == 1
+
+
+def test_rate_of_replies_is_judged_though_some_are_taken_all_the_time() -> None:
+    """One step of a kernel's may be missing; beyond that, it is a slow reader."""
+    watched = Watched(RATES)
+    total = 1 << 20
+    seconds = 0
+    while (
+        watched.look(
+            float(seconds), received_bytes=9, written_bytes=total, unsent_bytes=total - seconds
+        )
+        is None
+    ):
+        seconds += 1
+    assert seconds == TAKEN_STEP_BYTES // 99 + 1
+    found = watched.deadlines.passed(float(seconds), **watched.seen)
+    assert type(found) is RepliesTooSlow
+    assert str(found) == (
+        f"the peer took {seconds} bytes in {seconds}.0 s while {total - seconds} waited for it; "
+        "min_rate_bytes_per_s is 100"
+    )
+
+
+def test_rate_of_replies_above_the_least_is_allowed_though_they_are_taken_in_steps() -> None:
+    """Of 64 KiB, each after as long as that takes at the least rate."""
+    watched = Watched(RATES)
+    total = 100 * TAKEN_STEP_BYTES
+    for second in range(6000):
+        taken = second * 101 // TAKEN_STEP_BYTES * TAKEN_STEP_BYTES
+        assert (
+            watched.look(
+                float(second), received_bytes=9, written_bytes=total, unsent_bytes=total - taken
+            )
+            is None
+        )
+
+
+def test_rate_of_replies_begins_anew_when_all_are_taken() -> None:
+    """What was slow before is forgotten."""
+    watched = Watched(RATES)
+    assert watched.look(0.0, received_bytes=9, written_bytes=50, unsent_bytes=50) is None
+    assert watched.look(600.0) is None
+    assert watched.look(601.0, unsent_bytes=0) is None
+    assert watched.look(602.0, written_bytes=99, unsent_bytes=49) is None
+    assert watched.look(1256.0) is None
+    assert watched.look(1258.0) is RepliesTooSlow
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.integers(0, 500), st.booleans(), st.booleans()),
+        max_size=80,
+    )
+)
+def test_rate_of_input_agrees_with_a_plain_history(
+    steps: list[tuple[int, int, bool, bool]],
+) -> None:
+    """Oracle: bytes and owed seconds of a window, added up; a pause is nobody's time."""
+    watched = Watched(RATES)
+    now_s = received = owed_s = come = seq = 0
+    owed_before = False
+    for waited_s, more, paused, ends in steps:
+        now_s += waited_s
+        received += more
+        come += more
+        if ends or not seq:
+            seq, owed_s, come = seq + 1, 0, 0
+        elif owed_before and not paused:
+            owed_s += waited_s
+        owed_before = not paused
+        slow = not paused and owed_s >= 10 and come < 100 * owed_s
+        if not paused and owed_s >= 10 and not slow:
+            owed_s = come = 0
+        found = watched.look(float(now_s), received_bytes=received, frame_seq=seq, paused=paused)
+        assert found is (InputTooSlow if slow else None)
+        if slow:
+            break
 
 
 # -- what the kernel holds -------------------------------------------------------------------------
