@@ -124,4 +124,5 @@ class Arrivals:
             reset_socket_on_close(sock)
         sock.close()
         self._registry.count_aborted(error.reason)
+        error.__traceback__ = None  # in a log record that somebody keeps, it would keep the bridge
         log_fault(name_of_peer(address), error)

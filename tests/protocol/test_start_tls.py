@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import asyncrev
 from asyncrev import Bridge, BridgeProtocol, ConnectionInfo, Limits, PeerRefused, StartTls
 from asyncrev.limits import TLS_CONNECTION_BYTES
 from tests.framed import framed
@@ -442,3 +443,32 @@ async def test_openssl_starts_tls() -> None:
             return done.stdout
 
         assert "250 over TLS\n221 bye" in (await in_thread(talk)).replace("\r", "")
+
+
+@tcp_only
+async def test_upgraded_connection_is_still_one_of_its_address() -> None:
+    """Until its end; then another one of the same address gets in."""
+    limits = Limits(max_connections_per_ip=1)
+    async with await asyncrev.serve(port=0, processor=upgrading(), limits=limits) as server:
+
+        def connected() -> socket.socket:
+            return socket.create_connection(("127.0.0.1", server.port), DEADLINE_S)
+
+        def talk() -> None:
+            with connected() as plain:
+                plain.sendall(b"tls")
+                assert receive_exactly(plain, 2) == b"go"
+                with upgrade(plain) as client:
+                    assert ask(client, b"abc") == b"ABC"
+                    with pytest.raises(ConnectionError), connected() as over:
+                        over.recv(1)
+                    assert ask(client, b"def") == b"DEF"
+
+        def talk_again() -> None:
+            with connected() as again:
+                assert ask(again, b"x") == b"X"
+
+        await in_thread(talk)
+        await until(lambda: not server.connections, "it has ended")
+        assert server.statistics().aborted["too many of an address"] == 1
+        await in_thread(talk_again)
