@@ -17,6 +17,7 @@ SERVE_OPTIONS = [
     "ssl-cert-reqs", "ssl-ciphers", "ssl-min-version", "ssl-alpn", "threads", "loop",
     "processor", "framing", "max-frame-bytes", "max-reply-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
+    "max-connections-per-ip", "min-rate-bytes-per-s", "max-connection-age-s",
     "in-flight-entries", "in-flight-bytes", "high-water-bytes",
     "first-byte-timeout-s", "idle-timeout-s", "frame-timeout-s", "write-stall-timeout-s",
     "drain-timeout-s", "low-water-bytes", "partial-frame-bytes", "tls-handshake-timeout-s",

@@ -134,4 +134,5 @@ class PeersAgainstAnOracle(RuleBasedStateMachine):
             assert len(self.limits) == len({key for key, _ in self.taken})
 
 
-TestPeersAgainstAnOracle = PeersAgainstAnOracle.TestCase
+class TestPeersAgainstAnOracle(PeersAgainstAnOracle.TestCase):
+    """Runs the machine above."""
