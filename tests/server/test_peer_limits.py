@@ -1,5 +1,7 @@
 """peer_limits: what counts as one peer, how many places it gets, and that all come back."""
 
+import asyncio
+import contextlib
 import socket
 from typing import Any
 
@@ -7,8 +9,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import asyncrev
+from asyncrev import Limits
 from asyncrev.errors import TooManyFromAddress
 from asyncrev.server.peer_limits import NO_PLACE, PeerLimits, PeerPlace, key_of
+from tests.support import DEADLINE_S, reset, until
 
 V6 = (0, 0)  # flow and scope of an IPv6 address
 
@@ -136,3 +141,44 @@ class PeersAgainstAnOracle(RuleBasedStateMachine):
 
 class TestPeersAgainstAnOracle(PeersAgainstAnOracle.TestCase):
     """Runs the machine above."""
+
+
+@pytest.mark.asyncio
+async def test_every_end_gives_its_place_back() -> None:
+    """Served, refused, reset, closed with the server: afterwards the table is empty."""
+    limits = Limits(max_connections_per_ip=3, max_connections=64)
+    async with await asyncrev.serve("127.0.0.1", 0, limits=limits) as server:
+
+        def churn(number: int) -> None:
+            for turn in range(40):
+                with contextlib.suppress(ConnectionError):
+                    sock = socket.create_connection(
+                        ("127.0.0.1", server.port),
+                        DEADLINE_S,
+                        source_address=(f"127.0.1.{1 + number % 3}", 0),
+                    )
+                    if turn % 3 == 0:
+                        reset(sock)
+                        continue
+                    with sock:
+                        if turn % 3 == 1:
+                            sock.sendall(b"abc")
+                            sock.recv(3)
+
+        threads = [asyncio.to_thread(churn, number) for number in range(12)]
+        await asyncio.gather(*threads)
+        await until(lambda: server.connections.is_idle, "all have ended")
+        assert len(server._peers) == 0
+        assert 0 < server.statistics().aborted["too many of an address"] < 480
+        socks = [await asyncio.to_thread(connect, server.port) for _ in range(2)]
+        await until(lambda: len(server.connections) == 2, "they are served")
+        await until(lambda: not server.connections.arriving, "and have arrived")
+        await server.close()
+        for sock in socks:
+            sock.close()
+        assert len(server._peers) == 0
+
+
+def connect(port: int) -> socket.socket:
+    """Return a connection to this machine."""
+    return socket.create_connection(("127.0.0.1", port), DEADLINE_S)
