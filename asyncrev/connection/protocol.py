@@ -158,7 +158,8 @@ class ConnectionProtocol(ConnectionLife):
         if self._lane is not None and self._lane.work.uses_tls:
             if self._state is ConnectionState.OPEN:  # the peer's close_notify ended its input
                 self._move(ConnectionEvent.INPUT_ENDED)
-            self._give_lane_up()
+            if not self._transport.get_write_buffer_size():
+                self._give_lane_up()  # else the sweep looks for a write stall
         if self._state is ConnectionState.ANSWERING:
             self._move(ConnectionEvent.ANSWERED)
         self._finish()

@@ -1,6 +1,7 @@
 """protocol: what the peer of an old connection sees, and one that is slower than it may be."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -176,3 +177,23 @@ def test_limits_are_off_by_default() -> None:
     """A connection has no object for its age."""
     assert Limits().max_connection_age_s == float("inf")
     assert Limits().min_rate_bytes_per_s == 0
+
+
+@on_all
+async def test_peer_that_ended_its_tls_and_takes_no_replies_is_a_write_stall() -> None:
+    """Everything is answered then, and used to wait for it for ever."""
+    limits = VIRTUAL.replace(write_stall_timeout_s=0.5, linger_timeout_s=0.1)
+    async with served(limits, "raw", Inverting, ssl=server_context()) as server:
+        plain = connect(server)
+
+        def end_unread() -> ssl.SSLSocket:
+            client = client_context().wrap_socket(plain, server_hostname="localhost")
+            client.sendall(letters(60_000))
+            client.settimeout(0.1)
+            with contextlib.suppress(OSError):
+                client.unwrap()  # sends close_notify; the replies before the peer's are not read
+            return client
+
+        client = await in_thread(end_unread)
+        await gone(server, "write stall")
+        client.close()
