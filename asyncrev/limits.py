@@ -93,8 +93,7 @@ class Limits(MemoryBounds):
         write_stall_timeout_s: seconds without any progress of unsent replies after which the
             connection is aborted (60 s is nginx's `send_timeout`).
         min_rate_bytes_per_s: how fast a peer must send a frame that it has begun, and take replies
-            that wait for it, on the average of 10 s each; 0 for no limit, which is a deadline too,
-            but one that long frames and long replies need not be afraid of.
+            that wait for it, on the average of every 10 s; 0 for no limit.
         max_connection_age_s: seconds, plus or minus a tenth, after which a connection is drained:
             what has arrived is answered, then it is closed. `inf` for no limit.
         drain_timeout_s: seconds that a drain may take before what is left is aborted (users of
