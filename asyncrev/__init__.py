@@ -10,13 +10,14 @@ TYPE_CHECKING = False  # for type checkers it is true; `typing` would be most of
 if TYPE_CHECKING:
     from asyncrev.bridge.bridge import Bridge
     from asyncrev.connection.bridge_protocol import BridgeProtocol
-    from asyncrev.connection_info import ConnectionInfo, TlsInfo
+    from asyncrev.connection_info import ConnectionInfo, ProxyInfo, TlsInfo
     from asyncrev.errors import AsyncrevError, PeerRefused
     from asyncrev.frames.grammar import Grammar, Scan
     from asyncrev.limits import Limits
     from asyncrev.loop.eventloop import EpollEventLoop, run
     from asyncrev.processors import Processor
     from asyncrev.ring.channel import Channel
+    from asyncrev.server.proxy_protocol import ProxyProtocol
     from asyncrev.server.serve import serve
     from asyncrev.server.server import Server
     from asyncrev.version import __version__
@@ -34,6 +35,8 @@ __all__ = [
     "Limits",
     "PeerRefused",
     "Processor",
+    "ProxyInfo",
+    "ProxyProtocol",
     "Reverse",
     "Scan",
     "Server",
@@ -55,6 +58,8 @@ _MODULE_OF = {
     "Limits": "limits",
     "PeerRefused": "errors",
     "Processor": "processors",
+    "ProxyInfo": "connection_info",
+    "ProxyProtocol": "server.proxy_protocol",
     "Reverse": "work.reverse",
     "Scan": "frames.grammar",
     "Server": "server.server",

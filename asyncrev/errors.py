@@ -18,6 +18,9 @@ __all__ = [
     "LocalError",
     "PeerRefused",
     "ProcessorError",
+    "ProxyHeaderInvalid",
+    "ProxyHeaderLate",
+    "ProxyHeaderMissing",
     "RemoteError",
     "RepliesTooSlow",
     "SettingsError",
@@ -106,6 +109,18 @@ class PeerRefused(RemoteError):
         return f"refused: {self.args[0]}"
 
 
+class ProxyHeaderMissing(RemoteError):
+    """A listed proxy did not begin a connection with a PROXY header of an allowed version."""
+
+    reason = "PROXY header missing"
+
+
+class ProxyHeaderInvalid(RemoteError):
+    """A listed proxy sent a PROXY header that is against its specification, or a part of one."""
+
+    reason = "PROXY header invalid"
+
+
 class TlsError(RemoteError):
     """A peer broke the TLS protocol; the message is OpenSSL's."""
 
@@ -140,6 +155,12 @@ class DeadlinePassed(RemoteError):
     """A peer was too slow; the message names the deadline and its setting."""
 
     reason = "deadline"
+
+
+class ProxyHeaderLate(DeadlinePassed):
+    """A listed proxy's PROXY header was not complete in time."""
+
+    reason = "PROXY header deadline"
 
 
 class TlsHandshakeLate(DeadlinePassed):

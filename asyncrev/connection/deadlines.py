@@ -80,6 +80,7 @@ class Deadlines:
         "_opaque_looks",
         "_quiet_since_s",
         "_received_bytes",
+        "_spent_s",
         "_taken_bytes",
         "_taken_rate",
         "_taking",
@@ -102,6 +103,11 @@ class Deadlines:
         self._opaque_looks = 0  # that put something off since `_received_bytes` changed
         self._received_bytes = 0
         self._is_quiet = False
+        self._spent_s = 0.0
+
+    def count_from(self, spent_s: float) -> None:
+        """Have the TLS handshake and the first byte count `spent_s` before the first look, too."""
+        self._spent_s = spent_s
 
     @property
     def quiet_until_s(self) -> float:
@@ -193,7 +199,9 @@ class Deadlines:
     def _handshake_late(
         self, now_s: float, held_input: Callable[[], tuple[int, bool]]
     ) -> TlsHandshakeLate | None:
-        self._handshake = self._handshake or Unchanged()
+        if self._handshake is None:
+            self._handshake = Unchanged()
+            self._handshake.for_s(now_s - self._spent_s, True)
         shaking_s = self._handshake.for_s(now_s, True)
         timeout_s = self._limits.tls_handshake_timeout_s
         if shaking_s < timeout_s + self._handshake_looks * timeout_s / 4:
@@ -208,8 +216,12 @@ class Deadlines:
 
     def _quiet_s(self, now_s: float, data_bytes: int, taken_bytes: int, busy: bool) -> float:
         if data_bytes != self._data_bytes or taken_bytes != self._taken_bytes or busy != self._busy:
+            is_first = self._data_bytes < 0
             self._data_bytes, self._taken_bytes, self._busy = data_bytes, taken_bytes, busy
             self._quiet_since_s = now_s
+            if is_first and not data_bytes:  # one deadline with what comes before the first byte
+                shaken = self._handshake
+                self._quiet_since_s -= shaken.for_s(now_s, True) if shaken else self._spent_s
         return now_s - self._quiet_since_s
 
     def _quiet_timeout_s(self) -> float:

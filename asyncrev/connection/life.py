@@ -17,7 +17,7 @@ from asyncrev.connection.input_drain import InputDrain
 from asyncrev.connection.reading import INPUT_ENDED, NO_CREDIT, Reading, names_of
 from asyncrev.connection.settings import ConnectionSettings
 from asyncrev.connection.socket_probe import reset_on_close, unsent_bytes
-from asyncrev.connection_info import ConnectionInfo
+from asyncrev.connection_info import ConnectionInfo, ProxyInfo
 from asyncrev.errors import (
     AsyncrevError,
     DeadlinePassed,
@@ -63,6 +63,7 @@ class ConnectionLife(asyncio.BufferedProtocol):
         "_input",
         "_lane",
         "_made_s",
+        "_proxy",
         "_reading",
         "_received_bytes",
         "_replied_bytes",
@@ -79,6 +80,7 @@ class ConnectionLife(asyncio.BufferedProtocol):
         self._state = _NEW
         self._transport: Any = None
         self._accepted_from: Any = None  # the peer's address, if a server of ours has accepted it
+        self._proxy: ProxyInfo | None = None  # what a PROXY header has said
         self._made_s = 0.0
         self._lane: Lane | None = None
         self._reading = Reading()
@@ -160,8 +162,11 @@ class ConnectionLife(asyncio.BufferedProtocol):
             self._input.end()
 
     def _peer(self) -> str:
-        address = self._transport.get_extra_info("peername") if self._transport else None
-        return name_of_peer(address or self._accepted_from)
+        # Not the socket's own first: that is a proxy's behind one.
+        address = self._accepted_from
+        if not address and self._transport:
+            address = self._transport.get_extra_info("peername")
+        return name_of_peer(address)
 
     # -- ends ----------------------------------------------------------------------------------
 

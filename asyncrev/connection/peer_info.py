@@ -5,17 +5,20 @@ import socket
 import struct
 from typing import Any
 
-from asyncrev.connection_info import ConnectionInfo, UnixCredentials, tls_info_of
+from asyncrev.connection_info import ConnectionInfo, ProxyInfo, UnixCredentials, tls_info_of
 
 __all__ = ["info_of"]
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7))
 
 
-def info_of(transport: asyncio.BaseTransport, accepted_from: Any = None) -> ConnectionInfo:
+def info_of(
+    transport: asyncio.BaseTransport, accepted_from: Any = None, proxy: ProxyInfo | None = None
+) -> ConnectionInfo:
     """Return what is known of the peer of `transport`, which was just connected.
 
-    `accepted_from`: its address as accept(2) told it; the socket tells none after a reset.
+    `accepted_from`: its address as accept(2) told it; the socket tells none after a reset. With
+    `proxy`, the client's address, of which the socket knows nothing.
     Thread: the loop's. TLS that a loop speaks is known; that of the worker is added there.
     """
     get = transport.get_extra_info
@@ -23,10 +26,11 @@ def info_of(transport: asyncio.BaseTransport, accepted_from: Any = None) -> Conn
     local_address = get("sockname")
     return ConnectionInfo(
         # The empty name of a UNIX client that is bound to none is no address.
-        peer_address=get("peername") or accepted_from or None,
+        peer_address=(None if proxy else get("peername")) or accepted_from or None,
         local_address=local_address or None,
         unix_credentials=None if type(local_address) is tuple else _credentials(get("socket")),
         tls=None if session is None else tls_info_of(session, None),
+        proxy=proxy,
     )
 
 

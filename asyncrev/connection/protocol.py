@@ -43,7 +43,7 @@ class ConnectionProtocol(ConnectionLife):
         self._transport.set_write_buffer_limits(
             high=limits.high_water_bytes, low=limits.low_water_bytes
         )
-        info = info_of(transport, self._accepted_from)
+        info = info_of(transport, self._accepted_from, self._proxy)
         self._accepted_from = info.peer_address  # one object: accept(2) has made another
         try:
             self._lane = self._bridge.open(

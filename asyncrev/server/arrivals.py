@@ -6,17 +6,21 @@ import functools
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncrev.connection.ends import log_fault
 from asyncrev.connection.first_look import FirstLook
 from asyncrev.connection.socket_probe import reset_socket_on_close
-from asyncrev.errors import RemoteError
+from asyncrev.connection_info import ProxyInfo
+from asyncrev.errors import RemoteError, TooManyFromAddress
 from asyncrev.log_text import name_of_peer
 from asyncrev.loop_errors import report_to_loop
 from asyncrev.server.connections import Connections, ServerConnection
 from asyncrev.server.handshake_entrance import HandshakeEntrance, HandshakeGates
 from asyncrev.server.peer_limits import PeerLimits, PeerPlace
+
+if TYPE_CHECKING:  # imported with what it needs by servers that read PROXY headers
+    from asyncrev.server.proxy_reader import ProxyReader
 
 __all__ = ["Arrivals"]
 
@@ -37,12 +41,18 @@ class Arrivals:
         make_connection: MakeConnection,
         gates: HandshakeGates | None = None,
         peers: PeerLimits | None = None,
+        proxy: "ProxyReader | None" = None,
     ) -> None:
         """Prepare to lead sockets to connections, and to report their number to `registry`.
 
-        `gates`: limit the handshakes of connections over TLS; `peers`: the connections of an
-        address.
+        Args:
+            registry: the server's connections.
+            make_connection: makes one.
+            gates: limit the handshakes of connections over TLS.
+            peers: limit the connections of an address, that of a client behind a proxy.
+            proxy: reads the PROXY headers of listed proxies.
         """
+        self._proxy = proxy
         self._gates = gates
         self._peers = PeerLimits(0) if peers is None else peers
         self._registry = registry
@@ -72,14 +82,34 @@ class Arrivals:
         """See `Server.watch_first_input`."""
         self._look = look
 
-    async def _arrive(self, sock: socket.socket, address: Any, place: PeerPlace) -> None:
-        place.take(address)
-        make = functools.partial(self._make_protocol, address, place)
-        await asyncio.get_running_loop().connect_accepted_socket(make, sock)
+    def wait_for_no_header(self) -> None:
+        """Close those whose PROXY header has not come by now, and from now on."""
+        if self._proxy is not None:
+            self._proxy.wait_no_more()
 
-    def _make_protocol(self, address: Any, place: PeerPlace) -> asyncio.BaseProtocol:
+    async def _arrive(self, sock: socket.socket, address: Any, place: PeerPlace) -> None:
+        loop = asyncio.get_running_loop()
+        proxy: ProxyInfo | None = None
+        accepted_s = loop.time()
+        if self._proxy is not None and self._proxy.trusts(address):
+            header = await self._proxy.read(sock, address)
+            if header is None:
+                logger.debug("%s: closed without a PROXY header", name_of_peer(address))
+                sock.close()
+                return
+            proxy, address = header.info, header.client or address
+        waited_s = 0.0 if proxy is None else loop.time() - accepted_s
+        place.take(address)
+        make = functools.partial(self._make_protocol, address, place, proxy, waited_s)
+        await loop.connect_accepted_socket(make, sock)
+
+    def _make_protocol(
+        self, address: Any, place: PeerPlace, proxy: ProxyInfo | None, waited_s: float
+    ) -> asyncio.BaseProtocol:
         connection = self._make_connection()
         connection.note_accepted(address, place)
+        if proxy is not None:
+            connection.note_proxied(proxy, waited_s)
         first: ServerConnection | HandshakeEntrance = connection
         if self._gates is not None:
             first = HandshakeEntrance(self._gates, connection)
@@ -115,14 +145,15 @@ class Arrivals:
         self._registry.end_arrival()
 
     def _refuse(self, sock: socket.socket, address: Any, error: RemoteError) -> None:
-        """Reset a connection that is not let in.
+        """Close a connection that is not let in; one too many of an address is reset.
 
         An end of stream would leave state of it in the kernel, for a minute each, and look like an
         answer.
         """
-        with contextlib.suppress(OSError):
-            reset_socket_on_close(sock)
+        if isinstance(error, TooManyFromAddress):
+            with contextlib.suppress(OSError):
+                reset_socket_on_close(sock)
         sock.close()
         self._registry.count_aborted(error.reason)
-        error.__traceback__ = None  # in a log record that somebody keeps, it would keep the bridge
-        log_fault(name_of_peer(address), error)
+        # A copy: a traceback or a context in a log record that somebody keeps would keep the bridge.
+        log_fault(name_of_peer(address), type(error)(*error.args))

@@ -10,7 +10,7 @@ from typing import Any
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.cleanup import attempt
 from asyncrev.connection.settings import ConnectionSettings
-from asyncrev.connection_info import ConnectionInfo
+from asyncrev.connection_info import ConnectionInfo, ProxyInfo
 from asyncrev.server.handshake_entrance import HandshakeLimited
 from asyncrev.server.peer_limits import NO_PLACE, PeerPlace
 from asyncrev.states import InputState
@@ -235,6 +235,14 @@ class ServerConnection(HandshakeLimited):
     def leave_place(self) -> None:
         """Count no longer as a connection of the peer's address. Idempotent."""
         self._place.leave()
+
+    def note_proxied(self, proxy: ProxyInfo, waited_s: float) -> None:
+        """Note what a PROXY header has said beside the address.
+
+        `waited_s`: how long the header has taken, which the connection's deadlines count.
+        """
+        self._proxy = proxy
+        self._deadlines.count_from(waited_s)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register."""

@@ -2,7 +2,7 @@
 
 import socket
 import ssl as ssl_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.frames.grammar import Grammar
@@ -10,6 +10,9 @@ from asyncrev.limits import Limits
 from asyncrev.server.server import Server
 from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.work.reverse import Reverse
+
+if TYPE_CHECKING:
+    from asyncrev.server.proxy_protocol import ProxyProtocol
 
 __all__ = ["serve"]
 
@@ -27,13 +30,20 @@ async def serve(
     bridge: Bridge | None = None,
     threads: int = 1,
     ssl: ssl_module.SSLContext | None = None,
+    proxy: "ProxyProtocol | None" = None,
 ) -> Server:
     """Return a server that listens: `async with await asyncrev.serve(...) as server`.
 
     See `Server` and `Server.start` for the arguments and for what is raised. Thread: loop.
     """
     server = Server(
-        processor, framing=framing, limits=limits, bridge=bridge, threads=threads, ssl=ssl
+        processor,
+        framing=framing,
+        limits=limits,
+        bridge=bridge,
+        threads=threads,
+        ssl=ssl,
+        proxy=proxy,
     )
     await server.start(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
     return server

@@ -5,7 +5,7 @@ import logging
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from asyncrev.bridge.bridge import Bridge
 from asyncrev.bridge.running_time import running_timeout
@@ -27,6 +27,10 @@ from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
 from asyncrev.statistics import ClosedConnection, ConnectionStatistics, ServerStatistics, total
 from asyncrev.work.reverse import Reverse
+
+if TYPE_CHECKING:
+    from asyncrev.server.proxy_protocol import ProxyProtocol
+    from asyncrev.server.proxy_reader import ProxyReader
 
 __all__ = ["Server"]
 
@@ -52,6 +56,7 @@ class Server:
         bridge: Bridge | None = None,
         threads: int = 1,
         ssl: ssl_module.SSLContext | None = None,
+        proxy: "ProxyProtocol | None" = None,
     ) -> None:
         """Prepare a server; `start` makes it listen.
 
@@ -65,11 +70,13 @@ class Server:
                 and for builds without it: others get slower by more than one. Processors are
                 then made and called on several threads, each on one of them.
             ssl: serve TLS with this context, one for the server's side, on the workers' threads.
+            proxy: read the PROXY headers of the proxies that it lists; see `ProxyProtocol`.
 
         Raises:
             SettingsError: `processor` cannot be used as one, there is no such framing, the
                 bridge has no room for frames of `max_frame_bytes`, `threads` is below 1, or
-                given together with `bridge`, or `limits`, `bridge` or `ssl` is something else.
+                given together with `bridge`, or `limits`, `bridge`, `ssl` or `proxy` is something
+                else.
         """
         if not isinstance(bridge, Bridge | None):
             raise SettingsError(f"bridge is {bridge!r}; it must be an asyncrev.Bridge, or None")
@@ -99,7 +106,11 @@ class Server:
         self.connections = Connections(limits.max_connections, self._heed_limit)
         self._peers = PeerLimits(limits.max_connections_per_ip)
         self._arrivals = Arrivals(
-            self.connections, self._make_connection, self._tls.gates, self._peers
+            self.connections,
+            self._make_connection,
+            self._tls.gates,
+            self._peers,
+            _reader_of(proxy),
         )
         self._listeners = Listeners(
             self._arrivals.accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
@@ -200,6 +211,7 @@ class Server:
         await self._listeners.close(accept_queued=True)
         try:
             async with running_timeout(timeout_s):
+                self._arrivals.wait_for_no_header()
                 await self._arrivals.wait()
                 self.connections.drain_all()
                 await self.connections.wait_empty()
@@ -371,6 +383,14 @@ class Server:
 
     def _move(self, event: ServerEvent) -> None:
         self._state = advance(SERVER_TRANSITIONS, self._state, event)
+
+
+def _reader_of(proxy: "ProxyProtocol | None") -> "ProxyReader | None":
+    if proxy is None:
+        return None
+    from asyncrev.server.proxy_reader import ProxyReader  # few servers need it, and ipaddress
+
+    return ProxyReader(proxy)
 
 
 def _check_types(host: Any, port: Any) -> None:

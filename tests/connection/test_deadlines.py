@@ -20,6 +20,7 @@ from asyncrev.errors import (
     IdleTooLong,
     InputTooSlow,
     RepliesTooSlow,
+    TlsHandshakeLate,
     WriteStalled,
 )
 
@@ -119,6 +120,33 @@ def test_first_byte_that_came_ends_that_deadline_for_good() -> None:
     assert watched.look(4.9, received_bytes=1) is None
     assert watched.look(34.8) is None
     assert watched.look(34.9) is IdleTooLong
+
+
+def test_first_byte_counts_what_came_before_the_first_look() -> None:
+    """A PROXY header, for one; but a first byte that has come starts the idle deadline anew."""
+    watched = Watched()
+    watched.deadlines.count_from(3.0)
+    assert watched.look(1000.0) is None
+    assert watched.look(1001.9) is None
+    assert watched.look(1002.0) is FirstByteLate
+    early = Watched()
+    early.deadlines.count_from(3.0)
+    assert early.look(1000.0, received_bytes=1) is None
+    assert early.look(1029.9) is None
+    assert early.look(1030.0) is IdleTooLong
+
+
+def test_handshake_and_first_byte_have_one_beginning() -> None:
+    """The handshake's time is the first byte's, too, and so is that of what came before both."""
+    limits = Limits(first_byte_timeout_s=5, tls_handshake_timeout_s=4)
+    watched = Watched(limits)
+    watched.deadlines.count_from(1.0)
+    assert watched.look(1000.0, handshaking=True) is None
+    assert watched.look(1002.9) is None
+    assert watched.look(1003.0) is TlsHandshakeLate
+    assert watched.look(1003.5, handshaking=False, data_bytes=0) is None
+    assert watched.look(1003.9) is None
+    assert watched.look(1004.0) is FirstByteLate
 
 
 # -- idle ----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from asyncrev.errors import (
     InputTooSlow,
     LocalError,
     PeerRefused,
+    ProxyHeaderLate,
     RemoteError,
     RepliesTooSlow,
     SettingsError,
@@ -57,7 +58,7 @@ def test_every_fault_of_a_peer_has_a_reason_of_its_own() -> None:
     """Connections are counted under it; two that share one could not be told apart."""
     kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, RemoteError)]
     reasons = [kind.reason for kind in kinds]
-    assert len(reasons) == len(set(reasons)) == 17
+    assert len(reasons) == len(set(reasons)) == 20
     assert all("reason" in vars(kind) for kind in kinds)  # none has only what it inherits
 
 
@@ -73,6 +74,7 @@ def test_deadlines_can_be_caught_together() -> None:
         IdleTooLong,
         InputTooSlow,
         RepliesTooSlow,
+        ProxyHeaderLate,
         TlsHandshakeLate,
         WriteStalled,
     }
