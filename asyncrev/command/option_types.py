@@ -8,7 +8,16 @@ import click
 
 from asyncrev.command.units import parse_bytes, parse_seconds
 
-__all__ = ["ALPN", "BYTES", "FILE_MODE", "NOT_NEGATIVE_BYTES", "PATHS", "SECONDS", "IntegerRange"]
+__all__ = [
+    "ALPN",
+    "BYTES",
+    "FILE_MODE",
+    "NETWORKS",
+    "NOT_NEGATIVE_BYTES",
+    "PATHS",
+    "SECONDS",
+    "IntegerRange",
+]
 
 if TYPE_CHECKING:
     _IntType = click.ParamType[int]
@@ -109,6 +118,13 @@ class _Paths(_StrType):
         return str(value)
 
 
+class _Networks(_Paths):
+    """Addresses and networks, checked where they are used; several have commas between them."""
+
+    name = "networks"
+    envvar_list_splitter = ","
+
+
 _MOST_ALPN_BYTES = 255  # of one name; their length is one byte (RFC 7301, 3.1)
 _MOST_ALPN_LIST_BYTES = 65535  # of all of them, each with its length; that is two bytes there
 
@@ -148,5 +164,6 @@ BYTES = _Bytes()
 NOT_NEGATIVE_BYTES = _NotNegativeBytes()
 SECONDS = _Seconds()
 FILE_MODE = _FileMode()
+NETWORKS = _Networks()
 PATHS = _Paths()
 ALPN = _Alpn()

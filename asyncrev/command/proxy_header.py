@@ -14,6 +14,16 @@ logger = logging.getLogger("asyncrev")
 _VERSION_1 = (b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN")
 _VERSION_2 = b"\r\n\r\n\0\r\nQUIT\n"
 
+_OFF = (
+    "--proxy-protocol is off; give it together with --proxy-from and the proxy's address, or "
+    "remove send-proxy (HAProxy) or proxy_protocol (nginx, load balancers) from the proxy's "
+    "configuration"
+)
+_NOT_LISTED = (
+    "its sender is not in --proxy-from, or it is a second header; add the sender's address if it "
+    "is a proxy of yours"
+)
+
 # Bytes that suffice to recognize one.
 LOOKED_AT_BYTES = 13
 
@@ -28,8 +38,10 @@ def proxy_header_version(first: bytes) -> int | None:
 class ProxyHeaderWarning:
     """Warns about the first PROXY header only. Thread: loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, reads_headers: bool = False) -> None:
+        """Prepare to warn; `reads_headers`: whether the server reads those of listed proxies."""
         self.given = False
+        self._why = _NOT_LISTED if reads_headers else _OFF
 
     def __call__(self, first: memoryview) -> bool:
         """Check a connection's first bytes; return whether to check the next connection's."""
@@ -39,8 +51,8 @@ class ProxyHeaderWarning:
         self.given = True
         logger.warning(
             "a connection began with a PROXY header (version %d), which is processed as data, "
-            "because no option reads it yet. Remove send-proxy (HAProxy) or proxy_protocol (nginx, "
-            "load balancers) from the proxy's configuration. Further headers are not reported",
+            "because %s. Further headers are not reported",
             version,
+            self._why,
         )
         return False

@@ -118,7 +118,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
         server = _make_server(settings, factory)
         if outputs.access_log is not None:
             server.on_connection_closed(outputs.access_log.note_closed)
-        server.watch_first_input(ProxyHeaderWarning())
+        server.watch_first_input(ProxyHeaderWarning(settings.proxy is not None))
         admin = Admin(settings, server, lambda: _set_from_worker(loop, stop))
 
         async def before_drain(serving: "asyncio.Task[None]") -> None:
@@ -162,6 +162,7 @@ def _make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
             limits=limits,
             threads=settings.threads,
             ssl=settings.ssl,
+            proxy=settings.proxy,
         )
     except (OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or "Cannot allocate memory"

@@ -6,7 +6,7 @@ import importlib
 import os
 import ssl as ssl_module
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncrev.command.admin_address import AdminAddress, parse_admin_address
 from asyncrev.command.admin_config import config_of
@@ -15,6 +15,7 @@ from asyncrev.command.drain_delay import checked_delay_s
 from asyncrev.command.loading import load
 from asyncrev.command.option_values import OptionValue, refuse_contradictions
 from asyncrev.command.output_file import refuse_shared_output
+from asyncrev.command.proxy import make_proxy
 from asyncrev.command.standard_streams import open_closed_streams
 from asyncrev.command.tls import Tls, TlsOptions, make_tls
 from asyncrev.errors import SettingsError
@@ -23,6 +24,9 @@ from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.work.reverse import Reverse
+
+if TYPE_CHECKING:
+    from asyncrev.server.proxy_protocol import ProxyProtocol
 
 __all__ = ["ServeSettings", "settings_of"]
 
@@ -35,6 +39,7 @@ class ServeSettings:
         host, port, uds, uds_mode, fd: where it listens; `uds` and `fd` take the place of the first
             two. `uds_mode` is a number, not its octal text.
         tls: its TLS, or None.
+        proxy: from whom it reads PROXY headers, or None.
         loop_name, loop_factory: the event loop.
         processor_name, factory: the processors.
         framing: "raw", or a name of `FRAMINGS`.
@@ -69,6 +74,7 @@ class ServeSettings:
     uds_mode: int = DEFAULT_MODE
     fd: int | None = None
     tls: Tls | None = None
+    proxy: "ProxyProtocol | None" = None
     threads: int = 1
     more_cpus: frozenset[int] = frozenset()
     log_format: str = "text"
@@ -118,6 +124,7 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
                 alpn=asked["ssl_alpn"],
             )
         ),
+        proxy=make_proxy(asked["proxy_protocol"], asked["proxy_from"], asked["proxy_timeout_s"]),
         threads=asked["threads"],
         loop_name=asked["loop"],
         loop_factory=loop_factory,

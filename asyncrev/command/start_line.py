@@ -21,6 +21,9 @@ def start_line(settings: ServeSettings, server: Server) -> str:
     where = ", ".join(describe(address) for address in server.addresses)
     if settings.tls is not None:
         where += f" (TLS, {_certificates(settings.tls)})"
+    if settings.proxy is not None:
+        proxies = ",".join(settings.proxy.trusted)
+        where += f" (PROXY headers, {settings.proxy.version}, from {proxies})"
     options = " ".join(f"{name}={_text(value)}" for name, value in _options(settings).items())
     return (
         f"asyncrev {__version__} serving on {where} {options} plane={DESCRIPTION} "

@@ -155,5 +155,5 @@ class Arrivals:
                 reset_socket_on_close(sock)
         sock.close()
         self._registry.count_aborted(error.reason)
-        # A copy: a traceback or a context in a log record that somebody keeps would keep the bridge.
+        # A copy: its traceback, in a log record that somebody keeps, would keep the bridge.
         log_fault(name_of_peer(address), type(error)(*error.args))

@@ -15,6 +15,7 @@ from tests.command_line import invoke
 SERVE_OPTIONS = [
     "host", "port", "uds", "uds-mode", "fd", "ssl-certfile", "ssl-keyfile", "ssl-ca-certs",
     "ssl-cert-reqs", "ssl-ciphers", "ssl-min-version", "ssl-alpn", "threads", "loop",
+    "proxy-protocol", "proxy-from", "proxy-timeout-s",
     "processor", "framing", "max-frame-bytes", "max-reply-bytes", "pool-bytes",
     "pool-connection-bytes", "slots", "slot-bytes", "entries", "max-connections", "backlog",
     "max-connections-per-ip", "min-rate-bytes-per-s", "max-connection-age-s",

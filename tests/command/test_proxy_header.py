@@ -55,4 +55,13 @@ def test_only_the_first_header_is_warned_of(
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert f"a PROXY header (version {version})" in record.getMessage()
-    assert "Remove send-proxy (HAProxy) or proxy_protocol (nginx" in record.getMessage()
+    assert "because --proxy-protocol is off; give it" in record.getMessage()
+    assert "or remove send-proxy (HAProxy) or proxy_protocol (nginx" in record.getMessage()
+
+
+def test_warning_of_a_server_that_reads_headers_names_the_list(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """There it is the address that is missing."""
+    assert not ProxyHeaderWarning(reads_headers=True)(memoryview(V1))
+    assert "because its sender is not in --proxy-from" in caplog.text

@@ -1,9 +1,11 @@
 """Processors and loops for servers that run as processes: `serving(*FLIP, **HERE)`."""
 
 import ctypes
+import dataclasses
 import gc
 import hashlib
 import importlib.util
+import json
 import os
 import pathlib
 import ssl
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from asyncrev.connection_info import ConnectionInfo
 from asyncrev.work.tls_session import TlsSession
 from tests.support import ROOT, flipped
 
@@ -25,6 +28,7 @@ AMPLIFY = ("--processor", "tests.process.processors:Amplify")
 AMPLIFIED_BYTES = 4096  # of a reply to one byte
 SHOUTED = ("--processor", "tests.process.processors:shouted")
 NOTHING = ("--processor", "tests.process.processors:nothing")
+INTRODUCED = ("--processor", "tests.process.processors:Introduced")
 SESSIONS = ("--processor", "tests.process.processors:sessions")
 
 _NO_UVLOOP = pytest.mark.skipif(
@@ -51,6 +55,30 @@ class Flip:
 
     def process(self, chunk: memoryview) -> bytes:
         return flipped(bytes(chunk))
+
+    def eof(self) -> None:
+        """Add nothing."""
+
+
+class Introduced:
+    """Answers each line with what is known of its peer behind a proxy, as JSON."""
+
+    def connected(self, info: ConnectionInfo) -> None:
+        """Note it."""
+        self._info = info
+
+    def process(self, line: memoryview) -> bytes:
+        """Answer."""
+        proxy = self._info.proxy
+        return json.dumps(
+            {
+                "peer_address": self._info.peer_address,
+                "uses_tls": self._info.tls is not None,
+                "proxy": None if proxy is None else dataclasses.asdict(proxy),
+                "line": bytes(line).decode(),
+            },
+            default=lambda value: value.decode("latin-1"),
+        ).encode()
 
     def eof(self) -> None:
         """Add nothing."""
