@@ -237,7 +237,7 @@ class ServerConnection(HandshakeLimited):
         self._place.leave()
 
     def note_proxied(self, proxy: ProxyInfo, waited_s: float) -> None:
-        """Note what a PROXY header has said beside the address.
+        """Note what a PROXY header has said if the address is from one.
 
         `waited_s`: how long the header has taken, which the connection's deadlines count.
         """

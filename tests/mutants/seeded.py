@@ -47,7 +47,60 @@ _HANDSHAKE_GATE = "tests/server/test_handshake_gate.py::"
 _TLS_SESSION = "tests/work/test_tls_session.py::"
 _TLS_SINGLE = "tests/work/test_tls_single_records.py::"
 
+_PROXY_READER = "tests/server/test_proxy_reader.py::"
+_PROXY_HEADER = "tests/server/test_proxy_header.py::"
+_PROXIED = "tests/server/test_proxied_connections.py::"
+
 BUGS = (
+    Bug(
+        "what follows a PROXY header is taken with it",
+        "server.proxy_reader",
+        "self.begun += self.sock.recv(nbytes)",
+        "self.begun += self.sock.recv(len(seen))[:nbytes]",
+        (_PROXY_READER + "test_what_follows_a_header_is_left_to_be_received",),
+    ),
+    Bug(
+        "a PROXY header that came at the last moment is late",
+        "server.proxy_reader",
+        "if not taken.take():  # it may have come",
+        "if True:  # it may have come",
+        (_PROXY_READER + "test_header_that_came_while_the_loop_stood_still_is_in_time",),
+    ),
+    Bug(
+        "a drain waits for PROXY headers",
+        "server.server",
+        "                self._arrivals.wait_for_no_header()\n",
+        "",
+        (_PROXIED + "test_drain_waits_for_no_header",),
+    ),
+    Bug(
+        "everybody is read a PROXY header from",
+        "server.arrivals",
+        "self._proxy is not None and self._proxy.trusts(address)",
+        "self._proxy is not None",
+        (_PROXIED + "test_who_is_not_listed_is_served_without_a_look",),
+    ),
+    Bug(
+        "the log names the proxy",
+        "connection.protocol",
+        "        address = self._accepted_from\n        if not address and",
+        "        address = None\n        if not address and",
+        (_PROXIED + "test_log_names_the_client",),
+    ),
+    Bug(
+        "ports of a PROXY header may have leading zeros",
+        "server.proxy_header",
+        ' or (word[:1] == b"0" and word != b"0")',
+        "",
+        (_PROXY_HEADER + "test_line_against_the_specification_is_refused",),
+    ),
+    Bug(
+        "the time of a PROXY header is not counted for the first byte",
+        "connection.deadlines",
+        "shaken.for_s(now_s, True) if shaken else self._spent_s",
+        "shaken.for_s(now_s, True) if shaken else 0.0",
+        (_CONNECTION + "deadlines.py::test_first_byte_counts_what_came_before_the_first_look",),
+    ),
     Bug(
         "a release that is interrupted frees slots twice",
         "ring.ring",

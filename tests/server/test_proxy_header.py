@@ -99,7 +99,7 @@ def outcome(header: bytes, version: str = "any") -> Any:
         b"PROXY TCP4 192.0.2.01 192.0.2.2 56324 443\r\n",
         b"PROXY TCP4 192.0.2 192.0.2.2 56324 443\r\n",
         b"PROXY TCP4 0x7f.0.0.1 192.0.2.2 56324 443\r\n",
-        b"PROXY TCP4 192.0.2.1 192.0.2.2 056324 443\r\n",
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 05632 443\r\n",
         b"PROXY TCP4 192.0.2.1 192.0.2.2 65536 443\r\n",
         b"PROXY TCP4 192.0.2.1 192.0.2.2 +1 443\r\n",
         b"PROXY TCP4 192.0.2.1 192.0.2.2 1_0 443\r\n",
