@@ -52,6 +52,9 @@ def start_fields(settings: ServeSettings, server: Server) -> dict[str, Any]:
         },
         "replies_are_bounded": server.replies_are_bounded,
     }
+    if settings.proxy is not None:
+        fields["proxy_protocol"] = settings.proxy.version
+        fields["proxy_from"] = list(settings.proxy.trusted)
     if settings.tls is not None:
         fields["certificate_days_left"] = _days_left(settings.tls)
     return fields

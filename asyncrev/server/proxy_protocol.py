@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from asyncrev.errors import SettingsError
-from asyncrev.limits import LEAST_TIME_S, MOST_TIME_S
+from asyncrev.limit_checks import LEAST_TIME_S, MOST_TIME_S
 
 __all__ = ["UNIX", "VERSIONS", "ProxyProtocol"]
 
