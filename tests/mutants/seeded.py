@@ -82,7 +82,7 @@ BUGS = (
     ),
     Bug(
         "the log names the proxy",
-        "connection.protocol",
+        "connection.life",
         "        address = self._accepted_from\n        if not address and",
         "        address = None\n        if not address and",
         (_PROXIED + "test_log_names_the_client",),
