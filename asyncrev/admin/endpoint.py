@@ -15,10 +15,10 @@ from typing import Any
 
 from asyncrev.admin.gathering import Gathering
 from asyncrev.admin.http import converse
-from asyncrev.admin.liveness import STUCK_AFTER_S
 from asyncrev.admin.pace import Pace
 from asyncrev.admin.pages import Pages
 from asyncrev.admin.sources import Source
+from asyncrev.server.liveness import STUCK_AFTER_S
 
 __all__ = ["MOST_CONNECTIONS", "Endpoint"]
 

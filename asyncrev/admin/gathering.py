@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from asyncrev.admin.liveness import STUCK_AFTER_S, Liveness
 from asyncrev.admin.shared import Shared
 from asyncrev.admin.sources import ASK_TIMEOUT_S, NoAnswer, Source
 from asyncrev.bridge.running_time import RunningClock
+from asyncrev.server.liveness import STUCK_AFTER_S, Liveness
 
 __all__ = ["Answer", "Gathering"]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from asyncrev.admin.liveness import Liveness
+from asyncrev.server.liveness import Liveness
 
 
 def health(*threads: tuple[int, int]) -> dict[str, Any]:
