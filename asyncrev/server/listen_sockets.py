@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import socket
+import stat
 from typing import Any
 
 from asyncrev.errors import LocalError, SettingsError
@@ -112,29 +113,60 @@ def _listen_on_all(
     return sockets, left_out
 
 
-def inherited(fd: int) -> socket.socket:
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe or FIFO",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def inherited(fd: int, name: str = "") -> socket.socket:
     """Return the listening socket that this process was given as descriptor `fd`.
 
-    As by systemd's socket activation (sd_listen_fds(3): the first is 3), or by a parent.
+    As by systemd's socket activation (sd_listen_fds(3): the first is 3), or by a parent. `name` is
+    that of the descriptor, for messages; "" for none.
 
     Raises:
-        LocalError: it is not open, or no listening stream socket.
+        LocalError: it is not open, or no listening stream socket of TCP or UNIX.
     """
+    what = f"descriptor {fd}" + (f" ({name!r})" if name else "")
     try:
         sock = socket.socket(fileno=fd)
     except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise LocalError(
-            f"descriptor {fd} cannot be listened on: {getattr(error, 'strerror', error)}; pass a "
-            "listening socket"
+            f"{what} cannot be listened on: {reason}{_kind(fd)}; pass a listening socket"
         ) from None
-    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    if sock.type != socket.SOCK_STREAM or not listens:
+    fault = _fault(sock)
+    if fault:
         sock.detach()  # it is somebody else's
-        raise LocalError(
-            f"descriptor {fd} is a socket that does not listen; pass a listening stream socket"
-        )
+        raise LocalError(f"{what} is {fault}; pass a listening stream socket")
     sock.set_inheritable(False)
     return sock
+
+
+def _kind(fd: int) -> str:
+    """Return what `fd` is if it is open and no socket, in brackets."""
+    try:
+        kind = _KINDS.get(stat.S_IFMT(os.fstat(fd).st_mode), "")
+    except (OSError, OverflowError):
+        return ""
+    return f" (it is {kind})" if kind else ""
+
+
+def _fault(sock: socket.socket) -> str:
+    """Return what keeps `sock` from being listened on, or ""."""
+    if sock.family not in _FAMILIES:
+        return f"a socket of the family {getattr(sock.family, 'name', sock.family)}"
+    if sock.type != socket.SOCK_STREAM:
+        return f"a socket of the type {getattr(sock.type, 'name', sock.type)}"
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "a socket that does not listen"
+    return ""
 
 
 def describe(address: object) -> str:
@@ -142,4 +174,6 @@ def describe(address: object) -> str:
     if isinstance(address, tuple):
         host, port = address[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(address, bytes):  # in the abstract namespace
+        return "unix:@" + os.fsdecode(address[1:])
     return f"unix:{address}"

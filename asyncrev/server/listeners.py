@@ -3,7 +3,7 @@
 import collections
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncrev.cleanup import attempt
@@ -40,6 +40,7 @@ class Listeners:
         self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._path: UnixPath | None = None
+        self._leaves_queue = False
 
     async def open(
         self,
@@ -48,20 +49,24 @@ class Listeners:
         *,
         uds: str | None,
         uds_mode: int,
-        sock: socket.socket | None,
+        sock: socket.socket | Sequence[socket.socket] | None,
+        leave_queue: bool = False,
     ) -> None:
         """Listen, without accepting yet; see `Server.start`. After an error call `close`.
 
         Raises:
-            SettingsError: `uds` and `sock` are both given, or one of the values is out of range.
+            SettingsError: `uds` and `sock` are both given, one of the values is out of range, or
+                `sock` is no socket, or several that are none.
             LocalError: `uds` is somebody else's.
             OSError: an address cannot be bound.
         """
         if sock is not None and uds is not None:
             raise SettingsError(f"uds is {uds!r} and sock is given, too; leave out one of the two")
         if sock is not None:
-            self._sockets = [sock]
-            sock.setblocking(False)
+            self._sockets = _as_sockets(sock)
+            self._leaves_queue = leave_queue
+            for one in self._sockets:
+                one.setblocking(False)
         elif uds is not None:
             self._path = UnixPath(uds, uds_mode)
             self._sockets = [await self._path.open(self._backlog)]
@@ -88,6 +93,9 @@ class Listeners:
     async def close(self, *, accept_queued: bool = False) -> None:
         """Listen no more; with `accept_queued` what the kernel has completed is accepted first.
 
+        Not so on sockets that were given with `leave_queue`: somebody else has them, too, and goes
+        on listening, so who is queued waits for the next process.
+
         Each step is tried whatever the others do, and one that fails is logged: the right to
         remove the UNIX path may be gone, for one, after privileges were dropped. Idempotent.
         """
@@ -95,7 +103,7 @@ class Listeners:
             await self._remove_path()  # first, while no other server can have taken it over
         finally:
             for listener in self._listeners:
-                if accept_queued:
+                if accept_queued and not self._leaves_queue:
                     attempt("accept what is queued", listener.accept_queued)
                 attempt("stop a listener", listener.close)
             for sock in self._sockets:
@@ -135,3 +143,10 @@ class Listeners:
     def accepting(self) -> bool:
         """Whether one of them accepts the next connection when it comes."""
         return any(listener.accepting for listener in self._listeners)
+
+
+def _as_sockets(sock: socket.socket | Sequence[socket.socket]) -> list[socket.socket]:
+    sockets = [sock] if isinstance(sock, socket.socket) else list(sock)
+    if not sockets or not all(isinstance(one, socket.socket) for one in sockets):
+        raise SettingsError(f"sock is {sock!r}; it must be a listening socket, or several")
+    return sockets

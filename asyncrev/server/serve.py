@@ -2,6 +2,7 @@
 
 import socket
 import ssl as ssl_module
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from asyncrev.bridge.bridge import Bridge
@@ -23,7 +24,7 @@ async def serve(
     *,
     uds: str | None = None,
     uds_mode: int = DEFAULT_MODE,
-    sock: socket.socket | None = None,
+    sock: socket.socket | Sequence[socket.socket] | None = None,
     processor: Any = Reverse,
     framing: str | Grammar = "raw",
     limits: Limits | None = None,

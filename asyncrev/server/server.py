@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl as ssl_module
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from asyncrev.bridge.bridge import Bridge
@@ -128,9 +128,10 @@ class Server:
         *,
         uds: str | None = None,
         uds_mode: int = DEFAULT_MODE,
-        sock: socket.socket | None = None,
+        sock: socket.socket | Sequence[socket.socket] | None = None,
+        leave_queue: bool = False,
     ) -> None:
-        """Listen on TCP, or on the UNIX path `uds`, or on the listening socket `sock`.
+        """Listen on TCP, or on the UNIX path `uds`, or on the listening socket or sockets `sock`.
 
         Args:
             host: name or address; None, "" and "*" are all interfaces, IPv4 and IPv6. What a name
@@ -139,7 +140,9 @@ class Server:
             uds: path of a UNIX socket. The socket that a dead server has left there is replaced.
             uds_mode: the mode of its file, whatever the umask: 0o660 lets the group connect,
                 0o666 everybody who reaches the directory.
-            sock: from now on it is the server's.
+            sock: from now on it is the server's, or all of them are.
+            leave_queue: somebody else has these sockets, too, and goes on listening, as systemd
+                does: a drain leaves connections that are not accepted to the next process.
 
         Raises:
             OSError: an address cannot be bound.
@@ -152,7 +155,9 @@ class Server:
         try:
             if sock is None and uds is None:
                 _check_types(host, port)
-            await self._listeners.open(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
+            await self._listeners.open(
+                host, port, uds=uds, uds_mode=uds_mode, sock=sock, leave_queue=leave_queue
+            )
             if self._state is not ServerState.SERVING:
                 raise LocalError("the server was closed while it started")
             self._group.start()
@@ -195,9 +200,9 @@ class Server:
     async def drain(self, timeout_s: float | None = None) -> bool:
         """Stop accepting, answer every byte that has arrived by now, close; return if in time.
 
-        Connections that the kernel has completed are accepted first. After `timeout_s`, by
-        default `Limits.drain_timeout_s`, what is left is aborted, and False returned; also when
-        somebody calls `close` meanwhile.
+        Connections that the kernel has completed are accepted first, unless `start` was called
+        with `leave_queue`. After `timeout_s`, by default `Limits.drain_timeout_s`, what is left is
+        aborted, and False returned; also when somebody calls `close` meanwhile.
         """
         if self._state is ServerState.NEW:
             await self.close()

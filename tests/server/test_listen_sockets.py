@@ -3,13 +3,15 @@
 import asyncio
 import errno
 import logging
+import os
+import re
 import socket
 from typing import Any
 
 import pytest
 
-from asyncrev.errors import SettingsError
-from asyncrev.server.listen_sockets import describe, open_tcp
+from asyncrev.errors import LocalError, SettingsError
+from asyncrev.server.listen_sockets import describe, inherited, open_tcp
 from tests.support import DEADLINE_S, until
 
 
@@ -243,3 +245,37 @@ async def test_open_tcp_of_a_number_needs_no_name() -> None:
 def test_describe_writes_addresses_as_people_do(address: Any, text: str) -> None:
     """IPv6 in brackets."""
     assert describe(address) == text
+
+
+def test_descriptor_that_is_no_listening_socket_is_refused_with_what_it_is() -> None:
+    """By its number and its name; it stays open."""
+    reading, writing = os.pipe()
+    with socket.socket() as unbound, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        for fd, what in (
+            (
+                reading,
+                "cannot be listened on: Socket operation on non-socket (it is a pipe or FIFO",
+            ),
+            (unbound.fileno(), "is a socket that does not listen; pass a listening stream socket"),
+            (datagrams.fileno(), "is a socket of the type SOCK_DGRAM"),
+        ):
+            with pytest.raises(LocalError, match=re.escape(f"descriptor {fd} ('web') {what}")):
+                inherited(fd, "web")
+            os.fstat(fd)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_descriptor_of_another_family_is_refused() -> None:
+    try:
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
+    except OSError:
+        pytest.skip("there is no netlink here")
+    with sock, pytest.raises(LocalError, match="is a socket of the family AF_NETLINK"):
+        inherited(sock.fileno())
+
+
+def test_address_of_the_abstract_namespace_is_described_as_systemd_writes_it() -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(f"\0asyncrev-test/{os.getpid()}")
+        assert describe(sock.getsockname()) == f"unix:@asyncrev-test/{os.getpid()}"

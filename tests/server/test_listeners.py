@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from asyncrev.errors import SettingsError
 from asyncrev.server.listeners import Listeners
 from tests.support import until
 
@@ -106,3 +107,36 @@ async def test_lock_that_somebody_keeps_leaves_the_path_with_a_warning(
     assert os.listdir(tmp_path) == ["socket"]
     assert "has held the lock of directory" in caplog.text
     assert not bench.listeners.addresses
+
+
+@on_epoll
+async def test_queue_of_sockets_that_somebody_else_has_is_left_to_the_next() -> None:
+    """Several sockets are served; at a drain who is queued is neither accepted nor refused."""
+    bench = Bench()
+    ours = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    kept = [sock.dup() for sock in ours]
+    addresses = [sock.getsockname() for sock in ours]
+    await bench.listeners.open(None, 0, uds=None, uds_mode=0, sock=ours, leave_queue=True)
+    bench.listeners.start()
+    assert bench.listeners.addresses == addresses
+    for address in addresses:
+        socket.create_connection(address).close()
+    await until(lambda: len(bench.accepted) == 2, "each has accepted one")
+    bench.listeners.pause()
+    clients = [socket.create_connection(address) for address in addresses]
+    await bench.listeners.close(accept_queued=True)
+    assert len(bench.accepted) == 2
+    for sock, client in zip(kept, clients, strict=True):
+        sock.accept()[0].close()
+        assert client.recv(1) == b""
+        client.close()
+        sock.close()
+
+
+@on_epoll
+@pytest.mark.parametrize("sock", [[], [None], "ab", [1, 2]])
+async def test_sock_that_is_none_is_refused(sock: Any) -> None:
+    bench = Bench()
+    with pytest.raises(SettingsError, match="it must be a listening socket, or several"):
+        await bench.listeners.open(None, 0, uds=None, uds_mode=0, sock=sock)
+    await bench.listeners.close()
