@@ -179,15 +179,17 @@ def ask_a_line(command: list[str], **popen: Any) -> None:
 
 @contextlib.contextmanager
 def serving(
-    *args: str, port: int = 0, module: str = "asyncrev", **popen: Any
+    *args: str, port: int | None = 0, module: str = "asyncrev", **popen: Any
 ) -> Iterator[ServerProcess]:
     """Run `asyncrev serve` with `args`, on a free port unless they say where to listen.
+
+    With `port` None nothing says so: its sockets are passed to it.
 
     It is killed at the end if it still runs.
 
     `module`: what to run in its place, with the same arguments.
     """
-    where = [] if {"--uds", "--fd"} & set(args) else ["--port", str(port)]
+    where = [] if port is None or {"--uds", "--fd"} & set(args) else ["--port", str(port)]
     process = subprocess.Popen(
         [sys.executable, "-m", module, "serve", *where, *args],
         stderr=subprocess.PIPE,

@@ -106,6 +106,7 @@ def serve(context: click.Context, /, **_: Any) -> None:
     except (SettingsError, LocalError) as error:
         _fail(EXIT_USAGE, error, log_format)
     warnings = warnings_of_variables(os.environ)
+    warnings += [*settings.inherited.warnings, *settings.notify.warnings]
     if settings.tls is not None:
         warnings += settings.tls.warnings
     try:

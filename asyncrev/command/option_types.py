@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asyncrev.command.units import parse_bytes, parse_seconds
+from asyncrev.limits import MOST_C_INT
 
 __all__ = [
     "ALPN",
     "BYTES",
+    "DESCRIPTOR",
     "FILE_MODE",
     "NETWORKS",
     "NOT_NEGATIVE_BYTES",
@@ -20,12 +22,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    _AnyType = click.ParamType[int | str]
     _IntType = click.ParamType[int]
     _FloatType = click.ParamType[float]
     _StrType = click.ParamType[str]
     _TupleType = click.ParamType[tuple[str, ...]]
 else:  # not generic before click 8.4
-    _IntType = _FloatType = _StrType = _TupleType = click.ParamType
+    _AnyType = _IntType = _FloatType = _StrType = _TupleType = click.ParamType
 
 
 class IntegerRange(click.IntRange):
@@ -106,6 +109,28 @@ class _FileMode(_IntType):
         return int(text.removeprefix("0o"), 8)
 
 
+class _Descriptor(_AnyType):
+    """A descriptor, by its number or by the name that systemd gives it."""
+
+    name = "descriptor"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int | str:
+        text = str(value).strip()
+        if re.fullmatch(r"[-+]?\d+", text):
+            return IntegerRange(0, MOST_C_INT).convert(text, param, context)
+        # systemd.socket(5): FileDescriptorName= is ASCII without control characters and colons.
+        if not re.fullmatch(r"[ -9;-~]{1,255}", text):
+            self.fail(
+                f"{value!r} is neither the number nor the name of a descriptor; give a number of 0 "
+                "or more, or the FileDescriptorName= of a socket unit",
+                param,
+                context,
+            )
+        return text
+
+
 class _Paths(_StrType):
     """The path of a file, for options that can be repeated. A variable has several as PATH has."""
 
@@ -164,6 +189,7 @@ BYTES = _Bytes()
 NOT_NEGATIVE_BYTES = _NotNegativeBytes()
 SECONDS = _Seconds()
 FILE_MODE = _FileMode()
+DESCRIPTOR = _Descriptor()
 NETWORKS = _Networks()
 PATHS = _Paths()
 ALPN = _Alpn()

@@ -23,6 +23,7 @@ from asyncrev.command.option import (
 from asyncrev.command.option_types import (
     ALPN,
     BYTES,
+    DESCRIPTOR,
     FILE_MODE,
     NETWORKS,
     NOT_NEGATIVE_BYTES,
@@ -32,7 +33,7 @@ from asyncrev.command.option_types import (
 )
 from asyncrev.command.units import format_bytes, format_seconds
 from asyncrev.frames.registry import FRAMINGS
-from asyncrev.limits import MOST_C_INT, Limits
+from asyncrev.limits import Limits
 
 __all__ = ["OPTIONS", "option_named"]
 
@@ -119,8 +120,11 @@ OPTIONS = (
     ),
     Option(
         name="fd",
-        type=IntegerRange(0, MOST_C_INT),
-        help="Listen on this descriptor instead, a listening socket that the process was given.",
+        type=DESCRIPTOR,
+        metavar="N|NAME",
+        help="Listen on this descriptor instead, a listening socket that the process was given, or "
+        "on those of this name (FileDescriptorName= of systemd). Without it, on all that systemd "
+        "passes.",
         group=LISTENING,
         sets="fd",
         excludes=("host", "port", "uds"),

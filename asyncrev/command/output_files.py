@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from asyncrev.command.output_file import OutputFile, reopen
@@ -63,11 +65,19 @@ class OutputFiles:
             self.access_log.use_reopened()
         return went_well
 
-    def reopen_soon(self, why: str) -> None:
-        """Do what `reopen` does on another thread, so that no disk makes the loop wait."""
-        thread = threading.Thread(
-            target=self.reopen, args=(why,), name="asyncrev-reopen", daemon=True
-        )
+    def reopen_soon(
+        self, why: str, during: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        """Do what `reopen` does on another thread, so that no disk makes the loop wait.
+
+        That thread enters `during()` for the time.
+        """
+
+        def run() -> None:
+            with during():
+                self.reopen(why)
+
+        thread = threading.Thread(target=run, name="asyncrev-reopen", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:

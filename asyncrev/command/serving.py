@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from asyncrev.command.admin_setup import ADMIN_DESCRIPTORS, Admin
 from asyncrev.command.affinity import pin_to
@@ -16,6 +17,7 @@ from asyncrev.command.drain_delay import wait_before_drain
 from asyncrev.command.exit_codes import EXIT_CLEAN, EXIT_DRAIN_ABORTED, EXIT_RUNTIME_ERROR
 from asyncrev.command.log_setup import ProcessLog
 from asyncrev.command.machine_memory import memory_warning
+from asyncrev.command.notify import Notifier
 from asyncrev.command.output_file import OutputFile
 from asyncrev.command.output_files import OutputFiles
 from asyncrev.command.proxy_header import ProxyHeaderWarning
@@ -100,7 +102,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
 
     def on_signal(number: int, again: bool) -> None:
         if number == signal.SIGHUP:
-            outputs.reopen_soon("SIGHUP")
+            outputs.reopen_soon("SIGHUP", reloading)
         if number not in STOPS:
             if number != signal.SIGHUP:
                 logger.warning("%s is ignored", name_of(number))
@@ -112,17 +114,21 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
     # Before anything slow.
     signals.deliver_to(loop, on_signal)
     outputs = OutputFiles()
+    reloading: Callable[[], AbstractContextManager[None]] = nullcontext
     try:
         outputs.open(settings)
         factory = _tapped(settings, outputs.tee, lambda: _set_from_worker(loop, stop))
         server = _make_server(settings, factory)
         if outputs.access_log is not None:
             server.on_connection_closed(outputs.access_log.note_closed)
+        notifier = Notifier(settings.notify, server)
+        reloading = notifier.reloading
         server.watch_first_input(ProxyHeaderWarning(settings.proxy is not None))
         admin = Admin(settings, server, lambda: _set_from_worker(loop, stop))
 
         async def before_drain(serving: "asyncio.Task[None]") -> None:
             admin.note_stop()
+            notifier.stopping(settings.drain_delay_s + settings.limits.drain_timeout_s)
             await wait_before_drain(settings.drain_delay_s, stops, forced, serving)
 
         try:
@@ -132,6 +138,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
                 fields = {"fields": start_fields(settings, server)}
                 logger.info("%s", start_line(settings, server), extra=fields)
                 admin.start()
+                notifier.ready()
                 if warning is not None:
                     logger.warning("%s", warning)
                 with following(server, settings.cpu, settings.more_cpus):
@@ -145,6 +152,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
                     # timeout.
                     threading.Thread(target=_end_late, args=(code,), daemon=True).start()
         finally:
+            notifier.close()
             await admin.close()
             await server.close()  # `_run` has nearly always done it
         return code
@@ -174,14 +182,24 @@ def _make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
 
 async def _listen(server: Server, settings: ServeSettings) -> None:
     """Start `server`; an error names the options that caused it."""
-    if settings.fd is not None:
+    given = settings.inherited
+    if given.activated:
+        names = "LISTEN_FDS"
+    elif given.fd is not None:
         names = "--fd"
     else:
         names = "--uds" if settings.uds is not None else f"--host {settings.host!r}, --port"
     try:
-        sock = None if settings.fd is None else inherited(settings.fd)
+        sockets = [inherited(one.fd, one.name) for one in given.activated]
+        if given.fd is not None:
+            sockets = [inherited(given.fd)]
         await server.start(
-            settings.host, settings.port, uds=settings.uds, uds_mode=settings.uds_mode, sock=sock
+            settings.host,
+            settings.port,
+            uds=settings.uds,
+            uds_mode=settings.uds_mode,
+            sock=sockets or None,
+            leave_queue=bool(given.activated),
         )
     except OSError as error:
         raise OSError(error.errno, f"{names}: {error.strerror or error}") from None

@@ -12,7 +12,9 @@ from asyncrev.command.admin_address import AdminAddress, parse_admin_address
 from asyncrev.command.admin_config import config_of
 from asyncrev.command.affinity import choose_cpu
 from asyncrev.command.drain_delay import checked_delay_s
+from asyncrev.command.listen_fds import ListenSockets, take_sockets
 from asyncrev.command.loading import load
+from asyncrev.command.notify import NotifyTarget, take_notify_target
 from asyncrev.command.option_values import OptionValue, refuse_contradictions
 from asyncrev.command.output_file import refuse_shared_output
 from asyncrev.command.proxy import make_proxy
@@ -30,14 +32,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ServeSettings", "settings_of"]
 
+_NOTHING_INHERITED = ListenSockets()
+_NOBODY = NotifyTarget()
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
     """What one server is made of, and how its process runs.
 
     Attributes:
-        host, port, uds, uds_mode, fd: where it listens; `uds` and `fd` take the place of the first
-            two. `uds_mode` is a number, not its octal text.
+        host, port, uds, uds_mode, inherited: where it listens; `uds` and sockets that were
+            inherited take the place of the first two. `uds_mode` is a number, not its octal text.
+        notify: which service manager hears how it is.
         tls: its TLS, or None.
         proxy: from whom it reads PROXY headers, or None.
         loop_name, loop_factory: the event loop.
@@ -72,7 +78,8 @@ class ServeSettings:
     cpu: int | None
     log_level: str
     uds_mode: int = DEFAULT_MODE
-    fd: int | None = None
+    inherited: ListenSockets = _NOTHING_INHERITED
+    notify: NotifyTarget = _NOBODY
     tls: Tls | None = None
     proxy: "ProxyProtocol | None" = None
     threads: int = 1
@@ -82,6 +89,11 @@ class ServeSettings:
     admin: AdminAddress | None = None
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
     drain_delay_s: float = 0.0
+
+    @property
+    def fd(self) -> int | None:
+        """The descriptor that it listens on and that is not systemd's, or None."""
+        return self.inherited.fd
 
     @property
     def ssl(self) -> ssl_module.SSLContext | None:
@@ -96,6 +108,8 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         SettingsError: a value cannot be used, or not beside another one; names the option.
     """
     refuse_contradictions(values)
+    # Before a module can start a child, which would inherit the variables.
+    inherited, notify = take_sockets(os.environ, values), take_notify_target(os.environ)
     asked = {value.option.name: value.value for value in values}
     refuse_shared_output(asked["tee"], asked["access_log"])
     # The loop first: the processor's module may change the search path.
@@ -112,7 +126,8 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         port=asked["port"],
         uds=asked["uds"],
         uds_mode=asked["uds_mode"],
-        fd=asked["fd"],
+        inherited=inherited,
+        notify=notify,
         tls=make_tls(
             TlsOptions(
                 certfiles=asked["ssl_certfile"],

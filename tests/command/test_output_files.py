@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,21 @@ def test_reopening_without_a_thread_is_logged(
     OutputFiles().reopen_soon("SIGHUP")
     (found,) = caplog.records
     assert "nothing is reopened" in found.getMessage()
+
+
+def test_reopening_happens_within_what_is_given(tmp_path: Path) -> None:
+    """On its thread, so that who is told of a reload hears of its end."""
+    outputs = OutputFiles()
+    outputs.open(options(tee=str(tmp_path / "tee")))
+    threads: list[str] = []
+
+    @contextlib.contextmanager
+    def during() -> Iterator[None]:
+        threads.append(threading.current_thread().name)
+        yield
+        threads.append(threading.current_thread().name)
+
+    outputs.reopen_soon("SIGHUP", during)
+    wait_until(lambda: len(threads) == 2, "it is left")
+    assert threads == ["asyncrev-reopen"] * 2
+    outputs.close()

@@ -102,7 +102,7 @@ def test_descriptor_that_is_no_listening_socket_is_refused_in_one_line() -> None
             (99, "descriptor 99 cannot be listened on: Bad file descriptor"),
             (file.fileno(), "cannot be listened on: Socket operation on non-socket"),
             (unbound.fileno(), "is a socket that does not listen; pass a listening stream socket"),
-            (datagrams.fileno(), "is a socket that does not listen"),
+            (datagrams.fileno(), "is a socket of the type SOCK_DGRAM; pass a listening stream"),
         ):
             fds = [] if fd == 99 else [fd]
             done = run_asyncrev("serve", "--fd", str(fd), pass_fds=fds)
