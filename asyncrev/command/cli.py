@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,6 +17,9 @@ from asyncrev.command.signals import ProcessSignals
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.native.choice import DESCRIPTION
 from asyncrev.version import __version__
+
+if TYPE_CHECKING:
+    from asyncrev.command.option_values import OptionValue
 
 __all__ = ["main"]
 
@@ -50,6 +53,18 @@ def _one_line_errors() -> Iterator[None]:
 
 
 class _Commands(click.Group):
+    """The verbs. What `config` is made of is imported when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*super().list_commands(context), "config"]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "config":
+            from asyncrev.command.config_cli import config
+
+            return config
+        return super().get_command(context, name)
+
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with _one_line_errors():
             return super().make_context(*args, **extra)
@@ -86,7 +101,8 @@ def serve(context: click.Context, /, **_: Any) -> None:
       ASYNCREV_PORT=9090 asyncrev serve --max-connections 100 --idle-timeout-s 5m
 
     Every option can also be given as an environment variable: --max-connections as
-    ASYNCREV_MAX_CONNECTIONS.
+    ASYNCREV_MAX_CONNECTIONS; or in the TOML file that --config names, as max_connections. A flag
+    takes precedence over a variable, and a variable over the file.
 
     A second signal closes all connections at once; one within 0.5 s of the first does not count
     as a second, because the same stop may be delivered twice.
@@ -99,12 +115,14 @@ def serve(context: click.Context, /, **_: Any) -> None:
     from asyncrev.command.settings import settings_of
 
     signals: ProcessSignals | None = context.obj
-    values = values_of(context)
-    log_format = next(value.value for value in values if value.option.name == "log_format")
+    log_format = context.params["log_format"]
+    values: list[OptionValue] = []
     try:
+        values = values_of(context)
+        log_format = next(value.value for value in values if value.option.name == "log_format")
         settings = settings_of(values)
     except (SettingsError, LocalError) as error:
-        _fail(EXIT_USAGE, error, log_format)
+        _fail(EXIT_USAGE, _with_places(error, values), log_format)
     warnings = warnings_of_variables(os.environ)
     warnings += [*settings.inherited.warnings, *settings.notify.warnings]
     if settings.tls is not None:
@@ -112,9 +130,15 @@ def serve(context: click.Context, /, **_: Any) -> None:
     try:
         sys.exit(serve_until_signal(settings, signals, warnings))
     except SettingsError as error:
-        _fail(EXIT_USAGE, error, log_format)
+        _fail(EXIT_USAGE, _with_places(error, values), log_format)
     except (OSError, LocalError) as error:
         _fail(EXIT_RUNTIME_ERROR, error, log_format)
+
+
+def _with_places(error: Exception, values: "list[OptionValue]") -> str:
+    from asyncrev.command.config_values import name_places
+
+    return name_places(str(error), values)
 
 
 def _fail(code: int, error: object, log_format: str = "text") -> NoReturn:

@@ -1,15 +1,26 @@
 """The table of options for click: parameters, the help, and the values in a context."""
 
 import collections
+from collections.abc import Mapping
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from asyncrev.command.option import GROUP_NOTES, GROUPS, LOG, Option
-from asyncrev.command.option_values import OptionValue, Source
+from asyncrev.command.option_values import (
+    OptionValue,
+    Source,
+    default_of,
+    without_yielding,
+)
 from asyncrev.command.options import OPTIONS
 
-__all__ = ["OptionsCommand", "parameters", "values_of"]
+__all__ = ["MISTAKES", "OptionsCommand", "given_values_of", "parameters", "values_of"]
+
+# The key of a list in `click.Context.meta`: if it is there, values that cannot be converted are
+# noted in it, and the defaults stand for them, so that all mistakes are found.
+MISTAKES = "asyncrev.mistakes"
 
 # The text of longer names begins on the next line, so that it stays wide in 80 columns.
 _NAME_COLUMNS = 22
@@ -35,6 +46,21 @@ class _RowOption(click.Option):
             help=row.help,
         )
         self.row = row
+
+    def handle_parse_result(
+        self, context: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Convert the value, or note the mistake where somebody collects them."""
+        mistakes: list[str] | None = context.meta.get(MISTAKES)
+        try:
+            return super().handle_parse_result(context, opts, args)
+        except click.UsageError as error:
+            if mistakes is None:
+                raise
+            mistakes.append(error.format_message())
+            context.params[self.name or ""] = default_of(self.row).value
+            context.set_parameter_source(self.name or "", ParameterSource.DEFAULT)
+            return None, args
 
     def get_help_record(self, context: click.Context) -> tuple[str, str]:
         """Return name and text, without the variable and range that click would add to each."""
@@ -83,7 +109,23 @@ def parameters() -> list[click.Parameter]:
 
 
 def values_of(context: click.Context) -> list[OptionValue]:
-    """Return each option with its value and the value's source, in the order of the table."""
+    """Return each option with its value and the value's source, in the order of the table.
+
+    Reads the file that --config names.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    values = given_values_of(context)
+    if context.params["config"] is None:
+        return without_yielding(values)
+    from asyncrev.command.config_values import with_file  # few servers have a file
+
+    return with_file(values)
+
+
+def given_values_of(context: click.Context) -> list[OptionValue]:
+    """Return each option with its value from flags, the environment or its default, in order."""
     return [
         OptionValue(row, context.params[row.name], _source(context, row.name)) for row in OPTIONS
     ]

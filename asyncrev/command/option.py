@@ -17,6 +17,7 @@ __all__ = [
     "PROCESSING",
     "REPLIES",
     "RING",
+    "TABLES",
     "TIMEOUTS",
     "Option",
     "Said",
@@ -35,6 +36,9 @@ GROUP_NOTES = {
     PROCESSING: f"BYTES here and below: {BYTES_FORMS}.",
     TIMEOUTS: f"SECONDS: {SECONDS_FORMS}.",
 }
+
+# Tables of the configuration file, in order.
+TABLES = ("serve", "limits", "log", "admin")
 
 
 class Said(enum.Enum):
@@ -58,7 +62,8 @@ class Option:
         help: one to three sentences.
         metavar: the placeholder for the value in the help; "" for the name of the type.
         group: the heading in the help, one of `GROUPS`.
-        sets: the setting, as a path from `ServeSettings`: "limits.slots", "host".
+        sets: the setting, as a path from `ServeSettings`: "limits.slots", "host"; "" for an option
+            about the options, which cannot be in a configuration file.
         excludes: names of the options that cannot be given with it.
         needs: the name of an option that must be given with it, or "".
         needs_hint: advice in the error message if that option is missing.
@@ -98,6 +103,17 @@ class Option:
         """The field of `Limits` that it sets, or ""."""
         prefix, dot, field = self.sets.partition(".")
         return field if dot and prefix == "limits" else ""
+
+    @property
+    def table(self) -> str:
+        """The table of the configuration file that it belongs to, one of `TABLES`, or ""."""
+        if not self.sets:
+            return ""
+        if self.limit:
+            return "limits"
+        if self.name == "admin" or self.name.startswith("admin_"):
+            return "admin"
+        return "log" if self.group == LOG else "serve"
 
     @property
     def placeholder(self) -> str:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asyncrev.command.units import parse_bytes, parse_seconds
+from asyncrev.command.units import format_bytes, format_seconds, parse_bytes, parse_seconds
 from asyncrev.limits import MOST_C_INT
 
 __all__ = [
     "ALPN",
     "BYTES",
+    "CONFIG_PATH",
     "DESCRIPTOR",
     "FILE_MODE",
     "NETWORKS",
@@ -19,6 +20,11 @@ __all__ = [
     "PATHS",
     "SECONDS",
     "IntegerRange",
+    "converted",
+    "refusal_of_number",
+    "takes_booleans",
+    "takes_lists",
+    "written",
 ]
 
 if TYPE_CHECKING:
@@ -143,6 +149,20 @@ class _Paths(_StrType):
         return str(value)
 
 
+class _ConfigPath(_StrType):
+    """The path of the configuration file: absolute, as a processor may change the directory."""
+
+    name = "path"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> str:
+        try:
+            return os.path.abspath(str(value))
+        except FileNotFoundError:  # the current directory was removed
+            return str(value)
+
+
 class _Networks(_Paths):
     """Addresses and networks, checked where they are used; several have commas between them."""
 
@@ -192,4 +212,48 @@ FILE_MODE = _FileMode()
 DESCRIPTOR = _Descriptor()
 NETWORKS = _Networks()
 PATHS = _Paths()
+CONFIG_PATH = _ConfigPath()
 ALPN = _Alpn()
+
+
+# -- values of a configuration file ----------------------------------------------------------------
+
+
+def converted(kind: "click.ParamType[Any]", text: str) -> Any:
+    """Return the value that `text` stands for, with the checks that a flag's text gets.
+
+    Raises:
+        ValueError: it stands for none; the message has the accepted forms.
+    """
+    try:
+        return kind.convert(text, None, None)
+    except click.BadParameter as error:
+        raise ValueError(error.message) from None
+
+
+def written(kind: "click.ParamType[Any]", value: Any) -> str:
+    """Return a short text for which `converted` gives `value`: 256KiB, 5m, 0600."""
+    if isinstance(kind, _Bytes):
+        return format_bytes(value)
+    if isinstance(kind, _Seconds):
+        return format_seconds(value)
+    if isinstance(kind, _FileMode):
+        return f"{value:04o}"
+    return ",".join(value) if isinstance(kind, _Alpn) else str(value)
+
+
+def takes_booleans(kind: "click.ParamType[Any]") -> bool:
+    """Return whether true and false are values of that type."""
+    return isinstance(kind, type(click.BOOL))
+
+
+def takes_lists(kind: "click.ParamType[Any]") -> bool:
+    """Return whether a value of that type is a list, as a text with commas."""
+    return isinstance(kind, _Alpn)
+
+
+def refusal_of_number(kind: "click.ParamType[Any]") -> str:
+    """Return why a number cannot stand for a value of that type, or "" if it can."""
+    if isinstance(kind, _FileMode):  # 600 and 0o600 would be the same to whoever reads them
+        return 'a mode is octal; give it as text, as "0600"'
+    return ""

@@ -2,7 +2,8 @@
 
 Click's parameters and the help (`click_options`), exclusions (`option_values`), the settings of a
 server (`settings`), the start line (`start_line`) and the reference (`options_page`) are made from
-`OPTIONS`. A new option is one row, and one field of `ServeSettings` or `Limits`.
+`OPTIONS`. A new option is one row, and one field of `ServeSettings` or `Limits`; one that a reload
+cannot change is also named in `config_reload.FIXED`.
 """
 
 from typing import Any
@@ -23,6 +24,7 @@ from asyncrev.command.option import (
 from asyncrev.command.option_types import (
     ALPN,
     BYTES,
+    CONFIG_PATH,
     DESCRIPTOR,
     FILE_MODE,
     NETWORKS,
@@ -436,6 +438,15 @@ OPTIONS = (
         "Needs asyncrev[ops].",
         group=LOG,
         sets="admin",
+    ),
+    Option(
+        name="config",
+        type=CONFIG_PATH,
+        metavar="PATH",
+        help="Take options from this TOML file, too; flags and variables come first. `asyncrev "
+        "config show` prints the result.",
+        group=LOG,
+        sets="",
     ),
     Option(
         name="log_level",

@@ -21,10 +21,11 @@ orphan: true
 """
 _INTRODUCTION = (
     "`asyncrev serve --help` has these in short. Each option can also be set by the environment "
-    "variable that is named with it; an option on the command line wins. A variable `ASYNCREV_…` "
-    "that belongs to no option is ignored, with a warning that names the nearest one. The start "
-    "line has the values that the server runs with, as `name=value`. This page is made from the "
-    "table of options in `asyncrev/command/options.py`."
+    "variable that is named with it, or in a [configuration file](howto/configure.md), in the "
+    "table that is named with it. A flag takes precedence over a variable, and a variable over the "
+    "file. A variable `ASYNCREV_…` that belongs to no option is ignored, with a warning that names "
+    "the nearest one. The start line has the values that the server runs with, as `name=value`. "
+    "This page is made from the table of options in `asyncrev/command/options.py`."
 )
 
 _COLUMNS = 118
@@ -48,14 +49,15 @@ def _entry(row: Option) -> str:
 
 def _facts(row: Option) -> Iterator[str]:
     default = row.follows or ("none" if row.default is None else f"`{row.default}`")
-    yield f"Value: `{row.placeholder}`; default: {default}; variable: `{row.variable}`."
+    where = f"; in a file: `{row.name}` of `[{row.table}]`" if row.table else ""
+    yield f"Value: `{row.placeholder}`; default: {default}; variable: `{row.variable}`{where}."
     if row.repeatable:
         between = row.type.envvar_list_splitter
         yield f"Can be repeated; in the variable, `{between}` stands between two values."
     if row.limit:
         yield f"Sets `Limits.{row.limit}`."
     if row.excludes:
-        yield f"Excludes {', '.join(f'`--{name}`' for name in row.excludes)}."
+        yield f"Excludes, of the same source, {', '.join(f'`--{name}`' for name in row.excludes)}."
     if row.needs:
         yield f"Needs `--{row.needs.replace('_', '-')}`."
     if row.said is not Said.NEVER:

@@ -32,7 +32,7 @@ from asyncrev.server.listen_sockets import inherited
 from asyncrev.server.server import Server
 from asyncrev.statistics import ServerStatistics
 
-__all__ = ["serve_until_signal"]
+__all__ = ["serve_until_signal", "tapped"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -117,7 +117,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
     reloading: Callable[[], AbstractContextManager[None]] = nullcontext
     try:
         outputs.open(settings)
-        factory = _tapped(settings, outputs.tee, lambda: _set_from_worker(loop, stop))
+        factory = tapped(settings, outputs.tee, lambda: _set_from_worker(loop, stop))
         server = _make_server(settings, factory)
         if outputs.access_log is not None:
             server.on_connection_closed(outputs.access_log.note_closed)
@@ -299,7 +299,7 @@ def _memory_warning(settings: ServeSettings, server: Server) -> str | None:
     )
 
 
-def _tapped(
+def tapped(
     settings: ServeSettings, tee_file: OutputFile | None, request_stop: Callable[[], None]
 ) -> ProcessorFactory:
     chunk_taps: list[Callable[[], Tap]] = []

@@ -30,7 +30,7 @@ from asyncrev.work.reverse import Reverse
 if TYPE_CHECKING:
     from asyncrev.server.proxy_protocol import ProxyProtocol
 
-__all__ = ["ServeSettings", "settings_of"]
+__all__ = ["ServeSettings", "limits_of", "settings_of"]
 
 _NOTHING_INHERITED = ListenSockets()
 _NOBODY = NotifyTarget()
@@ -146,7 +146,7 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         processor_name=asked["processor"],
         factory=factory,
         framing=asked["framing"],
-        limits=_limits(values, asked["framing"]),
+        limits=limits_of(values),
         stop_word=None if asked["stop_word"] is None else os.fsencode(asked["stop_word"]),
         tee=asked["tee"],
         cpu=cpu,
@@ -160,8 +160,13 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
     )
 
 
-def _limits(values: Sequence[OptionValue], framing: str) -> Limits:
-    """Return the limits; an error that follows from an option that was given names that one."""
+def limits_of(values: Sequence[OptionValue]) -> Limits:
+    """Return the limits that option values ask for.
+
+    Raises:
+        SettingsError: they cannot be used; what follows from an option that was given names it.
+    """
+    framing = next(value.value for value in values if value.option.name == "framing")
     of_limits = {value.option.limit: value for value in values if value.option.limit}
     longest = of_limits["max_frame_bytes"]
     follow = ("pool_bytes", "pool_connection_bytes")

@@ -10,7 +10,14 @@ from asyncrev.certificates import Certificate, certificate_in_file
 from asyncrev.command.server_names import ByName
 from asyncrev.errors import SettingsError
 
-__all__ = ["CLIENT_CERTIFICATES", "TLS_VERSIONS", "Tls", "TlsOptions", "make_tls"]
+__all__ = [
+    "CLIENT_CERTIFICATES",
+    "TLS_VERSIONS",
+    "Tls",
+    "TlsOptions",
+    "make_tls",
+    "wanted_of_clients",
+]
 
 TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 CLIENT_CERTIFICATES = {
@@ -159,7 +166,7 @@ def _certificate(certfile: str) -> Certificate:
 
 def _set_clients(context: ssl.SSLContext, options: TlsOptions) -> None:
     """Set which certificates clients may or must have."""
-    wanted = options.cert_reqs or ("none" if options.ca_certs is None else "required")
+    wanted = wanted_of_clients(options.cert_reqs, options.ca_certs)
     if options.ca_certs is None:
         if wanted != "none":
             raise SettingsError(
@@ -176,6 +183,11 @@ def _set_clients(context: ssl.SSLContext, options: TlsOptions) -> None:
     # As Python 3.13 has it: who names an intermediate authority need not name the one above it.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_mode = CLIENT_CERTIFICATES[wanted]
+
+
+def wanted_of_clients(cert_reqs: str | None, ca_certs: str | None) -> str:
+    """Return which certificates clients may or must have, as it follows if it is not given."""
+    return cert_reqs or ("none" if ca_certs is None else "required")
 
 
 def _authority_files(path: str) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 import click
 import pytest
 
-from asyncrev.command.option import LISTENING, Option
+from asyncrev.command.option import LISTENING, LOG, TABLES, Option
 from asyncrev.command.option_types import BYTES, SECONDS
 
 
@@ -52,3 +52,21 @@ def test_default_is_shown_in_words_where_it_follows(fields: dict[str, Any], show
 def test_limit_is_the_field_that_a_row_sets(sets: str, limit: str) -> None:
     """Nothing for rows that set something else."""
     assert row(sets=sets).limit == limit
+
+
+@pytest.mark.parametrize(
+    ("fields", "table"),
+    [
+        ({"sets": "limits.slots", "group": LOG}, "limits"),
+        ({"sets": "admin", "name": "admin", "group": LOG}, "admin"),
+        ({"sets": "x", "name": "admin_token", "group": LISTENING}, "admin"),
+        ({"sets": "x", "name": "administrator"}, "serve"),
+        ({"sets": "x", "group": LOG}, "log"),
+        ({"sets": "host"}, "serve"),
+        ({"sets": "", "group": LOG}, ""),
+    ],
+)
+def test_table_of_the_file_follows_from_the_row(fields: dict[str, Any], table: str) -> None:
+    """So that a new row needs nothing more."""
+    assert row(**fields).table == table
+    assert table in ("", *TABLES)

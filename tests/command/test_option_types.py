@@ -1,5 +1,7 @@
 """option_types: texts become values without any context of click, as from a file."""
 
+import os
+import pathlib
 from typing import Any
 
 import click
@@ -8,10 +10,17 @@ import pytest
 from asyncrev.command.option_types import (
     ALPN,
     BYTES,
+    CONFIG_PATH,
     FILE_MODE,
     NOT_NEGATIVE_BYTES,
     PATHS,
     SECONDS,
+    IntegerRange,
+    converted,
+    refusal_of_number,
+    takes_booleans,
+    takes_lists,
+    written,
 )
 from asyncrev.command.options import OPTIONS
 
@@ -72,3 +81,57 @@ def test_default_of_every_row_is_one_that_its_type_takes(row: Any) -> None:
         assert row.follows or not row.limit
     else:
         assert row.type.convert(str(row.default), None, None) is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        (BYTES, 1 << 18, "256KiB"),
+        (NOT_NEGATIVE_BYTES, 0, "0"),
+        (SECONDS, 300.0, "5m"),
+        (SECONDS, float("inf"), "inf"),
+        (FILE_MODE, 0o60, "0060"),
+        (ALPN, ("h2", "http/1.1"), "h2,http/1.1"),
+        (PATHS, "a b", "a b"),
+        (IntegerRange(0), 7, "7"),
+        (click.Choice(["a", "b"]), "b", "b"),
+        (click.STRING, "x", "x"),
+    ],
+)
+def test_value_is_written_as_a_text_that_gives_it(kind: Any, value: Any, text: str) -> None:
+    """In the short form that people write."""
+    assert written(kind, value) == text
+    assert converted(kind, text) == value
+
+
+def test_text_that_is_no_value_raises_one_error_for_all_types() -> None:
+    """Click's own does not leave this module."""
+    for kind, text, part in (
+        (BYTES, "x", "give bytes as 65536"),
+        (IntegerRange(0, 9), "10", "10 is not in the range"),
+        (click.Choice(["a", "b"]), "c", "'c' is not one of 'a', 'b'"),
+        (click.INT, "x", "'x' is not a valid integer"),
+    ):
+        with pytest.raises(ValueError, match=part):
+            converted(kind, text)
+
+
+def test_types_say_what_else_a_file_may_give() -> None:
+    """Lists for ALPN, no numbers for a mode, whose digits would be decimal."""
+    kinds = [BYTES, SECONDS, FILE_MODE, ALPN, PATHS, click.STRING, click.INT, click.BOOL]
+    assert [kind for kind in kinds if takes_lists(kind)] == [ALPN]
+    assert [kind for kind in kinds if takes_booleans(kind)] == [click.BOOL]
+    assert [kind for kind in kinds if refusal_of_number(kind)] == [FILE_MODE]
+
+
+def test_path_of_the_configuration_is_absolute(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is a current directory; a directory that was removed leaves it as it is."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    assert converted(CONFIG_PATH, "../a.toml") == str(tmp_path / "a.toml")
+    os.rmdir(gone)
+    assert converted(CONFIG_PATH, "a.toml") == "a.toml"
+    assert converted(CONFIG_PATH, "/a.toml") == "/a.toml"

@@ -2,7 +2,14 @@
 
 import pytest
 
-from asyncrev.command.option_values import warnings_of_variables
+from asyncrev.command.option_values import (
+    OptionValue,
+    Source,
+    contradictions,
+    default_of,
+    warnings_of_variables,
+    without_yielding,
+)
 from asyncrev.command.options import OPTIONS, option_named
 from asyncrev.command.settings import ServeSettings
 from tests.command_line import invoke
@@ -18,11 +25,6 @@ from tests.command_line import invoke
             ["--port", "0", "--host", "::", "--fd", "3", "--uds", "s"],
             {},
             "--host, --port, --uds and --fd exclude each other; say where to listen in one way",
-        ),
-        (
-            ["--uds", "s"],
-            {"ASYNCREV_HOST": "::"},
-            "ASYNCREV_HOST (of the environment) and --uds exclude each other",
         ),
         (
             [],
@@ -106,3 +108,78 @@ def test_rows_name_rows_and_exclude_each_other_both_ways() -> None:
         assert all(row.name in option_named(name).excludes for name in row.excludes)
         assert not row.needs or option_named(row.needs)
         assert bool(row.needs) == bool(row.needs_hint)
+
+
+# -- ranks -----------------------------------------------------------------------------------------
+
+
+def value(name: str, source: Source, given: object = 1) -> OptionValue:
+    """Return a value that `source` gives."""
+    return OptionValue(option_named(name), given, source, "f.toml:3")
+
+
+def test_default_has_the_value_that_a_server_without_options_has() -> None:
+    """Converted from its text."""
+    found = {row.name: default_of(row).value for row in OPTIONS}
+    assert found["slot_bytes"] == 262144
+    assert found["idle_timeout_s"] == 300.0
+    assert found["uds_mode"] == 0o600
+    assert (found["port"], found["tee"], found["entries"]) == (9090, None, None)
+    assert found["ssl_certfile"] == ()
+
+
+def test_names_of_a_value_are_those_of_its_source() -> None:
+    """For a message, and for a column."""
+    names = [(one.origin, one.place) for one in (value("port", source) for source in Source)]
+    assert names == [
+        ("--port", "--port"),
+        ("ASYNCREV_PORT (of the environment)", "ASYNCREV_PORT"),
+        ("port (f.toml:3)", "f.toml:3"),
+        ("default", "default"),
+    ]
+
+
+def test_lower_rank_yields_and_says_so() -> None:
+    """The file's address to the variable's, and that to the flag's; equals stay."""
+    given = [
+        value("host", Source.FILE),
+        value("port", Source.FILE),
+        value("uds", Source.ENVIRONMENT),
+        value("uds_mode", Source.ENVIRONMENT),
+        value("fd", Source.COMMAND_LINE),
+    ]
+    found = without_yielding(given)
+    assert [one.source for one in found[:4]] == [Source.DEFAULT] * 4
+    assert [one.yields_to for one in found[:4]] == ["--fd"] * 4
+    assert [one.yielded for one in found[:4]] == given[:4]
+    assert found[4] is given[4]
+    assert contradictions(found) == []
+    same = [value("uds", Source.FILE), value("fd", Source.FILE)]
+    assert without_yielding(same) == same
+    assert [message for message, _ in contradictions(same)] == [
+        "uds (f.toml:3) and fd (f.toml:3) exclude each other; say where to listen in one way"
+    ]
+
+
+def test_what_needs_a_value_that_yielded_goes_with_it_unless_it_ranks_as_high() -> None:
+    """A mode on the command line is not dropped in silence."""
+    given = [
+        value("port", Source.COMMAND_LINE),
+        value("uds", Source.FILE),
+        value("uds_mode", Source.ENVIRONMENT),
+    ]
+    assert [one.source for one in without_yielding(given)[1:]] == [Source.DEFAULT] * 2
+    given[2] = value("uds_mode", Source.COMMAND_LINE)
+    ((message, involved),) = contradictions(without_yielding(given))
+    assert message.startswith("--uds-mode without --uds; ")
+    assert involved == [given[2]]
+
+
+def test_value_yields_to_none_that_yields_itself() -> None:
+    """The variable's socket yields to the flag's port; the file's host may stay."""
+    given = [
+        value("port", Source.COMMAND_LINE),
+        value("uds", Source.ENVIRONMENT),
+        value("host", Source.FILE),
+    ]
+    assert [one.is_given for one in without_yielding(given)] == [True, False, True]

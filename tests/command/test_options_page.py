@@ -19,7 +19,10 @@ def test_page_has_every_row_under_its_group() -> None:
     assert re.findall(r"^## (.+)$", page, re.M) == list(GROUPS)
     for row in OPTIONS:
         section = page.split(f"\n### `{row.flag}`\n")[1].split("\n##")[0]
-        assert f"variable: `{row.variable}`." in " ".join(section.split())
-        assert ("Can be repeated; in the variable, `" in section) is row.repeatable
+        place = f"; in a file: `{row.name}` of `[{row.table}]`" if row.table else ""
+        assert f"variable: `{row.variable}`{place}." in " ".join(section.split())
+        assert (
+            "Can be repeated; in the variable, `" in " ".join(section.split())
+        ) is row.repeatable
         under = page.split(f"\n## {row.group}\n")[1].split("\n## ")[0]
         assert f"\n### `{row.flag}`\n" in under

@@ -323,7 +323,7 @@ def test_stop_word_that_no_line_can_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="the stop word has a line end, so no line can be"):
         serve_until_signal(options(uds=str(tmp_path / "s"), framing="line", stop_word=b"a\nb"))
     assert not os.listdir(tmp_path)
-    assert serving._tapped(options(framing="len32", stop_word=b"a\nb"), -1, lambda: None)
+    assert serving.tapped(options(framing="len32", stop_word=b"a\nb"), -1, lambda: None)
 
 
 def test_empty_stop_word_is_a_frame_without_payload(tmp_path: Path) -> None:
