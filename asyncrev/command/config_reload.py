@@ -1,0 +1,87 @@
+"""Reading the configuration again while a server runs, and what may change by that."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from asyncrev.command.config_values import name_places, with_file, without_file
+from asyncrev.command.option_values import OptionValue, refuse_contradictions
+from asyncrev.command.settings import ServeSettings, settings_of
+from asyncrev.errors import SettingsError
+
+__all__ = ["FIXED", "Difference", "Reload", "read_again"]
+
+# Options of what is open for as long as the service runs. A worker that is started anew can have
+# all others; options that need each other are all in here, or none.
+FIXED = frozenset({"config", "host", "port", "uds", "uds_mode", "fd", "backlog", "admin"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Difference:
+    """An option with another value than before."""
+
+    before: OptionValue
+    after: OptionValue
+
+    @property
+    def name(self) -> str:
+        """The name of the option."""
+        return self.after.option.name
+
+    @property
+    def may_change(self) -> bool:
+        """Whether it can change without a restart of the service."""
+        return self.name not in FIXED
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reload:
+    """The result of a reading.
+
+    Attributes:
+        settings: new ones; those of options that must not change are the ones before.
+        values: of all options, as in `settings`; give them to the next `read_again`.
+        differences: in the order of the table, those that must not change, too.
+    """
+
+    settings: ServeSettings
+    values: list[OptionValue]
+    differences: list[Difference]
+
+    @property
+    def changed(self) -> list[Difference]:
+        """What the new settings have."""
+        return [difference for difference in self.differences if difference.may_change]
+
+    @property
+    def refused(self) -> list[Difference]:
+        """What the file asks for and the new settings do not have."""
+        return [difference for difference in self.differences if not difference.may_change]
+
+
+def read_again(before: Sequence[OptionValue]) -> Reload:
+    """Make settings of the same flags and variables, and the file as it is now. Thread: main.
+
+    Certificates and other files are read again, too, so settings may differ where no option does.
+    A module that has been imported stays as it is in this process.
+
+    Args:
+        before: what `values_of` or the last `read_again` returned.
+
+    Raises:
+        SettingsError: the file or a value cannot be used; nothing has changed.
+        LocalError: as from `settings_of`.
+    """
+    wanted = with_file(without_file(before))
+    refuse_contradictions(wanted)  # also of those that will not change
+    differences = [
+        Difference(old, new)
+        for old, new in zip(before, wanted, strict=True)
+        if old.value != new.value
+    ]
+    values = [
+        old if new.option.name in FIXED else new for old, new in zip(before, wanted, strict=True)
+    ]
+    try:
+        return Reload(settings_of(values), values, differences)
+    except SettingsError as error:
+        raise SettingsError(name_places(str(error), values)) from error
