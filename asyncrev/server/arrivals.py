@@ -59,6 +59,7 @@ class Arrivals:
         self._make_connection = make_connection
         self._look: Callable[[memoryview], bool] | None = None  # at connections' first input
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[Any]] = set()  # those that wait for nothing else
 
     def accept(self, sock: socket.socket, address: Any) -> None:
         """Take a non-blocking socket that was accepted from the peer at `address`."""
@@ -74,8 +75,13 @@ class Arrivals:
             await asyncio.wait(self._tasks)
 
     def cancel(self) -> None:
-        """Close all of them; `wait` returns when that is done."""
-        for task in self._tasks:
+        """Close all of them; `wait` returns when that is done.
+
+        Not those that become connections already, in an iteration or two: their registry ends
+        them. On uvloop a cancelled `connect_accepted_socket` leaves a connection whose
+        `connection_lost` never comes.
+        """
+        for task in self._tasks - self._connecting:
             task.cancel()
 
     def watch_first_input(self, look: Callable[[memoryview], bool]) -> None:
@@ -101,6 +107,9 @@ class Arrivals:
         waited_s = 0.0 if proxy is None else loop.time() - accepted_s
         place.take(address)
         make = functools.partial(self._make_protocol, address, place, proxy, waited_s)
+        task = asyncio.current_task()
+        assert task is not None
+        self._connecting.add(task)
         await loop.connect_accepted_socket(make, sock)
 
     def _make_protocol(
@@ -126,6 +135,7 @@ class Arrivals:
     ) -> None:
         # Here and not in the task, which does not run at all if it is cancelled early.
         self._tasks.discard(task)
+        self._connecting.discard(task)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None:
             place.leave()

@@ -185,10 +185,9 @@ async def test_arrival_that_is_cancelled_gives_its_place_back(bench: Bench, turn
     for _ in range(turns):
         await asyncio.sleep(0)
     arrivals.cancel()
-    for made in bench.made:
-        if made.transport is not None:
-            made.transport.abort()  # as the server does at once
     await arrivals.wait()
+    for made in bench.made:
+        made.transport.abort()  # as the server does with what became a connection
     await until(lambda: not len(peers), "the arrival or the connection has given it back")
 
 

@@ -22,7 +22,15 @@ from asyncrev.states import ServerState
 from asyncrev.statistics import ClosedConnection
 from tests.netstring import Netstring
 from tests.protocol.served import SMALL, Swapcase, connect, in_thread, letters
-from tests.support import is_paused, receive_all, receive_exactly, reset, until, wait_arrived
+from tests.support import (
+    DEADLINE_S,
+    is_paused,
+    receive_all,
+    receive_exactly,
+    reset,
+    until,
+    wait_arrived,
+)
 
 on_all = pytest.mark.asyncio
 on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
@@ -437,6 +445,21 @@ async def test_connections_do_not_look_again_at_what_the_server_has_looked_at() 
         for _ in range(2):
             assert await in_thread(ask, server, b"abc") == b"ABC"
     assert set(factory.asked) & looks == set()
+
+
+@on_all
+@pytest.mark.parametrize("iterations", [0, 1, 2, 3])
+async def test_close_ends_while_a_connection_arrives(iterations: int) -> None:
+    """However far it is; on uvloop it waited for ever for one that was cancelled on its way."""
+    async with await asyncrev.serve("127.0.0.1", 0, limits=SMALL) as server:
+        with connect(server):
+            async with asyncio.timeout(DEADLINE_S):
+                while not server.connections.arriving:  # noqa: ASYNC110 (iterations count)
+                    await asyncio.sleep(0)
+                for _ in range(iterations):
+                    await asyncio.sleep(0)
+                await server.close()
+            assert (len(server.connections), server.connections.arriving) == (0, 0)
 
 
 def test_server_with_an_unknown_framing_is_refused() -> None:
