@@ -25,6 +25,7 @@ async def serve(
     uds: str | None = None,
     uds_mode: int = DEFAULT_MODE,
     sock: socket.socket | Sequence[socket.socket] | None = None,
+    leave_queue: bool = False,
     processor: Any = Reverse,
     framing: str | Grammar = "raw",
     limits: Limits | None = None,
@@ -46,5 +47,5 @@ async def serve(
         ssl=ssl,
         proxy=proxy,
     )
-    await server.start(host, port, uds=uds, uds_mode=uds_mode, sock=sock)
+    await server.start(host, port, uds=uds, uds_mode=uds_mode, sock=sock, leave_queue=leave_queue)
     return server
