@@ -17,7 +17,7 @@ from asyncrev.command.config_file import options_in
 from asyncrev.command.config_show import as_json, as_text, as_toml, effective
 from asyncrev.command.config_values import with_file
 from asyncrev.command.option import TABLES, Option
-from asyncrev.command.option_types import ALPN, BYTES, FILE_MODE, SECONDS
+from asyncrev.command.option_types import ALPN, BYTES, DESCRIPTOR, FILE_MODE, SECONDS
 from asyncrev.command.option_values import OptionValue, Source, contradictions, default_of
 from asyncrev.command.options import OPTIONS, option_named
 from asyncrev.errors import SettingsError
@@ -43,6 +43,10 @@ def values_for(row: Option) -> st.SearchStrategy[Any]:
         one = st.integers(0, 1 << 50) | st.integers(0, 1 << 20).map(lambda n: n << 10)
     elif isinstance(kind, click.IntRange):
         one = st.integers(kind.min or 0, kind.max or 1 << 60)
+    elif kind is DESCRIPTOR:
+        one = st.integers(0, 1 << 20) | st.from_regex(
+            r"[A-Za-z][A-Za-z0-9._-]{0,8}", fullmatch=True
+        )
     elif kind.name == "integer":
         one = st.integers(-5, 1 << 60)
     else:
