@@ -1,8 +1,11 @@
 /* `Plane`: what the worker calls. */
 #include "plane_calls.h"
 
-/* Have Python answer a plain chunk; false with an exception that ends its lane. */
-static bool answer_plain(State *state, RingObject *ring, size_t pos, WorkObject *work) {
+typedef enum { FAILED, ANSWERED, DECLINED } answered;
+
+/* Have Python answer a plain chunk. FAILED: with an exception that ends its lane. DECLINED: nothing was done, and
+ * `do` is to be asked. */
+static answered answer_plain(State *state, RingObject *ring, size_t pos, WorkObject *work) {
     arv_ring *core = ring->core;
     /* Either may be dropped meanwhile. */
     PyObject *processor = Py_NewRef(work->function == NULL ? work->plain : work->function);
@@ -18,8 +21,13 @@ static bool answer_plain(State *state, RingObject *ring, size_t pos, WorkObject 
                      ? NULL
                      : PyObject_CallMethodObjArgs(processor, state->name_process, chunk, NULL);
     }
+    bool declined = result == Py_NotImplemented && PyObject_HasAttrString(processor, "may_decline");
     Py_DECREF(processor);
     Py_XDECREF(chunk);
+    if (declined) {
+        Py_DECREF(result);
+        return DECLINED;
+    }
     if (result != NULL && PyMemoryView_Check(result)) {
         PyObject *arguments = Py_BuildValue("(NO)", result, ring->storage);
         PyObject *allowed = arguments == NULL ? NULL : Py_BuildValue(
@@ -29,22 +37,22 @@ static bool answer_plain(State *state, RingObject *ring, size_t pos, WorkObject 
         Py_XDECREF(allowed);
     }
     if (result == NULL) {
-        return false;
+        return FAILED;
     }
     bool is_plain = PyBytes_CheckExact(result) || PyMemoryView_Check(result);
     Py_ssize_t nbytes = is_plain ? PyObject_Size(result) : 0;
     if (nbytes < 0) {
         Py_DECREF(result);
-        return false;
+        return FAILED;
     }
     if (is_plain && (size_t)nbytes <= core->sizes[pos]) {
         set_reference(&ring->results[pos], result);
         Py_DECREF(result);
-        return true;
+        return ANSWERED;
     }
     if (result == Py_None) {
         Py_DECREF(result);
-        return true;
+        return ANSWERED;
     }
     EntryObject *entry = ring_entry(state, ring, pos);
     PyObject *done = entry == NULL ? NULL
@@ -52,7 +60,7 @@ static bool answer_plain(State *state, RingObject *ring, size_t pos, WorkObject 
                                                                 entry, result, ring->storage, NULL);
     Py_DECREF(result);
     Py_XDECREF(done);
-    return done != NULL;
+    return done != NULL ? ANSWERED : FAILED;
 }
 
 /* Tell the work of an entry what has been raised for it; false with an exception of its own. */
@@ -88,9 +96,13 @@ static bool answer_one(State *state, RingObject *ring, size_t pos, PyObject *poo
     }
     WorkObject *plain = PyObject_TypeCheck(work, state->work_type) ? (WorkObject *)work : NULL;
     bool done;
+    answered plainly = DECLINED;
     if (plain != NULL && plain->plain != NULL && ring->core->kinds[pos] == ARV_DATA &&
         ring->reports[pos] == NULL && !atomic_load(&plain->core.abandoned)) {
-        done = answer_plain(state, ring, pos, plain) || fail(state, ring, pos, work);
+        plainly = answer_plain(state, ring, pos, plain);
+    }
+    if (plainly != DECLINED) {
+        done = plainly == ANSWERED || fail(state, ring, pos, work);
     } else {
         EntryObject *entry = ring_entry(state, ring, pos);
         PyObject *said = entry == NULL ? NULL

@@ -373,8 +373,9 @@ class Plane:
     def answer(self, end_seq: int, signal: DeliverySignal, pool: object, share: object) -> None:
         """Have published entries from `processed_seq` on answered, in order, and hand them back.
 
-        Thread: worker. A plain chunk is given to its processor here. Of any other entry an `Entry`
-        is given to `LaneWork.do`, which leaves there what the loop has to know.
+        Thread: worker. A plain chunk is given to its processor here. Of any other entry, and where
+        `Work.plain` declines, an `Entry` is given to `LaneWork.do`, which leaves there what the
+        loop has to know.
 
         Args:
             end_seq: where to stop, at most `published_seq`.
@@ -397,8 +398,12 @@ class Plane:
                 work.do(ring.entry(seq), storage, pool, share)
             else:
                 nbytes = sizes[pos]
+                declined = False
                 try:
                     result = processor.process(views[slot_of[pos]][:nbytes])
+                    declined = result is NotImplemented and hasattr(processor, "may_decline")
+                    if declined:
+                        result = None
                     if type(result) is memoryview:
                         result = as_reply(result, storage, views_allowed=work.views_allowed)
                     if type(result) in _PLAIN_REPLIES and len(result) <= nbytes:
@@ -407,6 +412,8 @@ class Plane:
                         work.answer(ring.entry(seq), result, storage)
                 except BaseException as error:
                     work.fail(ring.entry(seq), error)
+                if declined:
+                    work.do(ring.entry(seq), storage, pool, share)
             # ORDER: after the entry's result and error, which this store publishes (I2, I3).
             ring.processed_seq = seq + 1
             if not signal.awaited:

@@ -58,6 +58,8 @@ class Work:
 
     Attributes:
         plain: the processor while it may take a chunk without a look at anything else, else None.
+            If it has an attribute `may_decline`, its `process` may return NotImplemented, before
+            it has done anything: then `do` is asked.
         views_allowed: whether a reply may be a view of the slot. Written once.
         abandoned: whether nobody wants replies any more. Writer: loop; seen late, it costs some
             work in vain.

@@ -99,7 +99,7 @@ class FrameAnswers:
         grammar = self._grammar
         if self._method is None:
             spans = grammar.spans(frames, runs)
-            return self._work_one_by_one(frames, spans, pieces, most_calls, most_reply_bytes)
+            return self.work_one_by_one(frames, spans, pieces, most_calls, most_reply_bytes)
         if self._see_frames is not None:
             self._see_frames(frames, runs)
         replies: Any
@@ -123,7 +123,7 @@ class FrameAnswers:
         self.answered_bytes += frames.nbytes
         return frames.nbytes
 
-    def _work_one_by_one(
+    def work_one_by_one(
         self,
         frames: memoryview,
         spans: Iterable[tuple[int, int, int]],
@@ -131,6 +131,7 @@ class FrameAnswers:
         most_calls: int,
         most_reply_bytes: int,
     ) -> int:
+        """Do what `work` does, of frames at `spans`, as of `Grammar.spans`, by `process` alone."""
         grammar, process, most_bytes = self._grammar, self._processor.process, self._max_reply_bytes
         forbidden_byte = grammar.forbidden_byte
         # One buffer, because an object for each piece of 256 KiB of empty lines takes 100 MiB.

@@ -7,13 +7,14 @@ I20  in one batch of the worker a framed lane costs a share of calls, SHARE_CALL
 from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import ProcessorError
 from asyncrev.frames.grammar import Grammar
-from asyncrev.processors import ProcessorFactory, Reply, make_processor
+from asyncrev.processors import ProcessorFactory, Reply, as_reply, make_processor
 from asyncrev.ring.ring import DATA, EOF, Entry
 from asyncrev.ring.row import Kernel
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.framer import Framer
 from asyncrev.work.kernel_choice import kernel_for
 from asyncrev.work.lane_work import UNBOUNDED_CALLS, UNBOUNDED_SHARE, LaneWork, Share
+from asyncrev.work.lone_frames import LoneFrames
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
 
 __all__ = ["FramedWork"]
@@ -22,7 +23,7 @@ __all__ = ["FramedWork"]
 class FramedWork(LaneWork):
     """Gives frames to a processor, as far as share and window allow. Thread: worker."""
 
-    __slots__ = ("_calls_left", "_framing", "_kernel", "_max_frame_bytes", "_share")
+    __slots__ = ("_calls_left", "_framing", "_kernel", "_lone_frames", "_max_frame_bytes", "_share")
 
     def __init__(
         self,
@@ -48,12 +49,43 @@ class FramedWork(LaneWork):
         self._kernel = Kernel.NONE  # does what the processor does with whole frames
         self._share = UNBOUNDED_SHARE  # the last one in which this lane was worked on
         self._calls_left = UNBOUNDED_CALLS  # of that share
+        self._lone_frames: LoneFrames | None = None  # what may be `plain`, if anything may
+
+    def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
+        """See `LaneWork.do`. Over TLS all input comes here, and from a ring what is not plain."""
+        plain = self.plain
+        if plain is None or entry.kind is not DATA or self.abandoned:
+            super().do(entry, storage, pool, share)
+            return
+        try:
+            result = plain.process(entry.view[: entry.nbytes])
+            if result is not NotImplemented:
+                entry.partial_frame_bytes = 0
+                entry.ended = False
+                entry.calls = 1
+                if result is not None:
+                    self.answer(entry, result, storage)
+                return
+        except BaseException as error:
+            self.fail(entry, error)
+            return
+        super().do(entry, storage, pool, share)
+
+    def answer(self, entry: Entry, result: object, storage: object) -> None:
+        """Leave a reply by `plain` in `entry`, of which all was answered."""
+        reply = as_reply(result, storage, views_allowed=self.views_allowed)
+        if reply is not None and len(reply) > entry.nbytes:
+            self._note_surplus(entry, len(reply) - entry.nbytes)
+        entry.result = reply
 
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
         if not self._is_introduced:
             self._introduce(entry, pool)
         framer = self.processor
         assert isinstance(framer, Framer)
+        lone_frames = self._lone_frames
+        if lone_frames is not None:
+            self._calls_left = lone_frames.calls_left
         if share is not self._share:
             self._share = share
             self._calls_left = share.most_calls
@@ -78,6 +110,10 @@ class FramedWork(LaneWork):
         is_idle = not (
             framer.partial_frame_bytes or self.deferred or self.broken or self.window.is_full()
         )
+        lone_frames = self._lone_frames
+        if lone_frames is not None:
+            lone_frames.calls_left = self._calls_left
+        self.plain = lone_frames if is_idle and not self.may_start_tls else None
         self.use_kernel(self._kernel if is_idle else Kernel.NONE, self._max_frame_bytes)
 
     def _frame_entry(self, entry: Entry, framer: Framer) -> Reply | None:
@@ -151,7 +187,7 @@ class FramedWork(LaneWork):
     def _make_processor(self, pool: Pool) -> object:
         processor = make_processor(self.factory)
         self._kernel = kernel_for(processor, self._framing)
-        return Framer(
+        framer = Framer(
             self._framing,
             processor,
             pool,
@@ -159,3 +195,7 @@ class FramedWork(LaneWork):
             max_reply_bytes=self.max_reply_bytes,
             views_allowed=self.views_allowed,
         )
+        self._lone_frames = framer.lone_frames()
+        if self._lone_frames is not None:
+            self._lone_frames.calls_left = self._calls_left
+        return framer

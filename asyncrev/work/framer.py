@@ -19,6 +19,7 @@ from asyncrev.frames.grammar import CALLS_PER_RUN, UNBOUNDED_STEPS, Grammar
 from asyncrev.processors import Buffer, Processor, Reply, check_many_method, tell_connected
 from asyncrev.work.block_pool import Block, Pool
 from asyncrev.work.frame_answers import FrameAnswers, Pieces
+from asyncrev.work.lone_frames import LoneFrames
 from asyncrev.work.reply_window import UNBOUNDED_BYTES
 from asyncrev.work.tls_parameters import StartTls
 
@@ -90,6 +91,16 @@ class Framer:
         self.used_bytes = 0
         self.answered_bytes = 0
         self.error: BaseException | None = None
+
+    def lone_frames(self) -> LoneFrames | None:
+        """Return what answers chunks that are one frame each between calls, or None.
+
+        Only while no part of a frame is kept. Taps have to see each chunk, so with them there is
+        none.
+        """
+        if self._see_chunk is not None:
+            return None
+        return LoneFrames(self._grammar, self._answers, self._max_frame_bytes)
 
     def take_start_tls(self) -> StartTls | None:
         """Return what the processor has asked for since the last call, if it has."""

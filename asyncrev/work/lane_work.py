@@ -75,6 +75,14 @@ class Share:
         return cls(scratch, UNBOUNDED_CALLS, UNBOUNDED_CALLS, UNBOUNDED_CALLS)
 
 
+def undeclared_start() -> ProcessorError:
+    """Return the error of a processor that asks for TLS, and may not."""
+    return ProcessorError(
+        "a processor returned StartTls without a true attribute may_start_tls, or over TLS; "
+        "declare it where the processor is given, so that the memory bound counts TLS"
+    )
+
+
 UNBOUNDED_SHARE = Share.unbounded(Scratch())  # for one thread
 
 
@@ -101,8 +109,9 @@ class LaneWork(Work, abc.ABC):
             worker; reader: any.
         deferred: input that is kept for later, if there is any.
         plain: the processor of a raw lane while that may take input without a look at anything
-            else, because nothing is deferred and the window is open; else None. `answer` or `fail`
-            gets what comes of a call.
+            else, because nothing is deferred and the window is open; else None. Of a framed lane
+            what takes the short way (`LoneFrames`), while no part of a frame is kept, either.
+            `answer` or `fail` gets what comes of a call.
     """
 
     __slots__ = (
@@ -236,10 +245,7 @@ class LaneWork(Work, abc.ABC):
             ProcessorError: it has not declared that it may.
         """
         if not self.may_start_tls:
-            raise ProcessorError(
-                "a processor returned StartTls without a true attribute may_start_tls, or over "
-                "TLS; declare it where the processor is given, so that the memory bound counts TLS"
-            )
+            raise undeclared_start()
         self.may_start_tls = False
         self.start_tls = start
 

@@ -87,6 +87,8 @@ class SingleRecordTlsWork(TlsWork):
                     and not inner.surplus_bytes
                 ):
                     inner.result = None
+                    # Of a framed lane: it is plain only while no part of a frame is kept.
+                    entry.partial_frame_bytes = self._partial_frame_bytes = 0
                     entry.result = session.encrypt(result)
                     return  # nearly always
                 self._encrypt(session, inner, entry, output)

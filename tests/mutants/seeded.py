@@ -214,11 +214,13 @@ BUGS = (
         "ring.plane",
         """\
                 work.do(ring.entry(seq), storage, pool, share)
+            else:
 """,
         """\
                 entry = ring.entry(seq)
                 ring.processed_seq = seq + 1
                 work.do(entry, storage, pool, share)
+            else:
 """,
         (_PIPES,),
     ),
@@ -226,11 +228,11 @@ BUGS = (
         "the worker hands a plain entry back, then answers it",
         "ring.plane",
         """\
-                nbytes = sizes[pos]
+                declined = False
                 try:
                     result = processor""",
         """\
-                nbytes = sizes[pos]
+                declined = False
                 ring.processed_seq = seq + 1
                 try:
                     result = processor""",

@@ -386,6 +386,52 @@ def test_what_is_not_plain_is_done_as_an_entry(bench: Callable[..., Bench]) -> N
     ]
 
 
+def test_chunk_that_is_declined_is_done_as_an_entry(bench: Callable[..., Bench]) -> None:
+    """If its processor may decline; the next one is given to it again."""
+    one = bench()
+    done = []
+
+    class Noting(plain_work_class(Work)):
+        __slots__ = ()
+
+        def do(self, entry: Any, storage: Any, pool: Any, share: Any) -> None:
+            done.append((one.ring.processed_seq, bytes(entry.view[: entry.nbytes]), pool, share))
+            entry.result = b"!"
+
+    def answer(chunk: memoryview) -> Any:
+        return NotImplemented if chunk[0] == ord("n") else bytes(chunk).upper()
+
+    class Declining(Scripted):
+        may_decline = True
+
+    row = Row(Noting(Declining(answer)))
+    for data in (b"abc", b"nbc", b"abc"):
+        publish(one.ring, row, data, DATA)
+    one.answer()
+    assert [seq_data[:2] for seq_data in done] == [(1, b"nbc")]
+    assert [one.ring.result(seq) for seq in range(3)] == [b"ABC", b"!", b"ABC"]
+    assert [one.ring.returned(seq)[3] is None for seq in range(3)] == [True, False, True]
+
+
+def test_not_implemented_of_a_users_processor_is_a_reply_as_any_other(
+    bench: Callable[..., Bench],
+) -> None:
+    """Of a wrong type: the chunk is given to nobody a second time."""
+    one = bench()
+    answered = []
+
+    class Noting(plain_work_class(Work)):
+        __slots__ = ()
+
+        def answer(self, entry: Any, result: Any, storage: Any) -> None:
+            answered.append(result)
+
+    row = Row(Noting(Scripted(lambda _: NotImplemented)))
+    publish(one.ring, row, b"abc", DATA)
+    one.answer()
+    assert answered == [NotImplemented]
+
+
 class Scripted:
     """Answers with what it is made with."""
 
