@@ -113,7 +113,9 @@ class FramedWork(LaneWork):
         lone_frames = self._lone_frames
         if lone_frames is not None:
             lone_frames.calls_left = self._calls_left
-        self.plain = lone_frames if is_idle and not self.may_start_tls else None
+        # Who has just sent several frames at once is likely to do so again.
+        is_lone = is_idle and framer.calls <= 1 and not self.may_start_tls
+        self.plain = lone_frames if is_lone else None
         self.use_kernel(self._kernel if is_idle else Kernel.NONE, self._max_frame_bytes)
 
     def _frame_entry(self, entry: Entry, framer: Framer) -> Reply | None:

@@ -156,8 +156,8 @@ def test_short_way_and_long_way_cannot_be_told_apart(framing: Any, data: st.Data
         stream = b"".join(
             lanes[0].frame_or_not(p) for p in data.draw(st.lists(payloads, max_size=3))
         )
-        cut = data.draw(st.integers(0, len(stream)))
-        for chunk in (stream[:cut], stream[cut:]):
+        cut = data.draw(st.just(0) | st.integers(0, len(stream)))  # often whole frames
+        for chunk in filter(None, (stream[:cut], stream[cut:])):
             first, second = (lane.do(chunk) for lane in lanes)
             assert seen(first) == seen(second)
         if data.draw(st.booleans()):
@@ -209,6 +209,17 @@ def test_part_of_a_frame_and_a_full_window_end_the_short_way() -> None:
     lane.work.window.deliver(4)
     assert bytes(lane.do(b"", RESUME).result) == lane.frame(b"x")  # type: ignore[arg-type]
     assert lane.is_plain
+    new = Lane(window_bytes=4)
+    new.do(new.frame(b"lx"))  # by the long way, as its first
+    assert not new.is_plain
+
+
+def test_several_frames_at_once_end_the_short_way() -> None:
+    """Until one comes alone: each chunk would be scanned twice."""
+    lane = Lane()
+    for frames, is_plain in ((1, True), (2, False), (1, True), (3, False), (2, False)):
+        lane.do(lane.frame(b"x") * frames)
+        assert lane.is_plain is is_plain
 
 
 def test_share_counts_frames_of_the_short_way() -> None:
