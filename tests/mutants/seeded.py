@@ -1023,4 +1023,42 @@ lane, kind, nbytes, entry = self._ring.returned(seq)
         "        elif entry.kind is EOF and deferred:\n",
         ("tests/work/test_raw_work.py::test_end_behind_a_full_window_waits_for_it",),
     ),
+    Bug(
+        "a drain accepts what systemd keeps for the next process",
+        "server.listeners",
+        "if accept_queued and not self._leaves_queue:",
+        "if accept_queued:",
+        (
+            _SERVER
+            + "listeners.py::test_queue_of_sockets_that_somebody_else_has_is_left_to_the_next",
+        ),
+    ),
+    Bug(
+        "the watchdog is pinged while a worker hangs",
+        "command.notify",
+        "if watchdog_s is not None and self._workers_move(now_s):",
+        "if watchdog_s is not None:",
+        ("tests/process/test_systemd.py::test_pings_stop_while_a_worker_hangs_and_come_again",),
+    ),
+    Bug(
+        "a reload before the start says that the service is ready",
+        "command.notify",
+        "if self._is_ready and not self._reloads:",
+        "if not self._reloads:",
+        (_COMMAND + "notify.py::test_reload_that_fails_or_outlives_the_service",),
+    ),
+    Bug(
+        "a lone frame does not wait for the window",
+        "work.framed_work",
+        "framer.partial_frame_bytes or self.deferred or self.broken or self.window.is_full()",
+        "framer.partial_frame_bytes or self.deferred or self.broken",
+        ("tests/work/test_lone_frames.py",),
+    ),
+    Bug(
+        "a close cancels an arrival that becomes a connection",
+        "server.arrivals",
+        "for task in self._tasks - self._connecting:",
+        "for task in set(self._tasks):",
+        (_SERVER + "server.py::test_close_ends_while_a_connection_arrives",),
+    ),
 )
