@@ -8,7 +8,9 @@ then tests that name their loops run if theirs are among them.
 import asyncio
 import gc
 import os
+import signal
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,6 +40,13 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("asyncrev")
+
+# nohup(1) makes SIGHUP ignored here and in all processes that tests start, some of which must take
+# it. A handler is not inherited, so those have the default, and this process still survives.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN and (
+    threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
