@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from asyncrev.admin.history import PAUSED_BY
 from asyncrev.admin.process_figures import ProcessFigures
 from asyncrev.connection.protocol import ConnectionProtocol
 from asyncrev.connection.reading import NO_HANDSHAKE_PLACE, WRITE_BUFFER_FULL
@@ -29,8 +30,6 @@ MOST_SLICES = 32  # so that a busy loop's answer comes in time; beyond 8192 conn
 DETAILED_SLICE = 32  # of connections of which everything is told, at 8 us for each
 
 MOST_LISTED = 1000
-
-PAUSED_BY = ("write", "ring", "pool", "quota", "handshake")
 
 SORTS: Mapping[str, Callable[[ConnectionProtocol, float], float]] = {
     "bytes": lambda one, _: one.received_bytes + one.replied_bytes,

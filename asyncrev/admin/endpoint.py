@@ -116,14 +116,18 @@ class Endpoint:
         self._loop.set_exception_handler(_log_failure)
         gathering = Gathering(self._sources, stuck_after_s=self._stuck_after_s)
         pages = Pages(gathering, config=self._config, drain=self._drain, own_names=self._own_names)
-        watching = self._loop.create_task(gathering.watch())
+        watching = [
+            self._loop.create_task(gathering.watch()),
+            self._loop.create_task(pages.live.watch()),
+        ]
         door = _Door(self._sockets, pages)
         door.open()
         try:
             await self._stop.wait()
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
             await door.close()
             await pages.close()
             await gathering.close()

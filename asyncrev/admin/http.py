@@ -13,7 +13,7 @@ from typing import Any
 
 import h11
 
-from asyncrev.admin.message import Request, Response, plain
+from asyncrev.admin.message import Pieces, Request, Response, plain
 
 __all__ = ["IDLE_S", "MOST_HEAD_BYTES", "REQUEST_S", "converse"]
 
@@ -21,6 +21,7 @@ REQUEST_S = 5.0  # for a request, from its first byte, and its response
 IDLE_S = 10.0  # between two requests
 
 _RECEIVE_BYTES = 1024
+_PIECES_BUFFER_BYTES = 32 * 1024  # so that a slow peer is seen soon, and what it leaves is little
 MOST_HEAD_BYTES = 8192
 
 # What a peer may still send after its last response, so that it reads that one rather than a reset.
@@ -87,19 +88,29 @@ class _Conversation:
             if not data:
                 return False
             state.receive_data(data)
-        async with asyncio.timeout(request_s) as timeout:
-            try:
-                request = await self._receive()
-                response = await self._respond(request)
-            except h11.RemoteProtocolError as error:
-                response = plain(error.error_status_hint, f"not understood: {error}")
-            except _Unacceptable as error:
-                response = error.args[0]
-            except asyncio.CancelledError:
-                if timeout.expired():
-                    self._say_late()
-                raise
-            await self._send(response)
+        pieces: Pieces | None = None
+        try:
+            async with asyncio.timeout(request_s) as timeout:
+                try:
+                    request = await self._receive()
+                    response = await self._respond(request)
+                except h11.RemoteProtocolError as error:
+                    response = plain(error.error_status_hint, f"not understood: {error}")
+                except _Unacceptable as error:
+                    response = error.args[0]
+                except asyncio.CancelledError:
+                    if timeout.expired():
+                        self._say_late()
+                    raise
+                pieces = response.pieces
+                if pieces is not None:
+                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECES_BUFFER_BYTES)
+                await self._send(response)
+            if pieces is not None:
+                await self._send_pieces(pieces, request_s)
+        finally:
+            if pieces is not None:
+                pieces.close()
         if state.our_state is not h11.DONE or state.their_state is not h11.DONE:
             return False
         state.start_next_cycle()
@@ -165,6 +176,19 @@ class _Conversation:
     async def _send(self, response: Response) -> None:
         await self._loop.sock_sendall(self._sock, self._encoded(response))
 
+    async def _send_pieces(self, pieces: Pieces, piece_s: float) -> None:
+        """Send each piece in `piece_s`; a peer that takes longer is too slow.
+
+        That a peer has gone is seen when a piece is sent. What it sends meanwhile is not read.
+        """
+        async for piece in pieces:
+            async with asyncio.timeout(piece_s):
+                data = self._http.send(h11.Data(data=piece))
+                await self._loop.sock_sendall(self._sock, data or b"")
+        async with asyncio.timeout(piece_s):
+            end = self._http.send(h11.EndOfMessage())
+            await self._loop.sock_sendall(self._sock, end or b"")
+
     def _say_late(self) -> None:
         """Say to a slow peer what it was too slow for, if its socket takes it at once."""
         if self._http.our_state is h11.IDLE:
@@ -174,25 +198,28 @@ class _Conversation:
         state = self._http
         if state.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise OSError("no response can be sent any more")
-        headers = [
-            ("Date", email.utils.formatdate(usegmt=True)),
-            ("Content-Type", response.content_type),
-            ("Content-Length", str(len(response.body))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            *response.headers,
-        ]
-        if not self._is_complete:
-            headers.append(("Connection", "close"))
+        headers = {
+            "Date": email.utils.formatdate(usegmt=True),
+            "Content-Type": response.content_type,
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            **dict(response.headers),
+        }
+        has_pieces = response.pieces is not None
+        if not has_pieces and response.status != http.HTTPStatus.NOT_MODIFIED:
+            headers["Content-Length"] = str(len(response.body))
+        if has_pieces or not self._is_complete:
+            headers["Connection"] = "close"
         head = h11.Response(
             status_code=response.status,
-            headers=headers,
+            headers=list(headers.items()),
             reason=http.HTTPStatus(response.status).phrase.encode(),
         )
         parts = [state.send(head)]
         if response.body and not self._is_head:
             parts.append(state.send(h11.Data(data=response.body)))
-        parts.append(state.send(h11.EndOfMessage()))
+        if not has_pieces:
+            parts.append(state.send(h11.EndOfMessage()))
         return b"".join(part or b"" for part in parts)
 
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Protocol
 
-__all__ = ["Request", "Response", "plain"]
+__all__ = ["Pieces", "Request", "Response", "plain"]
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -27,6 +28,20 @@ class Request:
     to_loopback: bool = False
 
 
+class Pieces(Protocol):
+    """What is sent as it comes. Thread: the endpoint's."""
+
+    def __aiter__(self) -> "Pieces": ...
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece; the response ends with StopAsyncIteration."""
+        ...
+
+    def close(self) -> None:
+        """Make none any more. Idempotent; called in any case."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Response:
     """What a client gets.
@@ -35,13 +50,15 @@ class Response:
         status: HTTP's.
         body: also of a response to HEAD, which is then sent without it.
         content_type: of the body.
-        headers: further ones.
+        headers: further ones; they replace those that every response has.
+        pieces: what follows the body, whose length is then unknown; None for most.
     """
 
     status: int
     body: bytes
     content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
+    pieces: Pieces | None = None
 
 
 def plain(status: int, text: str, *headers: tuple[str, str]) -> Response:

@@ -12,7 +12,9 @@ from asyncrev.admin.gathering import Answer, Gathering
 from asyncrev.admin.guard import refusal
 from asyncrev.admin.message import Request, Response, plain
 from asyncrev.admin.metrics import encoder_for, exposition
+from asyncrev.admin.page_files import FILES, PageFiles
 from asyncrev.admin.shared import Shared
+from asyncrev.admin.stream import EVENT_STREAM, MOST_STREAMS, Live
 from asyncrev.version import __version__
 
 __all__ = ["PATHS", "Pages", "not_ready"]
@@ -26,7 +28,9 @@ WRITE = ("POST",)
 
 # The methods of each path, and what the page at / says of it.
 PATHS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "/": (READ, "this page"),
+    "/": (READ, "the live page for a browser; these lines for others"),
+    "/live": (READ, "what that page shows, as server-sent events"),
+    "/live.json": (READ, "the same once; ?after= a time of a sample in ms: what is newer"),
     "/metrics": (READ, "metrics, for Prometheus"),
     "/livez": (READ, "200 while loop and worker threads move, else 503"),
     "/readyz": (READ, "200 while a new connection is accepted, else 503"),
@@ -65,8 +69,12 @@ class Pages:
         self._drain = drain
         self._own_names = own_names
         self._shared = Shared()
+        self._files = PageFiles()
+        self.live = Live(gathering)
         self._pages: dict[str, Callable[[Request, str], Awaitable[Response]]] = {
             "/": self._index,
+            "/live": self._live_stream,
+            "/live.json": self._live_json,
             "/metrics": self._metrics,
             "/livez": self._livez,
             "/readyz": self._readyz,
@@ -96,14 +104,17 @@ class Pages:
         if refused is not None:
             return refused
         path, query = _parts(request.target)
-        if path not in PATHS:
+        is_file = path in FILES
+        if not is_file and path not in PATHS:
             return plain(404, "there is nothing at this path; / lists those that there are")
-        methods, _ = PATHS[path]
+        methods, _ = PATHS.get(path, (READ, ""))
         if request.method not in methods:
             allowed = ", ".join(methods)
             return plain(405, f"{path} takes {allowed}", ("Allow", allowed))
         if methods is WRITE and not request.is_unix:
             return plain(403, f"{path} is answered over a UNIX socket only (--admin unix:PATH)")
+        if is_file and (path != "/" or "text/html" in request.headers.get("accept", "")):
+            return self._files.respond(request, path)
         return await self._pages[path](request, query)
 
     # -- pages -------------------------------------------------------------------------------
@@ -113,7 +124,24 @@ class Pages:
             f"{'POST' if methods is WRITE else 'GET':5}{path:18} {text}"
             for path, (methods, text) in PATHS.items()
         ]
-        return plain(200, "\n".join([f"asyncrev {__version__}, admin endpoint", "", *rows]))
+        lines = [f"asyncrev {__version__}, admin endpoint", "", *rows]
+        return plain(200, "\n".join(lines), ("Vary", "Accept"))
+
+    async def _live_stream(self, request: Request, query: str) -> Response:
+        # A page elsewhere could not read it, but it could hold all streams.
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return plain(403, "other sites get no stream")
+        after_ms = _after_ms(query, request.headers.get("last-event-id", ""))
+        if request.method == "HEAD":
+            return Response(200, b"", EVENT_STREAM)
+        stream = self.live.open(after_ms)
+        if stream is None:
+            return plain(503, f"{MOST_STREAMS} streams are open, and no more may be; /live.json")
+        return Response(200, b"", EVENT_STREAM, pieces=stream)
+
+    async def _live_json(self, request: Request, query: str) -> Response:
+        text = await self.live.poll(_after_ms(query))
+        return Response(200, f"{text}\n".encode(), "application/json")
 
     async def _metrics(self, request: Request, query: str) -> Response:
         encode, content_type = encoder_for(request.headers.get("accept", ""))
@@ -167,6 +195,22 @@ class Pages:
 
     async def _reload(self, request: Request, query: str) -> Response:
         return plain(501, "this version cannot reload; restart it")
+
+
+def _after_ms(query: str, last_event: str = "") -> int:
+    """Return `last_event`, which a browser sends when it opens a stream again, or `?after=`.
+
+    Raises:
+        ValueError: that is no time in milliseconds, or there is another parameter.
+    """
+    asked = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    after = asked.pop("after", "0")
+    if asked:
+        raise ValueError(f"{next(iter(asked))!r} is no parameter; after is")
+    after = last_event or after
+    if not (after.isascii() and after.isdigit() and len(after) <= 15):
+        raise ValueError(f"after is {after!r}; it must be a time in ms since the epoch")
+    return int(after)
 
 
 def not_ready(answer: Answer) -> list[str]:

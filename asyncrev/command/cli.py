@@ -53,16 +53,20 @@ def _one_line_errors() -> Iterator[None]:
 
 
 class _Commands(click.Group):
-    """The verbs. What `config` is made of is imported when it is asked for."""
+    """The verbs. What verbs beside `serve` are made of is imported when they are asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return [*super().list_commands(context), "config"]
+        return [*super().list_commands(context), "config", "top"]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name == "config":
             from asyncrev.command.config_cli import config
 
             return config
+        if name == "top":
+            from asyncrev.command.top_cli import top
+
+            return top
         return super().get_command(context, name)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:

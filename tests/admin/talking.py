@@ -1,13 +1,18 @@
 """What the tests of the admin endpoint share: a source that says what a test wants, and HTTP."""
 
 import asyncio
+import contextlib
 import http.client
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncrev.admin.sources import NoAnswer
 from tests.support import DEADLINE_S
+
+if TYPE_CHECKING:
+    from asyncrev.admin.stream import Live
 
 HEALTH = {
     "state": "serving",
@@ -16,6 +21,29 @@ HEALTH = {
     "connections": 0,
     "max_connections": 5,
     "threads": [{"published": 0, "processed": 0}],
+}
+
+# What the live figures are made of, as a worker answers it.
+STATISTICS: dict[str, Any] = {
+    **HEALTH,
+    "version": "1.2.3",
+    "connections": 3,
+    "max_connections": 5,
+    "statistics": {
+        "connections": 3,
+        "received_bytes": 1000,
+        "replied_bytes": 500,
+        "aborted": {"write stall": 2},
+        "bridge": {
+            "published": 30,
+            "processed": 20,
+            "released": 10,
+            "pool": {"in_use_bytes": 11, "reserved_bytes": 22},
+        },
+    },
+    "limits": {"ring_entries": 100, "pool_bytes": 44},
+    "paused": {"write": 1, "ring": 0, "pool": 0, "quota": 2, "handshake": 0},
+    "process": {"cpu_seconds": 1.0, "resident_memory_bytes": 4096, "start_time_seconds": 7.0},
 }
 
 
@@ -71,3 +99,15 @@ def get(where: str | Path | tuple[str, int], path: str) -> tuple[int, bytes]:
         return client.ask("GET", path)
     finally:
         client.close()
+
+
+@contextlib.asynccontextmanager
+async def watching(live: "Live", interval_s: float = 0.01) -> AsyncIterator[None]:
+    """Have samples taken, more often than is usual."""
+    live.interval_s = interval_s
+    task = asyncio.create_task(live.watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

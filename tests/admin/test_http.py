@@ -25,11 +25,12 @@ class Peer:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.requests: list[Request] = []
+        self.response = plain(200, "well")
         self.turns = 0
 
     async def respond(self, request: Request) -> Response:
         self.requests.append(request)
-        return plain(200, "well")
+        return self.response
 
     async def take_turn(self) -> None:
         self.turns += 1
@@ -259,3 +260,98 @@ async def test_largest_head_is_taken() -> None:
     assert len(head) < MOST_HEAD_BYTES
     answer, _ = await answer_to(head)
     assert b" 200 " in answer
+
+
+class Script:
+    """Pieces as a test wants them; waits when there are no more."""
+
+    def __init__(self, *pieces: bytes, is_endless: bool = False) -> None:
+        self.pieces = list(pieces)
+        self.is_endless = is_endless
+        self.made = self.closed = 0
+
+    def __aiter__(self) -> "Script":
+        return self
+
+    async def __anext__(self) -> bytes:
+        await asyncio.sleep(0)
+        if not self.pieces:
+            raise StopAsyncIteration
+        self.made += 1
+        return self.pieces[0] if self.is_endless else self.pieces.pop(0)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def streaming(script: Script) -> Response:
+    return Response(200, b"", "text/event-stream", pieces=script)
+
+
+async def test_pieces_come_in_chunks_and_end_the_connection() -> None:
+    """Their length is not known before; those of HTTP/1.0 end with the connection."""
+    for version, expected in (
+        (b"1.1", b"\r\n\r\n4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n"),
+        (b"1.0", b"\r\n\r\none two"),
+    ):
+        async with talking() as peer:
+            script = Script(b"one ", b"two")
+            peer.response = streaming(script)
+            await peer.send(GET.replace(b"1.1", version) + GET)
+            answer = await peer.receive_all()
+        assert answer.endswith(expected)
+        assert b"content-length" not in answer.lower()
+        assert b"Connection: close" in answer
+        assert (len(peer.requests), script.closed) == (1, 1)
+
+
+async def test_peer_that_takes_no_pieces_is_closed_in_time() -> None:
+    """What waits in the kernel for it is little."""
+    script = Script(bytes(4096), is_endless=True)
+    async with talking(request_s=0.2) as peer:
+        peer.response = streaming(script)
+        await peer.send(GET)
+        await until(lambda: script.closed, "it is closed")
+    assert script.closed == 1
+    assert script.made * 4096 < 2**20
+
+
+async def test_peer_that_goes_gets_no_more_pieces() -> None:
+    """Its place is given back."""
+    script = Script(b"x", is_endless=True)
+    async with talking() as peer:
+        peer.response = streaming(script)
+        await peer.send(GET)
+        assert await peer.receive()
+        peer.sock.close()
+        await until(lambda: script.closed, "it is closed")
+
+
+async def test_cancelled_conversation_closes_its_pieces() -> None:
+    """As when the endpoint ends."""
+    ours, theirs = socket.socketpair()
+    for sock in (ours, theirs):
+        sock.setblocking(False)
+    with theirs:
+        peer, script = Peer(theirs), Script(b"x", is_endless=True)
+        peer.response = streaming(script)
+        task = asyncio.create_task(converse(ours, peer.respond, peer.take_turn))
+        await peer.send(GET)
+        await until(lambda: script.made, "it has begun")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+    assert script.closed == 1
+
+
+async def test_response_may_have_its_own_caching_and_no_body() -> None:
+    """A 304 says nothing of the length of what the client has (RFC 9110, 8.6)."""
+    async with talking() as peer:
+        peer.response = Response(304, b"", headers=(("ETag", '"x"'), ("Cache-Control", "no-cache")))
+        await peer.send(GET + GET)
+        peer.sock.shutdown(socket.SHUT_WR)
+        answer = await peer.receive_all()
+    assert answer.count(b"HTTP/1.1 304 Not Modified") == 2
+    assert answer.count(b"Cache-Control: no-cache\r\n") == 2
+    assert b"no-store" not in answer
+    assert b"Content-Length" not in answer

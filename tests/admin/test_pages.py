@@ -10,8 +10,10 @@ pytest.importorskip("prometheus_client")
 
 from asyncrev.admin.gathering import Answer, Gathering
 from asyncrev.admin.message import Request, Response
+from asyncrev.admin.page_files import FILES
 from asyncrev.admin.pages import PART, PATHS, Pages, not_ready
-from tests.admin.talking import HEALTH, FakeSource
+from asyncrev.admin.stream import MOST_STREAMS
+from tests.admin.talking import HEALTH, STATISTICS, FakeSource, watching
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
 
@@ -57,11 +59,78 @@ async def test_other_paths_are_not_found(target: str) -> None:
 
 
 async def test_first_page_lists_all_paths() -> None:
-    """In plain text; also by an absolute target."""
+    """In plain text, for all but browsers; also by an absolute target."""
     for target in ("/", "http://localhost", "http://localhost/?x"):
         response = await Site().ask(target)
         assert response.status == 200
         assert all(path in response.body.decode() for path in PATHS)
+
+
+async def test_browser_gets_the_page() -> None:
+    """With its policy; caches must know that others do not."""
+    response = await Site().ask("/", headers={"accept": "text/html,*/*;q=0.8"})
+    assert response.content_type == "text/html; charset=utf-8"
+    assert "Content-Security-Policy" in dict(response.headers)
+    assert dict((await Site().ask("/")).headers)["Vary"] == "Accept"
+    assert dict(response.headers)["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path != "/"])
+async def test_files_of_the_page_are_read_only(path: str) -> None:
+    """And guarded as all else."""
+    assert (await Site().ask(path)).status == 200
+    assert (await Site().ask(path, "POST")).status == 405
+    rebound = {"to_loopback": True, "headers": {"host": "evil.example"}}
+    assert (await Site().ask(path, **rebound)).status == 421
+
+
+async def test_live_json_has_what_is_newer() -> None:
+    """Whoever asks again waits for the next sample."""
+    site = Site(FakeSource(statistics=STATISTICS))
+    async with watching(site.pages.live):
+        first = json.loads((await site.ask("/live.json")).body)
+        newest = first["samples"][-1][0]
+        then = json.loads((await site.ask(f"/live.json?after={newest}")).body)
+    assert first["workers"][0]["connections"] == 3
+    assert [sample[0] > newest for sample in then["samples"]] == [True]
+
+
+@pytest.mark.parametrize("path", ["/live", "/live.json"])
+@pytest.mark.parametrize("query", ["after=x", "after=-1", "after=", "after=1e3", "sort=age"])
+async def test_bad_time_is_refused_in_words(path: str, query: str) -> None:
+    """Whatever the browser adds."""
+    response = await Site().ask(f"{path}?{query}")
+    assert (response.status, b"after" in response.body) == (400, True)
+
+
+async def test_bad_event_id_is_refused_in_words() -> None:
+    """It is a time, too, and counts more than the query's."""
+    site = Site()
+    headers = {"last-event-id": "x"}
+    assert (await site.ask("/live?after=1", headers=headers)).status == 400
+    response = await site.ask("/live?after=x", headers={"last-event-id": "1"})
+    assert response.pieces is not None
+    response.pieces.close()
+
+
+async def test_streams_are_few_and_for_this_site() -> None:
+    """A HEAD takes none, and a page elsewhere gets none."""
+    site = Site()
+    head = await site.ask("/live", "HEAD")
+    assert (head.status, head.pieces) == (200, None)
+    for where in ("cross-site", "same-site"):
+        assert (await site.ask("/live", headers={"sec-fetch-site": where})).status == 403
+    taken = [
+        await site.ask("/live", headers={"sec-fetch-site": "same-origin"})
+        for _ in range(MOST_STREAMS)
+    ]
+    assert {response.content_type for response in taken} == {"text/event-stream"}
+    assert (await site.ask("/live")).status == 503
+    assert taken[0].pieces is not None
+    taken[0].pieces.close()
+    taken[0].pieces.close()  # idempotent
+    again = [await site.ask("/live") for _ in range(2)]
+    assert [response.status for response in again] == [200, 503]
 
 
 async def test_livez_is_503_only_for_what_is_stuck() -> None:

@@ -221,11 +221,13 @@ def test_server_imports_connections_and_below_only() -> None:
         (
             "click",
             {"command.cli", "command.click_options", "command.option"}
-            | {"command.option_types", "command.options", "command.config_cli"},
+            | {"command.option_types", "command.options", "command.config_cli"}
+            | {"command.top_cli"},
         ),
         ("numpy", {"work.reverse_numpy"}),
         ("h11", {"admin.http"}),
         ("prometheus_client", {"admin.metrics"}),
+        ("rich", {"command.top_screen"}),
         ("pytest", {"testing.plugin"}),
     ],
 )
@@ -236,7 +238,7 @@ def test_third_parties_are_imported_in_one_place(package: str, users: set[str]) 
 
 def test_embedding_imports_neither_click_nor_extras() -> None:
     """A library user pays for no command line and needs no extra."""
-    extras = {"click", "h11", "hypothesis", "prometheus_client", "pytest", "uvloop"}
+    extras = {"click", "h11", "hypothesis", "prometheus_client", "pytest", "rich", "uvloop"}
     code = f"from asyncrev import *; import sys; print(sorted({extras} & {{*sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
