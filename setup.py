@@ -33,6 +33,7 @@ PLANE_CORE = (
     "plane_core_deliver",
     "plane_core_poll",
     "plane_core_worker",
+    "plane_core_times",
     *KERNELS_CORE,
 )
 PLANE = (
@@ -57,6 +58,7 @@ PLANE_HEADERS = (
     "plane_core",
     "plane_core_ring",
     "plane_core_wakeups",
+    "plane_core_times",
     "plane_objects",
     "plane_ring",
     "plane_calls",

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from asyncrev.admin.histograms import histograms_of
 from asyncrev.admin.history import PAUSED_BY
 from asyncrev.admin.process_figures import ProcessFigures
 from asyncrev.connection.protocol import ConnectionProtocol
@@ -48,7 +49,10 @@ class Answers:
     """
 
     def __init__(self, server: Server) -> None:
+        """Answer for `server`, whose durations are measured from now on."""
         self._server = server
+        for bridge in server.bridges:
+            bridge.parts.measure()
         self._process = ProcessFigures()
         self.is_stopping = False
 
@@ -110,6 +114,7 @@ class Answers:
                 None if days_left is None else round(time.time() + days_left * 86400)
             ),
             "process": self._process.read(),
+            "histograms": histograms_of(server),
         }
 
     async def connections(self, sort: str = "bytes", limit: int = 100) -> dict[str, Any]:

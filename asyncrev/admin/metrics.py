@@ -5,6 +5,7 @@ value that a peer chooses.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,13 +13,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
+    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-__all__ = ["METRICS", "encoder_for", "exposition"]
+__all__ = ["HISTOGRAMS", "METRICS", "encoder_for", "exposition"]
 
 Said = Mapping[str, Any]
 Value = float | Mapping[str, float] | None
@@ -192,6 +194,26 @@ METRICS = (
 )
 
 
+# Names, those of an answer's histograms, and helps.
+HISTOGRAMS = (
+    (
+        "asyncrev_loop_turn_seconds",
+        "loop_turn_s",
+        "Iterations of the event loop, without their wait.",
+    ),
+    (
+        "asyncrev_processing_seconds",
+        "processing_s",
+        "How long the workers take for an entry of the ring.",
+    ),
+    (
+        "asyncrev_reply_latency_seconds",
+        "reply_latency_s",
+        "From the poll that reported input until the reply was given to the transport.",
+    ),
+)
+
+
 class _Answers(Collector):
     """A collector for one scrape."""
 
@@ -208,6 +230,10 @@ class _Answers(Collector):
         yield self._build_info()
         for row in METRICS:
             metric = self._metric(row)
+            if metric.samples:
+                yield metric
+        for name, key, text in HISTOGRAMS:
+            metric = self._histogram(name, key, text)
             if metric.samples:
                 yield metric
 
@@ -238,6 +264,18 @@ class _Answers(Collector):
                     metric.add_metric([worker, name], number)
             elif value is not None:
                 metric.add_metric([worker], value)
+        return metric
+
+    def _histogram(self, name: str, key: str, text: str) -> Metric:
+        metric = HistogramMetricFamily(name, text, labels=["worker"])
+        for worker, said in self._answers.items():
+            histogram = None if said is None else said.get("histograms", {}).get(key)
+            if histogram is None:
+                continue
+            bounds = [*map(str, histogram["bounds_s"]), "+Inf"]
+            counts = itertools.accumulate(histogram["counts"])
+            buckets = list(zip(bounds, map(float, counts), strict=True))
+            metric.add_metric([worker], buckets, histogram["sum_s"])
         return metric
 
 

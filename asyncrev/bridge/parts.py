@@ -48,6 +48,11 @@ class Parts:
     streams: DirectStreams
     sweep: Sweep
 
+    def measure(self) -> None:
+        """Measure durations from now on; see `ring.durations`. Idempotent. Thread: loop."""
+        self.plane.measure()
+        self.side.measured = self.plane
+
 
 def make_parts(
     limits: Limits, name: str, on_worker_end: Callable[[BaseException | None], None]

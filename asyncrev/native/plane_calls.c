@@ -36,6 +36,7 @@ static void plane_dealloc(PyObject *self) {
     plane_clear(self);
     Py_CLEAR(plane->ring);
     free(plane->core.rows);
+    arv_times_free(arv_plane_times(&plane->core));
     PyMem_Free(plane->events);
     free_object(self);
 }
@@ -115,6 +116,92 @@ static PyObject *plane_row(PyObject *self, PyObject *number) {
     return Py_NewRef(row == NULL ? Py_None : (PyObject *)row_object(row));
 }
 
+/* -- durations ----------------------------------------------------------------------------------- */
+
+static PyObject *plane_measure(PyObject *self, PyObject *ignored) {
+    (void)ignored;
+    arv_plane *core = &((PlaneObject *)self)->core;
+    if (arv_plane_times(core) == NULL) {
+        arv_times *times = arv_times_new(core->ring);
+        if (times == NULL) {
+            return PyErr_NoMemory();
+        }
+        atomic_store_explicit(&core->times, times, memory_order_release);
+    }
+    return new_none();
+}
+
+static PyObject *plane_note_awake(PyObject *self, PyObject *ignored) {
+    (void)ignored;
+    arv_times *times = arv_plane_times(&((PlaneObject *)self)->core);
+    if (times != NULL) {
+        arv_note_awake(times);
+    }
+    return new_none();
+}
+
+static PyObject *plane_note_poll(PyObject *self, PyObject *ignored) {
+    (void)ignored;
+    arv_times *times = arv_plane_times(&((PlaneObject *)self)->core);
+    if (times != NULL) {
+        arv_note_poll(times);
+    }
+    return new_none();
+}
+
+static PyObject *plane_note_published(PyObject *self, PyObject *ignored) {
+    (void)ignored;
+    arv_plane *core = &((PlaneObject *)self)->core;
+    arv_times *times = arv_plane_times(core);
+    if (times != NULL) {
+        arv_note_published(times, core->ring);
+    }
+    return new_none();
+}
+
+static PyObject *plane_note_released(PyObject *self, PyObject *ignored) {
+    (void)ignored;
+    arv_plane *core = &((PlaneObject *)self)->core;
+    arv_times *times = arv_plane_times(core);
+    if (times != NULL) {
+        arv_note_released(times, core->ring);
+    }
+    return new_none();
+}
+
+/* A pair of the counts by bucket and the sum; new. */
+static PyObject *counts_of(arv_histogram *histogram) {
+    PyObject *counts = PyList_New(ARV_BUCKETS);
+    for (Py_ssize_t bucket = 0; counts != NULL && bucket < ARV_BUCKETS; bucket++) {
+        PyObject *count = PyLong_FromUnsignedLongLong(
+            atomic_load_explicit(&histogram->counts[bucket], memory_order_relaxed));
+        if (count == NULL || PyList_SetItem(counts, bucket, count) < 0) {
+            Py_CLEAR(counts);
+        }
+    }
+    return counts == NULL ? NULL
+                          : Py_BuildValue("NK", counts,
+                                          (unsigned long long)atomic_load_explicit(
+                                              &histogram->sum_ns, memory_order_relaxed));
+}
+
+static PyObject *plane_durations(PyObject *self, PyObject *ignored) {
+    (void)ignored;
+    arv_times *times = arv_plane_times(&((PlaneObject *)self)->core);
+    if (times == NULL) {
+        return new_none();
+    }
+    arv_histogram *histograms[] = {&times->loop_turn, &times->processing, &times->reply};
+    PyObject *all = PyTuple_New(3);
+    for (Py_ssize_t index = 0; all != NULL && index < 3; index++) {
+        PyObject *one = counts_of(histograms[index]);
+        if (one == NULL || PyTuple_SetItem(all, index, one) < 0) {
+            Py_CLEAR(all);
+        }
+    }
+    return all;
+}
+
 /* -- the type ------------------------------------------------------------------------------------ */
 
 static PyObject *plane_count(PyObject *self, void *which) {
@@ -138,6 +225,11 @@ static PyMethodDef plane_methods[] = {
     {"row", plane_row, METH_O, NULL},               {"receive", plane_receive, METH_VARARGS, NULL},
     {"deliver", plane_deliver, METH_O, NULL},       {"answer", plane_answer, METH_VARARGS, NULL},
     {"wait", plane_wait, METH_VARARGS, NULL},       {"poll", plane_poll, METH_VARARGS, NULL},
+    {"measure", plane_measure, METH_NOARGS, NULL},  {"durations", plane_durations, METH_NOARGS, NULL},
+    {"note_awake", plane_note_awake, METH_NOARGS, NULL},
+    {"note_poll", plane_note_poll, METH_NOARGS, NULL},
+    {"note_published", plane_note_published, METH_NOARGS, NULL},
+    {"note_released", plane_note_released, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

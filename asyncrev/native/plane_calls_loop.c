@@ -129,6 +129,10 @@ PyObject *plane_poll(PyObject *self, PyObject *args) {
         }
         ring_drop(plane->ring, (size_t)(plane->core.ring->delivered_seq -
                                         atomic_load(&plane->core.ring->released_seq)));
+        arv_times *times = arv_plane_times(&plane->core);
+        if (times != NULL) {
+            arv_note_released(times, plane->core.ring);
+        }
     }
     if (polled.error != 0) {
         errno = polled.error;

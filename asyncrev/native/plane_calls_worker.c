@@ -141,13 +141,15 @@ PyObject *plane_answer(PyObject *self, PyObject *args) {
         return PyErr_Format(PyExc_ValueError, "answer up to %llu; that is not published", end_seq);
     }
     uint64_t seq = atomic_load(&ring->core->processed_seq);
+    arv_times *times = arv_plane_times(&plane->core);
+    uint64_t worked_ns = times == NULL ? 0 : arv_now_ns();
     while (seq < end_seq) {
         size_t pos = (size_t)(seq % ring->core->nentries);
         const arv_row *row = ring->core->rows[pos];
         bool posts = false;
         if (row != NULL && row->work != NULL && row->work->kernel != ARV_NO_KERNEL) {
             Py_BEGIN_ALLOW_THREADS
-            posts = arv_answer(ring->core, end_seq, &signal->core);
+            posts = arv_answer(&plane->core, end_seq, &signal->core);
             Py_END_ALLOW_THREADS
             if (posts && !signal_post(signal)) {
                 return NULL;
@@ -155,11 +157,15 @@ PyObject *plane_answer(PyObject *self, PyObject *args) {
             uint64_t before = seq;
             seq = atomic_load(&ring->core->processed_seq);
             if (seq != before) {
+                worked_ns = times == NULL ? 0 : arv_now_ns();
                 continue;
             }
         }
         if (!answer_one(state, ring, pos, pool, share) || !signal_request(signal)) {
             return NULL;
+        }
+        if (times != NULL) {
+            arv_note_processed(times, &worked_ns, 1);
         }
         seq++;
     }

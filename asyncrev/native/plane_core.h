@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "plane_core_ring.h"
+#include "plane_core_times.h"
 #include "plane_core_wakeups.h"
 
 typedef struct {
@@ -56,7 +57,14 @@ typedef struct {
     /* Writer: worker; readers: any. */
     _Atomic uint64_t batches;
     _Atomic uint64_t largest_batch;
+    /* NULL while nothing is measured. Writer: loop, once; readers: both. */
+    _Atomic(arv_times *) times;
 } arv_plane;
+
+/* The times that are measured, or NULL. Thread: loop or worker. */
+static inline arv_times *arv_plane_times(arv_plane *plane) {
+    return atomic_load_explicit(&plane->times, memory_order_acquire);
+}
 
 /* Serve `fd` for `row`; false if there is no memory. Thread: loop. */
 bool arv_plane_open(arv_plane *plane, int fd, arv_row *row);
@@ -115,7 +123,7 @@ void arv_poll(arv_plane *plane, arv_poll_state *state);
 
 /* Answer entries from processed_seq on, to `end_seq` at most, until one needs Python. Thread: worker.
  * Return whether a delivery must be requested by Python: then it has stopped there. */
-bool arv_answer(arv_ring *ring, uint64_t end_seq, arv_signal *signal);
+bool arv_answer(arv_plane *plane, uint64_t end_seq, arv_signal *signal);
 
 enum { ARV_NO_TIMEOUT_MS = -1 };
 

@@ -6,7 +6,7 @@
 #include <sys/epoll.h>
 
 /* Poll once, into `state`; false if there is nothing to handle here. */
-static bool poll_once(const arv_plane *plane, arv_poll_state *state) {
+static bool poll_once(arv_plane *plane, arv_times *times, arv_poll_state *state) {
     struct epoll_event ready[ARV_MOST_EVENTS];
     int timeout_ms = state->is_behind ? 0 : -1;
     if (timeout_ms < 0 && state->until_ms >= 0) {
@@ -16,8 +16,14 @@ static bool poll_once(const arv_plane *plane, arv_poll_state *state) {
     if (state->has_worked && (timeout_ms < 0 || timeout_ms > ARV_WORKED_WAIT_MS)) {
         timeout_ms = ARV_WORKED_WAIT_MS; /* a signal's handler interrupts the wait only, not the work */
     }
+    if (times != NULL) {
+        arv_note_poll(times);
+    }
     int count = epoll_wait(state->epoll_fd, ready, ARV_MOST_EVENTS, timeout_ms);
     int error = errno;
+    if (times != NULL) {
+        arv_note_awake(times);
+    }
     /* The loop is awake, and looks for results before it sleeps. */
     atomic_store(&state->signal->awaited, true);
     if (count < 0) {
@@ -74,13 +80,14 @@ static bool is_due(const arv_poll_state *state) {
 
 void arv_poll(arv_plane *plane, arv_poll_state *state) {
     arv_ring *ring = plane->ring;
+    arv_times *times = arv_plane_times(plane);
     state->nevents = state->first = 0;
     state->releases = false;
     state->error = 0;
     uint64_t flushed_seq = atomic_load_explicit(&ring->published_seq, memory_order_relaxed);
     while (state->turns_left-- > 0 && !plane->is_closed && !(state->has_worked && is_due(state)) &&
            !atomic_load_explicit(&ring->output_closed, memory_order_relaxed)) {
-        if (!poll_once(plane, state) || !receive_polled(plane, state)) {
+        if (!poll_once(plane, times, state) || !receive_polled(plane, state)) {
             return;
         }
         state->has_worked = true;
@@ -91,6 +98,9 @@ void arv_poll(arv_plane *plane, arv_poll_state *state) {
         }
         if (published_seq != flushed_seq) {
             flushed_seq = published_seq;
+            if (times != NULL) {
+                arv_note_published(times, ring);
+            }
             arv_unpark(state->parker); /* ORDER: after the cursor (I5). */
         }
         arv_signal_clear(state->signal); /* ORDER: before the worker's cursor is read (I6). */
@@ -112,6 +122,9 @@ void arv_poll(arv_plane *plane, arv_poll_state *state) {
         if (!release_delivered(ring)) {
             state->releases = true;
             return;
+        }
+        if (times != NULL) {
+            arv_note_released(times, ring);
         }
     }
 }

@@ -68,7 +68,8 @@ static bool request(arv_signal *signal) {
     return fd < 0 || !arv_wake(fd);
 }
 
-bool arv_answer(arv_ring *ring, uint64_t end_seq, arv_signal *signal) {
+/* `arv_answer`, without times. */
+static bool answer(arv_ring *ring, uint64_t end_seq, arv_signal *signal) {
     uint64_t seq = atomic_load_explicit(&ring->processed_seq, memory_order_relaxed);
     size_t unlooked_bytes = 0; /* a sleeping loop is woken once for many small replies */
     while (seq < end_seq) {
@@ -99,6 +100,19 @@ bool arv_answer(arv_ring *ring, uint64_t end_seq, arv_signal *signal) {
     return unlooked_bytes > 0 && request(signal);
 }
 
+bool arv_answer(arv_plane *plane, uint64_t end_seq, arv_signal *signal) {
+    arv_times *times = arv_plane_times(plane);
+    if (times == NULL) {
+        return answer(plane->ring, end_seq, signal);
+    }
+    uint64_t first_seq = atomic_load_explicit(&plane->ring->processed_seq, memory_order_relaxed);
+    uint64_t worked_ns = arv_now_ns();
+    bool posts = answer(plane->ring, end_seq, signal);
+    uint64_t seq = atomic_load_explicit(&plane->ring->processed_seq, memory_order_relaxed);
+    arv_note_processed(times, &worked_ns, seq - first_seq);
+    return posts;
+}
+
 /* -- wait ---------------------------------------------------------------------------------------- */
 
 arv_waited arv_wait(arv_plane *plane, uint64_t taken_seq, arv_parker *parker, arv_signal *signal,
@@ -121,7 +135,7 @@ arv_waited arv_wait(arv_plane *plane, uint64_t taken_seq, arv_parker *parker, ar
             if (atomic_load_explicit(&ring->processed_seq, memory_order_relaxed) != taken_seq) {
                 return waited; /* what was taken before comes first */
             }
-            waited.posts = arv_answer(ring, waited.end_seq, signal);
+            waited.posts = arv_answer(plane, waited.end_seq, signal);
             taken_seq = atomic_load_explicit(&ring->processed_seq, memory_order_relaxed);
             if (waited.posts || taken_seq != waited.end_seq || !stays) {
                 return waited;

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncrev.errors import LocalError
-from asyncrev.ring.planes import DeliverySignal
+from asyncrev.ring.planes import DeliverySignal, Plane
 from asyncrev.ring.ring import Ring
 from asyncrev.ring.wakeups import Parker
 
@@ -30,6 +30,7 @@ class LoopSide:
         "_wake_loop",
         "deliveries",
         "flush_is_due",
+        "measured",
         "poll",
         "signal",
     )
@@ -45,6 +46,8 @@ class LoopSide:
         # Whether a flush is scheduled already; with iteration hooks always, so this stays True.
         self.flush_is_due = True
         self.deliveries = 0
+        # The plane whose durations are measured, if they are.
+        self.measured: Plane | None = None
         # Polls in the place of a loop with hooks (`EpollEventLoop.add_iteration_hook`); written
         # before `bind`.
         self.poll: Callable[[int, int, float], list[tuple[int, int]] | None] | None = None
@@ -94,6 +97,8 @@ class LoopSide:
         """Wake the worker if it sleeps and entries were published since the last flush."""
         published_seq = self._ring.published_seq
         if published_seq != self._flushed_seq:
+            if self.measured is not None:
+                self.measured.note_published()
             self._parker.unpark()  # ORDER: after the cursor (I5).
             self._flushed_seq = published_seq  # last: what interrupts this is followed by another
 
@@ -108,7 +113,7 @@ class LoopSide:
         """Flush and deliver; return whether the next iteration must come at once."""
         # First, while a delivery still counts as due: a worker on the same core runs at once, and
         # what it finishes before we go on is delivered here, without a wake-up.
-        ring = self._ring
+        ring, more = self._ring, False
         if ring.published_seq != self._flushed_seq:
             self.flush()
         self.signal.clear()  # ORDER: before the worker's cursor is read (I6).
@@ -117,12 +122,17 @@ class LoopSide:
             more = self._on_results()
             if ring.published_seq != self._flushed_seq:
                 self.flush()  # a delivery may publish input that waited for a slot
-            return more
-        return False
+            if self.measured is not None:
+                self.measured.note_released()
+        if self.measured is not None:
+            self.measured.note_poll()
+        return more
 
     def after_poll(self) -> None:
         """Note that the loop is awake and will deliver at the end of this iteration."""
         self.signal.hold()
+        if self.measured is not None:
+            self.measured.note_awake()
 
     # -- without iteration hooks -----------------------------------------------------------------
 
@@ -157,6 +167,8 @@ class LoopSide:
         if self._on_results():  # a delivery is bounded (I11); the next iteration continues
             assert self._loop is not None
             self._loop.call_soon(self._deliver)
+        if self.measured is not None:
+            self.measured.note_released()
 
 
 def _no_results() -> bool:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from asyncrev.processors import as_reply
+from asyncrev.ring.durations import Counts, Durations
 from asyncrev.ring.ring import DATA, Entry, Ring
 from asyncrev.ring.row import SMALL_READS, Row, adapted_read_bytes, no_socket
 from asyncrev.ring.wakeups import DeliverySignal, Parker
@@ -91,6 +92,7 @@ class Plane:
     entries_in_use_high = 0
 
     __slots__ = (
+        "_durations",
         "_half_bytes",
         "_half_entries",
         "_little_bytes",
@@ -122,6 +124,7 @@ class Plane:
         self.framed_reads = False
         self.batches = 0
         self.largest_batch = 0
+        self._durations: Durations | None = None  # writer: loop, once; readers: both
 
     # -- loop ------------------------------------------------------------------------------
 
@@ -339,6 +342,37 @@ class Plane:
         row.in_flight_bytes = bytes_left
         return True
 
+    # -- durations -------------------------------------------------------------------------
+
+    def measure(self) -> None:
+        """Measure durations from now on; see `Durations`. Idempotent. Thread: loop."""
+        if self._durations is None:
+            self._durations = Durations(self._ring)
+
+    def note_awake(self) -> None:
+        """See `Durations`, as for the next three; nothing before `measure`. Thread: loop."""
+        if self._durations is not None:
+            self._durations.note_awake()
+
+    def note_poll(self) -> None:
+        """The loop is about to poll. Thread: loop."""
+        if self._durations is not None:
+            self._durations.note_poll()
+
+    def note_published(self) -> None:
+        """Entries have been published. Thread: loop."""
+        if self._durations is not None:
+            self._durations.note_published()
+
+    def note_released(self) -> None:
+        """Entries have been released. Thread: loop."""
+        if self._durations is not None:
+            self._durations.note_released()
+
+    def durations(self) -> tuple[Counts, Counts, Counts] | None:
+        """Return the counts of `Durations`, or None before `measure`. Thread: loop."""
+        return None if self._durations is None else self._durations.counts()
+
     # -- worker ----------------------------------------------------------------------------
 
     def wait(
@@ -388,6 +422,9 @@ class Plane:
         storage = ring.storage
         first_seq = ring.processed_seq
         pos = first_seq % nentries - 1
+        durations = self._durations
+        if durations is not None:
+            durations.note_taken()
         for seq in range(first_seq, end_seq):
             pos += 1
             if pos == nentries:
@@ -418,3 +455,5 @@ class Plane:
             ring.processed_seq = seq + 1
             if not signal.awaited:
                 signal.request()  # ORDER: after the cursor (I6).
+            if durations is not None:
+                durations.note_processed()

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 
 from asyncrev import Limits, Server
 from asyncrev.admin.answers import Answers
-from asyncrev.admin.metrics import METRICS, encoder_for, exposition
+from asyncrev.admin.metrics import HISTOGRAMS, METRICS, encoder_for, exposition
 from tests.protocol.served import tls_contexts
 from tests.support import ROOT
 
@@ -111,8 +111,30 @@ async def test_page_has_every_name_and_no_other() -> None:
     """What people build dashboards on is written down."""
     page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)", page, re.M)
-    made = [row.name for row in METRICS]
+    made = [row.name for row in METRICS] + [name for name, _, _ in HISTOGRAMS]
     assert sorted(listed) == sorted([*made, "asyncrev_worker_up", "asyncrev_build_info"])
     for row in METRICS:
         if row.label:
             assert f"| `{row.name}{{{row.label}}}` |" in page
+
+
+@pytest.mark.parametrize("accept", ["", OPEN])
+async def test_histograms_are_cumulative_per_worker(accept: str) -> None:
+    """In seconds; a worker that measures nothing has none."""
+    one, other, third = await said(), await said(), await said()
+    bounds_s = [0.001, 0.002]
+    one["histograms"] = {
+        key: {"bounds_s": bounds_s, "counts": [3, 0, 4], "sum_s": 1.5} for _, key, _ in HISTOGRAMS
+    }
+    other["histograms"] = {}
+    del third["histograms"]
+    text = text_of({"0": one, "1": other, "2": third}, accept)
+    for name, _, _ in HISTOGRAMS:
+        assert f"# TYPE {name} histogram" in text
+        for bound, count in (("0.001", 3), ("0.002", 3), ("+Inf", 7)):
+            assert f'{name}_bucket{{le="{bound}",worker="0"}} {count}.0' in text
+        assert f'{name}_count{{worker="0"}} 7.0' in text
+        assert f'{name}_sum{{worker="0"}} 1.5' in text
+        assert f'{name}_count{{worker="1"}}' not in text
+    if shutil.which("promtool") is not None and not accept:
+        assert check(text) == (0, "", "")

@@ -375,6 +375,15 @@ static uint64_t published(const stress *here) {
     return atomic_load_explicit(&here->ring->published_seq, memory_order_relaxed);
 }
 
+/* Note what was published and released, in the rounds in which that is measured. */
+static void note_times(stress *here) {
+    arv_times *times = arv_plane_times(&here->plane);
+    if (times != NULL) {
+        arv_note_published(times, here->ring);
+        arv_note_released(times, here->ring);
+    }
+}
+
 static uint64_t released(const stress *here) {
     return atomic_load_explicit(&here->ring->released_seq, memory_order_relaxed);
 }
@@ -801,6 +810,7 @@ static void release(stress *here) {
         here->owned[pos] = NULL;
     }
     arv_release(ring, (size_t)(end_seq - first_seq));
+    note_times(here);
     CHECK(released(here) == end_seq && ring->delivered_seq == end_seq);
 }
 
@@ -1147,7 +1157,7 @@ static void work(stress *here, uint64_t end_seq) {
         const arv_row *row = ring->rows[pos];
         CHECK(row != NULL && ring->sizes[pos] <= ring->slot_bytes);
         if (row->work != NULL && row->work->kernel != ARV_NO_KERNEL) {
-            if (arv_answer(ring, end_seq, &here->signal)) {
+            if (arv_answer(&here->plane, end_seq, &here->signal)) {
                 post(here);
             }
             uint64_t before = seq;
@@ -1247,6 +1257,9 @@ static void start(stress *here, uint64_t number) {
     here->plane.most_entries = (int64_t)between(from, 1, 8);
     here->plane.most_bytes = (int64_t)between(from, 32, 4 * slot_bytes + 32);
     here->plane.little_bytes = (int64_t)between(from, 0, 2 * slot_bytes);
+    if (one_in(from, 2)) {
+        atomic_store(&here->plane.times, arv_times_new(here->ring));
+    }
     CHECK(arv_parker_open(&here->parker) == 0);
     here->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     here->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -1264,10 +1277,25 @@ static void start(stress *here, uint64_t number) {
     }
 }
 
+static uint64_t counted(const arv_histogram *histogram) {
+    uint64_t sum = 0;
+    for (size_t bucket = 0; bucket < ARV_BUCKETS; bucket++) {
+        sum += atomic_load_explicit(&histogram->counts[bucket], memory_order_relaxed);
+    }
+    return sum;
+}
+
 static void finish(stress *here) {
     while (deliver(here)) {
     }
     CHECK(released(here) == published(here)); /* LOST */
+    arv_times *times = arv_plane_times(&here->plane);
+    if (times != NULL) { /* each entry has been counted once */
+        note_times(here);
+        CHECK(counted(&times->reply) == published(here));
+        CHECK(times->nmarks == 0);
+        CHECK(counted(&times->processing) <= published(here));
+    }
     for (size_t number = 0; number < here->nslots_in_all && !here->polls; number++) {
         CHECK(!here->slot_is_used[number]);
     }
@@ -1294,6 +1322,7 @@ static void finish(stress *here) {
     close(here->post_fd);
     arv_parker_close(&here->parker);
     free(here->plane.rows);
+    arv_times_free(arv_plane_times(&here->plane));
     arv_ring_free(here->ring);
     free(here->storage);
     free(here->slot_is_used);
