@@ -37,6 +37,15 @@ else:  # not generic before click 8.4
     _AnyType = _IntType = _FloatType = _StrType = _TupleType = click.ParamType
 
 
+# What Kubernetes puts into ASYNCREV_PORT beside a Service named asyncrev, instead of a port
+# (https://kubernetes.io/docs/concepts/services-networking/service/).
+_SERVICE_LINK = re.compile("(tcp|udp|sctp)://")
+_SERVICE_HINT = (
+    "; Kubernetes sets it for a Service of that name: put enableServiceLinks: false into the "
+    "pod's spec, or give the option on the command line"
+)
+
+
 class IntegerRange(click.IntRange):
     """A whole number in a range. click's own calls other texts "not a valid integer range"."""
 
@@ -49,7 +58,8 @@ class IntegerRange(click.IntRange):
             int(value)
         except ValueError:
             allowed = f"{self.min} or more" if self.max is None else f"{self.min} to {self.max}"
-            self.fail(f"{value!r} is not a whole number; give {allowed}", param, context)
+            hint = _SERVICE_HINT if _SERVICE_LINK.match(str(value)) else ""
+            self.fail(f"{value!r} is not a whole number; give {allowed}{hint}", param, context)
         return super().convert(value, param, context)
 
 

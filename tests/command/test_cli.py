@@ -95,6 +95,22 @@ def test_mistyped_variable_is_handed_on_as_a_warning(monkeypatch: pytest.MonkeyP
 # -- mistakes ----------------------------------------------------------------------------------
 
 
+def test_port_that_kubernetes_sets_for_a_service_is_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not a port; the command line wins."""
+    monkeypatch.setattr(serving, "serve_until_signal", lambda *_: 0)
+    link = {"ASYNCREV_PORT": "tcp://10.0.0.1:9090"}
+    result = invoke("serve", env=link)
+    assert result.exit_code == 2
+    assert "'ASYNCREV_PORT'): 'tcp://10.0.0.1:9090' is not a whole number; give 0 to 65535; " in (
+        result.stderr
+    )
+    assert "put enableServiceLinks: false into the pod's spec" in result.stderr
+    assert "Kubernetes" not in invoke("serve", "--port", "tcp").stderr
+    assert invoke("serve", "--port", "9090", env=link).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("args", "part"),
     [
