@@ -28,7 +28,7 @@ NEWEST_SERVERS := native,asyncrev,asyncrev-python,asyncrev-function,uvloop,janus
 SOURCES := pyproject.toml setup.py $(wildcard asyncrev/native/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem prove mutants mutmut docs bench bench-full bench-newest clean
+.PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem packaging prove mutants mutmut docs bench bench-full bench-newest clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo "make types        mypy"
 	@echo "make conformance  CPython's own asyncio tests on our event loop"
 	@echo "make ecosystem    other people's programs on our loop (docs/compatibility.md)"
+	@echo "make packaging    what is in packaging/: HAProxy, image (buildah, as root), manifests"
 	@echo "make prove        the models of docs/models, all interleavings (needs spin and gcc)"
 	@echo "make sanitize     the C code under three sanitizers, and two threads on its plane (needs gcc)"
 	@echo "make mutants      seeded bugs, each of which the tests must find (ARGS='--only TEXT')"
@@ -122,6 +123,12 @@ conformance: $(BASE)
 # What has no wheel for the interpreter is named, and its tests are skipped.
 ecosystem: $(ECOSYSTEM)
 	@exec $(BIN)/python -m pytest -n $(JOBS) tests/ecosystem $(ARGS)
+
+# Long ones included; the schemas of Kubernetes take 100 MB, so they are not among the other tools.
+packaging: $(DEV)
+	@$(PIP) install --prefer-binary --editable '.[manifests]' || echo "manifests are not validated"
+	@exec $(BIN)/python -m pytest tests/process/test_haproxy.py \
+		tests/process/test_kubernetes.py tests/process/test_container.py $(ARGS)
 
 # The cores with a fuzz target and a stress program, the extensions under the tests that use them
 # (ARGS='--help').
