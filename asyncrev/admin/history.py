@@ -113,7 +113,7 @@ class Rates:
             now_s,
             started_s,
             {key: counters[key] for key in _RATES.values()},
-            worker.get("histograms", {}),
+            worker.get("histograms") or {},
         )
         before, self._seen[name] = self._seen.get(name), now
         buckets = _buckets(before, now)
@@ -226,7 +226,11 @@ def _buckets(before: _Seen | None, now: _Seen) -> dict[str, _Buckets]:
         return found
     for key, histogram in now.histograms.items():
         earlier = before.histograms.get(key)
-        if earlier is not None and earlier["bounds_s"] == histogram["bounds_s"]:
+        is_alike = earlier is not None and (
+            earlier["bounds_s"] == histogram["bounds_s"]
+            and len(earlier["counts"]) == len(histogram["counts"])
+        )
+        if earlier is not None and is_alike:
             pairs = zip(histogram["counts"], earlier["counts"], strict=True)
             counts = tuple(max(0.0, late - early) for late, early in pairs)
             found[key] = _Buckets(tuple(histogram["bounds_s"]), counts)

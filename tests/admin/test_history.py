@@ -154,6 +154,12 @@ def test_quantiles_of_another_process_begin_again() -> None:
     other["histograms"]["reply_latency_s"]["bounds_s"] = [1, 2, 3]
     (row,) = rates.rows(3.0, [other])
     assert row["reply_p50_s"] is None
+    fewer = measured("0", 99, 0, started=8.0)
+    fewer["histograms"]["reply_latency_s"]["bounds_s"] = [1, 2, 3]
+    (row,) = rates.rows(4.0, [fewer])
+    assert row["reply_p50_s"] is None
+    (row,) = rates.rows(5.0, [fewer | {"histograms": None}])
+    assert row["reply_p50_s"] is None
 
 
 @pytest.mark.parametrize(
