@@ -60,7 +60,9 @@ class FramedWork(LaneWork):
         try:
             result = plain.process(entry.view[: entry.nbytes])
             if result is not NotImplemented:
-                entry.partial_frame_bytes = 0
+                framer = self.processor
+                assert isinstance(framer, Framer)
+                entry.partial_frame_bytes, entry.frame_seq = 0, framer.frame_seq
                 entry.ended = False
                 entry.calls = 1
                 if result is not None:

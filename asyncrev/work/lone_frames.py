@@ -59,7 +59,10 @@ class LoneFrames:
             return NotImplemented
         self.calls_left -= 1
         pieces: Pieces = []
-        answers.work_one_by_one(chunk, (span,), pieces, 1, UNBOUNDED_BYTES)
+        if answers.takes_many:
+            answers.work(chunk, scan.runs, pieces, 1, UNBOUNDED_BYTES)
+        else:
+            answers.work_one_by_one(chunk, (span,), pieces, 1, UNBOUNDED_BYTES)
         if answers.start_tls is not None:
             answers.start_tls = None
             raise undeclared_start()

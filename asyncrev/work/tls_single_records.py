@@ -87,8 +87,10 @@ class SingleRecordTlsWork(TlsWork):
                     and not inner.surplus_bytes
                 ):
                     inner.result = None
+                    entry.calls += inner.calls
                     # Of a framed lane: it is plain only while no part of a frame is kept.
                     entry.partial_frame_bytes = self._partial_frame_bytes = 0
+                    entry.frame_seq = self._frame_seq
                     entry.result = session.encrypt(result)
                     return  # nearly always
                 self._encrypt(session, inner, entry, output)

@@ -65,6 +65,20 @@ class Script:
         return b"bye"
 
 
+class ManyScript(Script):
+    """Does the same with many frames at once: prefixed ones, or lines."""
+
+    def process_prefixed(self, frames: memoryview, runs: Any) -> bytes:
+        """Answer all in capitals; the prefixes of short frames have none."""
+        self.calls.append(b"many " + bytes(frames))
+        return bytes(frames).upper()
+
+    def process_lines(self, lines: memoryview) -> bytes:
+        """Answer all in capitals."""
+        self.calls.append(b"many " + bytes(lines))
+        return bytes(lines).upper()
+
+
 class Lane:
     """A framed lane's work on slots of its own, with or without the short way."""
 
@@ -129,6 +143,7 @@ def seen(entry: Entry) -> Any:
         type(error),
         str(error),
         entry.partial_frame_bytes,
+        None if error is not None else entry.frame_seq,
         entry.surplus_bytes,
         None if error is not None else entry.nbytes,  # nothing follows an error
     )
@@ -148,8 +163,9 @@ def test_short_way_and_long_way_cannot_be_told_apart(framing: Any, data: st.Data
     """Any frames, split and joined in any way, with a reply window that may be full."""
     window_bytes = data.draw(st.sampled_from([1, 20, 1 << 40]))
     views_allowed = data.draw(st.booleans())
+    factory = data.draw(st.sampled_from([Script, ManyScript]))
     lanes = [
-        Lane(framing, short=short, window_bytes=window_bytes, views_allowed=views_allowed)
+        Lane(framing, factory, short=short, window_bytes=window_bytes, views_allowed=views_allowed)
         for short in (True, False)
     ]
     for _ in range(data.draw(st.integers(1, 8))):
