@@ -24,6 +24,9 @@ logger = logging.getLogger("asyncrev")
 # A server at its limit is over and under it with every connection that ends.
 NOTICE_AFTER_S = 1.0
 
+# Between two looks at who is to be drained, and whether anybody is left.
+LEAST_SPREAD_STEP_S, MOST_SPREAD_STEP_S = 0.01, 0.1
+
 
 @dataclasses.dataclass(slots=True)
 class ConnectionTotals:
@@ -116,6 +119,16 @@ class Connections:
         """How many this side has aborted so far, by reason."""
         return dict(self._aborted)
 
+    def watch(self, callback: Callable[[], object]) -> None:
+        """Call `callback`, too, whenever a connection has arrived or gone from now on."""
+        before = self._on_change
+
+        def both() -> None:
+            before()
+            callback()
+
+        self._on_change = both
+
     @property
     def is_observed(self) -> bool:
         """Whether anybody is told of closed connections."""
@@ -184,11 +197,26 @@ class Connections:
 
     # -- the end -----------------------------------------------------------------------------
 
-    def drain_all(self) -> None:
-        """Have each answer what has arrived, then close. A connection that fails is aborted."""
-        for connection in self:
-            if not attempt("drain a connection", connection.drain):
-                self._abort(connection, "drain failed")
+    async def drain_all(self, spread_s: float = 0.0) -> None:
+        """Have each answer what has arrived, then close. A connection that fails is aborted.
+
+        `spread_s`: over how much time; the last is told a little before its end. It returns
+        earlier if none is left.
+        """
+        waiting = list(self._open)
+        number = len(waiting)
+        loop = asyncio.get_running_loop()
+        begin_s = loop.time()
+        step_s = min(MOST_SPREAD_STEP_S, max(LEAST_SPREAD_STEP_S, spread_s / max(1, number)))
+        while waiting and self._open:
+            share = (loop.time() - begin_s) / spread_s if spread_s else 1.0
+            still_served = number - min(number, 1 + int(share * number))
+            for connection in waiting[still_served:]:
+                if connection in self._open:
+                    self._drain(connection)
+            del waiting[still_served:]
+            if waiting:
+                await asyncio.sleep(step_s)
 
     def abort_all(self, reason: str) -> None:
         """Abort each connection; `reason` as in `ServerStatistics.aborted`."""
@@ -205,6 +233,10 @@ class Connections:
         """Abort connections that are made from now on, and log no more of the limit. Idempotent."""
         self._closed = True
         self._notice.close()
+
+    def _drain(self, connection: "ServerConnection") -> None:
+        if not attempt("drain a connection", connection.drain):
+            self._abort(connection, "drain failed")
 
     def _abort(self, connection: "ServerConnection", reason: str) -> None:
         # One whose transport fails at that is forgotten, so that nobody waits for it.

@@ -41,6 +41,7 @@ class Listeners:
         self._listeners: list[Listener] = []
         self._path: UnixPath | None = None
         self._leaves_queue = False
+        self._wanted = False
 
     async def open(
         self,
@@ -75,6 +76,7 @@ class Listeners:
 
     def start(self) -> None:
         """Accept from now on."""
+        self._wanted = True
         for sock in self._sockets:
             listener = Listener(sock, self._on_accept, retry_s=self._retry_s)
             self._listeners.append(listener)
@@ -82,11 +84,13 @@ class Listeners:
 
     def pause(self) -> None:
         """Accept no more; the kernel's backlog keeps what comes."""
+        self._wanted = False
         for listener in self._listeners:
             listener.pause()
 
     def resume(self) -> None:
         """Accept again."""
+        self._wanted = True
         for listener in self._listeners:
             listener.resume()
 
@@ -102,6 +106,7 @@ class Listeners:
         try:
             await self._remove_path()  # first, while no other server can have taken it over
         finally:
+            self._wanted = False
             for listener in self._listeners:
                 if accept_queued and not self._leaves_queue:
                     attempt("accept what is queued", listener.accept_queued)
@@ -141,12 +146,17 @@ class Listeners:
 
     @property
     def accepting(self) -> bool:
-        """Whether one of them accepts the next connection when it comes."""
+        """Whether one of them accepts the next connection when it comes.
+
+        Without listening sockets: whether connections are wanted.
+        """
+        if not self._sockets:
+            return self._wanted
         return any(listener.accepting for listener in self._listeners)
 
 
 def _as_sockets(sock: socket.socket | Sequence[socket.socket]) -> list[socket.socket]:
     sockets = [sock] if isinstance(sock, socket.socket) else list(sock)
-    if not sockets or not all(isinstance(one, socket.socket) for one in sockets):
-        raise SettingsError(f"sock is {sock!r}; it must be a listening socket, or several")
+    if not all(isinstance(one, socket.socket) for one in sockets):
+        raise SettingsError(f"sock is {sock!r}; it must be a listening socket, or several, or ()")
     return sockets

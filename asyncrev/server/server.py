@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import socket
 import ssl as ssl_module
 from collections.abc import Callable, Sequence
@@ -140,7 +141,8 @@ class Server:
             uds: path of a UNIX socket. The socket that a dead server has left there is replaced.
             uds_mode: the mode of its file, whatever the umask: 0o660 lets the group connect,
                 0o666 everybody who reaches the directory.
-            sock: from now on it is the server's, or all of them are.
+            sock: from now on it is the server's, or all of them are. With an empty sequence the
+                server listens on nothing: somebody else accepts; see `accept_socket`.
             leave_queue: somebody else has these sockets, too, and goes on listening, as systemd
                 does: a drain leaves connections that are not accepted to the next process.
 
@@ -197,28 +199,66 @@ class Server:
         if isinstance(self._group.error, WorkerDied):
             raise self._group.error
 
-    async def drain(self, timeout_s: float | None = None) -> bool:
+    def accept_socket(self, sock: socket.socket, address: Any) -> None:
+        """Serve a connection that somebody else has accepted, as if a listener had.
+
+        It is served even if there are `max_connections` already, because nobody can wait here:
+        whoever accepts counts them, and looks at `accepting`.
+
+        Args:
+            sock: a connected stream socket, the server's from now on, in any case; it becomes
+                non-blocking.
+            address: of the peer, as `socket.accept` tells it.
+
+        Raises:
+            LocalError: the server does not serve now; `sock` is closed.
+        """
+        if self._state is not ServerState.SERVING:
+            sock.close()
+            raise LocalError(f"the server is {self._state.value}; it takes no connections")
+        sock.setblocking(False)
+        self._arrivals.accept(sock, address)
+
+    async def drain(self, timeout_s: float | None = None, spread_s: float = 0.0) -> bool:
         """Stop accepting, answer every byte that has arrived by now, close; return if in time.
 
         Connections that the kernel has completed are accepted first, unless `start` was called
         with `leave_queue`. After `timeout_s`, by default `Limits.drain_timeout_s`, what is left is
         aborted, and False returned; also when somebody calls `close` meanwhile.
+
+        Args:
+            timeout_s: for all of it.
+            spread_s: over how much of that time connections are told to end, at even distances;
+                until then each is served as before. So clients do not all connect elsewhere at
+                the same moment. 0 tells all at once.
+
+        Raises:
+            SettingsError: `spread_s` is negative, or longer than `timeout_s`.
         """
+        if timeout_s is None:
+            timeout_s = self.limits.drain_timeout_s
+        if spread_s and not (0 < spread_s <= timeout_s and math.isfinite(spread_s)):
+            raise SettingsError(
+                f"spread_s is {spread_s!r}; it must lie between 0 and the timeout, {timeout_s:g}"
+            )
         if self._state is ServerState.NEW:
             await self.close()
         if self._state is not ServerState.SERVING:
             await self._closed.wait()
             return not self._drain_aborted
         self._move(ServerEvent.DRAIN)
-        if timeout_s is None:
-            timeout_s = self.limits.drain_timeout_s
-        logger.info("draining %d connections, at most %g s", len(self.connections), timeout_s)
+        logger.info(
+            "draining %d connections%s, at most %g s",
+            len(self.connections),
+            f" over {spread_s:g} s" if spread_s else "",
+            timeout_s,
+        )
         await self._listeners.close(accept_queued=True)
         try:
             async with running_timeout(timeout_s):
                 self._arrivals.wait_for_no_header()
                 await self._arrivals.wait()
-                self.connections.drain_all()
+                await self.connections.drain_all(spread_s)
                 await self.connections.wait_empty()
         except TimeoutError:
             self.connections.count_aborted("drain deadline", self.connections.arriving)
@@ -326,7 +366,7 @@ class Server:
         self.connections.observe(callback)
 
     def __repr__(self) -> str:
-        where = ", ".join(describe(address) for address in self.addresses)
+        where = ", ".join(describe(address) for address in self.addresses) or "nothing"
         return f"<Server {self._state.value} {where} connections={len(self.connections)}>"
 
     @property

@@ -8,9 +8,10 @@ import pytest
 
 from asyncrev.server import connections as connections_module
 from asyncrev.server.connections import Connections, FullNotice
-from tests.support import until
+from tests.support import DEADLINE_S, until
 
 on_all = pytest.mark.asyncio
+on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
 
 
 class Stub:
@@ -162,13 +163,71 @@ def test_abort_all_forgets_a_connection_that_cannot_be_aborted(
     assert "abort a connection" in caplog.text
 
 
-def test_drain_all_aborts_a_connection_that_cannot_be_drained() -> None:
+@on_epoll
+async def test_drain_all_aborts_a_connection_that_cannot_be_drained() -> None:
     """The others are drained."""
     stuck, good = Stuck(), Stub()
     connections = registry(stuck, good)
-    connections.drain_all()
+    await connections.drain_all()
     assert (stuck.abort_reason, good.abort_reason, good.drains) == ("drain failed", None, 1)
     assert list(connections) == [good]
+
+
+def test_who_watches_is_told_of_arrivals_and_ends_after_the_server() -> None:
+    """Which pauses accepting by the same news."""
+    told: list[str] = []
+    connections = Connections(8, lambda: told.append("server"))
+    connections.watch(lambda: told.append(f"watcher {connections.arriving}"))
+    connections.begin_arrival()
+    stub: Any = Stub()
+    connections.add(stub)
+    connections.end_arrival()
+    connections.remove(stub)
+    assert told == ["server", "watcher 1", "server", "watcher 0", "server", "watcher 0"]
+
+
+@on_epoll
+async def test_drain_over_time_tells_one_after_the_other() -> None:
+    """At even distances, from the beginning on."""
+    stubs = [Stub() for _ in range(8)]
+    connections = registry(*stubs)
+    loop = asyncio.get_running_loop()
+    begin_s = loop.time()
+    told_s: list[float] = []
+    for stub in stubs:
+        stub.drain = lambda: told_s.append(loop.time() - begin_s)  # type: ignore[method-assign]
+    await connections.drain_all(0.4)
+    assert len(told_s) == 8
+    # Never early: the one of number n is not told before n eighths of the time.
+    assert all(at_s >= n * 0.05 - 0.002 for n, at_s in enumerate(told_s)), told_s
+    assert told_s == sorted(told_s)
+
+
+@on_epoll
+async def test_drain_over_time_leaves_out_who_has_gone_meanwhile() -> None:
+    """The others are told."""
+    stubs = [Stub() for _ in range(4)]
+    connections = registry(*stubs)
+    draining = asyncio.create_task(connections.drain_all(0.2))
+    await until(lambda: any(one.drains for one in stubs), "the first is told")
+    gone = next(one for one in stubs if not one.drains)
+    connections.remove(gone)
+    await draining
+    assert [one.drains for one in stubs] == [0 if one is gone else 1 for one in stubs]
+
+
+@on_epoll
+async def test_drain_over_time_tells_nobody_who_has_gone_and_ends_with_the_last() -> None:
+    """It does not wait until the end of its time then."""
+    stubs = [Stub() for _ in range(4)]
+    connections = registry(*stubs)
+    draining = asyncio.create_task(connections.drain_all(3600.0))
+    await until(lambda: sum(one.drains for one in stubs) == 1, "the first is told")
+    for stub in stubs:
+        connections.remove(stub)
+    async with asyncio.timeout(DEADLINE_S):
+        await draining
+    assert sum(one.drains for one in stubs) == 1
 
 
 def test_connection_made_after_the_close_is_aborted_and_registered() -> None:

@@ -134,7 +134,25 @@ async def test_queue_of_sockets_that_somebody_else_has_is_left_to_the_next() -> 
 
 
 @on_epoll
-@pytest.mark.parametrize("sock", [[], [None], "ab", [1, 2]])
+async def test_without_a_socket_nothing_listens_and_pauses_are_kept_in_mind() -> None:
+    """Somebody else accepts, and looks whether connections are wanted."""
+    bench = Bench()
+    listeners = bench.listeners
+    await listeners.open(None, 0, uds=None, uds_mode=0, sock=())
+    assert not listeners.accepting
+    listeners.start()
+    assert listeners.accepting
+    assert listeners.addresses == []
+    listeners.pause()
+    assert not listeners.accepting
+    listeners.resume()
+    assert listeners.accepting
+    await listeners.close(accept_queued=True)
+    assert not listeners.accepting
+
+
+@on_epoll
+@pytest.mark.parametrize("sock", [[None], "ab", [1, 2]])
 async def test_sock_that_is_none_is_refused(sock: Any) -> None:
     bench = Bench()
     with pytest.raises(SettingsError, match="it must be a listening socket, or several"):
