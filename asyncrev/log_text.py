@@ -80,6 +80,11 @@ def name_of_peer(address: object) -> str:
 class RecordFormatter(logging.Formatter):
     """Formats time, level and text; further lines, such as a traceback, are indented."""
 
+    def __init__(self, prefix: str = "") -> None:
+        """Begin each text with `prefix`."""
+        super().__init__()
+        self._prefix = prefix
+
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as text without a line end. The record is not changed.
 
@@ -95,4 +100,4 @@ class RecordFormatter(logging.Formatter):
             parts.append(self.formatStack(record.stack_info))
         text = "\n".join(parts).rstrip("\n")
         lines = bounded(text, f"\n{INDENT}")
-        return f"{self.formatTime(record)} {printable(record.levelname)} {lines}"
+        return f"{self.formatTime(record)} {printable(record.levelname)} {self._prefix}{lines}"

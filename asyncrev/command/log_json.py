@@ -55,6 +55,11 @@ class JsonFormatter(logging.Formatter):
     A record's attribute `fields`, a dictionary, adds fields; those that every record has win.
     """
 
+    def __init__(self, worker: str = "") -> None:
+        """Add the field `worker`, unless that is ""."""
+        super().__init__()
+        self._worker = worker
+
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as text without a line end. The record is not changed.
 
@@ -73,6 +78,8 @@ class JsonFormatter(logging.Formatter):
             core["traceback"] = str(record.exc_text)
         if record.stack_info:
             core["stack"] = self.formatStack(record.stack_info)
+        if self._worker:
+            core["worker"] = self._worker
         core["pid"] = record.process or os.getpid()
         core["thread"] = _text(record.threadName, _NAME_CHARACTERS)
         for name in _ATTRIBUTES:

@@ -47,11 +47,14 @@ class ProcessLog:
     interpreter reports there is logged, too.
     """
 
-    def __init__(self, level: str, fd: int = 2, log_format: str = "text") -> None:
-        """Start to log at `level`, a name in upper or lower case, as "text" or "json"."""
+    def __init__(self, level: str, fd: int = 2, log_format: str = "text", worker: str = "") -> None:
+        """Start to log at `level`, a name in upper or lower case, as "text" or "json".
+
+        `worker`: the name of this process among several, which is in each line; "" for none.
+        """
         self._stderr: JsonStderr | None = None
         self._end_hooks: Callable[[], None] = _nothing
-        self._writer = BackgroundWriter(fd, formatter=_formatter(log_format))
+        self._writer = BackgroundWriter(fd, formatter=_formatter(log_format, worker))
         self._handler = BackgroundHandler(self._writer)
         self._before: list[tuple[logging.Logger, int, bool, bool]] = []
         self._classes: list[tuple[logging.Logger, type[logging.Logger]]] = []
@@ -111,12 +114,12 @@ class ProcessLog:
         logger.addHandler(self._handler)
 
 
-def _formatter(log_format: str) -> logging.Formatter:
+def _formatter(log_format: str, worker: str) -> logging.Formatter:
     if log_format != "json":
-        return RecordFormatter()
+        return RecordFormatter(f"worker {worker}: " if worker else "")
     from asyncrev.command.log_json import JsonFormatter
 
-    return JsonFormatter()
+    return JsonFormatter(worker)
 
 
 def _nothing() -> None:

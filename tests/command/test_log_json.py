@@ -42,6 +42,12 @@ def test_every_record_has_the_same_fields() -> None:
     ]
 
 
+def test_record_of_a_worker_has_its_name() -> None:
+    """Which no field of the record replaces."""
+    made = record("x", fields={"worker": "forged"})
+    assert json.loads(JsonFormatter("2").format(made))["worker"] == "2"
+
+
 @pytest.mark.parametrize(
     ("unix_s", "text"),
     [(0.0, "1970-01-01T00:00:00.000Z"), (951_782_400.9999, "2000-02-29T00:00:00.999Z")],

@@ -31,6 +31,13 @@ def formatted(text: object, *args: object, **settings: object) -> str:
     return RecordFormatter().format(record(text, *args, **settings))
 
 
+def test_prefix_is_before_the_text_of_the_first_line_only() -> None:
+    """The place of a worker's name."""
+    first, second = RecordFormatter("worker 2: ").format(record("a\nb")).split("\n")
+    assert first.endswith(" WARNING worker 2: a")
+    assert second == f"{INDENT}b"
+
+
 @pytest.mark.parametrize(
     ("text", "escaped"),
     [
