@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from asyncrev.command.config_values import blamed, name_places
 from asyncrev.command.option_values import OptionValue, Source, contradictions, default_of
-from asyncrev.command.serving import tapped
+from asyncrev.command.server_setup import tapped
 from asyncrev.command.settings import ServeSettings, settings_of
 from asyncrev.errors import LocalError, SettingsError
 

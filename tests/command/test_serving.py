@@ -16,10 +16,11 @@ import pytest
 
 from asyncrev import EpollEventLoop, Limits, Reverse, Server
 from asyncrev.command import serving
+from asyncrev.command.server_setup import tapped
 from asyncrev.command.serving import serve_until_signal
 from asyncrev.command.settings import ServeSettings
 from asyncrev.command.signals import SAME_STOP_S
-from asyncrev.errors import LocalError, SettingsError, WorkerDied, WorkerHung
+from asyncrev.errors import LocalError, SettingsError
 from asyncrev.processors import as_factory
 from tests.support import DEADLINE_S, ask, receive_all, wait_until
 
@@ -43,10 +44,6 @@ def options(**changes: Any) -> ServeSettings:
         "log_level": "info",
     }
     return ServeSettings(**{**defaults, **changes})
-
-
-async def no_delay(_: object) -> None:
-    """Drain at once."""
 
 
 @contextlib.contextmanager
@@ -130,21 +127,6 @@ def test_tee_to_stdout_leaves_stdout_open(
         assert serve_until_signal(options(uds=str(path), stop_word=b"stop", tee="-")) == 0
     assert capfdbinary.readouterr().out == b"stop"
     os.fstat(1)
-
-
-def test_cpu_is_pinned_before_the_worker_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Threads inherit it; pinning itself is tested with affinity."""
-    path = tmp_path / "s"
-    pinned: list[tuple[int, int]] = []
-    monkeypatch.setattr(
-        serving, "pin_to", lambda cpu: pinned.append((cpu, threading.active_count()))
-    )
-    before = threading.active_count()
-    with client_of(path, lambda sock: sock.sendall(b"stop")):
-        assert serve_until_signal(options(uds=str(path), stop_word=b"stop", cpu=1)) == 0
-    assert pinned == [(1, before + 2)]  # the client's thread, and the log's
 
 
 def test_second_signal_leaves_a_hung_worker_behind(tmp_path: Path) -> None:
@@ -273,20 +255,6 @@ def test_thread_that_cannot_be_started_is_the_error_that_is_raised(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_log_whose_thread_cannot_be_started_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the first thread that the command starts."""
-    start = threading.Thread.start
-
-    def refuse(thread: threading.Thread) -> None:
-        if thread.name == "asyncrev-log":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(LocalError, match=r"the thread of the log: can't start new thread; see "):
-        serve_until_signal(options())
-
-
 def test_totals_are_the_last_line_also_when_lines_were_left_out(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -323,7 +291,7 @@ def test_stop_word_that_no_line_can_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="the stop word has a line end, so no line can be"):
         serve_until_signal(options(uds=str(tmp_path / "s"), framing="line", stop_word=b"a\nb"))
     assert not os.listdir(tmp_path)
-    assert serving.tapped(options(framing="len32", stop_word=b"a\nb"), -1, lambda: None)
+    assert tapped(options(framing="len32", stop_word=b"a\nb"), None, lambda: None)
 
 
 def test_empty_stop_word_is_a_frame_without_payload(tmp_path: Path) -> None:
@@ -373,108 +341,6 @@ def test_stop_while_a_name_is_resolved_does_not_wait_for_it(
     monkeypatch.setattr("asyncrev.server.listeners.open_tcp", resolve_for_ever)
     assert serve_until_signal(options()) == 0
     assert "INFO stopped before it listened" in capfd.readouterr().err
-
-
-# -- how it ends: `_run` with events in place of signals -----------------------------------------
-
-
-class FakeServer:
-    """Serves until it fails or is closed; drains as it was told."""
-
-    def __init__(self, drain: Any = True, serve: BaseException | None = None) -> None:
-        self.closed = 0
-        self.drain_result = drain
-        self.serve_error = serve
-        self.drained = asyncio.Event()
-
-    async def serve_forever(self) -> None:
-        if self.serve_error is not None:
-            raise self.serve_error
-        await asyncio.Event().wait()
-
-    async def drain(self) -> bool:
-        if self.drain_result == "never":
-            self.drained.set()
-            await asyncio.Event().wait()
-        if isinstance(self.drain_result, BaseException):
-            raise self.drain_result
-        return bool(self.drain_result)
-
-    async def close(self) -> None:
-        self.closed += 1
-
-    def statistics(self) -> Any:
-        return Server(limits=SMALL).statistics()
-
-
-async def run(server: Any, *, stop: bool = True, second: int | None = None) -> int:
-    stopping, forced, signals = asyncio.Event(), asyncio.Event(), [int(signal.SIGTERM)]
-    if stop:
-        stopping.set()
-    task = asyncio.create_task(
-        serving._run(server, stopping, forced, signals, lambda: None, no_delay)
-    )
-    if second is not None:
-        await server.drained.wait()
-        signals.append(second)
-        forced.set()
-    try:
-        return await task
-    finally:
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for other in left:
-            other.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-
-@pytest.mark.asyncio(loop_factories=["epoll"])
-@pytest.mark.parametrize(("clean", "code"), [(True, 0), (False, 3)])
-async def test_drain_in_time_is_0_and_aborted_is_3(clean: bool, code: int) -> None:
-    """What `Server.drain` returns decides."""
-    assert await run(FakeServer(drain=clean)) == code
-
-
-@pytest.mark.asyncio(loop_factories=["epoll"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_second_signal_closes_and_is_128_more(number: int) -> None:
-    """It does not wait for the drain; the last signal counts."""
-    server = FakeServer(drain="never")
-    assert await run(server, second=number) == 128 + number
-    assert server.closed == 1
-
-
-@pytest.mark.asyncio(loop_factories=["epoll"])
-async def test_hung_worker_is_3(caplog: pytest.LogCaptureFixture) -> None:
-    """The deadline aborted what its processor had not answered."""
-    error = WorkerHung("a processor does not return")
-    assert await run(FakeServer(drain=error)) == 3
-    assert "a processor does not return" in caplog.text
-
-
-@pytest.mark.asyncio(loop_factories=["epoll"])
-async def test_dead_worker_is_1(caplog: pytest.LogCaptureFixture) -> None:
-    """Serving ends by itself, and says of what."""
-    assert await run(FakeServer(serve=WorkerDied("the worker died")), stop=False) == 1
-    assert "the worker died" in caplog.text
-
-
-@pytest.mark.asyncio(loop_factories=["epoll"])
-async def test_server_closed_by_somebody_else_is_1() -> None:
-    """Nobody asked for an end, so it is not a clean one."""
-
-    class Closed(FakeServer):
-        async def serve_forever(self) -> None:
-            return
-
-    assert await run(Closed(), stop=False) == 1
-
-
-@pytest.mark.asyncio(loop_factories=["epoll"])
-async def test_end_is_logged_with_counts(caplog: pytest.LogCaptureFixture) -> None:
-    """One line that says what was done."""
-    caplog.set_level(logging.INFO, "asyncrev")
-    assert await run(FakeServer()) == 0
-    assert "stopped: 0 connections, 0 bytes received, 0 replied, aborted none" in caplog.text
 
 
 def _shout(data: bytes) -> bytes:

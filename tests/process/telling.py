@@ -15,8 +15,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from asyncrev.command import cli
-from asyncrev.command import serving as serving_module
+from asyncrev.command import cli, server_setup
 from asyncrev.server.server import Server
 from tests.process.processors import HERE
 from tests.support import DEADLINE_S, ServerProcess, serving
@@ -75,5 +74,5 @@ class _TellingServer(Server):
 
 
 if __name__ == "__main__":
-    serving_module.Server = _TellingServer  # type: ignore[misc]
+    server_setup.Server = _TellingServer  # type: ignore[misc]
     cli.main()

@@ -1,0 +1,145 @@
+"""The server of a process, made of its settings; errors name the options that caused them."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+from asyncrev.command.machine_memory import memory_warning
+from asyncrev.command.output_file import OutputFile
+from asyncrev.command.process_run import THREAD_HINT
+from asyncrev.command.settings import ServeSettings
+from asyncrev.command.stopping import Stops
+from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
+from asyncrev.errors import LocalError, SettingsError
+from asyncrev.frames.registry import as_framing
+from asyncrev.processors import ProcessorFactory
+from asyncrev.server.listen_sockets import inherited
+from asyncrev.server.server import Server
+
+__all__ = ["make_server", "memory_warning_of", "start_unless_stopped", "tapped"]
+
+logger = logging.getLogger("asyncrev")
+
+
+def make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
+    """Return the server of the settings, with the processors of `factory`. Thread: the loop's.
+
+    Raises:
+        LocalError: there is no memory for its rings.
+        SettingsError: see `Server`.
+    """
+    limits = settings.limits
+    try:
+        return Server(
+            factory,
+            framing=settings.framing,
+            limits=limits,
+            threads=settings.threads,
+            ssl=settings.ssl,
+            proxy=settings.proxy,
+        )
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "Cannot allocate memory"
+        raise LocalError(
+            f"--slots, --slot-bytes, --entries, --threads: {settings.threads} x "
+            f"{limits.ring_bytes} bytes of rings: {reason}"
+        ) from None
+
+
+async def start_unless_stopped(
+    server: Server, settings: ServeSettings, stops: Stops, *, listens: bool = True
+) -> bool:
+    """Make the server listen; return True, or False if a stop came first.
+
+    `listens`: whether it has sockets to listen on; a worker may be handed its connections instead.
+
+    Raises:
+        OSError: an address cannot be bound.
+        LocalError: see `Server.start`, or no thread can be started.
+    """
+    starting = asyncio.create_task(_start(server, settings, listens))
+    stopping = asyncio.create_task(stops.requested.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():  # it is resolving a host name
+        starting.cancel()
+        await asyncio.wait((starting,))
+    if starting.cancelled():
+        logger.info("stopped before it listened")
+        return False
+    starting.result()
+    return True
+
+
+async def _start(server: Server, settings: ServeSettings, listens: bool) -> None:
+    given = settings.inherited
+    if not listens:
+        names = "--processor"
+    elif given.activated:
+        names = "LISTEN_FDS"
+    elif given.fd is not None:
+        names = "--fd"
+    else:
+        names = "--uds" if settings.uds is not None else f"--host {settings.host!r}, --port"
+    try:
+        sockets = [inherited(one.fd, one.name) for one in given.activated]
+        if given.fd is not None:
+            sockets = [inherited(given.fd)]
+        takes_sockets = bool(sockets) or not listens
+        await server.start(
+            settings.host,
+            settings.port,
+            uds=None if takes_sockets else settings.uds,
+            uds_mode=settings.uds_mode,
+            sock=sockets if takes_sockets else None,
+            leave_queue=bool(given.activated),
+        )
+    except OSError as error:
+        raise OSError(error.errno, f"{names}: {error.strerror or error}") from None
+    except LocalError as error:
+        raise type(error)(f"{names}: {error}") from None
+    except RuntimeError as error:  # from threading
+        raise LocalError(f"--threads {settings.threads}: {error}{THREAD_HINT}") from None
+
+
+def memory_warning_of(settings: ServeSettings, server: Server) -> str | None:
+    """Return a warning if the server may hold more than the machine has. It takes milliseconds."""
+    return memory_warning(
+        server.memory_bound_bytes,
+        settings.limits,
+        framed=settings.framing != "raw",
+        bridges=len(server.bridges),
+    )
+
+
+def tapped(
+    settings: ServeSettings, tee_file: OutputFile | None, request_stop: Callable[[], None]
+) -> ProcessorFactory:
+    """Return the processors of the settings, with --tee and --stop-word before each.
+
+    `request_stop` is called on a worker's thread.
+
+    Raises:
+        SettingsError: the stop word cannot come.
+    """
+    chunk_taps: list[Callable[[], Tap]] = []
+    if tee_file is not None:
+        tee = Tee(tee_file, threading.Lock() if settings.threads > 1 else None)
+        chunk_taps.append(lambda: tee)
+    word = settings.stop_word
+    grammar = as_framing(settings.framing)
+    if grammar is not None:
+        stop = None
+        if word is not None:
+            stop = StopFrame(word, request_stop, grammar)
+            if grammar.forbidden_byte is not None and grammar.forbidden_byte in word:
+                raise SettingsError(
+                    f"the stop word has {grammar.forbidden_name}, so no {grammar.name} can be "
+                    "equal to it"
+                )
+        return with_frame_taps(settings.factory, [make() for make in chunk_taps], stop)
+    if word is not None:
+        StopWord(word, request_stop)  # raises for a bad word now instead of at the first client
+        chunk_taps.append(lambda: StopWord(word, request_stop))
+    return with_taps(settings.factory, chunk_taps)
