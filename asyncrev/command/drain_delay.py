@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from asyncrev.errors import SettingsError
+from asyncrev.limits import Limits
 
-__all__ = ["checked_delay_s", "wait_before_drain"]
+__all__ = ["checked_delay_s", "checked_spread_s", "wait_before_drain"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -30,6 +31,21 @@ def checked_delay_s(delay_s: float) -> float:
             f"--drain-delay-s is {delay_s:g}; it must lie between 0 and {MOST_DELAY_S:g} s"
         )
     return delay_s
+
+
+def checked_spread_s(spread_s: float, limits: Limits) -> float:
+    """Return `spread_s`.
+
+    Raises:
+        SettingsError: it is negative, or longer than the drain may take.
+    """
+    most_s = limits.drain_timeout_s
+    if not 0 <= spread_s <= most_s:
+        raise SettingsError(
+            f"--drain-spread-s is {spread_s:g}; it must lie between 0 and --drain-timeout-s, which "
+            f"is {most_s:g} s"
+        )
+    return spread_s
 
 
 async def wait_before_drain(

@@ -431,6 +431,15 @@ OPTIONS = (
         sets="drain_delay_s",
     ),
     Option(
+        name="drain_spread_s",
+        type=SECONDS,
+        default="0",
+        help="Time, of that of the drain, over which connections are told to end, at even "
+        "distances, so that clients do not all connect elsewhere at the same moment.",
+        group=TIMEOUTS,
+        sets="drain_spread_s",
+    ),
+    Option(
         name="admin",
         type=click.STRING,
         metavar="unix:PATH|HOST:PORT",

@@ -98,6 +98,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
                     code = await run_until_stopped(
                         server,
                         stops,
+                        spread_s=settings.drain_spread_s,
                         report_left_out=log.report_left_out,
                         before_drain=before_drain,
                     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from asyncrev.command.admin_address import AdminAddress, parse_admin_address
 from asyncrev.command.admin_config import config_of
 from asyncrev.command.affinity import choose_cpu
-from asyncrev.command.drain_delay import checked_delay_s
+from asyncrev.command.drain_delay import checked_delay_s, checked_spread_s
 from asyncrev.command.listen_fds import ListenSockets, take_sockets
 from asyncrev.command.loading import load
 from asyncrev.command.notify import NotifyTarget, take_notify_target
@@ -62,6 +62,7 @@ class ServeSettings:
         admin: where the admin endpoint listens, or None.
         config: what it shows of the options.
         drain_delay_s: how long connections are accepted after a stop.
+        drain_spread_s: over how much of its time the drain tells connections to end.
     """
 
     host: str
@@ -89,6 +90,7 @@ class ServeSettings:
     admin: AdminAddress | None = None
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
     drain_delay_s: float = 0.0
+    drain_spread_s: float = 0.0
 
     @property
     def fd(self) -> int | None:
@@ -119,6 +121,7 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
     factory = _factory(asked["processor"], found)
     if found is Reverse:
         Reverse()  # may import NumPy: now rather than while the first client waits
+    limits = limits_of(values)
     cpu = choose_cpu(asked["cpu"], found, asked["threads"])
     follows_load = asked["cpu"] == "auto" and cpu is not None and asked["ssl_certfile"]
     return ServeSettings(
@@ -146,7 +149,7 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         processor_name=asked["processor"],
         factory=factory,
         framing=asked["framing"],
-        limits=limits_of(values),
+        limits=limits,
         stop_word=None if asked["stop_word"] is None else os.fsencode(asked["stop_word"]),
         tee=asked["tee"],
         cpu=cpu,
@@ -157,6 +160,7 @@ def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
         admin=parse_admin_address(asked["admin"]),
         config=config_of(values),
         drain_delay_s=checked_delay_s(asked["drain_delay_s"]),
+        drain_spread_s=checked_spread_s(asked["drain_spread_s"], limits),
     )
 
 

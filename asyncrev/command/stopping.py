@@ -64,6 +64,7 @@ async def run_until_stopped(
     server: Server,
     stops: Stops,
     *,
+    spread_s: float,
     report_left_out: Callable[[], None],
     before_drain: "Callable[[asyncio.Task[None]], Awaitable[None]]",
 ) -> int:
@@ -72,6 +73,7 @@ async def run_until_stopped(
     Args:
         server: it serves.
         stops: who asks for an end.
+        spread_s: of the drain; see `Server.drain`.
         report_left_out: is called before the last line is logged.
         before_drain: waits for what comes between a stop and the drain; it is given the task that
             ends when the server does.
@@ -87,7 +89,7 @@ async def run_until_stopped(
         await before_drain(serving)
         if serving.done():
             await serving
-        draining = asyncio.create_task(server.drain())
+        draining = asyncio.create_task(server.drain(spread_s=spread_s))
         forcing = asyncio.create_task(stops.forced.wait())
         await asyncio.wait((draining, forcing), return_when=asyncio.FIRST_COMPLETED)
         forcing.cancel()

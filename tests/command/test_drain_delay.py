@@ -1,12 +1,14 @@
 """drain_delay: the time between a stop and the drain."""
 
 import asyncio
+import math
 import signal
 
 import pytest
 
-from asyncrev.command.drain_delay import checked_delay_s, wait_before_drain
+from asyncrev.command.drain_delay import checked_delay_s, checked_spread_s, wait_before_drain
 from asyncrev.errors import SettingsError
+from asyncrev.limits import Limits
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
 
@@ -58,3 +60,21 @@ async def test_range_is_checked() -> None:
     for delay_s in (-1.0, 3601.0, float("inf"), float("nan")):
         with pytest.raises(SettingsError, match=f"--drain-delay-s is {delay_s:g}"):
             checked_delay_s(delay_s)
+
+
+@pytest.mark.parametrize("spread_s", [0.0, 3.0, 10.0])
+async def test_spread_within_the_drain_is_taken(spread_s: float) -> None:
+    """None of it, some or all."""
+    assert checked_spread_s(spread_s, Limits(drain_timeout_s=10.0)) == spread_s
+
+
+@pytest.mark.parametrize(
+    ("spread_s", "timeout_s"), [(-1.0, 10.0), (10.1, 10.0), (math.inf, 3600.0)]
+)
+async def test_spread_that_is_no_part_of_the_drain_is_refused(
+    spread_s: float, timeout_s: float
+) -> None:
+    """It names both options."""
+    text = rf"^--drain-spread-s is {spread_s:g}; .* --drain-timeout-s, which is {timeout_s:g} s$"
+    with pytest.raises(SettingsError, match=text):
+        checked_spread_s(spread_s, Limits(drain_timeout_s=timeout_s))

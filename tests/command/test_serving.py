@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -253,6 +254,18 @@ def test_thread_that_cannot_be_started_is_the_error_that_is_raised(
     with pytest.raises(LocalError, match=r"--threads 1: can't start new thread; see ulimit -u, "):
         serve_until_signal(options())
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_drain_has_the_spread_of_the_settings(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With one connection there is nothing to spread, and the drain takes no time for it."""
+    path = tmp_path / "s"
+    with client_of(path, lambda sock: sock.sendall(b"stop")):
+        settings = options(uds=str(path), stop_word=b"stop", drain_spread_s=4.0)
+        assert serve_until_signal(settings) == 0
+    log = capfd.readouterr().err
+    assert re.search(r"INFO draining [01] connections over 4 s, at most 5 s", log)
 
 
 def test_totals_are_the_last_line_also_when_lines_were_left_out(

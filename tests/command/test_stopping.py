@@ -23,6 +23,7 @@ class FakeServer:
 
     def __init__(self, drain: Any = True, serve: BaseException | None = None) -> None:
         self.closed = 0
+        self.spread_s = 0.0
         self.drain_result = drain
         self.serve_error = serve
         self.drained = asyncio.Event()
@@ -32,7 +33,8 @@ class FakeServer:
             raise self.serve_error
         await asyncio.Event().wait()
 
-    async def drain(self) -> bool:
+    async def drain(self, *, spread_s: float) -> bool:
+        self.spread_s = spread_s
         if self.drain_result == "never":
             self.drained.set()
             await asyncio.Event().wait()
@@ -53,6 +55,7 @@ async def run(
     stop: bool = True,
     second: int | None = None,
     stops: Stops | None = None,
+    spread_s: float = 0.0,
 ) -> int:
     """Return the exit code; `second`: a signal while it drains. `stops`: with requests in it."""
     if stops is None:
@@ -60,7 +63,9 @@ async def run(
         if stop:
             stops.note_signal(signal.SIGTERM, again=False)
     task = asyncio.create_task(
-        run_until_stopped(server, stops, report_left_out=left_out, before_drain=no_delay)
+        run_until_stopped(
+            server, stops, spread_s=spread_s, report_left_out=left_out, before_drain=no_delay
+        )
     )
     if second is not None:
         await server.drained.wait()
@@ -142,12 +147,13 @@ async def test_end_at_once_that_no_signal_has_asked_for_is_3(
 
 
 @pytest.mark.asyncio(loop_factories=["epoll"])
-async def test_lines_that_were_left_out_come_before_the_last(
+async def test_drain_has_its_spread_and_lines_left_out_come_before_the_last(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "asyncrev")
     server, stops = FakeServer(), Stops()
     stops.request_soon()
-    assert await run(server, stops=stops) == 0
+    assert await run(server, stops=stops, spread_s=2.5) == 0
+    assert server.spread_s == 2.5
     assert caplog.messages[-2] == "left out"
     assert caplog.messages[-1].startswith("stopped: ")
