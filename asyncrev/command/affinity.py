@@ -11,7 +11,7 @@ from collections.abc import Set
 
 from asyncrev.errors import SettingsError
 
-__all__ = ["choose_cpu", "idle_of_cpus", "move_threads", "pin_to"]
+__all__ = ["choose_cpu", "core_of_worker", "idle_of_cpus", "move_threads", "pin_to"]
 
 
 def choose_cpu(wanted: str, processor: object, threads: int = 1) -> int | None:
@@ -39,6 +39,15 @@ def choose_cpu(wanted: str, processor: object, threads: int = 1) -> int | None:
             f"may use: {', '.join(map(str, sorted(allowed)))}"
         )
     return int(wanted)
+
+
+def core_of_worker(index: int) -> int:
+    """Return the core of one of several workers: each has its own as long as there are enough.
+
+    `index`: which of them it is, from 0.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[index % len(allowed)]
 
 
 def pin_to(cpu: int) -> None:

@@ -18,12 +18,18 @@ def main() -> None:
     Raises:
         SystemExit: always, with the exit code.
     """
+    # Before a module can start a child, which would inherit it.
+    worker = os.environ.pop("ASYNCREV_WORKER_FDS", None)
     signals = ProcessSignals(owns_process=True)
     signals.take_over()
     os.register_at_fork(after_in_child=signals.give_back)
     atexit.register(signals.ignore)  # the first to be registered is the last to run
     try:
         open_closed_streams()
+        if worker is not None:
+            from asyncrev.command.working import work_until_told
+
+            sys.exit(work_until_told(worker, signals))
         from asyncrev.command.cli import main as command  # takes several tenths of a second
 
         command(prog_name="asyncrev", obj=signals)

@@ -103,15 +103,22 @@ class ServeSettings:
         return None if self.tls is None else self.tls.context
 
 
-def settings_of(values: Sequence[OptionValue]) -> ServeSettings:
+def settings_of(
+    values: Sequence[OptionValue], inherited: ListenSockets | None = None
+) -> ServeSettings:
     """Return the settings that option values ask for; imports the processor. Thread: main.
+
+    `inherited`: what a supervisor has passed, which speaks to systemd itself; then the environment
+    is not looked at.
 
     Raises:
         SettingsError: a value cannot be used, or not beside another one; names the option.
     """
     refuse_contradictions(values)
-    # Before a module can start a child, which would inherit the variables.
-    inherited, notify = take_sockets(os.environ, values), take_notify_target(os.environ)
+    notify = _NOBODY
+    if inherited is None:
+        # Before a module can start a child, which would inherit the variables.
+        inherited, notify = take_sockets(os.environ, values), take_notify_target(os.environ)
     asked = {value.option.name: value.value for value in values}
     refuse_shared_output(asked["tee"], asked["access_log"])
     # The loop first: the processor's module may change the search path.

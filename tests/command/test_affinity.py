@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asyncrev.command import affinity
-from asyncrev.command.affinity import choose_cpu, idle_of_cpus, move_threads, pin_to
+from asyncrev.command.affinity import choose_cpu, core_of_worker, idle_of_cpus, move_threads, pin_to
 from asyncrev.errors import SettingsError
 
 
@@ -32,6 +32,14 @@ def gil(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     set_to(True)
     return set_to
+
+
+def test_each_worker_process_has_a_core_of_its_own_while_there_are_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the order of their numbers; with more workers than cores, from the first on again."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 2, 5})
+    assert [core_of_worker(index) for index in range(5)] == [2, 5, 9, 2, 5]
 
 
 def test_auto_leaves_several_workers_to_the_system(gil: Any) -> None:

@@ -110,8 +110,10 @@ PACKAGES: dict[str, set[str]] = {
     "connection": {"bridge", "work", "ring", "frames"},
     "server": {"connection", "bridge", "work", "ring", "frames"},
     "admin": {"server", "connection", "bridge", "work", "ring", "frames"},
+    "supervisor": {"admin", "server", "connection", "bridge", "work", "ring", "frames"},
     "command": {
         "admin",
+        "supervisor",
         "server",
         "connection",
         "bridge",
