@@ -1,10 +1,10 @@
 """The memory that the machine and cgroups allow this process; a warning if it is too little."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Iterator
 
+from asyncrev.command.cgroups import cgroups_with, text_of
 from asyncrev.limits import Limits
 
 __all__ = ["MemoryLimit", "memory_limit", "memory_warning"]
@@ -69,47 +69,14 @@ def _mib(nbytes: int) -> str:
 
 
 def _machine(root: str) -> Iterator[MemoryLimit]:
-    match = re.search(r"^MemTotal:\s*(\d+) kB$", _text(root, "proc/meminfo"), re.MULTILINE)
+    match = re.search(r"^MemTotal:\s*(\d+) kB$", text_of(root, "proc/meminfo"), re.MULTILINE)
     if match:
         yield MemoryLimit(int(match[1]) * 1024, "this machine has")
 
 
 def _cgroups(root: str) -> Iterator[MemoryLimit]:
-    for line in _text(root, "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            kind, option, file = "cgroup2", "", "memory.max"
-        elif "memory" in controllers.split(","):
-            kind, option, file = "cgroup", "memory", "memory.limit_in_bytes"
-        else:
-            continue
-        for point, top in _mounts(root, kind, option):
-            # In a container, the path may be outside what is mounted there.
-            below = path.removeprefix(top.rstrip("/")) if path.startswith(top) else ""
-            yield from _ancestors(root, point, below.strip("/"), file)
-
-
-def _ancestors(root: str, point: str, below: str, file: str) -> Iterator[MemoryLimit]:
-    parts = [part for part in below.split("/") if part not in ("", "..")]
-    for length in range(len(parts), -1, -1):
-        cgroup = "/".join(parts[:length])
-        text = _text(root, os.path.join(point, cgroup, file).lstrip("/")).strip()
+    for cgroup in cgroups_with("memory", root):
+        file = "memory.max" if cgroup.version == 2 else "memory.limit_in_bytes"
+        text = cgroup.read(file).strip()
         if text.isdecimal():  # "max" is no limit; version 1 has a huge number instead
-            yield MemoryLimit(int(text), f"cgroup {'/' + cgroup!r} allows ({file})")
-
-
-def _mounts(root: str, kind: str, option: str) -> Iterator[tuple[str, str]]:
-    """Yield each mount point and the part of the hierarchy there (proc_pid_mountinfo(5))."""
-    for line in _text(root, "proc/self/mountinfo").splitlines():
-        before, _, after = line.partition(" - ")
-        fields, (filesystem, *rest) = before.split(), after.split() or [""]
-        if filesystem == kind and (not option or option in rest[-1].split(",")):
-            yield fields[4], fields[3]
-
-
-def _text(root: str, path: str) -> str:
-    try:
-        with open(os.path.join(root, path), encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
+            yield MemoryLimit(int(text), f"cgroup {cgroup.name!r} allows ({file})")
