@@ -10,14 +10,14 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from asyncrev.admin.gathering import Gathering
+from asyncrev.admin.gathering import Gathering, Sources
 from asyncrev.admin.http import converse
 from asyncrev.admin.pace import Pace
-from asyncrev.admin.pages import Pages
-from asyncrev.admin.sources import Source
+from asyncrev.admin.pages import Config, Pages
+from asyncrev.admin.supervision import NOT_SUPERVISED, Supervision
 from asyncrev.server.liveness import STUCK_AFTER_S
 
 __all__ = ["MOST_CONNECTIONS", "Endpoint"]
@@ -40,20 +40,22 @@ class Endpoint:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sources,
         sockets: Sequence[socket.socket],
         *,
-        config: Mapping[str, Any],
+        config: Config,
         drain: Callable[[], object],
         own_names: frozenset[str] = frozenset(),
         stuck_after_s: float = STUCK_AFTER_S,
+        supervision: Supervision = NOT_SUPERVISED,
     ) -> None:
         """Prepare to serve on `sockets`, which are the endpoint's from now on.
 
         Args:
-            sources: whom it asks.
+            sources: whom it asks; see `Gathering`.
             sockets: listening ones.
-            config, drain, own_names: see `Pages`. `drain` is called on the endpoint's thread.
+            config, drain, own_names, supervision: see `Pages`. Their functions are called on the
+                endpoint's thread.
             stuck_after_s: see `Liveness`.
         """
         self._sources = sources
@@ -62,6 +64,7 @@ class Endpoint:
         self._drain = drain
         self._own_names = own_names
         self._stuck_after_s = stuck_after_s
+        self._supervision = supervision
         self._callers = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         # Made here, so that it can be asked to stop before it runs.
@@ -114,8 +117,18 @@ class Endpoint:
 
     async def _serve(self) -> None:
         self._loop.set_exception_handler(_log_failure)
-        gathering = Gathering(self._sources, stuck_after_s=self._stuck_after_s)
-        pages = Pages(gathering, config=self._config, drain=self._drain, own_names=self._own_names)
+        gathering = Gathering(
+            self._sources,
+            stuck_after_s=self._stuck_after_s,
+            is_stopping=lambda: self._supervision.is_stopping,
+        )
+        pages = Pages(
+            gathering,
+            config=self._config,
+            drain=self._drain,
+            own_names=self._own_names,
+            supervision=self._supervision,
+        )
         watching = [
             self._loop.create_task(gathering.watch()),
             self._loop.create_task(pages.live.watch()),

@@ -6,10 +6,9 @@ value that a peer chooses.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -18,7 +17,8 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
+
+from asyncrev.admin.metrics_text import open_metrics, prometheus_text
 
 __all__ = ["HISTOGRAMS", "METRICS", "encoder_for", "exposition"]
 
@@ -214,18 +214,17 @@ HISTOGRAMS = (
 )
 
 
-class _Answers(Collector):
-    """A collector for one scrape."""
+class _Answers:
+    """The answers of one scrape."""
 
-    def __init__(self, answers: Mapping[str, Said | None]) -> None:
+    def __init__(self, answers: Mapping[str, Said | None], facts: Said | None) -> None:
         self._answers = answers
-
-    def describe(self) -> list[Metric]:
-        """Return nothing, so that registering does not collect."""
-        return []
+        self._facts = facts
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric that a worker has a value of."""
+        if self._facts is not None:
+            yield from _of_supervisor(self._facts)
         yield self._up()
         yield self._build_info()
         for row in METRICS:
@@ -279,7 +278,22 @@ class _Answers(Collector):
         return metric
 
 
-Encoder = Callable[[Any], bytes]
+def _of_supervisor(facts: Said) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "asyncrev_workers", "Worker processes that there should be.", facts["workers"]
+    )
+    restarts = CounterMetricFamily(
+        "asyncrev_worker_restarts_total",
+        "Worker processes that ended before they were told to.",
+        labels=["cause"],
+    )
+    # One of them is there from the start, so that the first restart is an increase of the sum.
+    for cause, number in {"hung": 0, **facts["restarts"]}.items():
+        restarts.add_metric([cause], number)
+    yield restarts
+
+
+Encoder = Callable[[Iterable[Metric]], bytes]
 
 
 def encoder_for(accept: str) -> tuple[Encoder, str]:
@@ -287,17 +301,19 @@ def encoder_for(accept: str) -> tuple[Encoder, str]:
 
     That is OpenMetrics if it is asked for, else the text format of Prometheus.
     """
-    encode, content_type = choose_encoder(accept)
-    return encode, content_type
+    _, content_type = choose_encoder(accept)
+    is_open = content_type.startswith("application/openmetrics-text")
+    return open_metrics if is_open else prometheus_text, content_type
 
 
-def exposition(answers: Mapping[str, Said | None], encode: Encoder) -> bytes:
+def exposition(
+    answers: Mapping[str, Said | None], encode: Encoder, facts: Said | None = None
+) -> bytes:
     """Return all metrics in one format.
 
     Args:
         answers: to "statistics", by worker; None for a worker that has not answered.
         encode: see `encoder_for`.
+        facts: what a supervisor says of itself, see `Supervision`.
     """
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Answers(answers))
-    return encode(registry)
+    return encode(_Answers(answers, facts).collect())

@@ -15,11 +15,15 @@ from asyncrev.admin.metrics import encoder_for, exposition
 from asyncrev.admin.page_files import FILES, PageFiles
 from asyncrev.admin.shared import Shared
 from asyncrev.admin.stream import EVENT_STREAM, MOST_STREAMS, Live
+from asyncrev.admin.supervision import NOT_SUPERVISED, Supervision
 from asyncrev.version import __version__
 
-__all__ = ["PATHS", "Pages", "not_ready"]
+__all__ = ["PATHS", "Config", "Pages", "not_ready"]
 
 logger = logging.getLogger("asyncrev")
+
+# Or a function that returns it, which a reload may change.
+Config = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 PART = 64  # of a list of connections, encoded at once: 0.2 ms
 
@@ -32,7 +36,7 @@ PATHS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "/live": (READ, "what that page shows, as server-sent events"),
     "/live.json": (READ, "the same once; ?after= a time of a sample in ms: what is newer"),
     "/metrics": (READ, "metrics, for Prometheus"),
-    "/livez": (READ, "200 while loop and worker threads move, else 503"),
+    "/livez": (READ, "200 while loop and worker threads move, those of one worker, else 503"),
     "/readyz": (READ, "200 while a new connection is accepted, else 503"),
     "/stats.json": (READ, "statistics of each worker process"),
     "/connections.json": (
@@ -41,7 +45,7 @@ PATHS: Mapping[str, tuple[tuple[str, ...], str]] = {
     ),
     "/config": (READ, "options with their values and where these come from"),
     "/drain": (WRITE, "stop, as SIGTERM does; over a UNIX socket only"),
-    "/reload": (WRITE, "not there yet"),
+    "/reload": (WRITE, "reload, as SIGHUP does; with --workers, over a UNIX socket only"),
 }
 
 
@@ -52,20 +56,23 @@ class Pages:
         self,
         gathering: Gathering,
         *,
-        config: Mapping[str, Any],
+        config: Config,
         drain: Callable[[], object],
         own_names: frozenset[str] = frozenset(),
+        supervision: Supervision = NOT_SUPERVISED,
     ) -> None:
         """Make pages of what `gathering` gets.
 
         Args:
             gathering: asks the workers.
-            config: what /config shows; plain JSON types.
+            config: what /config shows, in plain JSON types, or a function that returns it.
             drain: asks for a drain. It is called on this thread, and must not wait.
             own_names: see `guard.refusal`.
+            supervision: what a supervisor says of itself and does, or `NOT_SUPERVISED`.
         """
         self._gathering = gathering
         self._config = config
+        self._supervision = supervision
         self._drain = drain
         self._own_names = own_names
         self._shared = Shared()
@@ -148,7 +155,8 @@ class Pages:
 
         async def make() -> bytes:
             answers = await self._gathering.ask("statistics")
-            return exposition({answer.worker: answer.said for answer in answers}, encode)
+            said = {answer.worker: answer.said for answer in answers}
+            return exposition(said, encode, self._supervision.facts())
 
         return Response(200, await self._shared.get(content_type, make), content_type)
 
@@ -156,10 +164,14 @@ class Pages:
         answers = await self._gathering.ask("health")
         stuck = self._gathering.stuck()
         workers = [
-            {"worker": answer.worker, "answers": not answer.why, "stuck": stuck[answer.worker]}
+            {
+                "worker": answer.worker,
+                "answers": not answer.why,
+                "stuck": stuck.get(answer.worker, []),  # it may have gone since it was asked
+            }
             for answer in answers
         ]
-        live = not any(stuck.values())
+        live = self._supervision.is_live(answers, stuck)
         return _json({"live": live, "workers": workers}, 200 if live else 503)
 
     async def _readyz(self, request: Request, query: str) -> Response:
@@ -170,7 +182,9 @@ class Pages:
 
     async def _statistics(self, request: Request, query: str) -> Response:
         answers = await self._gathering.ask("statistics")
-        return _json({"workers": [_of_worker(answer) for answer in answers]})
+        facts = self._supervision.facts()
+        supervisor = {} if facts is None else {"supervisor": facts}
+        return _json({"workers": [_of_worker(answer) for answer in answers], **supervisor})
 
     async def _connections(self, request: Request, query: str) -> Response:
         asked = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
@@ -186,7 +200,7 @@ class Pages:
         return await _json_in_parts({"workers": [_of_worker(answer) for answer in answers]})
 
     async def _show_config(self, request: Request, query: str) -> Response:
-        return _json(self._config)
+        return _json(self._config() if callable(self._config) else self._config)
 
     async def _begin_drain(self, request: Request, query: str) -> Response:
         logger.info("the admin endpoint was asked for a drain")
@@ -194,7 +208,15 @@ class Pages:
         return _json({"draining": True}, 202)
 
     async def _reload(self, request: Request, query: str) -> Response:
-        return plain(501, "this version cannot reload; restart it")
+        if self._supervision.reload is None:
+            return plain(
+                501,
+                "a single process cannot reload; restart it, or serve with --workers 2 or more, "
+                "whose workers are replaced one after the other",
+            )
+        logger.info("the admin endpoint was asked for a reload")
+        self._supervision.reload()
+        return _json({"reloading": True}, 202)
 
 
 def _after_ms(query: str, last_event: str = "") -> int:

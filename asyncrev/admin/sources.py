@@ -12,13 +12,17 @@ from typing import Any, Protocol
 from asyncrev.admin.answers import Answers
 from asyncrev.errors import AsyncrevError
 
-__all__ = ["ASK_TIMEOUT_S", "LocalSource", "NoAnswer", "Source"]
+__all__ = ["ASK_TIMEOUT_S", "LocalSource", "NoAnswer", "NoWorker", "Source"]
 
 ASK_TIMEOUT_S = 0.5
 
 
 class NoAnswer(AsyncrevError):
     """A source has not answered in time, or cannot any more; the message says which."""
+
+
+class NoWorker(NoAnswer):
+    """There is no process to answer, so that nothing in it can be stuck."""
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from asyncrev.command.admin_address import AdminAddress
 from asyncrev.command.settings import ServeSettings
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.server.listen_sockets import describe, open_tcp
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # h11 and prometheus_client are imported when they are asked 
     from asyncrev.admin.answers import Answers
     from asyncrev.admin.endpoint import Endpoint
 
-__all__ = ["ADMIN_DESCRIPTORS", "Admin"]
+__all__ = ["ADMIN_DESCRIPTORS", "Admin", "AdminDoor"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -25,20 +26,12 @@ BACKLOG = 128
 ADMIN_DESCRIPTORS = 72  # its connections, its listening sockets, and those of its loop
 
 
-class Admin:
-    """The endpoint of one process; without --admin it does nothing. Thread: loop."""
+class AdminDoor:
+    """Where an endpoint listens, and its life; without an address it does nothing. Thread: loop."""
 
-    def __init__(
-        self, settings: ServeSettings, server: Server, request_drain: Callable[[], object]
-    ) -> None:
-        """Prepare an endpoint for `server`.
-
-        `request_drain` is called on the endpoint's thread, and must not wait.
-        """
-        self._settings = settings
-        self._server = server
-        self._request_drain = request_drain
-        self._answers: Answers | None = None
+    def __init__(self, address: AdminAddress | None) -> None:
+        """Prepare to listen on `address`, which --admin gives."""
+        self._address = address
         self._endpoint: Endpoint | None = None
         self._path: UnixPath | None = None
         self._addresses: list[Any] = []
@@ -51,25 +44,18 @@ class Admin:
             OSError: the address cannot be bound.
             LocalError: the path is somebody else's.
         """
-        address = self._settings.admin
-        if address is None:
+        if self._address is None:
             return
         require_packages()
-        from asyncrev.admin.answers import Answers
-        from asyncrev.admin.endpoint import Endpoint
         from asyncrev.admin.guard import own_names
-        from asyncrev.admin.sources import LocalSource
 
-        sockets = await self._listen()
+        sockets = await self._listen(self._address)
         self._addresses = [sock.getsockname() for sock in sockets]
-        self._answers = Answers(self._server)
-        self._endpoint = Endpoint(
-            [LocalSource(self._answers, asyncio.get_running_loop())],
-            sockets,
-            config=self._settings.config,
-            drain=self._request_drain,
-            own_names=own_names(address.host),
-        )
+        self._endpoint = self._make_endpoint(sockets, own_names(self._address.host))
+
+    def _make_endpoint(self, sockets: list[socket.socket], names: frozenset[str]) -> "Endpoint":
+        """Return an endpoint for listening sockets; `names` are those of their host."""
+        raise NotImplementedError
 
     def start(self) -> None:
         """Serve, and say where.
@@ -93,11 +79,6 @@ class Admin:
                 where,
             )
 
-    def note_stop(self) -> None:
-        """Have it say that the process is not ready any more."""
-        if self._answers is not None:
-            self._answers.is_stopping = True
-
     async def close(self) -> None:
         """End it; what fails at that is logged. Idempotent."""
         path, self._path = self._path, None
@@ -110,9 +91,7 @@ class Admin:
         if endpoint is not None:
             await endpoint.close()
 
-    async def _listen(self) -> list[socket.socket]:
-        address = self._settings.admin
-        assert address is not None
+    async def _listen(self, address: AdminAddress) -> list[socket.socket]:
         try:
             if address.path is None:
                 return await open_tcp(address.host, address.port, BACKLOG)
@@ -124,6 +103,42 @@ class Admin:
             raise type(error)(f"--admin {address}: {error}") from None
         self._path = path
         return [sock]
+
+
+class Admin(AdminDoor):
+    """The endpoint of one process; without --admin it does nothing. Thread: loop."""
+
+    def __init__(
+        self, settings: ServeSettings, server: Server, request_drain: Callable[[], object]
+    ) -> None:
+        """Prepare an endpoint for `server`.
+
+        `request_drain` is called on the endpoint's thread, and must not wait.
+        """
+        super().__init__(settings.admin)
+        self._config = settings.config
+        self._server = server
+        self._request_drain = request_drain
+        self._answers: Answers | None = None
+
+    def note_stop(self) -> None:
+        """Have it say that the process is not ready any more."""
+        if self._answers is not None:
+            self._answers.is_stopping = True
+
+    def _make_endpoint(self, sockets: list[socket.socket], names: frozenset[str]) -> "Endpoint":
+        from asyncrev.admin.answers import Answers
+        from asyncrev.admin.endpoint import Endpoint
+        from asyncrev.admin.sources import LocalSource
+
+        self._answers = Answers(self._server)
+        return Endpoint(
+            [LocalSource(self._answers, asyncio.get_running_loop())],
+            sockets,
+            config=self._config,
+            drain=self._request_drain,
+            own_names=names,
+        )
 
 
 def require_packages() -> None:

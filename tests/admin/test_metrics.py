@@ -112,10 +112,47 @@ async def test_page_has_every_name_and_no_other() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)", page, re.M)
     made = [row.name for row in METRICS] + [name for name, _, _ in HISTOGRAMS]
-    assert sorted(listed) == sorted([*made, "asyncrev_worker_up", "asyncrev_build_info"])
+    made += ["asyncrev_worker_up", "asyncrev_build_info"]
+    made += ["asyncrev_workers", "asyncrev_worker_restarts_total"]  # with a supervisor
+    assert sorted(listed) == sorted(made)
     for row in METRICS:
         if row.label:
             assert f"| `{row.name}{{{row.label}}}` |" in page
+
+
+FACTS = {"pid": 7, "workers": 8, "generation": 1, "restarts": {"exit 1": 3, "SIGKILL": 1}}
+
+
+async def test_workers_and_their_supervisor() -> None:
+    """Those that do not answer have a metric, too; a single process has none of a supervisor."""
+    told = await said()
+    answers = {str(number): told for number in range(7)} | {"7": None, "1-old": told}
+    for accept, parse in (("", families), (OPEN, open_families)):
+        text = exposition(answers, encoder_for(accept)[0], FACTS).decode()
+        found = {family.name: family for family in parse(text)}
+        assert [sample.value for sample in found["asyncrev_workers"].samples] == [8]
+        restarts = found["asyncrev_worker_restarts"].samples
+        assert {sample.labels["cause"]: sample.value for sample in restarts} == {
+            "hung": 0,
+            **FACTS["restarts"],
+        }
+        up = {
+            sample.labels["worker"]: sample.value for sample in found["asyncrev_worker_up"].samples
+        }
+        assert up == {name: float(name != "7") for name in answers}
+    assert "restarts" not in text_of(answers)
+    assert "asyncrev_workers" not in text_of(answers)
+
+
+@pytest.mark.parametrize("restarts", [{}, FACTS["restarts"]])
+async def test_promtool_accepts_eight_workers(restarts: dict[str, int]) -> None:
+    """Whether or not one has ended."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    told = await said(ssl=tls_contexts()[0])
+    facts = FACTS | {"restarts": restarts}
+    text = exposition({str(n): told for n in range(8)}, encoder_for("")[0], facts).decode()
+    assert check(text) == (0, "", "")
 
 
 @pytest.mark.parametrize("accept", ["", OPEN])

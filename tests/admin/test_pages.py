@@ -13,6 +13,7 @@ from asyncrev.admin.message import Request, Response
 from asyncrev.admin.page_files import FILES
 from asyncrev.admin.pages import PART, PATHS, Pages, not_ready
 from asyncrev.admin.stream import MOST_STREAMS
+from asyncrev.admin.supervision import NOT_SUPERVISED, Supervision
 from tests.admin.talking import HEALTH, STATISTICS, FakeSource, watching
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
@@ -21,12 +22,15 @@ pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
 class Site:
     """Pages over sources, with all that they were told to do."""
 
-    def __init__(self, *sources: FakeSource, **gathering: Any) -> None:
+    def __init__(
+        self, *sources: FakeSource, supervision: Supervision = NOT_SUPERVISED, **gathering: Any
+    ) -> None:
         self.drains = 0
         self.pages = Pages(
             Gathering(sources or [FakeSource()], **gathering),
             config={"options": {"port": {"value": 1, "origin": "--port"}}},
             drain=self._drain,
+            supervision=supervision,
         )
 
     async def ask(self, target: str, method: str = "GET", **more: Any) -> Response:
@@ -248,3 +252,63 @@ async def test_defect_is_500_and_a_line_in_the_log(caplog: pytest.LogCaptureFixt
     response = await Site(FakeSource(statistics={"nothing": 1})).ask("/metrics")
     assert response.status == 500
     assert "KeyError" in caplog.text
+
+
+FACTS = {"pid": 7, "workers": 3, "generation": 2, "restarts": {"exit 1": 1, "hung": 2}}
+
+
+async def test_reload_is_for_workers_only() -> None:
+    """A single process says what to do instead; a supervisor is asked, over a UNIX socket."""
+    alone = await Site().ask("/reload", "POST", is_unix=True)
+    assert alone.status == 501
+    assert b"--workers" in alone.body
+    reloads: list[int] = []
+    site = Site(supervision=Supervision(lambda: FACTS, lambda: reloads.append(1)))
+    assert (await site.ask("/reload", "POST")).status == 403
+    assert (await site.ask("/reload")).status == 405
+    assert reloads == []
+    response = await site.ask("/reload", "POST", is_unix=True)
+    assert (response.status, json.loads(response.body)) == (202, {"reloading": True})
+    assert reloads == [1]
+
+
+async def test_statistics_have_the_supervisor() -> None:
+    """If there is one."""
+    source = FakeSource(statistics={"a": 1})
+    site = Site(source, supervision=Supervision(lambda: FACTS))
+    assert json.loads((await site.ask("/stats.json")).body) == {
+        "workers": [{"worker": "0", "up": True, "a": 1}],
+        "supervisor": FACTS,
+    }
+    alone = json.loads((await Site(source).ask("/stats.json")).body)
+    assert set(alone) == {"workers"}
+
+
+async def test_config_may_change() -> None:
+    """It is the one of now."""
+    config = {"a": 1}
+    pages = Pages(Gathering([FakeSource()]), config=lambda: config, drain=lambda: None)
+    request = Request(method="GET", target="/config", headers={})
+    assert json.loads((await pages.respond(request)).body) == {"a": 1}
+    config = {"a": 2}
+    assert json.loads((await pages.respond(request)).body) == {"a": 2}
+
+
+async def test_metrics_have_the_supervisor() -> None:
+    """Also while no worker answers."""
+    text = (await Site(supervision=Supervision(lambda: FACTS)).ask("/metrics")).body.decode()
+    assert "\nasyncrev_workers 3.0\n" in text
+    assert '\nasyncrev_worker_restarts_total{cause="hung"} 2.0\n' in text
+
+
+async def test_one_worker_that_is_stuck_is_the_supervisor_s_business() -> None:
+    """Liveness is for whom nobody else looks after."""
+    well, silent = FakeSource("0"), FakeSource("1", health=None)
+    for sources, supervision, live in (
+        ((well, silent), Supervision(lambda: FACTS), True),
+        ((silent,), Supervision(lambda: FACTS), False),
+        ((silent,), NOT_SUPERVISED, True),  # only after a while
+    ):
+        response = await Site(*sources, supervision=supervision).ask("/livez")
+        assert response.status == (200 if live else 503)
+        assert json.loads(response.body)["live"] is live
