@@ -124,6 +124,8 @@ def serve(context: click.Context, /, **_: Any) -> None:
     try:
         values = values_of(context)
         log_format = next(value.value for value in values if value.option.name == "log_format")
+        if next(value.value for value in values if value.option.name == "workers") != 1:
+            _supervise(values, signals, log_format)  # returns if that is one
         settings = settings_of(values)
     except (SettingsError, LocalError) as error:
         _fail(EXIT_USAGE, _with_places(error, values), log_format)
@@ -133,6 +135,32 @@ def serve(context: click.Context, /, **_: Any) -> None:
         warnings += settings.tls.warnings
     try:
         sys.exit(serve_until_signal(settings, signals, warnings))
+    except SettingsError as error:
+        _fail(EXIT_USAGE, _with_places(error, values), log_format)
+    except (OSError, LocalError) as error:
+        _fail(EXIT_RUNTIME_ERROR, error, log_format)
+
+
+def _supervise(
+    values: "list[OptionValue]", signals: ProcessSignals | None, log_format: str
+) -> None:
+    """Run several workers, and exit; return if the number of workers is 1.
+
+    Raises:
+        SettingsError, LocalError: the values cannot be used.
+    """
+    from asyncrev.command.worker_count import worker_count
+
+    if worker_count(next(v.value for v in values if v.option.name == "workers")) == 1:
+        return
+    from asyncrev.command.supervising import prepare, supervise_until_signal
+    from asyncrev.supervisor.causes import WorkerFailed
+
+    settings, warnings = prepare(values)
+    try:
+        sys.exit(supervise_until_signal(settings, signals or ProcessSignals(), warnings))
+    except WorkerFailed as error:
+        _fail(EXIT_USAGE if error.code == EXIT_USAGE else EXIT_RUNTIME_ERROR, error, log_format)
     except SettingsError as error:
         _fail(EXIT_USAGE, _with_places(error, values), log_format)
     except (OSError, LocalError) as error:

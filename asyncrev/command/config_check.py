@@ -7,6 +7,8 @@ from asyncrev.command.config_values import blamed, name_places
 from asyncrev.command.option_values import OptionValue, Source, contradictions, default_of
 from asyncrev.command.server_setup import tapped
 from asyncrev.command.settings import ServeSettings, settings_of
+from asyncrev.command.supervisor_settings import refuse_for_workers
+from asyncrev.command.worker_count import worker_count
 from asyncrev.errors import LocalError, SettingsError
 
 __all__ = ["Verdict", "check", "summary"]
@@ -39,6 +41,7 @@ def check(values: Sequence[OptionValue]) -> Verdict:
         try:
             settings = settings_of(current)
             tapped(settings, None, _nothing)
+            _check_workers(settings)
         except (SettingsError, LocalError) as error:
             message = str(error)
         else:
@@ -54,6 +57,16 @@ def check(values: Sequence[OptionValue]) -> Verdict:
             return Verdict(mistakes, [])
         reset |= culprits
         current = _without(current, culprits)
+
+
+def _check_workers(settings: ServeSettings) -> None:
+    if worker_count(settings.workers) > 1:  # a single process heeds none of these
+        refuse_for_workers(
+            balance=settings.balance,
+            uds=settings.uds,
+            inherited=settings.inherited,
+            hung_after_s=settings.hung_after_s,
+        )
 
 
 def _without(values: Sequence[OptionValue], names: Iterable[str]) -> list[OptionValue]:

@@ -8,11 +8,12 @@ from asyncrev.command.option_values import OptionValue, refuse_contradictions
 from asyncrev.command.settings import ServeSettings, settings_of
 from asyncrev.errors import SettingsError
 
-__all__ = ["FIXED", "Difference", "Reload", "read_again"]
+__all__ = ["FIXED", "Difference", "Reload", "read_again", "values_again"]
 
 # Options of what is open for as long as the service runs. A worker that is started anew can have
 # all others; options that need each other are all in here, or none.
 FIXED = frozenset({"config", "host", "port", "uds", "uds_mode", "fd", "backlog", "admin"})
+FIXED |= {"workers", "balance", "restart_limit", "hung_after_s"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,29 +59,38 @@ class Reload:
         return [difference for difference in self.differences if not difference.may_change]
 
 
+def values_again(
+    before: Sequence[OptionValue],
+) -> tuple[list[OptionValue], list[Difference]]:
+    """Return option values of the same flags and variables, and the file as it is now.
+
+    Options that must not change keep their values; the differences name those, too, in the order
+    of the table. Thread: any.
+
+    Args:
+        before: what `values_of` or the last call returned.
+
+    Raises:
+        SettingsError: the file or a value cannot be used; nothing has changed.
+    """
+    wanted = with_file(without_file(before))
+    refuse_contradictions(wanted)  # also of those that will not change
+    pairs = list(zip(before, wanted, strict=True))
+    values = [old if new.option.name in FIXED else new for old, new in pairs]
+    return values, [Difference(old, new) for old, new in pairs if old.value != new.value]
+
+
 def read_again(before: Sequence[OptionValue]) -> Reload:
-    """Make settings of the same flags and variables, and the file as it is now. Thread: main.
+    """Make settings of what `values_again` returns. Thread: main.
 
     Certificates and other files are read again, too, so settings may differ where no option does.
     A module that has been imported stays as it is in this process.
-
-    Args:
-        before: what `values_of` or the last `read_again` returned.
 
     Raises:
         SettingsError: the file or a value cannot be used; nothing has changed.
         LocalError: as from `settings_of`.
     """
-    wanted = with_file(without_file(before))
-    refuse_contradictions(wanted)  # also of those that will not change
-    differences = [
-        Difference(old, new)
-        for old, new in zip(before, wanted, strict=True)
-        if old.value != new.value
-    ]
-    values = [
-        old if new.option.name in FIXED else new for old, new in zip(before, wanted, strict=True)
-    ]
+    values, differences = values_again(before)
     try:
         return Reload(settings_of(values), values, differences)
     except SettingsError as error:

@@ -50,6 +50,11 @@ class ListenSockets:
     activated: tuple[PassedSocket, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_given(self) -> bool:
+        """Whether there is one."""
+        return self.fd is not None or bool(self.activated)
+
 
 def take_sockets(environ: MutableMapping[str, str], values: Sequence[OptionValue]) -> ListenSockets:
     """Return the inherited sockets to listen on; remove the variables from `environ`.

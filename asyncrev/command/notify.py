@@ -13,13 +13,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import Any, Protocol
 
 from asyncrev.server.liveness import Liveness
-from asyncrev.server.server import Server
 from asyncrev.states import ServerState
 
-__all__ = ["Notifier", "NotifyTarget", "take_notify_target"]
+__all__ = ["Notified", "Notifier", "NotifyTarget", "take_notify_target"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -68,13 +68,34 @@ def take_notify_target(environ: MutableMapping[str, str]) -> NotifyTarget:
     return NotifyTarget(address, int(usec) / 1e6)
 
 
+class Counted(Protocol):
+    """Connections: their number, and how many more are arriving."""
+
+    @property
+    def arriving(self) -> int: ...
+    def __len__(self) -> int: ...
+
+
+class Notified(Protocol):
+    """Of whom systemd is notified: a `Server`, or a supervisor of several."""
+
+    @property
+    def state(self) -> ServerState: ...
+    @property
+    def accepting(self) -> bool: ...
+    @property
+    def bridges(self) -> Sequence[Any]: ...
+    @property
+    def connections(self) -> Counted: ...
+
+
 class Notifier:
     """Notifies systemd of one server's life; without a target it does nothing.
 
     Thread: loop, but for `reloading`.
     """
 
-    def __init__(self, target: NotifyTarget, server: Server) -> None:
+    def __init__(self, target: NotifyTarget, server: Notified) -> None:
         """Prepare; nothing is sent before `ready`."""
         self._target = target
         self._server = server

@@ -19,6 +19,7 @@ __all__ = [
     "NOT_NEGATIVE_BYTES",
     "PATHS",
     "SECONDS",
+    "WORKERS",
     "IntegerRange",
     "converted",
     "refusal_of_number",
@@ -26,6 +27,8 @@ __all__ = [
     "takes_lists",
     "written",
 ]
+
+MOST_WORKERS = 512
 
 if TYPE_CHECKING:
     _AnyType = click.ParamType[int | str]
@@ -147,6 +150,22 @@ class _Descriptor(_AnyType):
         return text
 
 
+class _Workers(_AnyType):
+    """A number of processes, or auto."""
+
+    name = "workers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int | str:
+        text = str(value).strip()
+        if text == "auto":
+            return text
+        if not re.fullmatch(r"[-+]?\d+", text):
+            self.fail(f"{value!r} is no number of workers; give 1 or more, or auto", param, context)
+        return IntegerRange(1, MOST_WORKERS).convert(text, param, context)
+
+
 class _Paths(_StrType):
     """The path of a file, for options that can be repeated. A variable has several as PATH has."""
 
@@ -224,6 +243,7 @@ NETWORKS = _Networks()
 PATHS = _Paths()
 CONFIG_PATH = _ConfigPath()
 ALPN = _Alpn()
+WORKERS = _Workers()
 
 
 # -- values of a configuration file ----------------------------------------------------------------

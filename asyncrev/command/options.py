@@ -31,6 +31,7 @@ from asyncrev.command.option_types import (
     NOT_NEGATIVE_BYTES,
     PATHS,
     SECONDS,
+    WORKERS,
     IntegerRange,
 )
 from asyncrev.command.units import format_bytes, format_seconds
@@ -270,6 +271,37 @@ OPTIONS = (
         said=Said.ALWAYS,
     ),
     Option(
+        name="workers",
+        type=WORKERS,
+        default=1,
+        metavar="N|auto",
+        help="Processes that serve, each with its own limits; with more than 1 a supervisor keeps "
+        "them running. auto takes one per core, or fewer by the CPU quota.",
+        group=PROCESSING,
+        sets="workers",
+    ),
+    Option(
+        name="balance",
+        type=click.Choice(["exact", "kernel"]),
+        default="exact",
+        help="How workers get connections: exact has the supervisor accept, and give each to the "
+        "worker with the fewest; kernel has them accept by themselves, over TCP.",
+        group=PROCESSING,
+        sets="balance",
+        needs="workers",
+        needs_hint="say how many",
+    ),
+    Option(
+        name="restart_limit",
+        type=IntegerRange(0),
+        default=10,
+        help="Deaths of workers within 60 s at which the service drains and ends; 0 for no limit.",
+        group=PROCESSING,
+        sets="restart_limit",
+        needs="workers",
+        needs_hint="say how many",
+    ),
+    Option(
         name="stop_word",
         type=click.STRING,
         metavar="WORD",
@@ -438,6 +470,17 @@ OPTIONS = (
         "distances, so that clients do not all connect elsewhere at the same moment.",
         group=TIMEOUTS,
         sets="drain_spread_s",
+    ),
+    Option(
+        name="hung_after_s",
+        type=SECONDS,
+        default=format_seconds(30.0),
+        help="Time after which a worker whose loop does not move is ended, and started again; inf "
+        "for no limit.",
+        group=TIMEOUTS,
+        sets="hung_after_s",
+        needs="workers",
+        needs_hint="say how many",
     ),
     Option(
         name="admin",

@@ -63,6 +63,7 @@ class ServeSettings:
         config: what it shows of the options.
         drain_delay_s: how long connections are accepted after a stop.
         drain_spread_s: over how much of its time the drain tells connections to end.
+        workers, balance, restart_limit, hung_after_s: for the supervisor of several processes.
     """
 
     host: str
@@ -91,6 +92,10 @@ class ServeSettings:
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
     drain_delay_s: float = 0.0
     drain_spread_s: float = 0.0
+    workers: int | str = 1
+    balance: str = "exact"
+    restart_limit: int = 10
+    hung_after_s: float = 30.0
 
     @property
     def fd(self) -> int | None:
@@ -168,6 +173,10 @@ def settings_of(
         config=config_of(values),
         drain_delay_s=checked_delay_s(asked["drain_delay_s"]),
         drain_spread_s=checked_spread_s(asked["drain_spread_s"], limits),
+        workers=asked["workers"],
+        balance=asked["balance"],
+        restart_limit=asked["restart_limit"],
+        hung_after_s=asked["hung_after_s"],
     )
 
 

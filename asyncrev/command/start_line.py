@@ -13,14 +13,14 @@ from asyncrev.server.listen_sockets import describe
 from asyncrev.server.server import Server
 from asyncrev.version import __version__
 
-__all__ = ["start_fields", "start_line"]
+__all__ = ["certificates_text", "start_fields", "start_line"]
 
 
 def start_line(settings: ServeSettings, server: Server) -> str:
     """Return the line for a listening server, with the options that the table selects for it."""
     where = ", ".join(describe(address) for address in server.addresses)
     if settings.tls is not None:
-        where += f" (TLS, {_certificates(settings.tls)})"
+        where += f" (TLS, {certificates_text(settings.tls)})"
     if settings.proxy is not None:
         proxies = ",".join(settings.proxy.trusted)
         where += f" (PROXY headers, {settings.proxy.version}, from {proxies})"
@@ -75,7 +75,7 @@ def _days_left(tls: Tls) -> int:
     return math.floor(min(certificate.days_left() for certificate in tls.certificates))
 
 
-def _certificates(tls: Tls) -> str:
+def certificates_text(tls: Tls) -> str:
     """Return when the certificate expires, or the first of several."""
     days = _days_left(tls)
     number = len(tls.certificates)

@@ -142,16 +142,18 @@ async def _serve(
         if outputs.access_log is not None:
             server.on_connection_closed(outputs.access_log.note_closed)
         server.watch_first_input(ProxyHeaderWarning(settings.proxy is not None))
-        answers = Answers(server)
+        # They have durations measured, so only for an endpoint that somebody may ask.
+        answers = None if settings.admin is None else Answers(server)
 
         async def before_drain(_: "asyncio.Task[None]") -> None:
-            answers.is_stopping = True
+            if answers is not None:
+                answers.is_stopping = True
             await _unless_forced(stops, control)
 
         try:
             if await start_unless_stopped(server, settings, stops, listens=listens):
                 pipes.questions.setblocking(False)
-                answering = asyncio.create_task(answer_questions(pipes.questions, answers.answer))
+                answering = _begin_answering(pipes, answers)
                 control.start(server, _fields(settings, server))
                 with following(server, settings.cpu, settings.more_cpus):
                     code = await run_until_stopped(
@@ -161,7 +163,8 @@ async def _serve(
                         report_left_out=log.report_left_out,
                         before_drain=before_drain,
                     )
-                answering.cancel()
+                if answering is not None:
+                    answering.cancel()
             else:
                 code = EXIT_CLEAN
         finally:
@@ -171,6 +174,12 @@ async def _serve(
         signals.end(code)
         control.close()
         outputs.close()
+
+
+def _begin_answering(pipes: WorkerPipes, answers: Answers | None) -> "asyncio.Task[None] | None":
+    if answers is None:
+        return None
+    return asyncio.create_task(answer_questions(pipes.questions, answers.answer))
 
 
 async def _unless_forced(stops: Stops, control: Control) -> None:

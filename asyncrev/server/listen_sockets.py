@@ -10,7 +10,7 @@ from typing import Any
 
 from asyncrev.errors import LocalError, SettingsError
 
-__all__ = ["describe", "inherited", "open_tcp"]
+__all__ = ["describe", "inherited", "open_tcp", "open_tcp_groups"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -65,6 +65,33 @@ async def open_tcp(host: str | None, port: int, backlog: int) -> list[socket.soc
     return sockets
 
 
+async def open_tcp_groups(
+    host: str | None, port: int, backlog: int, number: int
+) -> list[list[socket.socket]]:
+    """Return what `open_tcp` does `number` times, on the same addresses, by SO_REUSEPORT.
+
+    The kernel spreads connections over the groups; each has queues of its own (socket(7)). Another
+    program that listens there already, by SO_REUSEPORT, too, is an error as any. Thread: loop.
+
+    Raises:
+        OSError, SettingsError: as from `open_tcp`.
+    """
+    first = await open_tcp(host, port, backlog)  # nobody may share these, so nobody else is there
+    addresses: list[tuple[int, _Address]] = [(one.family, one.getsockname()) for one in first]
+    for one in first:
+        one.close()
+    groups: list[list[socket.socket]] = []
+    try:
+        for _ in range(number):
+            groups.append(_listen_on_all(addresses, addresses[0][1][1], backlog, True)[0])
+    except BaseException:
+        for group in groups:
+            for one in group:
+                one.close()
+        raise
+    return groups
+
+
 async def _resolve(host: str | None, port: int) -> list[tuple[int, _Address]]:
     try:
         infos = await asyncio.get_running_loop().getaddrinfo(
@@ -83,7 +110,7 @@ async def _resolve(host: str | None, port: int) -> list[tuple[int, _Address]]:
 
 
 def _listen_on_all(
-    addresses: list[tuple[int, _Address]], port: int, backlog: int
+    addresses: list[tuple[int, _Address]], port: int, backlog: int, reuse_port: bool = False
 ) -> tuple[list[socket.socket], list[OSError]]:
     """Return the sockets, and errors of the addresses that are not of this machine."""
     sockets: list[socket.socket] = []
@@ -93,7 +120,9 @@ def _listen_on_all(
             if port == 0 and sockets:
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
             try:
-                sock = socket.create_server(address, family=family, backlog=backlog)
+                sock = socket.create_server(
+                    address, family=family, backlog=backlog, reuse_port=reuse_port
+                )
             except OSError as error:
                 # Not its own words, which have the address in another form.
                 reason = os.strerror(error.errno) if error.errno else str(error)

@@ -61,8 +61,8 @@ class Control:
         self._server: Server | None = None
         self._handed: collections.deque[_Handed] = collections.deque()  # but not begun
         self._untold = 0  # of these, how many no "taken" tells yet
-        self._taken = 0  # connections so far, of which
-        self._lost = 0  # so many never came to the server
+        self._taken = 0  # connections so far, with those for which there was no descriptor
+        self._lost = 0  # of these, how many were taken and never came to the server
         self._told_ended = 0  # in the last beat
         self._beating: asyncio.TimerHandle | None = None
         self._soon: asyncio.TimerHandle | None = None
@@ -156,9 +156,10 @@ class Control:
             for fd in descriptors:  # the supervisor has a copy, and nothing says it was taken
                 os.close(fd)
             return
+        if not descriptors:
+            self._leave_untaken()
+            return
         self._taken += 1
-        if not descriptors:  # this process had no room for it
-            self._lost += 1
         for fd in descriptors[:1]:
             sock = socket.socket(fileno=fd)
             sock.setblocking(False)
@@ -169,6 +170,14 @@ class Control:
             os.close(fd)
         if self._telling is None:  # one packet for all that come in this iteration
             self._telling = self._loop.call_soon(self._tell_taken)
+
+    def _leave_untaken(self) -> None:
+        """Say that this process had no descriptor for a connection; the supervisor has a copy."""
+        if self._telling is not None:  # the supervisor knows by the order which one it is
+            self._telling.cancel()
+            self._tell_taken()
+        self._taken += 1
+        self._channel.send({"kind": "untaken", "total": self._taken})
 
     def _tell_taken(self) -> None:
         self._telling = None

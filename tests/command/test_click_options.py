@@ -24,7 +24,8 @@ SERVE_OPTIONS = [
     "drain-timeout-s", "low-water-bytes", "partial-frame-bytes", "tls-handshake-timeout-s",
     "tls-handshakes-in-flight", "linger-timeout-s", "cpu", "log-level", "stop-word", "tee",
     "log-format", "access-log",
-    "admin", "drain-delay-s", "drain-spread-s", "config",
+    "admin", "drain-delay-s", "config",
+    "workers", "balance", "restart-limit", "hung-after-s", "drain-spread-s",
 ]  # fmt: skip
 
 

@@ -89,6 +89,20 @@ def test_what_follows_from_a_mistake_is_no_second_one(given: dict[str, Any]) -> 
     assert len(check(values(**given)).mistakes) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "begin"),
+    [
+        ({"balance": "kernel", "uds": "s"}, "--balance kernel beside --uds"),
+        ({"hung_after_s": 1.0}, "f.toml:2: --hung-after-s is 1"),
+    ],
+)
+def test_what_a_supervisor_refuses_is_a_mistake(given: dict[str, Any], begin: str) -> None:
+    """And only with several workers, because a single process does not look at it."""
+    mistakes = check(values(Source.FILE, workers=2, **given)).mistakes
+    assert [one[: len(begin)] for one in mistakes] == [begin]
+    assert check(values(Source.FILE, workers=1, **given)).mistakes == []
+
+
 def test_summary_counts_sources() -> None:
     """In one line."""
     some = values(port=1, config="/f.toml")

@@ -17,7 +17,14 @@ from asyncrev.command.config_file import options_in
 from asyncrev.command.config_show import as_json, as_text, as_toml, effective
 from asyncrev.command.config_values import with_file
 from asyncrev.command.option import TABLES, Option
-from asyncrev.command.option_types import ALPN, BYTES, DESCRIPTOR, FILE_MODE, SECONDS
+from asyncrev.command.option_types import (
+    ALPN,
+    BYTES,
+    DESCRIPTOR,
+    FILE_MODE,
+    SECONDS,
+    WORKERS,
+)
 from asyncrev.command.option_values import OptionValue, Source, contradictions, default_of
 from asyncrev.command.options import OPTIONS, option_named
 from asyncrev.errors import SettingsError
@@ -35,6 +42,8 @@ def values_for(row: Option) -> st.SearchStrategy[Any]:
         one = st.sampled_from(kind.choices)
     elif kind is FILE_MODE:
         one = st.integers(0, 0o777)
+    elif kind is WORKERS:
+        one = st.just("auto") | st.integers(1, 512)
     elif kind is ALPN:
         names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=9)
         names = names.filter(lambda name: "," not in name)

@@ -63,6 +63,7 @@ def test_a_value_of_each_option_comes_back(option: Option, source: Source) -> No
         ("fd", "web"),
         ("fd", 3),
         ("stop_word", "st\udcffop \u2028 \n"),
+        ("workers", "auto"),
     ],
 )
 def test_a_value_comes_back_with_its_type(name: str, value: Any) -> None:

@@ -137,7 +137,7 @@ def test_worker_with_listening_sockets_accepts_and_leaves_the_queue() -> None:
 
 def test_sigterm_to_the_worker_alone_is_said_and_nothing_that_was_handed_is_lost() -> None:
     """What the supervisor has handed before it knows is served, too."""
-    with playing() as played:
+    with playing(admin="127.0.0.1:0") as played:
         played.wait_for("ready")
         (client,) = played.hand()
         assert answered(client)
@@ -273,13 +273,25 @@ def test_setup_of_another_version_is_said() -> None:
 
 def test_questions_are_answered() -> None:
     """Those of an admin endpoint."""
-    with playing() as played:
+    with playing(admin="127.0.0.1:0") as played:
         played.wait_for("ready")
         (client,) = played.hand()
         assert answered(client)
         health = health_of(played)
         assert health["connections"] == 1
         assert health["stopping"] is False
+
+
+def test_without_an_endpoint_nothing_is_measured_and_nobody_answers() -> None:
+    """A chunk must not pay for durations that nobody can see."""
+    with playing() as played:
+        played.wait_for("ready")
+        played.questions.sendall(b'{"id": 7, "ask": "health", "arguments": {}}\n')
+        (client,) = played.hand()
+        assert answered(client)
+        played.questions.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            played.questions.recv(1)
 
 
 def test_order_to_reopen_reopens_the_access_log(tmp_path: Path) -> None:
@@ -349,16 +361,22 @@ def test_crash_writes_the_stacks_of_all_threads() -> None:
         assert "run_until_stopped" in text or "run_forever" in text
 
 
-def test_connection_whose_descriptor_found_no_room_counts_as_ended() -> None:
-    """So the supervisor does not take its place for used for ever."""
+def test_connection_whose_descriptor_found_no_room_is_not_taken() -> None:
+    """The supervisor, which has a copy, hears which one that is."""
     with playing() as played:
         played.wait_for("ready")
+        (before,) = played.hand()
         played.send("connection", address="")
-        assert played.wait_for("taken")["total"] == 1
-        beat = played.wait_for("beat", lambda packet: packet["ended"] == 1)
-        assert beat["connections"] == 0
-        (client,) = played.hand()
-        assert answered(client)
+        (after,) = played.hand()
+        told = [played.wait_for("taken")["total"], played.wait_for("untaken")["total"]]
+        told.append(played.wait_for("taken", lambda packet: packet["total"] > 2)["total"])
+        assert told == [1, 2, 3]
+        assert answered(before)
+        assert answered(after)
+        before.close()
+        after.close()
+        beat = played.wait_for("beat", lambda packet: packet["ended"] >= 2)
+        assert (beat["connections"], beat["ended"]) == (0, 2)
 
 
 @pytest.mark.parametrize("numbers", ["", "1,2", "0,1,2", "a,b,c", "900,901,902"])

@@ -16,6 +16,7 @@ from asyncrev.command.option_values import OptionValue, Source, default_of
 from asyncrev.command.options import OPTIONS
 from asyncrev.command.value_json import values_to_json
 from asyncrev.supervisor.channel import LONGEST_PACKET_BYTES
+from asyncrev.supervisor.process import DESCRIPTORS_VARIABLE
 from tests.support import DEADLINE_S, ROOT
 
 Packet = dict[str, Any]
@@ -129,7 +130,7 @@ def playing(
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ASYNCREV_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "asyncrev", "serve", "--no-such-option"],
-        env={**environment, "ASYNCREV_WORKER_FDS": ",".join(map(str, numbers))},
+        env={**environment, DESCRIPTORS_VARIABLE: ",".join(map(str, numbers))},
         pass_fds=(*numbers, *listen),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -3,6 +3,8 @@
 import json
 import os
 
+from asyncrev.supervisor.process import DESCRIPTORS_VARIABLE
+
 
 def inherited() -> list[int]:
     """Return the descriptors that a child of this process would have."""
@@ -21,5 +23,5 @@ AT_IMPORT = inherited()
 
 def descriptors(_: bytes) -> bytes:
     """Return what a child would inherit, at the import and now."""
-    variable = os.environ.get("ASYNCREV_WORKER_FDS")
+    variable = os.environ.get(DESCRIPTORS_VARIABLE)
     return json.dumps({"inherited": [AT_IMPORT, inherited()], "variable": variable}).encode()

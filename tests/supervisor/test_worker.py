@@ -268,18 +268,23 @@ async def test_leaving_does_not_wait_for_a_supervisor_that_does_not_answer(
 
 
 @on_epoll
-async def test_connection_without_a_descriptor_counts_as_ended() -> None:
+async def test_connection_without_a_descriptor_is_not_taken() -> None:
+    """What came before it in the same iteration is told first: the order says which one it is."""
     async with bench() as made:
+        client = made.hand()
         made.send("connection", address="")
         packets: list[Any] = []
-        await until(
-            lambda: (
-                packets.extend(made.received())
-                or {"kind": "beat", "connections": 0, "ended": 1} in packets
-            ),
-            "it is told",
-        )
-        assert {"kind": "taken", "total": 1} in packets
+
+        def untaken_is_told() -> bool:
+            packets.extend(made.received())
+            return {"kind": "untaken", "total": 2} in packets
+
+        await until(untaken_is_told, "it is told")
+        told = [packet for packet in packets if packet["kind"] in ("taken", "untaken")]
+        assert told == [{"kind": "taken", "total": 1}, {"kind": "untaken", "total": 2}]
+        await answer(client)
+        client.close()
+        await until(lambda: made.control._told_ended == 1, "only the other one has ended")
 
 
 @on_epoll

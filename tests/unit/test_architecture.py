@@ -228,7 +228,7 @@ def test_server_imports_connections_and_below_only() -> None:
         ),
         ("numpy", {"work.reverse_numpy"}),
         ("h11", {"admin.http"}),
-        ("prometheus_client", {"admin.metrics"}),
+        ("prometheus_client", {"admin.metrics", "admin.metrics_text"}),
         ("rich", {"command.top_screen"}),
         ("pytest", {"testing.plugin"}),
     ],
