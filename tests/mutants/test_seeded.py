@@ -8,8 +8,9 @@ import pytest
 from tests.mutants.run import ROOT, can_build, main, with_bug
 from tests.mutants.seeded import BUGS, Bug
 from tests.mutants.seeded_c import C_BUGS
+from tests.mutants.seeded_supervisor import SUPERVISOR_BUGS
 
-bugs = pytest.mark.parametrize("bug", [*BUGS, *C_BUGS], ids=lambda bug: bug.name)
+bugs = pytest.mark.parametrize("bug", [*BUGS, *SUPERVISOR_BUGS, *C_BUGS], ids=lambda bug: bug.name)
 
 
 def source_of(bug: Bug) -> pathlib.Path:
