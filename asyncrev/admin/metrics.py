@@ -5,20 +5,18 @@ value that a peer chooses.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
 from prometheus_client.exposition import choose_encoder
 
-from asyncrev.admin.metrics_text import open_metrics, prometheus_text
+from asyncrev.admin.metrics_text import HistogramText, open_metrics, prometheus_text
 
 __all__ = ["HISTOGRAMS", "METRICS", "encoder_for", "exposition"]
 
@@ -221,7 +219,7 @@ class _Answers:
         self._answers = answers
         self._facts = facts
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Metric | HistogramText]:
         """Yield each metric that a worker has a value of."""
         if self._facts is not None:
             yield from _of_supervisor(self._facts)
@@ -232,9 +230,9 @@ class _Answers:
             if metric.samples:
                 yield metric
         for name, key, text in HISTOGRAMS:
-            metric = self._histogram(name, key, text)
-            if metric.samples:
-                yield metric
+            family = self._histogram(name, key, text)
+            if family.lines:
+                yield family
 
     def _up(self) -> Metric:
         up = GaugeMetricFamily(
@@ -265,17 +263,13 @@ class _Answers:
                 metric.add_metric([worker], value)
         return metric
 
-    def _histogram(self, name: str, key: str, text: str) -> Metric:
-        metric = HistogramMetricFamily(name, text, labels=["worker"])
+    def _histogram(self, name: str, key: str, text: str) -> HistogramText:
+        family = HistogramText(name, text, [])
         for worker, said in self._answers.items():
             histogram = None if said is None else said.get("histograms", {}).get(key)
-            if histogram is None:
-                continue
-            bounds = [*map(str, histogram["bounds_s"]), "+Inf"]
-            counts = itertools.accumulate(histogram["counts"])
-            buckets = list(zip(bounds, map(float, counts), strict=True))
-            metric.add_metric([worker], buckets, histogram["sum_s"])
-        return metric
+            if histogram is not None:
+                family.add(worker, histogram)
+        return family
 
 
 def _of_supervisor(facts: Said) -> Iterator[Metric]:
@@ -293,7 +287,7 @@ def _of_supervisor(facts: Said) -> Iterator[Metric]:
     yield restarts
 
 
-Encoder = Callable[[Iterable[Metric]], bytes]
+Encoder = Callable[[Iterable[Metric | HistogramText]], bytes]
 
 
 def encoder_for(accept: str) -> tuple[Encoder, str]:

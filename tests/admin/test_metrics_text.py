@@ -1,5 +1,6 @@
 """metrics_text: the same bytes as those of prometheus-client, whatever labels and numbers are."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +22,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from asyncrev.admin.metrics_text import open_metrics, prometheus_text
+from asyncrev.admin.metrics_text import HistogramText, open_metrics, prometheus_text
 
 OPEN = "application/openmetrics-text; version=1.0.0"
 
@@ -66,6 +67,23 @@ def test_any_labels_and_values(kind: Any, documentation: str, samples: list[Any]
     for worker, by, value in samples:
         family.add_metric([worker, by], value)
     check([family])
+
+
+@given(
+    worker=TEXTS,
+    counts=st.lists(st.integers(0, 1 << 60), min_size=3, max_size=3),
+    sum_s=st.floats(0, 1e9),
+)
+def test_histograms_made_of_counts(worker: str, counts: list[int], sum_s: float) -> None:
+    """Cumulative, and with the labels in their order."""
+    made = HistogramText("asyncrev_s", "How \\ long.", [])
+    made.add(worker, {"bounds_s": [2e-06, 0.5], "counts": counts, "sum_s": sum_s})
+    family = HistogramMetricFamily("asyncrev_s", "How \\ long.", labels=["worker"])
+    first, second, last = itertools.accumulate(counts)
+    buckets = [("2e-06", float(first)), ("0.5", float(second)), ("+Inf", float(last))]
+    family.add_metric([worker], buckets, sum_value=sum_s)
+    assert prometheus_text([made]) == theirs([family], "")
+    assert open_metrics([made]) == theirs([family], OPEN)
 
 
 def test_all_kinds_at_once() -> None:
