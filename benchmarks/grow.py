@@ -1,4 +1,4 @@
-"""One process and two, direct and behind HAProxy: `python -m benchmarks.grow` (docs/howto/grow.md).
+"""One process, two, and two workers, direct and behind HAProxy (docs/howto/grow.md).
 
 Lines of 64 bytes in ping-pong, every byte of every reply verified by the load generator. Layouts
 take turns in random order, and ratios are taken within a round, so what a shared machine does from
@@ -36,12 +36,15 @@ WORK = {"light": "asyncrev:Reverse", "heavy": "benchmarks.processors:Heavy"}
 LAYOUTS = {
     "one": ("first",),
     "two": ("first", "second"),
+    "workers": ("workers",),
     "haproxy-one": ("haproxy-one",),
     "haproxy-two": ("haproxy-two",),
 }
 # What is divided by what.
 RATIOS = (
     ("two", "one"),
+    ("workers", "one"),
+    ("workers", "two"),
     ("haproxy-one", "one"),
     ("haproxy-two", "two"),
     ("haproxy-two", "haproxy-one"),
@@ -134,12 +137,16 @@ def _load(
 
 @contextlib.contextmanager
 def _cluster(work: str) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
-    """Run two servers, and HAProxy for one and for both; give ports and HAProxy's process ids."""
+    """Run two servers, one with two workers, and HAProxy for one server and for both.
+
+    Give ports and HAProxy's process ids.
+    """
     with contextlib.ExitStack() as stack:
         cores = sorted(os.sched_getaffinity(0))
         ports = {
-            "first": stack.enter_context(_server(work, cores[0])),
-            "second": stack.enter_context(_server(work, cores[-1])),
+            "first": stack.enter_context(_server(work, "--cpu", str(cores[0]))),
+            "second": stack.enter_context(_server(work, "--cpu", str(cores[-1]))),
+            "workers": stack.enter_context(_server(work, "--workers", "2")),
         }
         balancers = {}
         for layout, names in (("haproxy-one", ["first"]), ("haproxy-two", ["first", "second"])):
@@ -149,9 +156,9 @@ def _cluster(work: str) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
 
 
 @contextlib.contextmanager
-def _server(work: str, core: int) -> Iterator[int]:
+def _server(work: str, *options: str) -> Iterator[int]:
     command = [sys.executable, "-m", "asyncrev", "serve", "--port", "0", "--framing", "line"]
-    command += ["--processor", WORK[work], "--cpu", str(core)]
+    command += ["--processor", WORK[work], *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
             assert process.stderr is not None

@@ -52,4 +52,4 @@ def test_table_has_medians_and_ratios_within_rounds() -> None:
     text = grow.table("light", rounds)
     assert "| two | 2,000.0 | 1.0 | 2.0 | 0.0 |" in text
     assert "two / one: 2.00 (2.00 to 2.00)" in text
-    assert "haproxy-two / two: 2.00 (2.00 to 2.00)" in text
+    assert "haproxy-two / haproxy-one: 1.25 (1.25 to 1.25)" in text
