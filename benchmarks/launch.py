@@ -8,7 +8,7 @@ import asyncio
 import sys
 from typing import Any
 
-from asyncrev.command import cli, serving
+from asyncrev.command import cli, server_setup
 from asyncrev.server.server import Server
 from benchmarks.lag import LagProbe, obey_runner
 
@@ -36,6 +36,6 @@ class NotingServer(Server):
 
 
 if __name__ == "__main__":
-    serving.Server = NotingServer  # type: ignore[misc]
+    server_setup.Server = NotingServer  # type: ignore[misc]
     sys.argv[0] = "asyncrev"
     cli.main()
