@@ -113,10 +113,10 @@ async def test_family_that_the_kernel_has_not_is_left_out_too(
     other_families(monkeypatch, HERE, (socket.AF_INET6, ("::1", 0, 0)))
     create_server = socket.create_server
 
-    def create(address: Any, *, family: int, backlog: int) -> socket.socket:
+    def create(address: Any, *, family: int, **how: Any) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
-        return create_server(address, family=family, backlog=backlog)
+        return create_server(address, family=family, **how)
 
     monkeypatch.setattr(socket, "create_server", create)
     caplog.set_level(logging.DEBUG, "asyncrev")
