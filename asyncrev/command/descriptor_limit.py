@@ -13,15 +13,15 @@ logger = logging.getLogger("asyncrev")
 SPARE_DESCRIPTORS = 64
 
 
-def raise_descriptor_limit(max_connections: int) -> None:
-    """Raise RLIMIT_NOFILE to what `max_connections` need; warn if the hard limit is lower.
+def raise_descriptor_limit(needed: int) -> None:
+    """Raise RLIMIT_NOFILE to `needed` and some spare ones; warn if the hard limit is lower.
 
     Thread: main.
 
     Raises:
         LocalError: the system refuses what the hard limit allows.
     """
-    wanted = max_connections + SPARE_DESCRIPTORS
+    wanted = needed + SPARE_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
@@ -32,8 +32,8 @@ def raise_descriptor_limit(max_connections: int) -> None:
         raise LocalError(f"cannot raise the limit of open files to {reach}: {error}") from None
     if reach < wanted:
         logger.warning(
-            "max_connections is %d, but this process may open only %d descriptors (ulimit -n); "
-            "beyond that, accepting waits",
-            max_connections,
+            "this process may open only %d descriptors (ulimit -n), and needs %d for all the "
+            "connections that it may have; beyond that, accepting waits",
             reach,
+            wanted,
         )

@@ -223,7 +223,7 @@ class Fleet:
         slot = self.slots[worker.slot]
         fields = {
             "worker": str(worker.slot),
-            "pid": worker.pid,
+            "worker_pid": worker.pid,
             "generation": worker.plan.generation,
         }
         if self._has_started:  # the start line says it of the first ones

@@ -68,7 +68,7 @@ class Slot:
 
 def log_end(worker: WorkerHandle, cause: Cause, *, died: bool) -> None:
     """Log the end of a worker; `died`: nobody has told it to end."""
-    fields = {"worker": str(worker.slot), "pid": worker.pid, "cause": cause.label}
+    fields = {"worker": str(worker.slot), "worker_pid": worker.pid, "cause": cause.label}
     extra = {"fields": fields}
     if not died and cause.is_clean:
         logger.info("%s has ended", worker.name, extra=extra)

@@ -57,7 +57,7 @@ def test_hard_limit_too_low_is_warned_of(
     fake = FakeRlimit(monkeypatch, 100, 500)
     raise_descriptor_limit(1000)
     assert fake.now == (500, 500)
-    assert "max_connections is 1000, but this process may open only 500" in caplog.text
+    assert "may open only 500 descriptors (ulimit -n), and needs 1064 for" in caplog.text
 
 
 def test_limit_that_cannot_be_raised_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

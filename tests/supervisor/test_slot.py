@@ -60,7 +60,7 @@ def test_end_is_logged_with_stacks(caplog: pytest.LogCaptureFixture) -> None:
     ]
     assert caplog.records[0].fields == {  # type: ignore[attr-defined]
         "worker": "2",
-        "pid": 7,
+        "worker_pid": 7,
         "cause": "hung",
     }
 
