@@ -1,6 +1,7 @@
 """Reading the configuration again while a server runs, and what may change by that."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
 from asyncrev.command.config_values import name_places, with_file, without_file
@@ -32,6 +33,13 @@ class Difference:
     def may_change(self) -> bool:
         """Whether it can change without a restart of the service."""
         return self.name not in FIXED
+
+    @property
+    def words(self) -> str:
+        """The option and where its value now comes from, for messages."""
+        if self.after.is_given:
+            return self.after.origin
+        return f"{self.name} ({self.before.place} no longer has it)"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,11 +81,22 @@ def values_again(
     Raises:
         SettingsError: the file or a value cannot be used; nothing has changed.
     """
+    _refuse_pipe(before)
     wanted = with_file(without_file(before))
     refuse_contradictions(wanted)  # also of those that will not change
     pairs = list(zip(before, wanted, strict=True))
     values = [old if new.option.name in FIXED else new for old, new in pairs]
     return values, [Difference(old, new) for old, new in pairs if old.value != new.value]
+
+
+def _refuse_pipe(values: Sequence[OptionValue]) -> None:
+    """Refuse a file that can be read only once: its second reading finds nothing, or never ends."""
+    path = next(value.value for value in values if value.option.name == "config")
+    if path is not None and os.path.exists(path) and not os.path.isfile(path):
+        raise SettingsError(
+            f"--config {path}: it is no regular file, so it cannot be read again; "
+            "give the path of one, or restart the service"
+        )
 
 
 def read_again(before: Sequence[OptionValue]) -> Reload:

@@ -28,7 +28,7 @@ def settings_again(before: SupervisorSettings) -> tuple[SupervisorSettings, list
     values, differences = values_again(before.values)
     settings = supervisor_settings_of(values, before.inherited, before.notify)
     refused = [
-        f"{one.after.origin} is not changed; restart the service for that"
+        f"{one.words} is not changed; restart the service for that"
         for one in differences
         if not one.may_change
     ]

@@ -1,5 +1,6 @@
 """config_reload: the same flags and variables with the file as it is now."""
 
+import os
 import pathlib
 
 import pytest
@@ -116,3 +117,12 @@ def test_what_must_not_change_belongs_together() -> None:
         assert not related or (row.name in FIXED) is (related <= FIXED)
         assert row.name in FIXED or not related & FIXED
     assert all(option_named(name) for name in FIXED)
+
+
+def test_a_pipe_is_not_read_again(file: pathlib.Path) -> None:
+    """It would block for as long as nobody writes, or give all options their defaults."""
+    before = start(file, "[limits]\nslots = 8\n")
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(SettingsError, match="it is no regular file, so it cannot be read again"):
+        read_again(before)

@@ -57,6 +57,14 @@ def test_the_file_is_read_again_and_what_was_passed_stays(file: pathlib.Path) ->
     assert settings_again(after)[0].limits.slots == 9
 
 
+def test_a_key_that_is_gone_is_named(file: pathlib.Path) -> None:
+    before = start(file, "[limits]\nbacklog = 3\n")
+    file.write_text("")
+    assert settings_again(before)[1] == [
+        f"backlog ({file}:2 no longer has it) is not changed; restart the service for that"
+    ]
+
+
 def test_a_mistake_changes_nothing(file: pathlib.Path) -> None:
     before = start(file, "")
     file.write_text("[limits]\nslots = 0\n")
