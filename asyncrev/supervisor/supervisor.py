@@ -190,9 +190,11 @@ class Supervisor:
     async def _look(self) -> None:
         """Look every `LOOK_S` whether the workers move."""
         loop = asyncio.get_running_loop()
+        # A beat counts as of the look before it, so a worker seems silent for up to one look more.
+        silent_s = self._hung_after_s + LOOK_S
         while True:
             await asyncio.sleep(LOOK_S)
-            self._fleet.look(self._clock.read(loop.time(), LOOK_S), self._hung_after_s)
+            self._fleet.look(self._clock.read(loop.time(), LOOK_S), silent_s)
 
     def _give_up(self) -> None:
         self.gave_up = True

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from asyncrev.supervisor.plan import Plan
+from asyncrev.supervisor.supervisor import LOOK_S
 from tests.supervisor.service import plan, serving
 from tests.support import until
 
@@ -207,6 +208,17 @@ async def test_a_reload_that_comes_to_nothing_makes_room_for_the_next() -> None:
         assert not await reloading
         assert await service.supervisor.reload(plan(3))
         assert {client.generation for client in await service.clients(2)} == {3}
+
+
+@on_asyncio
+async def test_a_worker_that_beats_right_before_and_after_looks_is_not_hung() -> None:
+    """Its beat counts as of the look before, so two looks may see the same one."""
+    async with serving(hung_after_s=2.0) as service:
+        found: list[float] = []
+        fleet = service.supervisor._fleet
+        fleet.look = lambda now_s, hung_after_s: found.append(hung_after_s)  # type: ignore[method-assign]
+        await until(lambda: len(found) > 0, "the supervisor looks")
+        assert found[0] >= 2.0 + LOOK_S
 
 
 @on_asyncio
