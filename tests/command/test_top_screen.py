@@ -45,8 +45,9 @@ def test_screen_has_everything_and_the_keys() -> None:
     assert len(lines) == MOST_ROWS_BESIDE + 2 + 3
 
 
-def test_row_to_look_at_stands_out() -> None:
-    """The other one does not."""
+def test_row_to_look_at_stands_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one does not; in bold alone where NO_COLOR is set, which rich heeds."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
     (good,) = [line for line in shown().split("\n") if "0" in plain(line)[0].split()[:1]]
     (bad,) = [line for line in shown().split("\n") if "1" in plain(line)[0].split()[:1]]
     assert "\x1b[1;31m" in bad
