@@ -22,6 +22,10 @@ __all__ = ["Fleet"]
 
 logger = logging.getLogger("asyncrev")
 
+# How long a worker that is replaced goes on as before: clients that were handed to it last have yet
+# to send what they came for, and would be ended without an answer.
+SETTLE_S = 0.5
+
 NO_PROCESS = "no process"  # the label of a death of which there was nothing but the attempt
 
 
@@ -233,7 +237,7 @@ class Fleet:
             slot.plan = worker.plan
             if before is not None:
                 slot.leaving.append(before)
-                before.drain()
+                self._loop.call_later(SETTLE_S, before.drain)
         outcome = self._starting.pop(worker)
         if not outcome.done():
             outcome.set_result(None)

@@ -5,6 +5,7 @@ Each test skips itself where there is no HAProxy.
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -176,6 +177,71 @@ def test_server_that_is_stopped_is_left_before_it_drains_and_nothing_is_refused(
     closed = load.ended("closed")
     assert 0 < len(closed) <= LASTING
     assert ends(load) == {"finished", "closed"}
+    assert load.unconnected == []
+    assert differences(load, members) == []
+    assert sum(ended.replied_bytes for each in members for ended in each.ended()) == (
+        load.verified_bytes
+    )
+
+
+# -- servers of several workers ------------------------------------------------------------------
+
+
+def workers_of(one: Member) -> list[int]:
+    """Return the process ids of a server's workers."""
+    pid = one.server.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(child) for child in children.split()]
+
+
+def end_supervised(*members: Member) -> None:
+    """End servers of several workers, each of which has answered everything."""
+    for each in members:
+        code, stderr = each.server.terminate()
+        assert code == 0, stderr
+
+
+def test_worker_that_is_killed_costs_its_own_connections_and_the_server_stays_up(
+    tmp_path: Path,
+) -> None:
+    """HAProxy sees nothing of it: the other worker serves, and a new one comes."""
+    with cluster(tmp_path, "--workers", "2", names=NAMES[:2]) as (proxy, members):
+        first, _ = members
+        before = workers_of(first)
+        with load_of(proxy) as load:
+            load.go_on()
+            os.kill(before[0], signal.SIGKILL)
+            load.go_on()
+            assert first.ready()
+            wait_until(lambda: len(workers_of(first)) == 2, "there are two again")
+            load.go_on()
+        end_supervised(*members)
+    broken = load.ended("closed", "cut", "refused")
+    assert 0 < len(broken) <= LASTING // 2 + VISITING
+    assert ends(load) <= {"finished", "closed", "cut", "refused"}
+    assert load.unconnected == []
+    assert differences(load, members) == []
+
+
+def test_rolling_reload_behind_haproxy_loses_nothing(tmp_path: Path) -> None:
+    """Of both servers, one after the other: streams end behind whole replies, as in a drain."""
+    with cluster(tmp_path, "--workers", "2", names=NAMES[:2]) as (proxy, members):
+        with load_of(proxy) as load:
+            load.go_on()
+            for each in members:
+                before = workers_of(each)
+                each.server.signal(signal.SIGHUP)
+                wait_until(
+                    lambda each=each, before=before: (  # type: ignore[misc]
+                        len(workers_of(each)) == 2 and not {*before} & {*workers_of(each)}
+                    ),
+                    "both workers are new",
+                )
+                load.go_on()
+                assert each.ready()
+        end_supervised(*members)
+    assert load.ended("closed")  # those that lasted
+    assert ends(load) <= {"finished", "closed"}
     assert load.unconnected == []
     assert differences(load, members) == []
     assert sum(ended.replied_bytes for each in members for ended in each.ended()) == (
