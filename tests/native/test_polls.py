@@ -268,6 +268,8 @@ class Traffic:
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
+        for sock in self._far:  # the loop does not run now, so no reply would come
+            sock.shutdown(socket.SHUT_RDWR)
         self._thread.join(2 * DEADLINE_S)
         for sock in (*self.near, *self._far):
             sock.close()
