@@ -55,6 +55,13 @@ class Balancer:
             with sock.makefile("r", encoding="utf-8") as answer:
                 return answer.read()
 
+    def answers(self) -> bool:
+        """Return whether it takes commands."""
+        try:
+            return bool(self.command("show info"))
+        except ConnectionRefusedError:
+            return False
+
     def servers(self) -> dict[str, dict[str, str]]:
         """Return the columns of `show stat` for each server, by its name."""
         rows = csv.DictReader(self.command("show stat").lstrip("# ").splitlines())
@@ -121,6 +128,7 @@ def balancing(
                 )
                 assert process.poll() is None, (directory / "haproxy.log").read_text()
                 proxy = Balancer(process, listener.getsockname(), runtime)
+                wait_until(proxy.answers, "its runtime API answers")  # it binds, then listens
                 for name, _, _ in targets:
                     proxy.wait_for(name, "UP")
                 yield proxy
