@@ -48,7 +48,7 @@ def test_worker_that_is_killed_is_not_up_until_it_is_replaced(tmp_path: Path) ->
     with service(tmp_path, "--admin", f"unix:{admin}", workers=2) as made:
         made.hear("admin endpoint on")
         assert up_of(admin) == {"0": True, "1": True}
-        pid = made.whos()[0][1]
+        pid = made.answerers()[0][1]
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not all(up_of(admin).values()), "one is not up")
         assert get(admin, "/readyz")[0] == 200
@@ -71,7 +71,7 @@ def test_reload_and_drain_by_the_endpoint(tmp_path: Path) -> None:
     admin = tmp_path / "a"
     with service(tmp_path, "--admin", f"unix:{admin}", workers=2) as made:
         made.hear("admin endpoint on")
-        before = {pid for _, pid in made.whos(2)}
+        before = {pid for _, pid in made.answerers(2)}
         supervisor = json_of(admin, "/stats.json")["supervisor"]
         assert supervisor == {
             "pid": made.server.process.pid,
@@ -82,7 +82,7 @@ def test_reload_and_drain_by_the_endpoint(tmp_path: Path) -> None:
         made.write("2")
         assert post(admin, "/reload") == 202
         made.hear("all workers are replaced")
-        after = made.whos(2)
+        after = made.answerers(2)
         assert {version for version, _ in after} == {"2"}
         assert not before & {pid for _, pid in after}
         wait_until(

@@ -88,7 +88,7 @@ class Service:
         version, pid, _ = reply.decode().split(":")
         return version, int(pid)
 
-    def whos(self, number: int = 1) -> list[tuple[str, int]]:
+    def answerers(self, number: int = 1) -> list[tuple[str, int]]:
         """Return the same of so many new connections, which are open at the same time."""
         with contextlib.ExitStack() as stack:
             sockets = [stack.enter_context(self.server.connect()) for _ in range(number)]
@@ -120,7 +120,7 @@ def is_gone(pid: int) -> bool:
 def test_a_thousand_connections_are_spread_evenly(tmp_path: pathlib.Path) -> None:
     """Within 5 %; exactly, unless a busy machine lets a worker take nothing for a while."""
     with service(tmp_path, workers=4) as one:
-        counts = collections.Counter(pid for _, pid in one.whos(1000))
+        counts = collections.Counter(pid for _, pid in one.answerers(1000))
         assert len(counts) == 4
         assert min(counts.values()) >= 238
         assert max(counts.values()) <= 262
@@ -138,12 +138,12 @@ def test_a_killed_worker_is_replaced_while_the_other_serves(tmp_path: pathlib.Pa
         while time.monotonic() - killed_s < 1.0:
             asked_s = time.monotonic()
             assert one.who(sockets[1])[1] == pids[1]
-            assert one.whos()[0][1] != pids[0]
+            assert one.answerers()[0][1] != pids[0]
             longest_s = max(longest_s, time.monotonic() - asked_s)
         assert longest_s < 0.5
         one.hear("was ended by SIGKILL")
         one.hear(") serves")
-        assert len({pid for _, pid in one.whos(4)}) == 2
+        assert len({pid for _, pid in one.answerers(4)}) == 2
         assert one.end() == 0
 
 
@@ -172,7 +172,7 @@ def test_a_hung_worker_is_replaced_and_says_where_it_hung(tmp_path: pathlib.Path
         one.hear(") serves")
         if how == "gil":
             assert re.search(r"telling_work\.py.*line 9 in process", one.log)
-        pids = [pid for _, pid in one.whos(4)]
+        pids = [pid for _, pid in one.answerers(4)]
         assert len({*pids}) == 2, (pids, one.log)
         assert one.end() == 0
 
@@ -222,16 +222,16 @@ def test_workers_end_with_their_supervisor(tmp_path: pathlib.Path, where: str) -
 def test_reload_takes_a_new_version_of_the_module(tmp_path: pathlib.Path) -> None:
     """Not one that cannot be imported; that is tried by one worker, and said."""
     with service(tmp_path) as one:
-        before = {pid for _, pid in one.whos(4)}
+        before = {pid for _, pid in one.answerers(4)}
         (tmp_path / "telling_work.py").write_text("import nothing_of_that_name")
         one.server.signal(signal.SIGHUP)
         one.hear("reload ended: ")
         assert "nothing_of_that_name" in one.log
-        assert {pid for _, pid in one.whos(4)} == before
+        assert {pid for _, pid in one.answerers(4)} == before
         one.write("version 2")
         one.server.signal(signal.SIGHUP)
         one.hear("all workers are replaced")
-        after = one.whos(4)
+        after = one.answerers(4)
         assert {version for version, _ in after} == {"version 2"}
         assert not before & {pid for _, pid in after}
         assert one.end() == 0
@@ -281,11 +281,11 @@ def test_reload_takes_new_certificates(tmp_path: pathlib.Path) -> None:
 def test_reload_opens_files_again(tmp_path: pathlib.Path) -> None:
     log = tmp_path / "access.log"
     with service(tmp_path, "--access-log", str(log)) as one:
-        one.whos(4)
+        one.answerers(4)
         log.rename(tmp_path / "old.log")
         one.server.signal(signal.SIGHUP)
         one.hear("all workers are replaced")
-        one.whos(4)
+        one.answerers(4)
         assert one.end() == 0
     old, new = (tmp_path / "old.log").read_text(), log.read_text()
     assert old.count("\n") + new.count("\n") == 8
@@ -380,7 +380,7 @@ def test_admin_shows_all_workers_and_reloads(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("prometheus_client")
     path = tmp_path / "admin"
     with service(tmp_path, "--admin", f"unix:{path}") as one:
-        pids = {pid for _, pid in one.whos(4)}
+        pids = {pid for _, pid in one.answerers(4)}
 
         def counted() -> Any:  # answers may be 0.2 s old
             status, body = curl(path, "/stats.json")
@@ -401,7 +401,7 @@ def test_admin_shows_all_workers_and_reloads(tmp_path: pathlib.Path) -> None:
         one.write("2")
         assert curl(path, "/reload", "POST")[0] in (200, 202)
         one.hear("all workers are replaced")
-        assert {version for version, _ in one.whos(4)} == {"2"}
+        assert {version for version, _ in one.answerers(4)} == {"2"}
         assert json.loads(curl(path, "/stats.json")[1])["supervisor"]["generation"] == 2
         assert curl(path, "/drain", "POST")[0] in (200, 202)
         assert one.server.wait(30) == 0
@@ -428,7 +428,7 @@ def test_sockets_of_systemd_are_shared(tmp_path: pathlib.Path) -> None:
             assert process.stderr is not None
             line = process.stderr.readline().decode()
             one = Service(ServerProcess(process, line), tmp_path)
-            pids = {pid for _, pid in one.whos(4)}
+            pids = {pid for _, pid in one.answerers(4)}
             assert len(pids) == 2
             for pid in pids:
                 environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
@@ -446,18 +446,18 @@ def test_sockets_of_systemd_are_shared(tmp_path: pathlib.Path) -> None:
 def test_kernel_balance_serves_all_while_a_slot_is_empty(tmp_path: pathlib.Path) -> None:
     """Who lands in the queue of a dead worker's slot is served by another."""
     with service(tmp_path, "--balance", "kernel") as one:
-        pids = {pid for _, pid in one.whos(60)}
+        pids = {pid for _, pid in one.answerers(60)}
         assert len(pids) == 2
         killed = min(pids)
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: is_gone(killed), "it is gone")
         for _ in range(20):
-            assert all(pid != killed for _, pid in one.whos(3))
+            assert all(pid != killed for _, pid in one.answerers(3))
         one.hear(") serves")
-        wait_until(lambda: len({pid for _, pid in one.whos(20)}) == 2, "the new one serves")
+        wait_until(lambda: len({pid for _, pid in one.answerers(20)}) == 2, "the new one serves")
         one.server.signal(signal.SIGHUP)
         one.hear("all workers are replaced")
-        assert len({pid for _, pid in one.whos(60)}) == 2
+        assert len({pid for _, pid in one.answerers(60)}) == 2
         assert one.end() == 0
 
 
@@ -528,7 +528,7 @@ def test_a_terminal_reaches_the_supervisor_only(tmp_path: pathlib.Path) -> None:
 def test_workers_have_no_descriptor_of_each_other(tmp_path: pathlib.Path) -> None:
     """Else one would keep the other's connections open, or its own end unseen."""
     with service(tmp_path, workers=3) as one:
-        pids = {pid for _, pid in one.whos(9)}
+        pids = {pid for _, pid in one.answerers(9)}
         assert len(pids) == 3
 
         def numbers() -> set[int]:
