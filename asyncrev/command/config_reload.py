@@ -4,12 +4,11 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-from asyncrev.command.config_values import name_places, with_file, without_file
+from asyncrev.command.config_values import with_file, without_file
 from asyncrev.command.option_values import OptionValue, refuse_contradictions
-from asyncrev.command.settings import ServeSettings, settings_of
 from asyncrev.errors import SettingsError
 
-__all__ = ["FIXED", "Difference", "Reload", "read_again", "values_again"]
+__all__ = ["FIXED", "Difference", "values_again"]
 
 # Options of what is open for as long as the service runs. A worker that is started anew can have
 # all others; options that need each other are all in here, or none.
@@ -42,31 +41,6 @@ class Difference:
         return f"{self.name} ({self.before.place} no longer has it)"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Reload:
-    """The result of a reading.
-
-    Attributes:
-        settings: new ones; those of options that must not change are the ones before.
-        values: of all options, as in `settings`; give them to the next `read_again`.
-        differences: in the order of the table, those that must not change, too.
-    """
-
-    settings: ServeSettings
-    values: list[OptionValue]
-    differences: list[Difference]
-
-    @property
-    def changed(self) -> list[Difference]:
-        """What the new settings have."""
-        return [difference for difference in self.differences if difference.may_change]
-
-    @property
-    def refused(self) -> list[Difference]:
-        """What the file asks for and the new settings do not have."""
-        return [difference for difference in self.differences if not difference.may_change]
-
-
 def values_again(
     before: Sequence[OptionValue],
 ) -> tuple[list[OptionValue], list[Difference]]:
@@ -97,20 +71,3 @@ def _refuse_pipe(values: Sequence[OptionValue]) -> None:
             f"--config {path}: it is no regular file, so it cannot be read again; "
             "give the path of one, or restart the service"
         )
-
-
-def read_again(before: Sequence[OptionValue]) -> Reload:
-    """Make settings of what `values_again` returns. Thread: main.
-
-    Certificates and other files are read again, too, so settings may differ where no option does.
-    A module that has been imported stays as it is in this process.
-
-    Raises:
-        SettingsError: the file or a value cannot be used; nothing has changed.
-        LocalError: as from `settings_of`.
-    """
-    values, differences = values_again(before)
-    try:
-        return Reload(settings_of(values), values, differences)
-    except SettingsError as error:
-        raise SettingsError(name_places(str(error), values)) from error

@@ -2,13 +2,17 @@
 
 import os
 import pathlib
+from types import SimpleNamespace
 
 import pytest
 
-from asyncrev.command.config_reload import FIXED, read_again
+from asyncrev.command.config_reload import FIXED, values_again
 from asyncrev.command.config_values import with_file
+from asyncrev.command.listen_fds import ListenSockets
+from asyncrev.command.notify import NotifyTarget
 from asyncrev.command.option_values import OptionValue, Source, default_of
 from asyncrev.command.options import OPTIONS, option_named
+from asyncrev.command.supervisor_settings import supervisor_settings_of
 from asyncrev.errors import SettingsError
 
 
@@ -31,6 +35,18 @@ def start(file: pathlib.Path, text: str, **flags: object) -> list[OptionValue]:
     )
 
 
+def read_again(before: list[OptionValue]) -> SimpleNamespace:
+    """Return what a reload makes of it, as a supervisor does."""
+    values, differences = values_again(before)
+    return SimpleNamespace(
+        settings=supervisor_settings_of(values, ListenSockets(), NotifyTarget()),
+        values=values,
+        differences=differences,
+        changed=[one for one in differences if one.may_change],
+        refused=[one for one in differences if not one.may_change],
+    )
+
+
 def names(differences: list[object]) -> list[str]:
     return [difference.name for difference in differences]  # type: ignore[attr-defined]
 
@@ -42,7 +58,7 @@ def test_new_file_changes_what_flags_leave_to_it(file: pathlib.Path) -> None:
     found = read_again(before)
     assert names(found.changed) == ["slots", "idle_timeout_s"]
     assert found.refused == []
-    assert found.settings.threads == 2
+    assert found.settings.value_of("threads") == 2
     assert (found.settings.limits.slots, found.settings.limits.idle_timeout_s) == (256, 7.0)
     (slots, idle) = found.differences
     assert (slots.before.value, slots.after.value) == (8, 256)
@@ -81,7 +97,7 @@ def test_what_must_not_change_stays_and_is_reported(file: pathlib.Path) -> None:
 def test_bad_file_raises_and_changes_nothing(
     file: pathlib.Path, text: str | None, part: str
 ) -> None:
-    """The one before can be read again once the file is mended."""
+    """The one before can be read again once the file is right."""
     before = start(file, "[limits]\nslots = 8\n")
     if text is None:
         file.unlink()
