@@ -1,7 +1,5 @@
 """The server of a process, made of its settings; errors name the options that caused them."""
 
-import asyncio
-import logging
 import threading
 from collections.abc import Callable
 
@@ -9,7 +7,6 @@ from asyncrev.command.machine_memory import memory_warning
 from asyncrev.command.output_file import OutputFile
 from asyncrev.command.process_run import THREAD_HINT
 from asyncrev.command.settings import ServeSettings
-from asyncrev.command.stopping import Stops
 from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.frames.registry import as_framing
@@ -17,9 +14,7 @@ from asyncrev.processors import ProcessorFactory
 from asyncrev.server.listen_sockets import inherited
 from asyncrev.server.server import Server
 
-__all__ = ["make_server", "memory_warning_of", "start_unless_stopped", "tapped"]
-
-logger = logging.getLogger("asyncrev")
+__all__ = ["listen", "make_server", "memory_warning_of", "tapped"]
 
 
 def make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
@@ -47,10 +42,8 @@ def make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
         ) from None
 
 
-async def start_unless_stopped(
-    server: Server, settings: ServeSettings, stops: Stops, *, listens: bool = True
-) -> bool:
-    """Make the server listen; return True, or False if a stop came first.
+async def listen(server: Server, settings: ServeSettings, *, listens: bool = True) -> None:
+    """Make the server listen; a stop may cancel it while it resolves a host name.
 
     `listens`: whether it has sockets to listen on; a worker may be handed its connections instead.
 
@@ -58,21 +51,6 @@ async def start_unless_stopped(
         OSError: an address cannot be bound.
         LocalError: see `Server.start`, or no thread can be started.
     """
-    starting = asyncio.create_task(_start(server, settings, listens))
-    stopping = asyncio.create_task(stops.requested.wait())
-    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not starting.done():  # it is resolving a host name
-        starting.cancel()
-        await asyncio.wait((starting,))
-    if starting.cancelled():
-        logger.info("stopped before it listened")
-        return False
-    starting.result()
-    return True
-
-
-async def _start(server: Server, settings: ServeSettings, listens: bool) -> None:
     given = settings.inherited
     if not listens:
         names = "--processor"

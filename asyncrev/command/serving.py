@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,16 +17,11 @@ from asyncrev.command.notify import Notifier
 from asyncrev.command.output_files import OutputFiles
 from asyncrev.command.process_run import LAST_LINES_S, run_process
 from asyncrev.command.proxy_header import ProxyHeaderWarning
-from asyncrev.command.server_setup import (
-    make_server,
-    memory_warning_of,
-    start_unless_stopped,
-    tapped,
-)
+from asyncrev.command.server_setup import listen, make_server, memory_warning_of, tapped
 from asyncrev.command.settings import ServeSettings
-from asyncrev.command.signals import STOPS, ProcessSignals, name_of
+from asyncrev.command.signals import ProcessSignals
 from asyncrev.command.start_line import start_fields, start_line
-from asyncrev.command.stopping import Stops, run_until_stopped
+from asyncrev.command.stopping import Stops, run_until_stopped, start_unless_stopped
 
 __all__ = ["serve_until_signal"]
 
@@ -57,12 +51,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
     stops = Stops()
 
     def on_signal(number: int, again: bool) -> None:
-        if number == signal.SIGHUP:
-            outputs.reopen_soon("SIGHUP", reloading)
-        elif number in STOPS:
-            stops.note_signal(number, again)
-        else:
-            logger.warning("%s is ignored", name_of(number))
+        stops.heed(number, again, lambda: outputs.reopen_soon("SIGHUP", reloading))
 
     code = EXIT_RUNTIME_ERROR
     # Before anything slow.
@@ -86,7 +75,7 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
 
         try:
             await admin.open()
-            if await start_unless_stopped(server, settings, stops):
+            if await start_unless_stopped(listen(server, settings), stops):
                 warning = memory_warning_of(settings, server)  # slow, so before the start line
                 fields = {"fields": start_fields(settings, server)}
                 logger.info("%s", start_line(settings, server), extra=fields)

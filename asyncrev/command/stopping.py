@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from asyncrev.command.exit_codes import EXIT_CLEAN, EXIT_DRAIN_ABORTED, EXIT_RUNTIME_ERROR
-from asyncrev.command.signals import EXIT_SIGNAL_BASE
+from asyncrev.command.signals import EXIT_SIGNAL_BASE, STOPS, name_of
 from asyncrev.errors import AsyncrevError, WorkerHung
 from asyncrev.server.server import Server
 from asyncrev.statistics import ServerStatistics
 
-__all__ = ["Stops", "run_until_stopped"]
+__all__ = ["Stops", "run_until_stopped", "start_unless_stopped"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -35,6 +37,15 @@ class Stops:
         """Ask for a drain. Thread: any; it does not wait."""
         self._loop.call_soon_threadsafe(self.requested.set)
 
+    def heed(self, number: int, again: bool, on_hangup: Callable[[], object]) -> None:
+        """Do what a signal asks for: a stop, or what `on_hangup` does, or nothing."""
+        if number == signal.SIGHUP:
+            on_hangup()
+        elif number in STOPS:
+            self.note_signal(number, again)
+        else:
+            logger.warning("%s is ignored", name_of(number))
+
     def note_signal(self, number: int, again: bool) -> None:
         """Ask for a drain, by a signal; or for an end at once if it is not the first."""
         self.numbers.append(number)
@@ -58,6 +69,26 @@ class Stops:
     def forced_code(self) -> int:
         """The exit code of an end at once."""
         return EXIT_SIGNAL_BASE + self.numbers[-1] if self.numbers else EXIT_DRAIN_ABORTED
+
+
+async def start_unless_stopped(start: Coroutine[Any, Any, None], stops: Stops) -> bool:
+    """Run `start`; return True, or False if a stop came first, and it was cancelled.
+
+    Raises:
+        Exception: what `start` raises.
+    """
+    starting = asyncio.create_task(start)
+    stopping = asyncio.create_task(stops.requested.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait((starting,))
+    if starting.cancelled():
+        logger.info("stopped before it listened")
+        return False
+    starting.result()
+    return True
 
 
 async def run_until_stopped(

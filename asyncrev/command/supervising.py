@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +19,8 @@ from asyncrev.command.log_setup import ProcessLog
 from asyncrev.command.machine_memory import memory_limit
 from asyncrev.command.notify import Notifier, take_notify_target
 from asyncrev.command.option_values import OptionValue, warnings_of_variables
-from asyncrev.command.signals import EXIT_SIGNAL_BASE, STOPS, ProcessSignals, name_of
+from asyncrev.command.signals import ProcessSignals
+from asyncrev.command.stopping import Stops, start_unless_stopped
 from asyncrev.command.supervisor_admin import SupervisorAdmin
 from asyncrev.command.supervisor_doors import open_doors
 from asyncrev.command.supervisor_line import supervisor_fields, supervisor_line
@@ -101,9 +101,7 @@ class _Service:
     def __init__(self, settings: SupervisorSettings, signals: ProcessSignals) -> None:
         self._settings = settings
         self._signals = signals
-        self._stop = asyncio.Event()
-        self._forced = asyncio.Event()
-        self._stops: list[int] = []
+        self._stops = Stops()
         self._generation = 1
         self._reload_asked = asyncio.Event()
         self._is_reloading = False
@@ -116,7 +114,7 @@ class _Service:
             settings.config,
             lambda: self._sources.present,
             lambda: self._sources.facts,
-            lambda: loop.call_soon_threadsafe(self._stop.set),
+            self._stops.request_soon,
             lambda: loop.call_soon_threadsafe(self._ask_reload),
         )
 
@@ -132,7 +130,7 @@ class _Service:
             self._notifier = Notifier(self._settings.notify, SupervisorView(supervisor))
             try:
                 await self._admin.open()
-                if not await self._start():
+                if not await start_unless_stopped(supervisor.start(), self._stops):
                     code = EXIT_CLEAN
                     return code
                 code = await self._serve()
@@ -145,13 +143,7 @@ class _Service:
             self._signals.end(code)
 
     def _on_signal(self, number: int, again: bool) -> None:
-        if number == signal.SIGHUP:
-            self._ask_reload()
-        elif number not in STOPS:
-            logger.warning("%s is ignored", name_of(number))
-        else:
-            self._stops.append(number)
-            (self._forced if again else self._stop).set()
+        self._stops.heed(number, again, self._ask_reload)
 
     def _note_change(self) -> None:
         if self._settings.admin is not None:
@@ -167,24 +159,9 @@ class _Service:
             doors,
             restart_limit=settings.restart_limit,
             hung_after_s=settings.hung_after_s,
-            stop=self._stop.set,
+            stop=self._stops.requested.set,
             changed=self._note_change,
         )
-
-    async def _start(self) -> bool:
-        """Start the workers; return whether they serve, or False if a stop came first."""
-        starting = asyncio.create_task(self._supervisor.start())
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not starting.done():
-            starting.cancel()
-            await asyncio.wait((starting,))
-        if starting.cancelled():
-            logger.info("stopped before it listened")
-            return False
-        starting.result()
-        return True
 
     # -- serving -----------------------------------------------------------------------------
 
@@ -198,10 +175,11 @@ class _Service:
         self._notifier.ready()
         self._warn_of_memory(fields["fields"]["memory_bound_bytes"])
         reloading = asyncio.create_task(self._reload_when_asked())
-        await self._stop.wait()
+        await self._stops.requested.wait()
         self._admin.note_stop()
         self._notifier.stopping(self._settings.drain_delay_s + self._settings.drain_s)
-        await wait_before_drain(self._settings.drain_delay_s, self._stops, self._forced, reloading)
+        delay_s, stops = self._settings.drain_delay_s, self._stops
+        await wait_before_drain(delay_s, stops.numbers, stops.forced, reloading)
         reloading.cancel()
         return await self._drain()
 
@@ -221,15 +199,15 @@ class _Service:
         supervisor = self._supervisor
         logger.info("draining %d connections", supervisor.open_connections)
         draining = asyncio.create_task(supervisor.drain())
-        forcing = asyncio.create_task(self._forced.wait())
+        forcing = asyncio.create_task(self._stops.forced.wait())
         await asyncio.wait((draining, forcing), return_when=asyncio.FIRST_COMPLETED)
         forcing.cancel()
         if not draining.done():
-            logger.warning("second signal: closing now")
+            logger.warning("%s: closing now", self._stops.why_forced)
             await supervisor.close()
             draining.cancel()
             await asyncio.wait((draining,))
-            return EXIT_SIGNAL_BASE + self._stops[-1]
+            return self._stops.forced_code
         clean = draining.result()
         logger.info("stopped")
         if supervisor.gave_up:

@@ -5,9 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import json
-import logging
 import os
-import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,11 +20,11 @@ from asyncrev.command.option_values import OptionValue
 from asyncrev.command.output_files import OutputFiles
 from asyncrev.command.process_run import run_process
 from asyncrev.command.proxy_header import ProxyHeaderWarning
-from asyncrev.command.server_setup import make_server, start_unless_stopped, tapped
+from asyncrev.command.server_setup import listen, make_server, tapped
 from asyncrev.command.settings import ServeSettings, settings_of
-from asyncrev.command.signals import STOPS, ProcessSignals, name_of
+from asyncrev.command.signals import ProcessSignals
 from asyncrev.command.start_line import start_fields
-from asyncrev.command.stopping import Stops, run_until_stopped
+from asyncrev.command.stopping import Stops, run_until_stopped, start_unless_stopped
 from asyncrev.command.value_json import values_from_json
 from asyncrev.command.worker_setup import WorkerPipes
 from asyncrev.errors import LocalError, SettingsError
@@ -36,8 +34,6 @@ from asyncrev.supervisor.questions import answer_questions
 from asyncrev.supervisor.worker import Control
 
 __all__ = ["work_until_told"]
-
-logger = logging.getLogger("asyncrev")
 
 # Its own three, a copy of one, and those that come in one packet.
 WORKER_DESCRIPTORS = 4 + MOST_DESCRIPTORS
@@ -123,12 +119,7 @@ async def _serve(
     outputs = OutputFiles()
 
     def on_signal(number: int, again: bool) -> None:
-        if number == signal.SIGHUP:
-            outputs.reopen_soon("SIGHUP")
-        elif number in STOPS:
-            stops.note_signal(number, again)
-        else:
-            logger.warning("%s is ignored", name_of(number))
+        stops.heed(number, again, lambda: outputs.reopen_soon("SIGHUP"))
 
     def note_stop_word() -> None:  # on a worker's thread
         loop.call_soon_threadsafe(control.note_stop_word)
@@ -151,7 +142,7 @@ async def _serve(
             await _unless_forced(stops, control)
 
         try:
-            if await start_unless_stopped(server, settings, stops, listens=listens):
+            if await start_unless_stopped(listen(server, settings, listens=listens), stops):
                 pipes.questions.setblocking(False)
                 answering = _begin_answering(pipes, answers)
                 control.start(server, _fields(settings, server))

@@ -10,8 +10,8 @@ import pytest
 from asyncrev import Reverse, Server
 from asyncrev.command import server_setup
 from asyncrev.command.listen_fds import ListenSockets, PassedSocket
-from asyncrev.command.server_setup import make_server, start_unless_stopped, tapped
-from asyncrev.command.stopping import Stops
+from asyncrev.command.server_setup import listen, make_server, tapped
+from asyncrev.command.stopping import Stops, start_unless_stopped
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.states import ServerState
 from tests.command.test_serving import options
@@ -36,7 +36,7 @@ async def test_rings_that_find_no_memory_name_their_options(
 async def test_server_listens_where_the_settings_say(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     async with make_server(options(), Reverse) as server:
-        assert await start_unless_stopped(server, options(uds=path), Stops())
+        assert await start_unless_stopped(listen(server, options(uds=path)), Stops())
         assert server.addresses == [path]
 
 
@@ -47,7 +47,8 @@ async def test_server_that_is_handed_its_connections_listens_on_nothing(
 ) -> None:
     """Whatever address the settings have: it is that of the supervisor."""
     async with make_server(options(), Reverse) as server:
-        assert await start_unless_stopped(server, options(**given), Stops(), listens=False)
+        listening = listen(server, options(**given), listens=False)
+        assert await start_unless_stopped(listening, Stops())
         assert server.addresses == []
         assert server.state is ServerState.SERVING
 
@@ -59,7 +60,7 @@ async def test_sockets_that_somebody_else_has_too_keep_their_queue() -> None:
         passed = PassedSocket(listening.dup().detach())
         settings = options(inherited=ListenSockets(activated=(passed,)))
         server = make_server(settings, Reverse)
-        assert await start_unless_stopped(server, settings, Stops())
+        assert await start_unless_stopped(listen(server, settings), Stops())
         server._listeners.pause()
         with socket.create_connection(listening.getsockname()):
             assert await server.drain()
@@ -77,7 +78,7 @@ async def test_stop_comes_first(caplog: pytest.LogCaptureFixture) -> None:
         await asyncio.Event().wait()
 
     server.start = start_for_ever  # type: ignore[method-assign]
-    assert not await start_unless_stopped(server, options(), stops)
+    assert not await start_unless_stopped(listen(server, options()), stops)
     assert "stopped before it listened" in caplog.text
     await server.close()
 
