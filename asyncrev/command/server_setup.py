@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+from asyncrev.command.listen_options import names_of, naming, passed_sockets
 from asyncrev.command.machine_memory import memory_warning
 from asyncrev.command.output_file import OutputFile
 from asyncrev.command.process_run import THREAD_HINT
@@ -11,7 +12,6 @@ from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.frames.registry import as_framing
 from asyncrev.processors import ProcessorFactory
-from asyncrev.server.listen_sockets import inherited
 from asyncrev.server.server import Server
 
 __all__ = ["listen", "make_server", "memory_warning_of", "tapped"]
@@ -52,31 +52,19 @@ async def listen(server: Server, settings: ServeSettings, *, listens: bool = Tru
         LocalError: see `Server.start`, or no thread can be started.
     """
     given = settings.inherited
-    if not listens:
-        names = "--processor"
-    elif given.activated:
-        names = "LISTEN_FDS"
-    elif given.fd is not None:
-        names = "--fd"
-    else:
-        names = "--uds" if settings.uds is not None else f"--host {settings.host!r}, --port"
+    names = names_of(given, settings.uds, settings.host) if listens else "--processor"
     try:
-        sockets = [inherited(one.fd, one.name) for one in given.activated]
-        if given.fd is not None:
-            sockets = [inherited(given.fd)]
-        takes_sockets = bool(sockets) or not listens
-        await server.start(
-            settings.host,
-            settings.port,
-            uds=None if takes_sockets else settings.uds,
-            uds_mode=settings.uds_mode,
-            sock=sockets if takes_sockets else None,
-            leave_queue=bool(given.activated),
-        )
-    except OSError as error:
-        raise OSError(error.errno, f"{names}: {error.strerror or error}") from None
-    except LocalError as error:
-        raise type(error)(f"{names}: {error}") from None
+        with naming(names):
+            sockets = passed_sockets(given)
+            takes_sockets = bool(sockets) or not listens
+            await server.start(
+                settings.host,
+                settings.port,
+                uds=None if takes_sockets else settings.uds,
+                uds_mode=settings.uds_mode,
+                sock=sockets if takes_sockets else None,
+                leave_queue=bool(given.activated),
+            )
     except RuntimeError as error:  # from threading
         raise LocalError(f"--threads {settings.threads}: {error}{THREAD_HINT}") from None
 

@@ -1,13 +1,12 @@
 """The listening sockets that a supervisor's options ask for."""
 
-import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from asyncrev.command.listen_options import names_of, naming, passed_sockets
 from asyncrev.command.supervisor_settings import SupervisorSettings
-from asyncrev.errors import LocalError
-from asyncrev.server.listen_sockets import inherited, open_tcp_groups
+from asyncrev.server.listen_sockets import open_tcp_groups
 from asyncrev.server.listeners import Listeners
 from asyncrev.supervisor.doors import SharedDoors, SlotDoors
 from asyncrev.supervisor.supervisor import Doors
@@ -22,23 +21,20 @@ async def open_doors(settings: SupervisorSettings, on_accept: OnAccept) -> Doors
 
     Raises:
         OSError: an address cannot be bound; names the options.
-        LocalError: the UNIX path, or a descriptor, is not one to listen on; likewise.
+        LocalError: the UNIX path, or a descriptor, is not one to listen on; it names them, too.
     """
-    with _names_of_options(settings):
+    given = settings.inherited
+    with naming(names_of(given, settings.uds, settings.host)):
         if settings.balance == "kernel":
             return await _open_slots(settings, on_accept)
         listeners = _listeners(settings, on_accept)
-        given = settings.inherited
         try:
-            sockets = [inherited(one.fd, one.name) for one in given.activated]
-            if given.fd is not None:
-                sockets = [inherited(given.fd)]
             await listeners.open(
                 settings.host,
                 settings.port,
                 uds=settings.uds,
                 uds_mode=settings.uds_mode,
-                sock=sockets or None,
+                sock=passed_sockets(given) or None,
                 leave_queue=bool(given.activated),
             )
         except BaseException:
@@ -61,20 +57,3 @@ async def _open_slots(settings: SupervisorSettings, on_accept: OnAccept) -> Slot
 def _listeners(settings: SupervisorSettings, on_accept: OnAccept) -> Listeners:
     limits = settings.limits
     return Listeners(on_accept, backlog=limits.backlog, retry_s=limits.accept_retry_s)
-
-
-@contextlib.contextmanager
-def _names_of_options(settings: SupervisorSettings) -> Iterator[None]:
-    given = settings.inherited
-    if given.activated:
-        names = "LISTEN_FDS"
-    elif given.fd is not None:
-        names = "--fd"
-    else:
-        names = "--uds" if settings.uds is not None else f"--host {settings.host!r}, --port"
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, f"{names}: {error.strerror or error}") from None
-    except LocalError as error:
-        raise type(error)(f"{names}: {error}") from None
