@@ -12,7 +12,7 @@ from asyncrev.command.settings import ServeSettings
 from asyncrev.command.signals import ProcessSignals
 from asyncrev.errors import LocalError
 
-__all__ = ["LAST_LINES_S", "THREAD_HINT", "run_process"]
+__all__ = ["LAST_LINES_S", "THREAD_HINT", "run_process", "run_with_log"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -48,36 +48,71 @@ def run_process(
         LocalError: no thread can be started.
         OSError: the core of --cpu cannot be used, or `serve` has raised it.
     """
-    # The processor's module has been imported by now.
-    log = _start_log(settings, worker)
+    return run_with_log(
+        lambda ours, log: serve(settings, ours, log),
+        signals,
+        warnings,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        worker=worker,
+        descriptors=settings.limits.max_connections + more_descriptors,
+        cpu=settings.cpu,
+        loop_factory=settings.loop_factory,
+    )
+
+
+def run_with_log(
+    serve: Callable[[ProcessSignals, ProcessLog], Coroutine[Any, Any, int]],
+    signals: ProcessSignals | None,
+    warnings: Sequence[str],
+    *,
+    log_level: str,
+    log_format: str,
+    descriptors: int,
+    worker: str = "",
+    cpu: int | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> int:
+    """Do what `run_process` does, for a process without the settings of a server. Thread: main.
+
+    Args:
+        serve: what is run.
+        signals, warnings, worker: see `run_process`.
+        log_level, log_format: of the log.
+        descriptors: how many may be open, beside the usual ones.
+        cpu: the core to run on, or None for any.
+        loop_factory: makes the loop; None for asyncio's.
+
+    Raises:
+        LocalError, OSError: as from `run_process`.
+    """
+    # The processor's module has been imported by now, if it is at all.
+    try:
+        log = ProcessLog(log_level, log_format=log_format, worker=worker)
+    except RuntimeError as error:  # of threading
+        raise LocalError(f"the thread of the log: {error}{THREAD_HINT}") from None
     ours = ProcessSignals() if signals is None else signals
     ours.take_over()
     try:
         for warning in warnings:
             logger.warning("%s", warning)
-        raise_descriptor_limit(settings.limits.max_connections + more_descriptors)
-        if settings.cpu is not None:
-            pin_to(settings.cpu)
-        return _run_in_loop(serve, settings, ours, log)
+        raise_descriptor_limit(descriptors)
+        if cpu is not None:
+            pin_to(cpu)
+        return _run_in_loop(serve(ours, log), loop_factory)
     finally:
         log.stop(LAST_LINES_S)
         if signals is None:
             ours.give_back()
 
 
-def _start_log(settings: ServeSettings, worker: str) -> ProcessLog:
-    try:
-        return ProcessLog(settings.log_level, log_format=settings.log_format, worker=worker)
-    except RuntimeError as error:  # of threading
-        raise LocalError(f"the thread of the log: {error}{THREAD_HINT}") from None
-
-
 def _run_in_loop(
-    serve: Serve, settings: ServeSettings, signals: ProcessSignals, log: ProcessLog
+    serving: Coroutine[Any, Any, int],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
 ) -> int:
-    runner = asyncio.Runner(loop_factory=settings.loop_factory)
+    runner = asyncio.Runner(loop_factory=loop_factory)
     try:
-        return runner.run(serve(settings, signals, log))
+        return runner.run(serving)
     finally:
         try:
             runner.close()

@@ -19,7 +19,7 @@ from asyncrev.command.option_values import OptionValue, refuse_contradictions
 from asyncrev.command.output_file import refuse_shared_output
 from asyncrev.command.proxy import make_proxy
 from asyncrev.command.standard_streams import open_closed_streams
-from asyncrev.command.tls import Tls, TlsOptions, make_tls
+from asyncrev.command.tls import Tls, make_tls, tls_options
 from asyncrev.errors import SettingsError
 from asyncrev.frames.registry import FRAMINGS, check_longest
 from asyncrev.limits import Limits
@@ -143,17 +143,7 @@ def settings_of(
         uds_mode=asked["uds_mode"],
         inherited=inherited,
         notify=notify,
-        tls=make_tls(
-            TlsOptions(
-                certfiles=asked["ssl_certfile"],
-                keyfiles=asked["ssl_keyfile"],
-                ca_certs=asked["ssl_ca_certs"],
-                cert_reqs=asked["ssl_cert_reqs"],
-                ciphers=asked["ssl_ciphers"],
-                min_version=asked["ssl_min_version"],
-                alpn=asked["ssl_alpn"],
-            )
-        ),
+        tls=make_tls(tls_options(asked)),
         proxy=make_proxy(asked["proxy_protocol"], asked["proxy_from"], asked["proxy_timeout_s"]),
         threads=asked["threads"],
         loop_name=asked["loop"],

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 from asyncrev.command.admin_setup import ADMIN_DESCRIPTORS
-from asyncrev.command.descriptor_limit import raise_descriptor_limit
 from asyncrev.command.drain_delay import wait_before_drain
 from asyncrev.command.exit_codes import (
     EXIT_CLEAN,
@@ -15,10 +14,10 @@ from asyncrev.command.exit_codes import (
     EXIT_RUNTIME_ERROR,
 )
 from asyncrev.command.listen_fds import take_sockets
-from asyncrev.command.log_setup import ProcessLog
 from asyncrev.command.machine_memory import memory_limit
 from asyncrev.command.notify import Notifier, take_notify_target
 from asyncrev.command.option_values import OptionValue, warnings_of_variables
+from asyncrev.command.process_run import run_with_log
 from asyncrev.command.signals import ProcessSignals
 from asyncrev.command.stopping import Stops, start_unless_stopped
 from asyncrev.command.supervisor_admin import SupervisorAdmin
@@ -36,7 +35,6 @@ __all__ = ["prepare", "supervise_until_signal", "worker_command"]
 
 logger = logging.getLogger("asyncrev")
 
-LAST_LINES_S = 0.5  # how long a blocked stderr may delay the exit
 DESCRIPTORS_OF_A_WORKER = 4 + MOST_UNTAKEN
 
 
@@ -75,20 +73,15 @@ def supervise_until_signal(
             cannot be started.
         WorkerFailed: a first worker ended before it was ready; has its exit code.
     """
-    try:
-        log = ProcessLog(settings.log_level, log_format=settings.log_format)
-    except RuntimeError as error:  # of threading
-        raise LocalError(f"the thread of the log: {error}; see ulimit -u") from None
-    signals.take_over()
-    try:
-        for warning in warnings:
-            logger.warning("%s", warning)
-        beside = 0 if settings.admin is None else ADMIN_DESCRIPTORS
-        raise_descriptor_limit(settings.workers * DESCRIPTORS_OF_A_WORKER + beside)
-        with asyncio.Runner() as runner:
-            return runner.run(_serve(settings, signals))
-    finally:
-        log.stop(LAST_LINES_S)
+    beside = 0 if settings.admin is None else ADMIN_DESCRIPTORS
+    return run_with_log(
+        lambda ours, _: _serve(settings, ours),
+        signals,
+        warnings,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        descriptors=settings.workers * DESCRIPTORS_OF_A_WORKER + beside,
+    )
 
 
 async def _serve(settings: SupervisorSettings, signals: ProcessSignals) -> int:

@@ -20,7 +20,7 @@ from asyncrev.command.option_values import OptionValue, refuse_contradictions
 from asyncrev.command.output_file import refuse_shared_output
 from asyncrev.command.proxy import make_proxy
 from asyncrev.command.settings import limits_of
-from asyncrev.command.tls import Tls, TlsOptions, make_tls
+from asyncrev.command.tls import Tls, make_tls, tls_options
 from asyncrev.command.worker_count import worker_count
 from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
@@ -141,15 +141,6 @@ def _settings_of(
     )
     limits = limits_of(values)
     checked_spread_s(asked["drain_spread_s"], limits)
-    tls = TlsOptions(
-        certfiles=asked["ssl_certfile"],
-        keyfiles=asked["ssl_keyfile"],
-        ca_certs=asked["ssl_ca_certs"],
-        cert_reqs=asked["ssl_cert_reqs"],
-        ciphers=asked["ssl_ciphers"],
-        min_version=asked["ssl_min_version"],
-        alpn=asked["ssl_alpn"],
-    )
     return SupervisorSettings(
         values=values,
         host=asked["host"],
@@ -158,7 +149,7 @@ def _settings_of(
         uds_mode=asked["uds_mode"],
         inherited=inherited,
         notify=notify,
-        tls=make_tls(tls),
+        tls=make_tls(tls_options(asked)),
         limits=limits,
         workers=worker_count(asked["workers"]),
         balance=asked["balance"],

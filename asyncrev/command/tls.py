@@ -3,8 +3,8 @@
 import dataclasses
 import os
 import ssl
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 from asyncrev.certificates import Certificate, certificate_in_file
 from asyncrev.command.server_names import ByName
@@ -16,6 +16,7 @@ __all__ = [
     "Tls",
     "TlsOptions",
     "make_tls",
+    "tls_options",
     "wanted_of_clients",
 ]
 
@@ -59,6 +60,19 @@ class Tls:
     context: ssl.SSLContext
     certificates: tuple[Certificate, ...]
     warnings: tuple[str, ...] = ()
+
+
+def tls_options(asked: Mapping[str, Any]) -> TlsOptions:
+    """Return those among the values of all options, by name."""
+    return TlsOptions(
+        certfiles=asked["ssl_certfile"],
+        keyfiles=asked["ssl_keyfile"],
+        ca_certs=asked["ssl_ca_certs"],
+        cert_reqs=asked["ssl_cert_reqs"],
+        ciphers=asked["ssl_ciphers"],
+        min_version=asked["ssl_min_version"],
+        alpn=asked["ssl_alpn"],
+    )
 
 
 def make_tls(options: TlsOptions) -> Tls | None:
