@@ -11,6 +11,7 @@ __all__ = [
     "RecordFormatter",
     "bounded",
     "name_of_peer",
+    "one_line",
     "printable",
     "shorten_to",
 ]
@@ -22,6 +23,11 @@ TAIL_CHARACTERS = MOST_CHARACTERS // 4
 
 # Before each line of a record except the first, which begins with a digit.
 INDENT = "    "
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one line of printable characters, with single spaces between its words."""
+    return printable(" ".join(text.split()))
 
 
 def printable(text: str) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "SERIES",
     "History",
     "Rates",
+    "ends_of",
     "quantile_s",
     "sums",
 ]
@@ -189,6 +190,15 @@ def sums(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     for name in (*_SUMMED, *LIMITS):
         numbers = [row[name] for row in rows if row.get(name) is not None]
         found[name] = sum(numbers) if numbers else None
+    return found
+
+
+def ends_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many connections the server has ended, by reason, of all rows."""
+    found: dict[str, int] = {}
+    for row in rows:
+        for reason, number in row.get("ends", {}).items():
+            found[reason] = found.get(reason, 0) + number
     return found
 
 

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from asyncrev.admin.gathering import Gathering
-from asyncrev.admin.history import PAUSED_BY, SERIES, History, Rates
+from asyncrev.admin.history import PAUSED_BY, SERIES, History, Rates, ends_of
 from asyncrev.version import __version__
 
 __all__ = ["EVENT_STREAM", "MOST_STREAMS", "Live", "Stream"]
@@ -135,11 +135,10 @@ class Live:
                 for answer in answers
             ],
         )
-        ends: dict[str, int] = {}
+        ends = ends_of(rows)
         for row in rows:
             row["stuck"] = stuck[row["worker"]]
-            for reason, number in row.pop("ends", {}).items():
-                ends[reason] = ends.get(reason, 0) + number
+            row.pop("ends", None)
         self._history.note(round(time.time() * 1000), rows, self._rates.quantiles)
         self._now = {"workers": rows, "ends": ends}
         self._encoded = None

@@ -174,11 +174,11 @@ def _with_places(error: Exception, values: "list[OptionValue]") -> str:
 
 
 def _fail(code: int, error: object, log_format: str = "text") -> NoReturn:
-    from asyncrev.log_text import printable
+    from asyncrev.log_text import one_line
 
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         error = error.strerror  # without "[Errno ...]", which says the same
-    line = f"asyncrev: error: {printable(' '.join(str(error).split()))}"
+    line = f"asyncrev: error: {one_line(str(error))}"
     if log_format == "json":
         from asyncrev.command.log_json import error_line
 

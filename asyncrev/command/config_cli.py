@@ -117,6 +117,6 @@ def check(context: click.Context, /, **_: object) -> None:
 
 
 def _say(line: str) -> None:
-    from asyncrev.log_text import printable
+    from asyncrev.log_text import one_line
 
-    click.echo(printable(" ".join(line.split())), err=True)
+    click.echo(one_line(line), err=True)

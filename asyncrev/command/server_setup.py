@@ -6,7 +6,9 @@ from collections.abc import Callable
 from asyncrev.command.listen_options import names_of, naming, passed_sockets
 from asyncrev.command.machine_memory import memory_warning
 from asyncrev.command.output_file import OutputFile
+from asyncrev.command.output_files import OutputFiles
 from asyncrev.command.process_run import THREAD_HINT
+from asyncrev.command.proxy_header import ProxyHeaderWarning
 from asyncrev.command.settings import ServeSettings
 from asyncrev.command.taps import StopFrame, StopWord, Tap, Tee, with_frame_taps, with_taps
 from asyncrev.errors import LocalError, SettingsError
@@ -14,7 +16,7 @@ from asyncrev.frames.registry import as_framing
 from asyncrev.processors import ProcessorFactory
 from asyncrev.server.server import Server
 
-__all__ = ["listen", "make_server", "memory_warning_of", "tapped"]
+__all__ = ["listen", "make_server", "memory_warning_of", "server_with", "tapped"]
 
 
 def make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
@@ -40,6 +42,23 @@ def make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
             f"--slots, --slot-bytes, --entries, --threads: {settings.threads} x "
             f"{limits.ring_bytes} bytes of rings: {reason}"
         ) from None
+
+
+def server_with(
+    settings: ServeSettings, outputs: OutputFiles, request_stop: Callable[[], None]
+) -> Server:
+    """Return the server of the settings, which writes `outputs`. Thread: the loop's.
+
+    `request_stop` is called on a worker's thread when the stop word comes.
+
+    Raises:
+        LocalError, SettingsError: see `make_server` and `tapped`.
+    """
+    server = make_server(settings, tapped(settings, outputs.tee, request_stop))
+    if outputs.access_log is not None:
+        server.on_connection_closed(outputs.access_log.note_closed)
+    server.watch_first_input(ProxyHeaderWarning(settings.proxy is not None))
+    return server
 
 
 async def listen(server: Server, settings: ServeSettings, *, listens: bool = True) -> None:

@@ -16,8 +16,7 @@ from asyncrev.command.log_setup import ProcessLog
 from asyncrev.command.notify import Notifier
 from asyncrev.command.output_files import OutputFiles
 from asyncrev.command.process_run import LAST_LINES_S, run_process
-from asyncrev.command.proxy_header import ProxyHeaderWarning
-from asyncrev.command.server_setup import listen, make_server, memory_warning_of, tapped
+from asyncrev.command.server_setup import listen, memory_warning_of, server_with
 from asyncrev.command.settings import ServeSettings
 from asyncrev.command.signals import ProcessSignals
 from asyncrev.command.start_line import start_fields, start_line
@@ -60,12 +59,9 @@ async def _serve(settings: ServeSettings, signals: ProcessSignals, log: ProcessL
     reloading: Callable[[], AbstractContextManager[None]] = nullcontext
     try:
         outputs.open(settings)
-        server = make_server(settings, tapped(settings, outputs.tee, stops.request_soon))
-        if outputs.access_log is not None:
-            server.on_connection_closed(outputs.access_log.note_closed)
+        server = server_with(settings, outputs, stops.request_soon)
         notifier = Notifier(settings.notify, server)
         reloading = notifier.reloading
-        server.watch_first_input(ProxyHeaderWarning(settings.proxy is not None))
         admin = Admin(settings, server, stops.request_soon)
 
         async def before_drain(serving: "asyncio.Task[None]") -> None:

@@ -30,7 +30,11 @@ from asyncrev.work.reverse import Reverse
 if TYPE_CHECKING:
     from asyncrev.server.proxy_protocol import ProxyProtocol
 
-__all__ = ["ServeSettings", "limits_of", "settings_of"]
+__all__ = ["NO_UVLOOP", "ServeSettings", "limits_of", "settings_of"]
+
+NO_UVLOOP = (
+    "--loop uvloop: uvloop is not installed; pip install 'asyncrev[uvloop]', or use --loop epoll"
+)
 
 _NOTHING_INHERITED = ListenSockets()
 _NOBODY = NotifyTarget()
@@ -210,10 +214,7 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
             factory: Callable[[], asyncio.AbstractEventLoop]
             factory = importlib.import_module("uvloop").new_event_loop
         except ImportError:
-            raise SettingsError(
-                "--loop uvloop: uvloop is not installed; pip install 'asyncrev[uvloop]', "
-                "or use --loop epoll"
-            ) from None
+            raise SettingsError(NO_UVLOOP) from None
         return factory
     from asyncrev.loop.eventloop import EpollEventLoop
 

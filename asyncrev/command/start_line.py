@@ -13,7 +13,7 @@ from asyncrev.server.listen_sockets import describe
 from asyncrev.server.server import Server
 from asyncrev.version import __version__
 
-__all__ = ["certificates_text", "start_fields", "start_line"]
+__all__ = ["certificates_text", "start_fields", "start_line", "value_text"]
 
 
 def start_line(settings: ServeSettings, server: Server) -> str:
@@ -24,7 +24,7 @@ def start_line(settings: ServeSettings, server: Server) -> str:
     if settings.proxy is not None:
         proxies = ",".join(settings.proxy.trusted)
         where += f" (PROXY headers, {settings.proxy.version}, from {proxies})"
-    options = " ".join(f"{name}={_text(value)}" for name, value in _options(settings).items())
+    options = " ".join(f"{name}={value_text(value)}" for name, value in _options(settings).items())
     return (
         f"asyncrev {__version__} serving on {where} {options} plane={DESCRIPTION} "
         f"memory_bound_bytes={server.memory_bound_bytes} ({_terms(settings, server)})"
@@ -92,7 +92,8 @@ def _terms(settings: ServeSettings, server: Server) -> str:
     return f"{times}ring {limits.ring_bytes}{pool} + {connections}, ..."
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return the value of an option as the line has it."""
     if value is None:  # only --cpu can be None
         return "any"
     return f"{value:g}" if isinstance(value, float) else str(value)

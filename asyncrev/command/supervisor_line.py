@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asyncrev.command.start_line import certificates_text
+from asyncrev.command.start_line import certificates_text, value_text
 from asyncrev.command.supervisor_settings import SupervisorSettings
 from asyncrev.server.listen_sockets import describe
 from asyncrev.version import __version__
@@ -25,7 +25,8 @@ def supervisor_line(
     if "proxy_protocol" in worker:
         proxies = ",".join(worker["proxy_from"])
         where += f" (PROXY headers, {worker['proxy_protocol']}, from {proxies})"
-    options = " ".join(f"{n}={_text(value)}" for n, value in _options(settings, worker).items())
+    values = _options(settings, worker)
+    options = " ".join(f"{name}={value_text(value)}" for name, value in values.items())
     each = worker["memory_bound_bytes"]
     return (
         f"asyncrev {__version__} serving on {where} workers={settings.workers} "
@@ -59,7 +60,3 @@ def supervisor_fields(
 def _options(settings: SupervisorSettings, worker: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a worker; not its core, as others have others."""
     return {**worker["options"], "cpu": settings.value_of("cpu")}
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -19,7 +19,7 @@ from asyncrev.command.notify import NotifyTarget
 from asyncrev.command.option_values import OptionValue, refuse_contradictions
 from asyncrev.command.output_file import refuse_shared_output
 from asyncrev.command.proxy import make_proxy
-from asyncrev.command.settings import limits_of
+from asyncrev.command.settings import NO_UVLOOP, limits_of
 from asyncrev.command.tls import Tls, make_tls, tls_options
 from asyncrev.command.worker_count import worker_count
 from asyncrev.errors import SettingsError
@@ -127,10 +127,7 @@ def _settings_of(
     asked = {value.option.name: value.value for value in values}
     refuse_shared_output(asked["tee"], asked["access_log"])
     if asked["loop"] == "uvloop" and importlib.util.find_spec("uvloop") is None:
-        raise SettingsError(
-            "--loop uvloop: uvloop is not installed; pip install 'asyncrev[uvloop]', or use "
-            "--loop epoll"
-        )
+        raise SettingsError(NO_UVLOOP)
     choose_cpu(asked["cpu"], None, asked["threads"])
     make_proxy(asked["proxy_protocol"], asked["proxy_from"], asked["proxy_timeout_s"])
     refuse_for_workers(

@@ -56,8 +56,8 @@ def top(
     try:
         code = show(admin, interval_s, once=once, as_json=as_json)
     except (SettingsError, LocalError) as error:
-        from asyncrev.log_text import printable
+        from asyncrev.log_text import one_line
 
-        click.echo(f"asyncrev: error: {printable(' '.join(str(error).split()))}", err=True)
+        click.echo(f"asyncrev: error: {one_line(str(error))}", err=True)
         code = EXIT_USAGE if isinstance(error, SettingsError) else EXIT_RUNTIME_ERROR
     sys.exit(code)

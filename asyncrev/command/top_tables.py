@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asyncrev.admin.history import PAUSED_BY
+from asyncrev.admin.history import PAUSED_BY, ends_of
 from asyncrev.log_text import printable
 
 __all__ = [
@@ -114,11 +114,7 @@ def connections(answers: Sequence[Row], sort: str, most: int) -> Table:
 
 def ends(rows: Sequence[Row]) -> str:
     """Return how many connections the server has ended, by reason, the most frequent first."""
-    found: dict[str, int] = {}
-    for row in rows:
-        for reason, number in row.get("ends", {}).items():
-            found[reason] = found.get(reason, 0) + number
-    by_number = sorted(found.items(), key=lambda item: -item[1])
+    by_number = sorted(ends_of(rows).items(), key=lambda item: -item[1])
     return ", ".join(f"{printable(reason)} {number}" for reason, number in by_number) or "none"
 
 

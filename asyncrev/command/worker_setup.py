@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.log_text import printable, shorten_to
+from asyncrev.log_text import one_line, shorten_to
 from asyncrev.supervisor.channel import LONGEST_PACKET_BYTES
 
 __all__ = ["WorkerPipes"]
@@ -83,7 +83,7 @@ class WorkerPipes:
 
     def tell_failure(self, code: int, text: str) -> None:
         """Say why this worker cannot serve, for the exit code `code`; it waits a second at most."""
-        text = shorten_to(printable(" ".join(text.split())), MOST_TEXT_CHARACTERS, 200)
+        text = shorten_to(one_line(text), MOST_TEXT_CHARACTERS, 200)
         data = b""
         while not data or len(data) > LONGEST_PACKET_BYTES:
             packet = {"kind": "failed", "code": code, "text": text}

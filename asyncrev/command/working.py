@@ -19,8 +19,7 @@ from asyncrev.command.log_setup import ProcessLog
 from asyncrev.command.option_values import OptionValue
 from asyncrev.command.output_files import OutputFiles
 from asyncrev.command.process_run import run_process
-from asyncrev.command.proxy_header import ProxyHeaderWarning
-from asyncrev.command.server_setup import listen, make_server, tapped
+from asyncrev.command.server_setup import listen, server_with
 from asyncrev.command.settings import ServeSettings, settings_of
 from asyncrev.command.signals import ProcessSignals
 from asyncrev.command.start_line import start_fields
@@ -129,10 +128,7 @@ async def _serve(
     control = Control(pipes.open_control(), _Orders(stops, outputs))
     try:
         outputs.open(settings)
-        server = make_server(settings, tapped(settings, outputs.tee, note_stop_word))
-        if outputs.access_log is not None:
-            server.on_connection_closed(outputs.access_log.note_closed)
-        server.watch_first_input(ProxyHeaderWarning(settings.proxy is not None))
+        server = server_with(settings, outputs, note_stop_word)
         # They have durations measured, so only for an endpoint that somebody may ask.
         answers = None if settings.admin is None else Answers(server)
 

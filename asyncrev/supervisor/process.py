@@ -46,7 +46,7 @@ class WorkerProcess:
     Attributes:
         pid: its number.
         control: our end of the pair for packets; somebody else's from now on.
-        questions: our end of the pair for questions; likewise.
+        questions: our end of the pair for questions; somebody else's, too.
     """
 
     def __init__(

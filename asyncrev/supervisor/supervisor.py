@@ -169,7 +169,7 @@ class Supervisor:
     def hurry_reload(self) -> None:
         """End a reload whose new worker has not become ready for long, as another one is asked for.
 
-        Else a module that hangs when it is imported would keep its mended version out for ever.
+        Else a module that hangs when it is imported would keep its corrected version out for ever.
         """
         self._fleet.abandon_slow_start(self._hung_after_s)
 

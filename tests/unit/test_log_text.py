@@ -12,6 +12,7 @@ from asyncrev.log_text import (
     MOST_CHARACTERS,
     RecordFormatter,
     name_of_peer,
+    one_line,
     printable,
     shorten_to,
 )
@@ -121,3 +122,8 @@ def test_shortened_text_says_how_much_is_left_out() -> None:
 def test_peer_is_named_without_what_it_chose_to_do(address: object, name: str) -> None:
     """Embedders, whose logging escapes nothing, get one line too."""
     assert name_of_peer(address) == name
+
+
+def test_one_line_has_neither_line_ends_nor_escapes() -> None:
+    """Nor blanks at its ends."""
+    assert one_line("  a\n b\t\x1b[2J ") == r"a b \x1b[2J"
