@@ -100,7 +100,7 @@ def _print(figures: _Figures, interval_s: float, *, once: bool, as_json: bool) -
     due_s = time.monotonic()
     while True:
         due_s = max(due_s + interval_s, time.monotonic())
-        time.sleep(due_s - time.monotonic() if due_s > time.monotonic() else 0.0)
+        time.sleep(max(0.0, due_s - time.monotonic()))
         figures.ask(_PLAIN_CONNECTIONS)
         print(_as_json(figures) if as_json else f"{_as_text(figures)}\n", flush=True)
         if once:
