@@ -10,7 +10,12 @@ TYPE_CHECKING = False  # for type checkers it is true; `typing` would be most of
 if TYPE_CHECKING:
     from asyncrev.bridge.bridge import Bridge
     from asyncrev.connection.bridge_protocol import BridgeProtocol
-    from asyncrev.connection_info import ConnectionInfo, ProxyInfo, TlsInfo
+    from asyncrev.connection_info import (
+        ConnectionInfo,
+        ProxyInfo,
+        TlsInfo,
+        current_connection_info,
+    )
     from asyncrev.errors import AsyncrevError, PeerRefused
     from asyncrev.frames.grammar import Grammar, Scan
     from asyncrev.limits import Limits
@@ -43,6 +48,7 @@ __all__ = [
     "StartTls",
     "TlsInfo",
     "__version__",
+    "current_connection_info",
     "run",
     "serve",
 ]
@@ -66,6 +72,7 @@ _MODULE_OF = {
     "StartTls": "work.tls_parameters",
     "TlsInfo": "connection_info",
     "__version__": "version",
+    "current_connection_info": "connection_info",
     "run": "loop.eventloop",
     "serve": "server.serve",
 }

@@ -4,6 +4,7 @@ Immutable, so any thread may read it. It is collected in `connection.peer_info` 
 in `work.tls_work`.
 """
 
+import contextvars
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -11,12 +12,14 @@ if TYPE_CHECKING:  # `asyncrev` is imported without OpenSSL
     import ssl as ssl_module
 
 __all__ = [
+    "CURRENT",
     "Address",
     "ConnectionInfo",
     "ProxiedTls",
     "ProxyInfo",
     "TlsInfo",
     "UnixCredentials",
+    "current_connection_info",
     "tls_info_of",
 ]
 
@@ -148,3 +151,24 @@ def tls_info_of(
         peer_certificate=session.getpeercert() or None,
         peer_certificate_der=session.getpeercert(binary_form=True),
     )
+
+
+CURRENT: contextvars.ContextVar[ConnectionInfo | None] = contextvars.ContextVar(
+    "asyncrev.connection_info"
+)
+
+
+def current_connection_info() -> ConnectionInfo:
+    """Return who the peer is whose frame the calling coroutine answers.
+
+    Thread: the loop's, in a processor that is a coroutine function, and in what it calls.
+
+    Raises:
+        LookupError: this is no such coroutine, or its connection has no peer.
+    """
+    info = CURRENT.get(None)
+    if info is None:
+        raise LookupError(
+            "current_connection_info() was called outside an asynchronous processor of a connection"
+        )
+    return info

@@ -18,11 +18,13 @@ __all__ = [
     "LocalError",
     "PeerRefused",
     "ProcessorError",
+    "ProcessorTimeout",
     "ProxyHeaderInvalid",
     "ProxyHeaderLate",
     "ProxyHeaderMissing",
     "RemoteError",
     "RepliesTooSlow",
+    "ReplyLost",
     "SettingsError",
     "TlsCertificateRefused",
     "TlsError",
@@ -67,7 +69,23 @@ class BridgeStopped(LocalError):
 
 
 class ProcessorError(LocalError):
-    """A processor raised, or returned something that is not bytes; its connection is closed."""
+    """A processor raised, or returned something that is not bytes; its connection is closed.
+
+    Attributes:
+        reason: under which such connections are counted (`ServerStatistics.aborted`).
+    """
+
+    reason = "processor error"
+
+
+class ReplyLost(ProcessorError):
+    """A reply that was to come later does not come; its connection is closed, with a log line."""
+
+
+class ProcessorTimeout(ReplyLost):
+    """A coroutine has not answered within `Limits.processor_timeout_s`."""
+
+    reason = "processor timeout"
 
 
 class WorkerDied(AsyncrevError):

@@ -9,6 +9,7 @@ __all__ = [
     "FRAME_OVERHEAD_BYTES",
     "LEAST_BLOCK_BYTES",
     "LEAST_READ_BYTES",
+    "REQUEST_BYTES",
     "SMALL_SLOT_BYTES",
     "SMALL_SLOT_GAP_BYTES",
     "TLS_CONNECTION_BYTES",
@@ -25,6 +26,11 @@ FIXED_CONNECTION_BYTES = 8 * 1024
 # each keeps what a record took. Measured 20 KB after the handshake, 51 KB within it, 59 KB after
 # records of 16 KiB (docs/memory.md).
 TLS_CONNECTION_BYTES = 64 * 1024
+
+# What a request whose reply comes later costs beside its payload and reply; and one that runs, the
+# task of a light coroutine included. Measured 2.4 KB for one that runs (docs/memory.md).
+REQUEST_BYTES = 512
+RUNNING_REQUEST_BYTES = 4096
 
 # A bytearray that grows takes an eighth more than it holds (CPython, Objects/bytearrayobject.c).
 WRITE_BUFFER_OVERHEAD = 1.125
@@ -90,6 +96,9 @@ class MemoryBounds:
     pool_bytes: int
     pool_connection_bytes: int
     max_connections: int
+    pending_per_connection: int
+    pending_total: int
+    pending_total_bytes: int
 
     @property
     def ring_bytes(self) -> int:
@@ -123,6 +132,17 @@ class MemoryBounds:
         if not self.max_reply_bytes:
             return 0
         return int((self.window_bytes + self.max_reply_bytes) * (1 + WRITE_BUFFER_OVERHEAD))
+
+    @property
+    def pending_bytes(self) -> int:
+        """What started requests of all connections hold: input, and replies not given out.
+
+        Those that run when `pending_total_bytes` is reached still come to their replies.
+        """
+        input_bytes = max(self.max_frame_bytes, self.slot_bytes)
+        running_bytes = input_bytes + (self.max_reply_bytes or input_bytes)
+        running_bytes += RUNNING_REQUEST_BYTES
+        return self.pending_total_bytes + self.pending_total * running_bytes
 
     @property
     def bridge_bytes(self) -> int:

@@ -13,6 +13,7 @@ from asyncrev.limit_bounds import (
     FRAME_OVERHEAD_BYTES,
     LEAST_BLOCK_BYTES,
     LEAST_READ_BYTES,
+    REQUEST_BYTES,
     SMALL_SLOT_BYTES,
     SMALL_SLOT_GAP_BYTES,
     TLS_CONNECTION_BYTES,
@@ -28,6 +29,7 @@ __all__ = [
     "LEAST_BLOCK_BYTES",
     "LEAST_READ_BYTES",
     "MOST_C_INT",
+    "REQUEST_BYTES",
     "SMALL_SLOT_BYTES",
     "SMALL_SLOT_GAP_BYTES",
     "TLS_CONNECTION_BYTES",
@@ -79,6 +81,13 @@ class Limits(MemoryBounds):
             is not within a frame is closed (HAProxy's advice is minutes, nginx has 75 s).
         frame_timeout_s: seconds in which a frame must be complete, counted from its first
             byte whatever arrives meanwhile, so that a byte now and then keeps nothing open.
+        pending_per_connection: requests of one connection to a processor whose replies come later
+            (a coroutine, an executor) that may be without a reply before its reading pauses.
+        pending_total: such requests of all connections that run at once; others wait for them.
+        pending_total_bytes: what their input and replies may take before a connection that has one
+            running, or a reply on its way, starts no other.
+        processor_timeout_s: seconds in which a coroutine must answer; then its connection ends.
+            `inf` for no limit.
         tls_handshake_timeout_s: seconds that a TLS handshake may take (asyncio's 60 s leave
             silent peers too many descriptors).
         tls_handshakes_in_flight: connections of a server that may be within their TLS handshake at
@@ -117,6 +126,9 @@ class Limits(MemoryBounds):
     partial_frame_bytes: int = 4096
     pool_bytes: int = 64 * 1024 * 1024
     pool_connection_bytes: int = -1
+    pending_per_connection: int = 32
+    pending_total: int = 256
+    pending_total_bytes: int = 16 * 1024 * 1024
     tls_handshakes_in_flight: int = 256
     max_connections: int = 1024
     max_connections_per_ip: int = 0
@@ -124,6 +136,7 @@ class Limits(MemoryBounds):
     first_byte_timeout_s: float = 30.0
     idle_timeout_s: float = 300.0
     frame_timeout_s: float = 30.0
+    processor_timeout_s: float = 30.0
     tls_handshake_timeout_s: float = 10.0
     write_stall_timeout_s: float = 60.0
     min_rate_bytes_per_s: int = 0
@@ -144,6 +157,9 @@ class Limits(MemoryBounds):
             "in_flight_entries",
             "in_flight_bytes",
             "overflow_bytes",
+            "pending_per_connection",
+            "pending_total",
+            "pending_total_bytes",
         ):
             check_count(self, name, 1)
         check_count(self, "max_frame_bytes", 1, most=MOST_BYTES)
@@ -195,6 +211,7 @@ class Limits(MemoryBounds):
             "first_byte_timeout_s",
             "idle_timeout_s",
             "frame_timeout_s",
+            "processor_timeout_s",
             "max_connection_age_s",
         ):
             check_time(self, name, or_never=True)

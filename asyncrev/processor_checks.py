@@ -25,8 +25,8 @@ _WANTED = (
     "bytes to bytes"
 )
 _ON_A_THREAD = (
-    "asynchronous processors are not supported yet, because a processor is called on a worker "
-    "thread, without an event loop"
+    "a processor is called on a worker thread, without an event loop; an asynchronous one is a "
+    "coroutine function, a class whose process is one, or functools.partial of these"
 )
 
 # The methods that are called, their arguments, and whether they are required.

@@ -12,6 +12,7 @@ __all__ = [
     "ClosedConnection",
     "ConnectionStatistics",
     "HandshakeStatistics",
+    "PendingStatistics",
     "PoolStatistics",
     "ServerStatistics",
     "total",
@@ -166,6 +167,30 @@ class HandshakeStatistics:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PendingStatistics:
+    """Requests to a processor whose replies come later, at one moment. Thread: loop.
+
+    Attributes:
+        requests: without a reply now.
+        running: of these, how many are being answered.
+        running_high: the most at once.
+        waiting_connections: connections that wait for others, to have one begun.
+        held_bytes: input and replies, until the replies are given out; see
+            `Limits.pending_total_bytes`.
+        oldest_s: for how long the oldest has had no reply; 0.0 if there is none.
+        timeouts: how many have had none within `Limits.processor_timeout_s` so far.
+    """
+
+    requests: int
+    running: int
+    running_high: int
+    waiting_connections: int
+    held_bytes: int
+    oldest_s: float
+    timeouts: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStatistics:
     """A server at one moment. Thread: loop.
 
@@ -182,6 +207,7 @@ class ServerStatistics:
         certificate_days_left: days until the certificate of its TLS expires, negative once it has;
             None without TLS, or if it cannot be seen. It is that of clients that name no host.
         handshakes: those of its TLS; None without.
+        pending: requests to a processor whose replies come later; None for other processors.
         plane: "native" or "python": whose plane the bridges use.
         bridge: all `bridges` as one: counters added up, of the most and the largest the largest.
         bridges: those that do the work, one for each thread; other servers may share them.
@@ -198,6 +224,7 @@ class ServerStatistics:
     memory_bound_bytes: int
     certificate_days_left: float | None
     handshakes: HandshakeStatistics | None
+    pending: PendingStatistics | None
     plane: str
     bridge: BridgeStatistics
     bridges: tuple[BridgeStatistics, ...]

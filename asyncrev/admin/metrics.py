@@ -76,6 +76,14 @@ def _handshakes(said: Said) -> Value:
     return None if found is None else {state: found[state] for state in ("within", "waiting")}
 
 
+def _pending(said: Said) -> Value:
+    found = said["statistics"]["pending"]
+    if found is None:
+        return None
+    running = found["running"]
+    return {"running": running, "waiting": max(0, found["requests"] - running)}
+
+
 def _of_tls(*keys: str) -> Callable[[Said], Value]:
     read = _at(*keys)
     return lambda said: None if said["statistics"]["handshakes"] is None else read(said)
@@ -151,6 +159,27 @@ METRICS = (
         _at("statistics", "memory_bound_bytes"),
     ),
     _Row("asyncrev_draining", "Whether the process drains, or is about to.", _at("stopping")),
+    _Row(
+        "asyncrev_pending_requests",
+        "Requests to a processor whose replies come later.",
+        _pending,
+        "state",
+    ),
+    _Row(
+        "asyncrev_pending_bytes",
+        "Their input and replies, until the replies are given out.",
+        _at("statistics", "pending", "held_bytes"),
+    ),
+    _Row(
+        "asyncrev_pending_oldest_seconds",
+        "For how long the oldest of them has had no reply.",
+        _at("statistics", "pending", "oldest_s"),
+    ),
+    _Row(
+        "asyncrev_pending_timeouts_total",
+        "Of these, those that had no reply in time.",
+        _at("statistics", "pending", "timeouts"),
+    ),
     _Row(
         "asyncrev_tls_handshakes",
         "Connections before the end of their handshake.",

@@ -217,7 +217,10 @@ class Admission:
         window = lane.work.window
         if lane.abandoned or lane.in_flight_entries or lane.resume_waits or window.is_stalled:
             return
-        if lane.in_flight_bytes or lane.ending:
+        has_work = bool(lane.in_flight_bytes or lane.ending)
+        if lane.pending is not None:
+            has_work = lane.pending.may_resume(has_input=has_work)
+        if has_work:
             window.go_on()  # all that was produced is delivered, so it is quite open
             lane.resume_waits = True
             self._feed_or_wait(lane)

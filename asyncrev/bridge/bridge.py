@@ -12,9 +12,12 @@ from collections.abc import Coroutine
 from typing import Any, Self
 
 from asyncrev.bridge.direct import DirectStreams
+from asyncrev.bridge.engine import Engine
 from asyncrev.bridge.lane import Lane
+from asyncrev.bridge.lane_pending import LanePending
 from asyncrev.bridge.life import Life
 from asyncrev.bridge.parts import Parts, counters_of
+from asyncrev.bridge.pending import Pending
 from asyncrev.bridge.sink import Sink
 from asyncrev.bridge.submission import InContext, Submission
 from asyncrev.buffers import byte_view
@@ -23,8 +26,10 @@ from asyncrev.errors import BridgeStopped, LocalError, SettingsError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory, declares
-from asyncrev.statistics import BridgeStatistics
+from asyncrev.statistics import BridgeStatistics, PendingStatistics
 from asyncrev.work.make_work import make_work
+from asyncrev.work.request_frames import Collector
+from asyncrev.work.requests import Requests
 from asyncrev.work.reverse import Reverse
 from asyncrev.work.tls_parameters import TlsParameters
 
@@ -48,9 +53,16 @@ class Bridge:
         parts: the objects behind it, for tests and tools; no stable interface.
     """
 
-    def __init__(self, limits: Limits | None = None, *, name: str = "asyncrev-worker") -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        name: str = "asyncrev-worker",
+        pending: Pending | None = None,
+    ) -> None:
+        """Make its parts. `pending`: requests whose replies come later, if it shares them."""
         self.limits = limits if limits is not None else Limits()
-        self._life = Life(self.limits, name)
+        self._life = Life(self.limits, name, pending)
         self.parts: Parts = self._life.parts
         self._delivery = self.parts.delivery
         admission = self._admission = self.parts.admission
@@ -139,6 +151,7 @@ class Bridge:
         max_reply_bytes: int | None = None,
         tls: TlsParameters | None = None,
         info: ConnectionInfo | None = None,
+        engine: Engine | None = None,
     ) -> Lane:
         """Return a new lane whose replies go to `sink`.
 
@@ -146,7 +159,8 @@ class Bridge:
         replies are bytes. With `framing` the processor gets a frame at a time, of at most
         `max_frame_bytes`; a reply may have `max_reply_bytes`; both by default as in `limits`.
         With `tls` input and replies are ciphertext; a client's lane begins with `publish_start`.
-        `info`: who the peer is; the processor's `connected` is called with it.
+        `info`: who the peer is; the processor's `connected` is called with it. With `engine` that
+        answers, later, and `factory` only says what the processor is.
 
         Raises:
             BridgeStopped: the bridge does not run.
@@ -164,6 +178,11 @@ class Bridge:
             max_frame_bytes = self.limits.max_frame_bytes
         elif framing is not None:
             self.check_frame_limit(max_frame_bytes)
+        pending = None
+        if engine is not None:
+            limits = self.limits
+            requests = Requests(limits.pending_per_connection, limits.in_flight_bytes)
+            pending = LanePending(self.parts.pending, engine, requests)
         work = make_work(
             factory,
             views_allowed=views_allowed,
@@ -176,8 +195,18 @@ class Bridge:
             tls=tls,
             info=info,
             may_start_tls=declares(factory, "may_start_tls"),
+            collector=None
+            if engine is None or pending is None
+            else Collector(
+                pending.requests,
+                calls_connected=engine.calls_connected,
+                calls_eof=engine.calls_eof,
+            ),
         )
         lane = Lane(sink, work, is_framed=framing is not None)
+        if pending is not None:
+            lane.pending = pending
+            pending.attach(lane, self._admission)
         self.parts.lanes.add(lane)
         self.parts.sweep.start(self._loop)
         return lane
@@ -256,6 +285,8 @@ class Bridge:
             return
         lane.sink = None
         lane.abandon()
+        if lane.pending is not None:
+            lane.pending.close()
         if self._life.has_ended:
             self.parts.lanes.discard(lane)
         else:
@@ -287,6 +318,10 @@ class Bridge:
     def statistics(self) -> BridgeStatistics:
         """Return the counters as they are now. Thread: any; other than on the loop, not exact."""
         return counters_of(self.parts)
+
+    def pending_statistics(self) -> PendingStatistics:
+        """Return what is known of requests whose replies come later. Thread: loop."""
+        return self.parts.pending.statistics()
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:

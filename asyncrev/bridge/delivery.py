@@ -87,6 +87,8 @@ class Delivery:
                 self.give_credit(lane)
             return
         admission.entry_returned(lane, entry)
+        if lane.pending is not None:
+            lane.pending.collect()
         sink = lane.sink
         if sink is None or lane.abandoned:
             admission.reply_delivered(lane, nbytes)

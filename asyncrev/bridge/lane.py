@@ -6,6 +6,7 @@ it to the next client while entries of the old one are still on their way.
 
 from typing import Any
 
+from asyncrev.bridge.lane_pending import LanePending
 from asyncrev.bridge.sink import Sink
 from asyncrev.ring.rows import Row
 from asyncrev.work.lane_work import LaneWork
@@ -27,6 +28,7 @@ class Lane(Row):
         overflow: input received when the ring had no slot; goes in before anything else. A
             bytearray if there is any.
         eof_waits, resume_waits, close_waits: control entries that wait behind the overflow.
+        pending: its requests, if its replies come later than the entries of their input.
         ending: whether the end of input came back before it was processed.
         partial_frame_bytes: of a framed lane, like all that follow: the length of its partial
             frame, as of the last entry that came back.
@@ -43,6 +45,7 @@ class Lane(Row):
         "eof_waits",
         "excess_bytes",
         "overflow",
+        "pending",
         "resume_waits",
         "sink",
         "stream",
@@ -54,6 +57,7 @@ class Lane(Row):
         self.work: LaneWork
         self.sink: Sink | None = sink
         self.stream: Any = None
+        self.pending: LanePending | None = None
         self.overflow: bytearray | bytes = b""
         self.eof_waits = False
         self.resume_waits = False
@@ -77,7 +81,13 @@ class Lane(Row):
         """Whether replies to what was published are still to come."""
         if self.in_flight_entries or self.overflow:
             return True
-        return not self.abandoned and (self.in_flight_bytes > 0 or self.ending)
+        if self.abandoned:
+            return False
+        return (
+            self.in_flight_bytes > 0
+            or self.ending
+            or (self.pending is not None and self.pending.is_owed)
+        )
 
     @property
     def is_being_answered(self) -> bool:

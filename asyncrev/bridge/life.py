@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from asyncrev.bridge.parts import Parts, make_parts
+from asyncrev.bridge.pending import Pending
 from asyncrev.bridge.running_time import running_timeout
 from asyncrev.errors import BridgeStopped, LocalError, WorkerDied, WorkerHung
 from asyncrev.limits import Limits
@@ -24,8 +25,8 @@ class Life:
 
     __slots__ = ("_ended", "error", "loop", "parts")
 
-    def __init__(self, limits: Limits, name: str) -> None:
-        self.parts: Parts = make_parts(limits, name, self._on_worker_end)
+    def __init__(self, limits: Limits, name: str, pending: Pending | None = None) -> None:
+        self.parts: Parts = make_parts(limits, name, self._on_worker_end, pending)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.error: BaseException | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -73,19 +74,23 @@ class Life:
         if self._ended is None:
             return
         self.check_loop()
-        worker = self.parts.worker
+        worker, asked_s = self.parts.worker, timeout_s
+        self.parts.admission.close()
+        self.parts.plane.is_closed = True
         try:
             async with running_timeout(timeout_s):
-                try:
-                    self.parts.admission.close()
-                    self.parts.plane.is_closed = True
-                    await self.parts.delivery.wait_answered()
-                finally:
-                    self.parts.side.close()
+                await self.parts.delivery.wait_answered()
+        except TimeoutError:
+            # The worker does not return, or replies that come later do not come.
+            timeout_s = min(timeout_s, 1.0)
+        finally:
+            self.parts.side.close()
+        try:
+            async with running_timeout(timeout_s):
                 await self.wait_ended()
         except TimeoutError:
             raise WorkerHung(
-                f"thread {worker.name!r} did not end in {timeout_s} s: a processor does not return"
+                f"thread {worker.name!r} did not end in {asked_s} s: a processor does not return"
             ) from None
         worker.join(timeout_s)  # it has said its last word, so this takes microseconds
 
@@ -166,6 +171,8 @@ class Life:
         parts.admission.forget_waiters()
         for lane in list(parts.lanes):
             sink, lane.sink = lane.sink, None
+            if lane.pending is not None:
+                lane.pending.close()
             if sink is not None:
                 parts.delivery.tell(lane, sink.on_error, told)
         parts.lanes.clear()

@@ -7,6 +7,7 @@ from asyncrev.bridge.admission import Admission
 from asyncrev.bridge.delivery import Delivery
 from asyncrev.bridge.direct import DirectStreams
 from asyncrev.bridge.lanes import Lanes
+from asyncrev.bridge.pending import Pending
 from asyncrev.bridge.sweep import Sweep
 from asyncrev.limits import Limits
 from asyncrev.ring.loop_side import LoopSide
@@ -34,6 +35,7 @@ class Parts:
         delivery: what happens to results.
         streams: whose chunks the plane receives and sends.
         sweep: the look at deadlines.
+        pending: requests whose replies come later; several bridges of a server share it.
     """
 
     ring: Ring
@@ -47,6 +49,7 @@ class Parts:
     delivery: Delivery
     streams: DirectStreams
     sweep: Sweep
+    pending: Pending
 
     def measure(self) -> None:
         """Measure durations from now on; see `ring.durations`. Idempotent. Thread: loop."""
@@ -55,7 +58,10 @@ class Parts:
 
 
 def make_parts(
-    limits: Limits, name: str, on_worker_end: Callable[[BaseException | None], None]
+    limits: Limits,
+    name: str,
+    on_worker_end: Callable[[BaseException | None], None],
+    pending: Pending | None = None,
 ) -> Parts:
     """Make what a bridge needs; `on_worker_end` is called last on the worker, named `name`."""
     ring = Ring(limits.slots, limits.slot_bytes, limits.entries)
@@ -84,6 +90,7 @@ def make_parts(
         delivery=delivery,
         streams=DirectStreams(plane, side, parker, admission, delivery),
         sweep=Sweep(lanes, delivery.look, limits.shortest_deadline_s),
+        pending=pending or Pending(limits),
     )
 
 

@@ -391,6 +391,27 @@ OPTIONS = (
         said=Said.FRAMED,
     ),
     _limit(
+        "pending_per_connection",
+        REPLIES,
+        "Requests of a connection to a coroutine or executor that may be without a reply before it "
+        "is no longer read.",
+    ),
+    _limit(
+        "pending_total",
+        REPLIES,
+        "Such requests of all connections that run at once; others wait for them.",
+    ),
+    _limit(
+        "pending_total_bytes",
+        REPLIES,
+        "What their input and replies may take before only connections without one start one.",
+    ),
+    _limit(
+        "processor_timeout_s",
+        TIMEOUTS,
+        "Time in which a coroutine must answer; inf for no limit.",
+    ),
+    _limit(
         "high_water_bytes",
         REPLIES,
         "Unsent replies of a connection at which it is no longer read.",

@@ -22,6 +22,7 @@ from asyncrev.command.standard_streams import open_closed_streams
 from asyncrev.command.tls import Tls, make_tls, tls_options
 from asyncrev.errors import SettingsError
 from asyncrev.frames.registry import FRAMINGS, check_longest
+from asyncrev.later_processors import coroutine_factory
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory
 from asyncrev.server.unix_path import DEFAULT_MODE
@@ -201,7 +202,7 @@ def limits_of(values: Sequence[OptionValue]) -> Limits:
 
 def _factory(name: str, found: object) -> ProcessorFactory:
     try:
-        return as_factory(found)
+        return coroutine_factory(found) or as_factory(found)
     except SettingsError as error:  # it names the object, which may be a lambda
         raise SettingsError(f"--processor {name!r}: {error}") from error
 

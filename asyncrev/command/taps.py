@@ -9,6 +9,7 @@ from typing import Any
 from asyncrev.command.output_file import OutputFile
 from asyncrev.errors import SettingsError
 from asyncrev.frames.grammar import Grammar, Run
+from asyncrev.later_processors import LaterFactory
 from asyncrev.processors import (
     Buffer,
     Processor,
@@ -138,10 +139,19 @@ def with_taps(
     """Return a factory of processors with taps before them, one of each tap per lane."""
     if not make_taps:
         return factory
-    return _TappedFactory(
-        factory,
-        lambda: _Tapped(make_processor(factory), [make_tap() for make_tap in make_taps]),
-    )
+
+    def tapped(make: ProcessorFactory) -> Processor:
+        return _Tapped(make_processor(make), [make_tap() for make_tap in make_taps])
+
+    return _tapped_factory(factory, tapped)
+
+
+def _tapped_factory(
+    factory: ProcessorFactory, tapped: Callable[[ProcessorFactory], Processor]
+) -> ProcessorFactory:
+    if isinstance(factory, LaterFactory):
+        return factory.tapped(tapped)
+    return _TappedFactory(factory, lambda: tapped(factory))
 
 
 class _TappedFactory:
@@ -196,7 +206,11 @@ def with_frame_taps(
     """Return a factory of tapped processors of frames; see `_TappedFrames`."""
     if not chunk_taps and stop is None:
         return factory
-    return _TappedFactory(factory, lambda: _TappedFrames(make_processor(factory), chunk_taps, stop))
+
+    def tapped(make: ProcessorFactory) -> Processor:
+        return _TappedFrames(make_processor(make), chunk_taps, stop)
+
+    return _tapped_factory(factory, tapped)
 
 
 def _nothing() -> None:

@@ -15,7 +15,9 @@ from asyncrev.errors import (
     IdleTooLong,
     IncompleteFrame,
     PeerRefused,
+    ProcessorError,
     RemoteError,
+    ReplyLost,
     TlsHandshakeFailed,
     TlsHandshakeLate,
     TlsTruncated,
@@ -58,7 +60,7 @@ def abort_reason_of(error: BaseException, *, peer_ended: bool) -> str | None:
         return "bridge ended"
     if isinstance(error, RemoteError):
         return error.reason if peer_ended or not isinstance(error, IncompleteFrame) else None
-    return "processor error"
+    return error.reason if isinstance(error, ProcessorError) else ProcessorError.reason
 
 
 def report_error(
@@ -72,7 +74,7 @@ def report_error(
     A peer's fault is logged. What a processor raised is reported to the running loop's exception
     handler. The bridge itself reports its worker's death, once for all connections.
     """
-    if isinstance(error, RemoteError):
+    if isinstance(error, RemoteError | ReplyLost):
         log_fault(peer, error)
     elif not isinstance(error, (BridgeStopped, WorkerDied)):
         report_to_loop(
@@ -84,8 +86,11 @@ def report_error(
         )
 
 
-def log_fault(peer: str, error: RemoteError) -> None:
-    """Log that the connection to `peer` is closed because of what the peer did, or did not do."""
+def log_fault(peer: str, error: RemoteError | ReplyLost) -> None:
+    """Log that the connection to `peer` is closed because of what the peer did, or did not do.
+
+    Or because a reply does not come, which the engine that lost it reports itself.
+    """
     level = logging.INFO if isinstance(error, _EVERYDAY) else logging.WARNING
     extra = {"reason": f"closed: {error.reason}", "peer": peer, "end": error.reason}
     logger.log(level, "%s: closed: %s", peer, error, extra=extra)

@@ -55,6 +55,7 @@ class ConnectionProtocol(ConnectionLife):
                 max_reply_bytes=limits.max_reply_bytes,
                 tls=settings.tls,
                 info=info,
+                engine=settings.engine,
             )
         except LocalError as error:
             logger.error("%s: connection refused: %s", self._peer(), error)

@@ -2,8 +2,11 @@
 
 from typing import Any, NamedTuple
 
+from asyncrev.bridge.coroutines import Coroutines
+from asyncrev.bridge.engine import Engine
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
+from asyncrev.later_processors import coroutine_factory
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory, speaks_first
 from asyncrev.work.tls_parameters import TlsParameters
@@ -22,6 +25,7 @@ class ConnectionSettings(NamedTuple):
         framing: None for raw chunks.
         limits: the connections' own; the quotas are those of their bridge in any case.
         tls: None without TLS from the first byte on.
+        engine: answers later, in the place of the processor; else None.
         begins: whether the worker has something to do before there is input.
     """
 
@@ -29,6 +33,7 @@ class ConnectionSettings(NamedTuple):
     framing: Grammar | None
     limits: Limits
     tls: TlsParameters | None
+    engine: Engine | None
     begins: bool
 
 
@@ -53,12 +58,20 @@ def checked_settings(
         SettingsError: `processor` cannot be used as one, or there is no such framing, or no room
             for its longest frame.
     """
-    factory = as_factory(processor)
+    factory, engine = _factory_and_engine(processor, limits)
     grammar = as_framing(framing, bridge_limits)
     return ConnectionSettings(
         factory,
         grammar,
         limits,
         tls,
+        engine,
         speaks_first(factory) if tls is None else not tls.server_side,
     )
+
+
+def _factory_and_engine(processor: Any, limits: Limits) -> tuple[ProcessorFactory, Engine | None]:
+    asynchronous = coroutine_factory(processor)
+    if asynchronous is not None:
+        return asynchronous, Coroutines(asynchronous, limits.processor_timeout_s)
+    return as_factory(processor), None

@@ -8,6 +8,7 @@ import asyncio
 import os
 
 from asyncrev.bridge.bridge import Bridge
+from asyncrev.bridge.pending import Pending
 from asyncrev.errors import SettingsError
 from asyncrev.limits import Limits
 
@@ -54,8 +55,10 @@ class BridgeGroup:
         elif threads == 1:
             self.bridges = (Bridge(limits),)
         else:
+            pending = Pending(limits)  # its bounds are those of the server
             self.bridges = tuple(
-                Bridge(limits, name=f"asyncrev-worker-{number}") for number in range(threads)
+                Bridge(limits, name=f"asyncrev-worker-{number}", pending=pending)
+                for number in range(threads)
             )
 
     def start(self) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from asyncrev.limits import TLS_CONNECTION_BYTES, Limits
+from asyncrev.limits import REQUEST_BYTES, TLS_CONNECTION_BYTES, Limits
 
 __all__ = ["MemoryBound"]
 
@@ -17,6 +17,7 @@ class MemoryBound:
         framed: whether its processors get frames.
         replies_fit: whether no reply is longer than what it answers.
         tls: whether its connections use TLS, or may change to it.
+        pending: whether replies come later, from coroutines or an executor.
     """
 
     limits: Limits
@@ -24,6 +25,7 @@ class MemoryBound:
     framed: bool
     replies_fit: bool
     tls: bool = False
+    pending: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -35,6 +37,9 @@ class MemoryBound:
         else:
             fitting_bytes = limits.memory_bound_bytes + more * limits.bridge_bytes
         fitting_bytes += limits.max_connections * self._tls_bytes
+        if self.pending:
+            fitting_bytes += limits.pending_bytes
+            fitting_bytes += limits.max_connections * self._pending_connection_bytes
         # Two more: a reply that is copied to a write buffer, and one buffer that is moved.
         return fitting_bytes + (limits.max_connections + 2) * self._amplified_bytes
 
@@ -43,7 +48,8 @@ class MemoryBound:
         """The most for one of them; a term of `total_bytes`."""
         limits = self.limits
         fitting_bytes = limits.framed_connection_bytes if self.framed else limits.connection_bytes
-        return fitting_bytes + self._tls_bytes + self._amplified_bytes
+        fitting_bytes += self._tls_bytes + self._pending_connection_bytes
+        return fitting_bytes + self._amplified_bytes
 
     @property
     def replies_are_bounded(self) -> bool:
@@ -53,6 +59,15 @@ class MemoryBound:
     @property
     def _tls_bytes(self) -> int:
         return TLS_CONNECTION_BYTES if self.tls else 0
+
+    @property
+    def _pending_connection_bytes(self) -> int:
+        if not self.pending:
+            return 0
+        limits = self.limits
+        # Of framed connections the input counts in the buffer pool.
+        input_bytes = 0 if self.framed else limits.in_flight_bytes + limits.slot_bytes
+        return limits.pending_per_connection * REQUEST_BYTES + input_bytes
 
     @property
     def _amplified_bytes(self) -> int:

@@ -62,7 +62,8 @@ class Server:
         """Prepare a server; `start` makes it listen.
 
         Args:
-            processor: a class or factory of processors, or a function from bytes to bytes.
+            processor: a class or factory of processors, a function from bytes to bytes, or a
+                coroutine function or class of such methods, which runs on the loop.
             framing: "raw", "line", "len32", "len64" or a `Grammar`; see `BridgeProtocol`.
             limits: see `Limits`; the default is the bridge's, or all defaults.
             bridge: a running bridge to share. Without it the server has its own.
@@ -101,6 +102,7 @@ class Server:
             bridges=len(self.bridges),
             framed=framed,
             replies_fit=declares(processor, "replies_fit"),
+            pending=self._settings.engine is not None,
             tls=ssl is not None or declares(processor, "may_start_tls"),
         )
         self._state = ServerState.NEW
@@ -399,6 +401,7 @@ class Server:
             memory_bound_bytes=self.memory_bound_bytes,
             certificate_days_left=self._tls.certificate_days_left(),
             handshakes=self._tls.handshakes(),
+            pending=None if self._settings.engine is None else self.bridges[0].pending_statistics(),
             plane=planes.NAME,
             bridge=total(bridges),
             bridges=bridges,

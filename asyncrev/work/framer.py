@@ -68,8 +68,11 @@ class Framer:
         max_frame_bytes: int,
         max_reply_bytes: int = 0,
         views_allowed: bool,
+        answers: FrameAnswers | None = None,
     ) -> None:
         """Own `processor`. `views_allowed`: replies may be views of chunks and lent blocks.
+
+        `answers`: has frames answered in another way than one by which a processor is called.
 
         Raises:
             ProcessorError: the processor's method for many frames cannot be called.
@@ -80,7 +83,7 @@ class Framer:
         self._pool = pool
         self._max_frame_bytes = max_frame_bytes
         self._views_allowed = views_allowed
-        self._answers = FrameAnswers(
+        self._answers = answers or FrameAnswers(
             framing, processor, max_frame_bytes=max_frame_bytes, max_reply_bytes=max_reply_bytes
         )
         self._see_chunk: Any = getattr(processor, "see_chunk", None)

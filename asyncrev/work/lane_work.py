@@ -165,6 +165,21 @@ class LaneWork(Work, abc.ABC):
         """Whether a TLS handshake is not complete. Thread: any."""
         return False
 
+    @property
+    def comes_later(self) -> bool:
+        """Whether replies come later than the entries of their input. Thread: any."""
+        return False
+
+    @property
+    def holds_input(self) -> bool:
+        """Whether input is deferred, or its replies are to come later."""
+        return self.deferred is not None
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a RESUME entry has something to do: deferred input, or replies that have come."""
+        return self.deferred is not None
+
     def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
         """Do what `entry`, which is this lane's, asks for; leave result or error in it.
 

@@ -92,6 +92,11 @@ class TlsWork(LaneWork):
         return True
 
     @property
+    def comes_later(self) -> bool:
+        """See `LaneWork.comes_later`."""
+        return self._inner.comes_later
+
+    @property
     def is_handshaking(self) -> bool:
         """See `LaneWork.is_handshaking`."""
         return not self.is_established
@@ -144,6 +149,8 @@ class TlsWork(LaneWork):
         entry.result = None if not output else output[0] if len(output) == 1 else tuple(output)
         entry.partial_frame_bytes, entry.frame_seq = self._partial_frame_bytes, self._frame_seq
         entry.nbytes = self._credit()
+        if entry.kind is DATA and self._inner.comes_later:
+            entry.kind = RESUME  # the loop has to look at each entry of such a lane
 
     def fail(self, entry: Entry, error: BaseException) -> None:
         """See `LaneWork.fail`."""
@@ -175,7 +182,7 @@ class TlsWork(LaneWork):
             self._stream_ended = True
             if self.input_end is InputEnd.DEADLINE:
                 self.deferred = self._inner.deferred = None
-        if self._inner.deferred is not None:
+        if self._inner.may_go_on:
             self._give(session, RESUME, 0, entry, pool, output)
         deferred, used_bytes = self.deferred, 0
         while deferred is not None:
@@ -301,7 +308,7 @@ class TlsWork(LaneWork):
         """End the lane if nothing of its input is left; else have the loop come back for it."""
         if entry.kind is DATA:
             entry.kind = EOF  # the loop does not know that the input has ended
-        if self.deferred is not None or self._inner.deferred is not None:
+        if self.deferred is not None or self._inner.holds_input:
             return
         truncated = self.input_end is InputEnd.PEER and not session.input_ended
         late = self.input_end is InputEnd.DEADLINE and self._stream_ended

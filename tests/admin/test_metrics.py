@@ -45,6 +45,10 @@ def check(text: str) -> tuple[int, str, str]:
     return run.returncode, run.stdout, run.stderr
 
 
+async def _answer(data: bytes) -> bytes:
+    return data
+
+
 async def test_every_name_has_a_sample_or_a_reason_to_have_none() -> None:
     """TLS has some of its own; errors and ends have one for each that has occurred."""
     plain = text_of({"0": await said()})
@@ -55,11 +59,15 @@ async def test_every_name_has_a_sample_or_a_reason_to_have_none() -> None:
     assert without == {
         "asyncrev_accept_errors_total",
         "asyncrev_connections_cut_total",
+        *(name for name in names if "_pending_" in name),
         "asyncrev_tls_handshakes",
         "asyncrev_tls_handshakes_limit",
         "asyncrev_tls_handshakes_delayed_total",
         "asyncrev_tls_certificate_expiry_timestamp_seconds",
     }
+    later = text_of({"0": await said(processor=_answer)})
+    for name in without:
+        assert ("_pending_" in name) == (f"\n{name}{{" in later)
     assert {name for name in without if "tls" in name and f"\n{name}{{" in tls} == {
         name for name in without if "tls" in name
     }

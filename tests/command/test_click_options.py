@@ -26,6 +26,7 @@ SERVE_OPTIONS = [
     "log-format", "access-log",
     "admin", "drain-delay-s", "config",
     "workers", "balance", "restart-limit", "hung-after-s", "drain-spread-s",
+    "pending-per-connection", "pending-total", "pending-total-bytes", "processor-timeout-s",
 ]  # fmt: skip
 
 

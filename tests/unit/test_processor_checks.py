@@ -123,11 +123,8 @@ class Abstract(Whole, abc.ABC):
     def process(self, chunk: memoryview) -> None: ...
 
 
-ASYNC = "asynchronous processors are not supported yet"
+ASYNC = "is called on a worker thread, without an event loop"
 CANNOT_WORK = {
-    "coroutine function": (coroutine_function, ASYNC),
-    "partial of one": (functools.partial(coroutine_function), ASYNC),
-    "object like one": (CallableCoroutine(), ASYNC),
     "async generator": (async_generator, ASYNC),
     "generator": (generator, r"a generator function, .*join"),
     "two arguments": (two, r"needs 2 arguments \(left, right\).* functools.partial"),
@@ -154,7 +151,6 @@ CANNOT_WORK = {
         r"write def process_prefixed\(self, frames, runs, prefix_bytes\)",
     ),
     "static of two": (having(process=staticmethod(two)), "write def process"),
-    "async process": (having(process=_async_method), "process of processor .*" + ASYNC),
     "async eof": (having(eof=_async_method), "eof of processor .*" + ASYNC),
     "async close": (having(close=_async_method), "close of processor .*" + ASYNC),
     "generating process": (having(process=_generator_method), "a generator function"),
