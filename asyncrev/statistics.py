@@ -110,6 +110,7 @@ class ConnectionStatistics:
         state: where it is in its life.
         open_s: how long it has been connected.
         received_bytes, replied_bytes: so far; over TLS of ciphertext.
+        frames: how many were answered so far; None for raw chunks, and once it has ended.
         in_flight_bytes: input whose reply was not yet given to the transport.
         unsent_bytes: replies that the transport still has, as far as it tells.
         paused: the names of the reasons for which it is not read now, as in docs/modules.md.
@@ -120,6 +121,7 @@ class ConnectionStatistics:
     open_s: float
     received_bytes: int
     replied_bytes: int
+    frames: int | None
     in_flight_bytes: int
     unsent_bytes: int
     paused: tuple[str, ...]
@@ -135,6 +137,7 @@ class ClosedConnection:
         duration_s: how long it was connected.
         received_bytes, replied_bytes: over TLS of ciphertext; of the replies, what was given to the
             transport, whether or not the peer has taken it.
+        frames: how many frames were answered; None for raw chunks.
         end: why it ended: a reason as in `ServerStatistics.aborted`, or "closed by peer",
             "reset by peer", "drained" (a graceful shutdown ended it), "connection lost" (by the
             network), or "closed" (without a reason; the log says if the bridge did not take it).
@@ -144,6 +147,7 @@ class ClosedConnection:
     duration_s: float
     received_bytes: int
     replied_bytes: int
+    frames: int | None
     end: str
 
 

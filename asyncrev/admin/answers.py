@@ -191,6 +191,7 @@ def _told(one: ConnectionProtocol) -> dict[str, Any]:
         "open_s": round(known.open_s, 3),
         "received_bytes": known.received_bytes,
         "replied_bytes": known.replied_bytes,
+        "frames": known.frames,
         "in_flight_bytes": known.in_flight_bytes,
         "unsent_bytes": known.unsent_bytes,
         "paused_by": _paused_by(one),

@@ -41,6 +41,8 @@ def fields_of(closed: ClosedConnection, unix_s: float) -> dict[str, Any]:
     fields["duration_s"] = round(closed.duration_s, 3)
     fields["received_bytes"] = closed.received_bytes
     fields["replied_bytes"] = closed.replied_bytes
+    if closed.frames is not None:
+        fields["frames"] = closed.frames
     if info is not None and info.tls is not None:
         tls = {
             "tls": info.tls.version,

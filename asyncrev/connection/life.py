@@ -149,6 +149,7 @@ class ConnectionLife(asyncio.BufferedProtocol):
             open_s=asyncio.get_running_loop().time() - self._made_s if self._transport else 0.0,
             received_bytes=self.received_bytes,
             replied_bytes=self.replied_bytes,
+            frames=None if self._lane is None else self._lane.work.frames,
             in_flight_bytes=self.in_flight_bytes,
             unsent_bytes=0 if self._transport is None else unsent_bytes(self._transport),
             paused=names_of(self._reading.pauses),

@@ -23,7 +23,7 @@ from asyncrev.native.kernels import check_interface
 __all__ = ["INTERFACE", "as_plane"]
 
 # Changes with what Python sees of it, so that a file that was built from other sources is not used.
-INTERFACE = 2
+INTERFACE = 3
 
 
 def as_plane(module: Any) -> Any:

@@ -26,6 +26,7 @@ typedef enum {
 typedef struct {
     int kernel;           /* an arv_kernel; writer and reader: worker */
     uint64_t most_bytes;  /* of a frame's payload; written with `kernel` */
+    _Atomic uint64_t kernel_frames; /* answered by a kernel so far; writer: worker; readers: any */
     _Atomic bool abandoned; /* nobody wants replies; writer: loop, reader: worker, which may see it late */
 } arv_work;
 

@@ -9,54 +9,69 @@ enum { WAKE_AFTER_BYTES = 16 * 1024 }; /* answered without a look whether the lo
 
 enum { RUNS = 64 }; /* on the stack; more are found in several steps */
 
-/* Reverse the payloads of prefixed frames; false if `data` is anything else but whole frames: then it
- * is as it was. */
-static bool reverse_prefixed(unsigned char *data, size_t nbytes, size_t prefix_bytes,
-                             uint64_t most_bytes) {
+/* Reverse the payloads of prefixed frames, and return how many there are; 0 if `data` is anything else
+ * but whole frames: then it is as it was. */
+static size_t reverse_prefixed(unsigned char *data, size_t nbytes, size_t prefix_bytes,
+                               uint64_t most_bytes) {
     arv_run runs[RUNS];
+    size_t frames = 0;
     for (int pass = 0; pass < 2; pass++) { /* the first looks, the second reverses */
         size_t off = 0;
         while (off < nbytes) {
             arv_scan scan =
                 arv_scan_prefixed(data + off, nbytes - off, prefix_bytes, most_bytes, runs, RUNS);
             if (scan.end == ARV_TOO_LONG || scan.consumed_bytes == 0) {
-                return false;
+                return 0;
             }
             for (size_t run = 0; pass == 1 && run < scan.runs; run++) {
                 arv_reverse_run(data + off, &runs[run], prefix_bytes);
+                frames += runs[run].frames;
             }
             off += scan.consumed_bytes;
         }
     }
-    return true;
+    return frames;
 }
 
-static bool reverse_lines(unsigned char *data, size_t nbytes, uint64_t most_bytes) {
+/* The same for lines. */
+static size_t reverse_lines(unsigned char *data, size_t nbytes, uint64_t most_bytes) {
     for (size_t off = 0; off < nbytes;) {
         arv_scan scan = arv_scan_lines(data + off, nbytes - off, most_bytes, SIZE_MAX);
         if (scan.end == ARV_TOO_LONG || scan.consumed_bytes == 0) {
-            return false;
+            return 0;
         }
         off += scan.consumed_bytes;
     }
+    size_t frames = arv_count_lines(data, nbytes);
     arv_reverse_lines(data, nbytes);
-    return true;
+    return frames;
 }
 
-static bool run_kernel(const arv_work *work, unsigned char *data, size_t nbytes) {
+static bool run_kernel(arv_work *work, unsigned char *data, size_t nbytes) {
+    size_t frames = 0;
     switch (work->kernel) {
     case ARV_REVERSE:
         arv_reverse(data, nbytes);
         return true;
     case ARV_LINES:
-        return reverse_lines(data, nbytes, work->most_bytes);
+        frames = reverse_lines(data, nbytes, work->most_bytes);
+        break;
     case ARV_LEN32:
-        return reverse_prefixed(data, nbytes, 4, work->most_bytes);
+        frames = reverse_prefixed(data, nbytes, 4, work->most_bytes);
+        break;
     case ARV_LEN64:
-        return reverse_prefixed(data, nbytes, 8, work->most_bytes);
+        frames = reverse_prefixed(data, nbytes, 8, work->most_bytes);
+        break;
     default:
+        break;
+    }
+    if (frames == 0) {
         return false;
     }
+    /* One writer, so no atomic addition. */
+    uint64_t before = atomic_load_explicit(&work->kernel_frames, memory_order_relaxed);
+    atomic_store_explicit(&work->kernel_frames, before + frames, memory_order_relaxed);
+    return true;
 }
 
 /* Request a delivery if none will come; return whether Python must do it. */
@@ -75,7 +90,7 @@ static bool answer(arv_ring *ring, uint64_t end_seq, arv_signal *signal) {
     while (seq < end_seq) {
         size_t pos = (size_t)(seq % ring->nentries);
         const arv_row *row = ring->rows[pos];
-        const arv_work *work = row == NULL ? NULL : row->work;
+        arv_work *work = row == NULL ? NULL : row->work;
         size_t nbytes = ring->sizes[pos];
         unsigned char *slot = ring->storage + arv_slot_off(ring, ring->slot_of[pos]);
         if (work == NULL || ring->kinds[pos] != ARV_DATA || ring->reported[pos] ||

@@ -1,7 +1,7 @@
 /* `asyncrev.native._plane`: the ring, its plane and its wake-ups; see plane_objects.h. */
 #include "plane_objects.h"
 
-#define INTERFACE 2 /* asyncrev.native.plane.INTERFACE: changes with what Python sees */
+#define INTERFACE 3 /* asyncrev.native.plane.INTERFACE: changes with what Python sees */
 
 static PyObject *import_name(const char *module_name, const char *name) {
     PyObject *module = PyImport_ImportModule(module_name);

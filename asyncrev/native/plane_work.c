@@ -65,6 +65,11 @@ static PyObject *work_kernel(PyObject *self, void *closure) {
     return PyLong_FromLong(((WorkObject *)self)->core.kernel);
 }
 
+static PyObject *work_kernel_frames(PyObject *self, void *closure) {
+    (void)closure;
+    return PyLong_FromUnsignedLongLong(atomic_load(&((WorkObject *)self)->core.kernel_frames));
+}
+
 static PyObject *work_use_kernel(PyObject *self, PyObject *args) {
     WorkObject *work = (WorkObject *)self;
     int kernel;
@@ -97,6 +102,7 @@ static PyGetSetDef work_getset[] = {
     {"plain", work_plain, work_set_plain, NULL, NULL},
     {"abandoned", work_abandoned, work_set_abandoned, NULL, NULL},
     {"kernel", work_kernel, NULL, NULL, NULL},
+    {"kernel_frames", work_kernel_frames, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

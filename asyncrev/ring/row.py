@@ -63,9 +63,13 @@ class Work:
         views_allowed: whether a reply may be a view of the slot. Written once.
         abandoned: whether nobody wants replies any more. Writer: loop; seen late, it costs some
             work in vain.
+        kernel_frames: how many frames the native plane has answered by a kernel. Writer: worker;
+            readers: any.
     """
 
     __slots__ = ("abandoned", "plain", "views_allowed")
+
+    kernel_frames = 0
 
     def __init__(self) -> None:
         self.plain: Any = None

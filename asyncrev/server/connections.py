@@ -76,7 +76,9 @@ class Connections:
         self._observers: list[Callable[[ClosedConnection], object]] = []
         # What the lanes of connections knew that have given theirs up and are not lost yet. Here,
         # so that an idle connection has no room for it.
-        self._ending: dict[ServerConnection, tuple[ConnectionInfo | None, InputEnd]] = {}
+        self._ending: dict[
+            ServerConnection, tuple[ConnectionInfo | None, InputEnd, int | None]
+        ] = {}
         self._removed_received_bytes = 0  # of connections that were removed
         self._removed_replied_bytes = 0
         self._aborted: collections.Counter[str] = collections.Counter()
@@ -140,11 +142,13 @@ class Connections:
 
     def note_ending(self, connection: "ServerConnection", work: LaneWork) -> None:
         """Keep what the lane of an observed connection knew, until `take_ending`."""
-        self._ending[connection] = (work.info, work.input_end)
+        self._ending[connection] = (work.info, work.input_end, work.frames)
 
-    def take_ending(self, connection: "ServerConnection") -> tuple[ConnectionInfo | None, InputEnd]:
-        """Return who the peer was, and why its input ended, once."""
-        return self._ending.pop(connection, (None, InputEnd.PEER))
+    def take_ending(
+        self, connection: "ServerConnection"
+    ) -> tuple[ConnectionInfo | None, InputEnd, int | None]:
+        """Return who the peer was, why its input ended, and how many frames it had, once."""
+        return self._ending.pop(connection, (None, InputEnd.PEER, None))
 
     def tell_closed(self, closed: ClosedConnection) -> None:
         """Tell those who observe."""
@@ -295,12 +299,13 @@ class ServerConnection(HandshakeLimited):
         super()._give_lane_up()
 
     def _closed_connection(self, error: Exception | None, had_open_input: bool) -> ClosedConnection:
-        info, input_end = self._registry.take_ending(self)
+        info, input_end, frames = self._registry.take_ending(self)
         return ClosedConnection(
             info=info,
             duration_s=asyncio.get_running_loop().time() - self._made_s,
             received_bytes=self.received_bytes,
             replied_bytes=self.replied_bytes,
+            frames=frames,
             end=self._end_word(error, had_open_input, input_end),
         )
 

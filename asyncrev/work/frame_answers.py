@@ -31,6 +31,7 @@ class FrameAnswers:
         at_once_bytes: the most that this method is to be given, but for one frame.
         calls: how many calls were made since the owner set this to 0.
         answered_bytes: the length of the frames that were answered since the owner set this to 0.
+        frames: how many were answered so far. Writer: worker; readers: any.
         start_tls: what the processor has asked for, if it has; then nothing more is answered. The
             owner sets it back.
     """
@@ -46,6 +47,7 @@ class FrameAnswers:
         "answered_bytes",
         "at_once_bytes",
         "calls",
+        "frames",
         "start_tls",
         "takes_many",
     )
@@ -77,6 +79,7 @@ class FrameAnswers:
             self.at_once_bytes = _FIRST_AT_ONCE_BYTES
         self.calls = 0
         self.answered_bytes = 0
+        self.frames = 0
         self.start_tls: StartTls | None = None
 
     def work(
@@ -121,6 +124,7 @@ class FrameAnswers:
                 grammar.check_many(replies, number)
             pieces.append(replies)
         self.answered_bytes += frames.nbytes
+        self.frames += number or sum(run.frames for run in runs)
         return frames.nbytes
 
     def work_one_by_one(
@@ -137,7 +141,7 @@ class FrameAnswers:
         # One buffer, because an object for each piece of 256 KiB of empty lines takes 100 MiB.
         replies = bytearray()
         # Frames in [kept_off, done_off) were answered where they lie, with their own bytes.
-        kept_off = done_off = calls = 0
+        kept_off = done_off = calls = done = 0
         try:
             for start_off, end_off, next_off in spans:
                 payload = frames[start_off:end_off]
@@ -155,10 +159,12 @@ class FrameAnswers:
                             check_reply(len(own), end_off - start_off, most_bytes)
                         grammar.encode_into(replies, own, frames[end_off:next_off])
                 done_off = next_off
+                done += 1
                 if calls >= most_calls or len(replies) >= most_reply_bytes or self.start_tls:
                     break
         finally:  # also those before a frame that failed
             self.calls += calls
+            self.frames += done
             self.answered_bytes += done_off
             answered_in_place = frames[kept_off:done_off]
             if kept_off:
@@ -201,6 +207,7 @@ class FrameAnswers:
             if grammar.forbidden_byte is not None and grammar.forbidden_byte in bytes(reply):
                 raise grammar.forbidden(reply)
         self.answered_bytes += held.nbytes
+        self.frames += 1
         return reply, open_end.separator
 
     def last_word(self, before_bytes: int = 0) -> bytes:

@@ -11,6 +11,7 @@ from asyncrev.processors import ProcessorFactory, Reply, as_reply, make_processo
 from asyncrev.ring.ring import DATA, EOF, Entry
 from asyncrev.ring.row import Kernel
 from asyncrev.work.block_pool import Pool
+from asyncrev.work.frame_answers import FrameAnswers
 from asyncrev.work.framer import Framer
 from asyncrev.work.kernel_choice import kernel_for
 from asyncrev.work.lane_work import UNBOUNDED_CALLS, UNBOUNDED_SHARE, LaneWork, Share
@@ -23,7 +24,15 @@ __all__ = ["FramedWork"]
 class FramedWork(LaneWork):
     """Gives frames to a processor, as far as share and window allow. Thread: worker."""
 
-    __slots__ = ("_calls_left", "_framing", "_kernel", "_lone_frames", "_max_frame_bytes", "_share")
+    __slots__ = (
+        "_answers",
+        "_calls_left",
+        "_framing",
+        "_kernel",
+        "_lone_frames",
+        "_max_frame_bytes",
+        "_share",
+    )
 
     def __init__(
         self,
@@ -50,6 +59,14 @@ class FramedWork(LaneWork):
         self._share = UNBOUNDED_SHARE  # the last one in which this lane was worked on
         self._calls_left = UNBOUNDED_CALLS  # of that share
         self._lone_frames: LoneFrames | None = None  # what may be `plain`, if anything may
+        # Once there is a processor. Writer: worker; readers: any.
+        self._answers: FrameAnswers | None = None
+
+    @property
+    def frames(self) -> int:
+        """See `LaneWork.frames`."""
+        answers = self._answers
+        return self.kernel_frames + (0 if answers is None else answers.frames)
 
     def do(self, entry: Entry, storage: object, pool: Pool, share: Share = UNBOUNDED_SHARE) -> None:
         """See `LaneWork.do`. Over TLS all input comes here, and from a ring what is not plain."""
@@ -199,6 +216,7 @@ class FramedWork(LaneWork):
             max_reply_bytes=self.max_reply_bytes,
             views_allowed=self.views_allowed,
         )
+        self._answers = framer.answers
         self._lone_frames = framer.lone_frames()
         if self._lone_frames is not None:
             self._lone_frames.calls_left = self._calls_left

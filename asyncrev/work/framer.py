@@ -105,6 +105,11 @@ class Framer:
             return None
         return LoneFrames(self._grammar, self._answers, self._max_frame_bytes)
 
+    @property
+    def answers(self) -> FrameAnswers:
+        """What has frames answered, and counts them."""
+        return self._answers
+
     def take_start_tls(self) -> StartTls | None:
         """Return what the processor has asked for since the last call, if it has."""
         start, self._answers.start_tls = self._answers.start_tls, None

@@ -166,6 +166,11 @@ class LaneWork(Work, abc.ABC):
         return False
 
     @property
+    def frames(self) -> int | None:
+        """How many frames were answered so far; None for raw chunks. Thread: any."""
+        return None
+
+    @property
     def comes_later(self) -> bool:
         """Whether replies come later than the entries of their input. Thread: any."""
         return False

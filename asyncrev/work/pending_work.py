@@ -60,7 +60,7 @@ class _RequestFrames(FramedWork):
     def _make_processor(self, pool: Pool) -> object:
         collector: Any = self.factory()  # or taps around one
         max_frame_bytes = self._max_frame_bytes
-        answers = FrameRequests(
+        answers = self._answers = FrameRequests(
             self._framing, collector, self._requests, max_frame_bytes=max_frame_bytes
         )
         return Framer(
@@ -138,6 +138,11 @@ class PendingWork(LaneWork):
         self._failure: BaseException | None = None  # ends the lane, behind all earlier replies
         self._separator = b""  # goes before what the processor says last
         self._all_made = False  # whether the end of input has come, and all requests are made
+
+    @property
+    def frames(self) -> int | None:
+        """See `LaneWork.frames`; counted when they are found."""
+        return self._finder.frames
 
     @property
     def comes_later(self) -> bool:

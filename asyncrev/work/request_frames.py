@@ -74,6 +74,7 @@ class FrameRequests(FrameAnswers):
             if calls >= most_calls:
                 break
         self.calls += calls
+        self.frames += calls
         self.answered_bytes += done_off
         return done_off
 
@@ -103,6 +104,7 @@ class FrameRequests(FrameAnswers):
             Request(RequestKind.FRAME, payload, b"", held.nbytes, open_end.separator)
         )
         self.answered_bytes += held.nbytes
+        self.frames += 1
         return None, b""
 
     def last_word(self, before_bytes: int = 0) -> bytes:

@@ -35,6 +35,11 @@ class StartTlsWork(LaneWork):
         return self._tls is not None
 
     @property
+    def frames(self) -> int | None:
+        """See `LaneWork.frames`."""
+        return self._inner.frames
+
+    @property
     def is_handshaking(self) -> bool:
         """See `LaneWork.is_handshaking`."""
         return self._tls is not None and self._tls.is_handshaking

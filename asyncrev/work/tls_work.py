@@ -92,6 +92,11 @@ class TlsWork(LaneWork):
         return True
 
     @property
+    def frames(self) -> int | None:
+        """See `LaneWork.frames`."""
+        return self._inner.frames
+
+    @property
     def comes_later(self) -> bool:
         """See `LaneWork.comes_later`."""
         return self._inner.comes_later

@@ -1,5 +1,6 @@
 """access_log: a line per closed connection; nobody waits, and what is lost is counted."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -24,7 +25,12 @@ AT_S = 1_790_000_000.25
 def closed(end: str = "closed by peer", **info: Any) -> ClosedConnection:
     """Return the record of a connection of a second."""
     return ClosedConnection(
-        info=ConnectionInfo(**info), duration_s=1.0625, received_bytes=20, replied_bytes=30, end=end
+        info=ConnectionInfo(**info),
+        duration_s=1.0625,
+        received_bytes=20,
+        replied_bytes=30,
+        frames=None,
+        end=end,
     )
 
 
@@ -52,6 +58,14 @@ def test_line_of_json() -> None:
     }
 
 
+def test_frames_are_told_of_framed_connections() -> None:
+    """None of raw ones, 0 of one that had none."""
+    fields = fields_of(dataclasses.replace(TCP, frames=0), AT_S)
+    assert fields["frames"] == 0
+    assert " frames=0 end=" in text_of(fields)
+    assert "frames" not in fields_of(TCP, AT_S)
+
+
 def test_tls_is_told_as_far_as_it_was_negotiated() -> None:
     """Version, protocol and host."""
     tls = TlsInfo(version="TLSv1.3", cipher="X", alpn="h2", server_name="localhost")
@@ -75,7 +89,7 @@ def test_unix_peer_is_told_with_its_process() -> None:
 def test_connection_without_an_info_is_told() -> None:
     """Its bridge did not take it."""
     gone = ClosedConnection(
-        info=None, duration_s=0.0, received_bytes=0, replied_bytes=0, end="closed"
+        info=None, duration_s=0.0, received_bytes=0, replied_bytes=0, frames=None, end="closed"
     )
     assert fields_of(gone, AT_S)["peer"] == "unnamed peer"
 

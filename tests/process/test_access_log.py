@@ -65,6 +65,7 @@ def test_each_connection_has_a_line_with_its_end(tmp_path: Path, loop: str) -> N
         assert server.wait() == 0
     records = lines_of(path)
     assert [(one["peer"], one["end"], one["received_bytes"]) for one in records] == expected
+    assert [one["frames"] for one in records] == [1, 1, 0, 1]
     assert {one["local"] for one in records} == {"{}:{}".format(*server.address)}
     assert path.stat().st_mode & 0o777 == 0o640
 
