@@ -142,8 +142,8 @@ def test_a_killed_worker_is_replaced_while_the_other_serves(tmp_path: pathlib.Pa
             longest_s = max(longest_s, time.monotonic() - asked_s)
         assert longest_s < 0.5
         one.hear("was ended by SIGKILL")
-        one.hear(") serves")
-        assert len({pid for _, pid in one.answerers(4)}) == 2
+        # What has just been closed still counts as open, so at first all may go to the new one.
+        wait_until(lambda: len({pid for _, pid in one.answerers(4)}) == 2, "two workers serve")
         assert one.end() == 0
 
 
