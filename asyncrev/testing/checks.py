@@ -10,7 +10,9 @@ from asyncrev.connection_info import ConnectionInfo
 from asyncrev.errors import RemoteError
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.processors import as_factory, check_many_method, make_processor
+from asyncrev.later_processors import coroutine_factory
+from asyncrev.processors import ProcessorFactory, as_factory, check_many_method, make_processor
+from asyncrev.testing.driven import Driver
 from asyncrev.testing.lanes import (
     INFO,
     OTHER,
@@ -66,9 +68,11 @@ def check_processor(
     - Instances share nothing.
     - The end of input and `close()` work at any time.
     - `process_lines` and `process_prefixed` give the replies that `process` gives.
+    - Of an asynchronous processor, calls that overlap give the replies of calls one by one.
 
     Args:
-        factory: a class or factory of processors, or a function from bytes to bytes.
+        factory: a class or factory of processors, a function from bytes to bytes, or a coroutine
+            function or class of such methods, which is called on an event loop of the check's own.
         data: what to send; by default any bytes, with framing any whole frames.
         framing: "raw", "line", "len32", "len64" or a `Grammar`; see `BridgeProtocol`.
         split_matters: whether the replies may depend on how the network splits the bytes, as those
@@ -89,9 +93,34 @@ def check_processor(
         SettingsError: `factory` makes no processors, or there is no such framing.
         ProcessorError: an object that `factory` made is not a processor, or its method for many
             frames cannot be called.
+        LocalError: the processor is asynchronous, and an event loop runs in this thread.
     """
     __tracebackhide__ = True
-    make, grammar = as_factory(factory), as_framing(framing)
+    asynchronous = coroutine_factory(factory)
+    if asynchronous is None:
+        _check(
+            as_factory(factory), framing, data, split_matters, reference, raises, info, max_examples
+        )
+        return
+    with Driver(asynchronous) as driver:
+        _check(
+            driver.make, framing, data, split_matters, reference, raises, info, max_examples, driver
+        )
+
+
+def _check(
+    make: ProcessorFactory,
+    framing: str | Grammar,
+    data: st.SearchStrategy[bytes] | None,
+    split_matters: bool,
+    reference: Callable[[bytes], bytes] | None,
+    raises: type[Exception] | tuple[type[Exception], ...],
+    info: ConnectionInfo,
+    max_examples: int,
+    driver: Driver | None = None,
+) -> None:
+    __tracebackhide__ = True
+    grammar = as_framing(framing)
     inputs = data if data is not None else _inputs(framing)
     borders = frame_borders(framing) if grammar is not None else ()
     hook = "" if grammar is None else grammar.method_name
@@ -115,6 +144,8 @@ def check_processor(
         try:
             outcome = run(chunks)
             _check_error(outcome, raises)
+            if driver is not None and outcome.error is None:
+                driver.check_overlapping()
             _check_same(run(chunks), outcome, "another instance", "a first instance", _SHARED)
             _check_same(run(chunks, OTHER), outcome, "other memory", "some memory", _REACHES)
             pair = FedLane(make, grammar, info=info), FedLane(make, grammar, info=info)
