@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from tests.mutants.seeded import BUGS, Bug
 from tests.mutants.seeded_c import C_BUGS
+from tests.mutants.seeded_pending import PENDING_BUGS
 from tests.mutants.seeded_supervisor import SUPERVISOR_BUGS
 from tests.native.building import HEADERS, build_module
 
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     c_bugs = C_BUGS if can_build() else ()
     if not c_bugs:
         print(f"gcc or Python.h is missing: {len(C_BUGS)} bugs in C were not tried")
-    bugs = [bug for bug in (*BUGS, *SUPERVISOR_BUGS, *c_bugs) if only in bug.name]
+    bugs = [bug for bug in (*BUGS, *PENDING_BUGS, *SUPERVISOR_BUGS, *c_bugs) if only in bug.name]
     with tempfile.TemporaryDirectory() as directory:
         tree = pathlib.Path(directory)
         for name in COPIED:

@@ -8,9 +8,12 @@ import pytest
 from tests.mutants.run import ROOT, can_build, main, with_bug
 from tests.mutants.seeded import BUGS, Bug
 from tests.mutants.seeded_c import C_BUGS
+from tests.mutants.seeded_pending import PENDING_BUGS
 from tests.mutants.seeded_supervisor import SUPERVISOR_BUGS
 
-bugs = pytest.mark.parametrize("bug", [*BUGS, *SUPERVISOR_BUGS, *C_BUGS], ids=lambda bug: bug.name)
+bugs = pytest.mark.parametrize(
+    "bug", [*BUGS, *PENDING_BUGS, *SUPERVISOR_BUGS, *C_BUGS], ids=lambda bug: bug.name
+)
 
 
 def source_of(bug: Bug) -> pathlib.Path:
@@ -59,5 +62,6 @@ def test_every_seeded_bug_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     code = main([])
     said = capsys.readouterr().out
     assert code == 0, said
-    number = len(BUGS) + (len(C_BUGS) if can_build() else 0)
+    number = len((*BUGS, *PENDING_BUGS, *SUPERVISOR_BUGS))
+    number += len(C_BUGS) if can_build() else 0
     assert f"{number} of {number} seeded bugs were found" in said

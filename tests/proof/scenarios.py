@@ -287,6 +287,8 @@ class Turner:
 class Peer:
     """One connection: sends its chunks as it gets credit, then the end; checks what comes back."""
 
+    engine: Any = None  # answers later, in the place of the processor
+
     def __init__(
         self,
         run: Run,
@@ -317,6 +319,7 @@ class Peer:
             views_allowed=True,
             framing=as_framing("line" if framed else "raw"),
             tls=tls,
+            engine=self.engine,
         )
 
     def factory(self) -> Callable[[], Turner]:

@@ -1,5 +1,6 @@
 """The worker's part of a lane, made so that a `Run` decides the order; see `stepped`."""
 
+import collections
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -8,15 +9,17 @@ import pytest
 from asyncrev.native.choice import NAME, VARIABLE
 from asyncrev.ring.row import SHARE_CALLS
 from asyncrev.work.lane_work import LaneWork, Share
+from asyncrev.work.pending_work import PendingWork
 from asyncrev.work.raw_work import RawWork
 from asyncrev.work.reply_window import ReplyWindow
+from asyncrev.work.requests import Requests
 from asyncrev.work.scratch import Scratch
 from asyncrev.work.start_tls_work import StartTlsWork
 from asyncrev.work.tls_single_records import SingleRecordTlsWork
 
 __all__ = [
     *("LOOP", "NOW", "WORKER", "SmallShare", "SteppedStartTlsWork", "SteppedTlsWork"),
-    *("SteppedWindow", "SteppedWork", "shared"),
+    *("SteppedPendingWork", "SteppedRequests", "SteppedWindow", "SteppedWork", "shared"),
 ]
 
 if NAME != "python":
@@ -70,6 +73,54 @@ class SteppedWork(RawWork):
         self.run: Any = None
         super().__init__(*args, **settings)
         self.run = NOW.run
+
+
+class SteppedPendingWork(PendingWork):
+    """The real work of a lane whose replies come later."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        self.run: Any = None
+        super().__init__(*args, **settings)
+        self.run = NOW.run
+
+
+class SteppedDeque(collections.deque[Any]):
+    """A queue between the two threads, of which one appends and the other takes."""
+
+    def __init__(self, run: Any, name: str, appender: str) -> None:
+        super().__init__()
+        self.run = run
+        self.name = name
+        self.appender = appender
+
+    def append(self, item: Any) -> None:
+        if self.run.me not in (self.appender, ""):
+            self.run.forbid("WRONG_WRITER", f"{self.run.me} appends to {self.name}")
+        self.run.point(f"append to {self.name}")
+        super().append(item)
+
+    def popleft(self) -> Any:
+        if self.run.me == self.appender:
+            self.run.forbid("WRONG_WRITER", f"{self.run.me} takes from {self.name}")
+        self.run.point(f"take from {self.name}")
+        return super().popleft()
+
+    def __bool__(self) -> bool:
+        self.run.point(f"look at {self.name}")
+        return len(self) > 0
+
+
+class SteppedRequests(Requests):
+    """The real requests of a lane; the queues between the threads are points."""
+
+    __slots__ = ()
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        super().__init__(most, most_bytes)
+        self.made = SteppedDeque(NOW.run, "made", WORKER)
+        self.returned = SteppedDeque(NOW.run, "returned", LOOP)
 
 
 class SteppedTlsWork(SingleRecordTlsWork):

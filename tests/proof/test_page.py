@@ -6,6 +6,7 @@ from tests.mutants.seeded import BUGS as SEEDED
 from tests.mutants.seeded_c import C_BUGS
 from tests.proof.test_exploration import BRIDGES, CHANNELS, PIPES, PLANES, SUBMISSIONS
 from tests.proof.test_outcomes import BUGS
+from tests.proof.test_pending_exploration import PENDING
 from tests.proof.test_tls_exploration import TLS
 from tests.support import ROOT
 from tests.unit.test_models import prove
@@ -53,6 +54,7 @@ def test_page_tells_how_far_each_scenario_is_explored() -> None:
         "channel": CHANNELS,
         "submissions": SUBMISSIONS,
         "tls": TLS,
+        "pending": PENDING,
     }
     explored = [
         (f"{kind}: {name}", str(fast), str(slow))
