@@ -10,12 +10,12 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from asyncrev.restarts import DeathCount
 from asyncrev.supervisor.causes import Cause, WorkerFailed
 from asyncrev.supervisor.handle import HandleState, WorkerHandle
 from asyncrev.supervisor.handout import HandOut
 from asyncrev.supervisor.plan import Plan
 from asyncrev.supervisor.process import Command
-from asyncrev.supervisor.restarts import DeathCount
 from asyncrev.supervisor.slot import Slot, log_end
 
 __all__ = ["Fleet"]

@@ -5,10 +5,10 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
+from asyncrev.restarts import Backoff
 from asyncrev.supervisor.causes import Cause
 from asyncrev.supervisor.handle import HandleState, WorkerHandle
 from asyncrev.supervisor.plan import Plan
-from asyncrev.supervisor.restarts import Backoff
 
 __all__ = ["Slot", "log_end"]
 

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 from asyncrev.bridge.running_time import RunningClock
 from asyncrev.errors import AsyncrevError
+from asyncrev.restarts import DeathCount
 from asyncrev.states import ServerState
 from asyncrev.supervisor.fleet import Fleet
 from asyncrev.supervisor.handle import WorkerHandle
 from asyncrev.supervisor.handout import HandOut
 from asyncrev.supervisor.plan import Plan
 from asyncrev.supervisor.process import Command
-from asyncrev.supervisor.restarts import DeathCount
 
 __all__ = ["Doors", "Supervisor"]
 

@@ -152,7 +152,7 @@ SUPERVISOR_BUGS = (
     ),
     Bug(
         "deaths have no limit",
-        "supervisor.restarts",
+        "restarts",
         "        full = 0 < self._limit == len(self._times_s)\n",
         "        full = False\n",
         (_FLEET + "too_many_deaths_are_the_end",),

@@ -1,6 +1,6 @@
 """Restarts come later and later, and there is an end to them."""
 
-from asyncrev.supervisor.restarts import Backoff, DeathCount
+from asyncrev.restarts import Backoff, DeathCount
 
 
 def test_delays_double_up_to_a_bound() -> None:

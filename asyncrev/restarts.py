@@ -1,4 +1,4 @@
-"""When a worker that has died is started again, and when the service gives up. Pure."""
+"""When something that has died is started again, and when the service gives up. Pure."""
 
 import collections
 
