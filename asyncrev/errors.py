@@ -9,6 +9,7 @@ __all__ = [
     "BridgeStopped",
     "ChannelClosed",
     "DeadlinePassed",
+    "ExecutorLost",
     "FirstByteLate",
     "FrameLate",
     "FrameTooLarge",
@@ -86,6 +87,12 @@ class ProcessorTimeout(ReplyLost):
     """A coroutine has not answered within `Limits.processor_timeout_s`."""
 
     reason = "processor timeout"
+
+
+class ExecutorLost(ReplyLost):
+    """A frame was lost with the worker of an executor that had it."""
+
+    reason = "executor lost"
 
 
 class WorkerDied(AsyncrevError):
