@@ -1,0 +1,354 @@
+"""An engine that has frames answered by executors; see `bridge.engine`.
+
+Theory of operation. A frame that may start is *ready*. One callback per loop iteration sends what
+is ready to workers: an idle worker gets at once what there is, shared among idle ones, and a busy
+one gets a full batch ahead. So nothing waits for a batch to fill, and batches grow with the load.
+Futures are done on threads of executors; these append to `_done` and request one callback of the
+loop for however many there are (I6: the callback clears the request, then reads).
+
+Each frame is in one place: ready, or in a batch of a unit, or finished. A batch is over once, by
+its result or with its unit; what comes later of it is ignored.
+
+All methods: the loop's thread, if not said otherwise.
+"""
+
+import asyncio
+import collections
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from typing import Any
+
+from asyncrev.errors import ExecutorLost, ProcessorError
+from asyncrev.executors.arenas import Arenas
+from asyncrev.executors.batching import Batch, Frame, ReadyFrames, share_of
+from asyncrev.executors.counts import Counts, EngineStatistics
+from asyncrev.executors.functions import ExecutorFunction
+from asyncrev.executors.pools import Source
+from asyncrev.executors.remote import run_batch
+from asyncrev.executors.results import FrameFailure
+from asyncrev.executors.settings import ExecutorSettings
+from asyncrev.executors.starting import Starter
+from asyncrev.executors.unit import ExecutorUnit, UnitState
+from asyncrev.executors.units import Units
+from asyncrev.ring.wakeups import DeliverySignal
+
+__all__ = ["ExecutorEngine"]
+
+MOST_TRIES = 2  # of a frame whose worker is lost: in a batch, and alone
+LOOK_EVERY_S = 1.0  # for batches that hang; at most a quarter of the timeout
+
+
+class ExecutorEngine:
+    """Answers requests by calls in executors; see the module and `bridge.engine.Engine`."""
+
+    calls_connected = False
+    calls_eof = False
+    timeout_s: float | None = None  # this engine ends what hangs
+
+    def __init__(
+        self,
+        source: Source,
+        function: ExecutorFunction,
+        settings: ExecutorSettings,
+        on_failed: Callable[[BaseException], object],
+    ) -> None:
+        """Prepare; `open` starts the workers.
+
+        `on_failed`: called once, on the loop's thread, if workers cannot be kept running; from then
+        on every request fails.
+        """
+        self._source = source
+        self._function = function
+        self._settings = settings
+        self._on_failed = on_failed
+        self._starter = Starter(source, function)
+        self._units = Units(source, self._starter, self._plan, self._fail)
+        self._ready = ReadyFrames()
+        self._done: collections.deque[Batch] = collections.deque()  # appended by any thread
+        self._counts = Counts()
+        self._signal = DeliverySignal(self._post)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_planned = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure: BaseException | None = None
+        self._idle = asyncio.Event()
+        self._has_cancelled = False
+
+    # -- what the bridge calls ---------------------------------------------------------------------
+
+    def open_lane(self) -> None:
+        """See `Engine.open_lane`: nothing is kept of a connection."""
+
+    def close_lane(self, state: object) -> None:
+        """See `Engine.close_lane`."""
+
+    def start(self, job: Any) -> None:
+        """See `Engine.start`; `job.finish` is called in a later callback of the loop."""
+        loop = asyncio.get_running_loop()
+        frame = Frame(job, job.request.payload, loop.time())
+        job.engine_data = frame
+        self._ready.add(frame)
+        self._plan()
+
+    def cancel(self, job: Any) -> None:
+        """See `Engine.cancel`: a frame that no worker has yet is dropped."""
+        job.engine_data.is_cancelled = self._has_cancelled = True
+        self._plan()
+
+    def statistics(self) -> EngineStatistics:
+        """Return the counters."""
+        counts, units = self._counts, self._units
+        return EngineStatistics(
+            workers=sum(unit.workers for unit in units if unit.state is UnitState.OPEN),
+            ready=len(self._ready),
+            running=sum(len(batch.frames) for unit in units for batch in unit.batches),
+            batches=counts.batches,
+            frames=counts.frames,
+            retries=counts.retries,
+            restarts=units.restarts,
+            lost=dict(counts.lost),
+        )
+
+    async def open(self) -> None:
+        """Start all workers, and have them import the function.
+
+        Raises:
+            SettingsError: the function cannot be imported there, or failed with an empty frame.
+            ExecutorLost: a worker died at its start, or was not ready in time.
+        """
+        self._loop = asyncio.get_running_loop()
+        await self._units.open()
+
+    async def close(self, timeout_s: float) -> None:
+        """Wait up to `timeout_s` for what is ready or with workers; then end the workers.
+
+        What is not answered by then fails.
+        """
+        self._idle.clear()
+        self._plan()
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            pass
+        self._fail(ExecutorLost("the executor is being closed"), report=False)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._units.close()
+
+    # -- to workers --------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        if not self._is_planned:
+            self._is_planned = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        """Send what is ready."""
+        self._is_planned = False
+        if self._has_cancelled:
+            self._has_cancelled = False
+            for frame in self._ready.take_cancelled():
+                frame.job.finish(None)
+        if self._failure is not None:
+            for frame in self._ready.take_all():
+                frame.job.finish(None, self._failure)
+        while self._ready and self._send_batch():
+            pass
+        busy = bool(self._ready) or self._units.are_busy
+        if not busy:
+            self._idle.set()
+        elif self._timer is None:
+            self._plan_look()
+
+    def _send_batch(self) -> bool:
+        """Send one batch; return whether there was a worker for it."""
+        ready, most = self._ready, self._settings.batch_frames
+        unit = self._units.least_loaded()
+        if unit is None:
+            return False
+        if unit.workers > 1 and unit.batches and (ready.again or unit.is_trying_again):
+            return False  # if it broke, nobody would know which call did it
+        idle = self._units.idle_workers
+        if idle:
+            most = share_of(len(ready), idle, most)
+        elif not ready.fills(most, self._settings.batch_bytes):
+            return False
+        self._submit(Batch(ready.take(most, self._settings.batch_bytes), unit))
+        return True
+
+    def _submit(self, batch: Batch) -> None:
+        unit: ExecutorUnit = batch.unit
+        assert unit.executor is not None
+        payloads: list[Any] = [frame.payload for frame in batch.frames]
+        arena = use = None
+        if self._source.shares_memory:
+            if unit.arenas is None:
+                unit.arenas = Arenas()
+            arena = unit.arenas.take(payloads)
+            if arena is not None:
+                payloads, use = arena.write(payloads)
+        batch.arena = arena
+        try:
+            future = unit.executor.submit(run_batch, self._function.call, payloads, use)
+        except Exception as error:  # broken while it was idle, or shut down by somebody else
+            self._ready.put_back(batch.frames)
+            self._lose(unit, "died", error)
+            return
+        batch.future = future
+        unit.add(batch, asyncio.get_running_loop().time())
+        self._counts.batches += 1
+        self._counts.frames += len(batch.frames)
+        future.add_done_callback(partial(self._note_done, batch))
+
+    # -- from workers ------------------------------------------------------------------------------
+
+    def _note_done(self, batch: Batch, future: "Future[Any]") -> None:
+        """Take note of a result. Thread: any, the executor's."""
+        self._done.append(batch)  # ORDER: before the request (I6)
+        try:
+            self._signal.request()
+        except RuntimeError:  # the loop is closed
+            pass
+
+    def _post(self) -> None:
+        """Have the loop collect results. Thread: any."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        """Take all results that are there."""
+        self._signal.clear()  # ORDER: before `_done` is read (I6)
+        while self._done:
+            batch = self._done.popleft()
+            if not batch.is_over:
+                self._settle(batch)
+        self._plan()
+
+    def _settle(self, batch: Batch) -> None:
+        """Finish a batch whose future is done, or find that its executor is lost."""
+        assert batch.future is not None
+        unit: ExecutorUnit = batch.unit
+        future = batch.future
+        error = CancelledError() if future.cancelled() else future.exception()
+        loss = None if error is None else self._source.loss_of(error)
+        if loss is not None and loss.is_executor:
+            self._lose(unit, loss.cause, error)
+            return
+        batch.is_over = True
+        unit.remove(batch, asyncio.get_running_loop().time())
+        if loss is not None:
+            self._give_back(batch)
+            self._lose_frames(batch, loss.cause, error)
+            return
+        if error is not None:
+            wrong = ProcessorError(f"an executor failed with a batch of frames: {error!r}")
+            wrong.__cause__ = error
+            answers: list[Any] = [wrong] * len(batch.frames)
+        else:
+            answers = future.result()
+            if batch.arena is not None:
+                answers = batch.arena.read(answers)
+        self._give_back(batch)
+        for frame, answer in zip(batch.frames, answers, strict=True):
+            if isinstance(answer, FrameFailure):
+                answer = answer.error()
+            if isinstance(answer, BaseException):
+                frame.job.finish(None, answer)
+            else:
+                frame.job.finish(answer)
+
+    def _give_back(self, batch: Batch) -> None:
+        if batch.arena is not None:
+            batch.unit.arenas.give_back(batch.arena)
+
+    # -- losses ------------------------------------------------------------------------------------
+
+    def _lose(self, unit: ExecutorUnit, cause: str, error: BaseException | None) -> None:
+        """Take a lost executor out: its frames are tried again, or fail; others are untouched."""
+        for batch in tuple(unit.batches):  # results may have come while we looked
+            future = batch.future
+            is_done = future is not None and future.done() and not future.cancelled()
+            if is_done and future is not None and future.exception() is None:
+                self._settle(batch)
+        executor = unit.executor
+        begun, untouched = unit.lose()
+        if unit.arenas is not None:
+            unit.arenas.close()
+            unit.arenas = None
+        for batch in (*begun, *untouched):
+            batch.is_over = True
+        for batch in reversed(untouched):
+            self._ready.put_back(batch.frames)
+        for batch in begun:
+            self._lose_frames(batch, cause, error)
+        self._units.restart(unit, executor, cause)
+        self._plan()
+
+    def _lose_frames(self, batch: Batch, cause: str, error: BaseException | None) -> None:
+        lost = ExecutorLost(_WHY.get(cause, cause))
+        lost.__cause__ = error
+        for frame in batch.frames:
+            self._lose_frame(frame, cause, lost)
+
+    def _lose_frame(self, frame: Frame, cause: str, lost: ExecutorLost) -> None:
+        frame.tries += 1
+        if frame.is_cancelled:
+            frame.job.finish(None)
+        elif self._function.idempotent and frame.tries < MOST_TRIES and self._failure is None:
+            self._counts.retries += 1
+            self._ready.try_again(frame)
+        else:
+            self._counts.lost[cause] += 1
+            frame.job.finish(None, lost)
+
+    def _plan_look(self) -> None:
+        step_s = min(LOOK_EVERY_S, self._settings.timeout_s / 4)
+        self._timer = asyncio.get_running_loop().call_later(step_s, self._look)
+
+    def _look(self) -> None:
+        """Look for workers that hang, and frames for which there is no worker."""
+        self._timer = None
+        now_s, timeout_s = asyncio.get_running_loop().time(), self._settings.timeout_s
+        for unit in self._units:
+            if unit.hangs(now_s, timeout_s):
+                self._lose(unit, "hung", None)
+        oldest_s = self._ready.oldest_s
+        if oldest_s is not None and now_s - oldest_s >= timeout_s and not self._units.are_open:
+            lost = ExecutorLost(f"no worker of the executor could be started for {timeout_s:g} s")
+            for frame in self._ready.take_all():
+                self._counts.lost["no worker"] += 1
+                frame.job.finish(None, lost)
+        if self._ready or self._units.are_busy:
+            self._plan_look()
+        else:
+            self._idle.set()
+
+    def _fail(self, error: BaseException, *, report: bool = True) -> None:
+        """Give up: everything fails that is not answered."""
+        if self._failure is not None:
+            return
+        self._failure = error
+        for unit in self._units:
+            executor, batches = unit.executor, tuple(unit.batches)
+            unit.lose()
+            unit.state = UnitState.ENDED
+            for batch in batches:
+                batch.is_over = True
+                for frame in batch.frames:
+                    frame.job.finish(None, error)
+            if unit.arenas is not None:
+                unit.arenas.close()
+                unit.arenas = None
+            if executor is not None:
+                self._units.end(executor, kill=bool(batches))
+        self._plan()
+        if report:
+            self._on_failed(error)
+
+
+_WHY = {
+    "died": "the worker of an executor that had the frame died",
+    "hung": "the worker of an executor that had the frame did not answer in time",
+    "cancelled": "the executor cancelled the call with the frame",
+}

@@ -1,0 +1,281 @@
+"""Where workers of executors come from, and how they end.
+
+A `Source` makes executors; the engine has one executor per `Source.units`. Processes, threads and
+interpreters get an executor with one worker each, because of what is known then when a worker dies:
+such an executor runs its calls one after the other, so only the first of them can have begun, and a
+`ProcessPoolExecutor` that breaks, which it does for good, takes no other worker's calls with it.
+
+Methods may block; the engine calls all but `workers` and `loss_of` on threads of their own.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from multiprocessing.connection import wait as wait_for
+from typing import Any, NamedTuple, Protocol
+
+from asyncrev.errors import SettingsError
+
+__all__ = [
+    "GivenExecutors",
+    "Loss",
+    "OneWorkerEach",
+    "Source",
+    "default_workers",
+    "end_executor",
+    "given",
+    "interpreters",
+    "loss_of",
+    "processes",
+    "threads",
+]
+
+
+class Loss(NamedTuple):
+    """Why a call has no result.
+
+    Attributes:
+        cause: died or cancelled.
+        is_executor: whether the executor is lost with it.
+    """
+
+    cause: str
+    is_executor: bool
+
+
+class Source(Protocol):
+    """Makes the executors of an engine; see the module.
+
+    Attributes:
+        units: how many executors the engine is to have.
+        travels: whether workers import the function by its name.
+        shares_memory: whether workers are processes of this machine.
+        can_replace: whether there can be another executor after the first.
+    """
+
+    units: int
+    travels: bool
+    shares_memory: bool
+    can_replace: bool
+
+    def make(self) -> Executor:
+        """Return a new executor, whose workers need not have started."""
+        ...
+
+    def workers(self, executor: Executor) -> int:
+        """Return how many calls it runs at once. Must not block."""
+        ...
+
+    def loss_of(self, error: BaseException) -> "Loss | None":
+        """Return what is lost if a call's error is not the function's, else None."""
+        ...
+
+    def end(self, executor: Executor, *, kill: bool) -> None:
+        """End an executor; with `kill` without its calls, else after those that run. May block."""
+        ...
+
+
+def default_workers() -> int:
+    """Return one worker per core that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def loss_of(error: BaseException) -> Loss | None:
+    """Return what is lost if an error of concurrent.futures means that a worker is."""
+    if isinstance(error, BrokenExecutor):
+        return Loss("died", is_executor=True)
+    return Loss("cancelled", is_executor=False) if isinstance(error, CancelledError) else None
+
+
+def kill_processes(executor: Executor) -> None:
+    """Kill the worker processes of a `ProcessPoolExecutor`; others have none. Thread: any."""
+    processes: Any = getattr(executor, "_processes", None)  # a public way is in 3.14 only
+    for process in tuple((processes or {}).values()):
+        process.kill()
+
+
+def end_executor(executor: Executor, *, kill: bool) -> None:
+    """See `Source.end`. A thread that hangs cannot be ended: it is left alone."""
+    if kill:
+        kill_processes(executor)
+        executor.shutdown(wait=isinstance(executor, ProcessPoolExecutor), cancel_futures=True)
+    else:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+class OneWorkerEach:
+    """Executors with one worker; see `Source`."""
+
+    can_replace = True
+
+    def __init__(
+        self, make: Callable[[], Executor], units: int, *, travels: bool, shares_memory: bool
+    ) -> None:
+        self.make = make
+        self.units = units
+        self.travels = travels
+        self.shares_memory = shares_memory
+
+    def workers(self, executor: Executor) -> int:
+        """See `Source.workers`."""
+        return 1
+
+    def loss_of(self, error: BaseException) -> "Loss | None":
+        """See `Source.loss_of`."""
+        return loss_of(error)
+
+    def end(self, executor: Executor, *, kill: bool) -> None:
+        """See `Source.end`."""
+        end_executor(executor, kill=kill)
+
+
+def processes(workers: int) -> OneWorkerEach:
+    """Return the source of worker processes, from a fork server: a fork would copy threads' locks,
+    descriptors and sockets of the server."""
+    context = multiprocessing.get_context("forkserver")
+
+    def make() -> Executor:
+        return ProcessPoolExecutor(1, mp_context=context, initializer=prepare_process)
+
+    return OneWorkerEach(make, workers, travels=True, shares_memory=True)
+
+
+def threads(workers: int) -> OneWorkerEach:
+    """Return the source of threads."""
+
+    def make() -> Executor:
+        return ThreadPoolExecutor(1, thread_name_prefix="asyncrev-executor")
+
+    return OneWorkerEach(make, workers, travels=False, shares_memory=False)
+
+
+def interpreters(workers: int) -> OneWorkerEach:
+    """Return the source of interpreters.
+
+    Raises:
+        SettingsError: this Python has none.
+    """
+    import concurrent.futures
+
+    kind: Any = getattr(concurrent.futures, "InterpreterPoolExecutor", None)
+    if kind is None:
+        raise SettingsError(
+            f"executor is 'interpreters', but Python {sys.version.split()[0]} has no "
+            "concurrent.futures.InterpreterPoolExecutor, which is new in 3.14; use processes"
+        )
+    return OneWorkerEach(lambda: kind(1), workers, travels=True, shares_memory=False)
+
+
+class GivenExecutors:
+    """The executor of a user, or those that a user's factory makes; see `Source`."""
+
+    units = 1
+    shares_memory = False
+
+    def __init__(
+        self, first: Executor, replace: Callable[[], Executor] | None, workers: int | None
+    ) -> None:
+        self._first: Executor | None = first
+        self._replace = replace
+        self._workers = workers
+        self.travels = not isinstance(first, ThreadPoolExecutor)
+        self.can_replace = replace is not None
+
+    def make(self) -> Executor:
+        """See `Source.make`."""
+        executor, self._first = self._first, None
+        if executor is not None:
+            return executor
+        assert self._replace is not None  # the engine has looked at `can_replace`
+        return _checked(self._replace())
+
+    def workers(self, executor: Executor) -> int:
+        """See `Source.workers`."""
+        return self._workers or int(getattr(executor, "_max_workers", 1))
+
+    def loss_of(self, error: BaseException) -> "Loss | None":
+        """See `Source.loss_of`."""
+        return loss_of(error)
+
+    def end(self, executor: Executor, *, kill: bool) -> None:
+        """See `Source.end`."""
+        end_executor(executor, kill=kill)
+
+
+def given(executor: Any, workers: int | None) -> GivenExecutors:
+    """Return the source for an executor, or for a factory of executors.
+
+    A `ProcessPoolExecutor` that breaks is replaced by one with the same arguments; any other one
+    only by a factory.
+
+    Raises:
+        SettingsError: it is neither, or forks.
+    """
+    if isinstance(executor, Executor):
+        again = _like(executor) if type(executor) is ProcessPoolExecutor else None
+        return GivenExecutors(_checked(executor), again, workers)
+    if not callable(executor):
+        raise SettingsError(
+            f"executor is {executor!r}; give a concurrent.futures.Executor, a function that makes "
+            'one, or "processes", "threads", "interpreters" or "dask"'
+        )
+    return GivenExecutors(_checked(executor()), executor, workers)
+
+
+def _checked(executor: Any) -> Executor:
+    """Return `executor` if it may be used.
+
+    Raises:
+        SettingsError: it is none, or forks.
+    """
+    if not isinstance(executor, Executor):
+        raise SettingsError(
+            f"the factory of executors returned {executor!r}; it must return a "
+            "concurrent.futures.Executor"
+        )
+    context: Any = getattr(executor, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork":
+        raise SettingsError(
+            f"executor {executor!r} forks its workers, which may hang on locks that threads of "
+            'this process hold; give it mp_context=multiprocessing.get_context("forkserver")'
+        )
+    return executor
+
+
+def _like(executor: Any) -> Callable[[], Executor]:
+    arguments = {
+        "max_workers": executor._max_workers,
+        "mp_context": executor._mp_context,
+        "initializer": executor._initializer,
+        "initargs": executor._initargs,
+        "max_tasks_per_child": executor._max_tasks_per_child,
+    }
+    return lambda: ProcessPoolExecutor(**arguments)
+
+
+def prepare_process() -> None:
+    """Have a worker process end with the server, and by no signal from a terminal.
+
+    Thread: the main one of the worker process, before its first call.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server's drain still needs the worker
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    """Wait for the end of the server, which a worker that waits for calls would not notice."""
+    wait_for([sentinel])
+    os._exit(1)
