@@ -19,15 +19,14 @@ from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any
 
-from asyncrev.errors import ExecutorLost, ProcessorError
-from asyncrev.executors.arenas import Arenas
+from asyncrev.errors import ExecutorLost
 from asyncrev.executors.batching import Batch, Frame, ReadyFrames, share_of
 from asyncrev.executors.counts import Counts, EngineStatistics
 from asyncrev.executors.functions import ExecutorFunction
 from asyncrev.executors.pools import Source
 from asyncrev.executors.remote import run_batch
-from asyncrev.executors.results import FrameFailure
 from asyncrev.executors.settings import ExecutorSettings
+from asyncrev.executors.shipping import answers_of, give_back, payloads_of
 from asyncrev.executors.starting import Starter
 from asyncrev.executors.unit import ExecutorUnit, UnitState
 from asyncrev.executors.units import Units
@@ -180,15 +179,7 @@ class ExecutorEngine:
     def _submit(self, batch: Batch) -> None:
         unit: ExecutorUnit = batch.unit
         assert unit.executor is not None
-        payloads: list[Any] = [frame.payload for frame in batch.frames]
-        arena = use = None
-        if self._source.shares_memory:
-            if unit.arenas is None:
-                unit.arenas = Arenas()
-            arena = unit.arenas.take(payloads)
-            if arena is not None:
-                payloads, use = arena.write(payloads)
-        batch.arena = arena
+        payloads, use = payloads_of(batch, shares_memory=self._source.shares_memory)
         try:
             future = unit.executor.submit(run_batch, self._function.call, payloads, use)
         except Exception as error:  # broken while it was idle, or shut down by somebody else
@@ -238,29 +229,16 @@ class ExecutorEngine:
         batch.is_over = True
         unit.remove(batch, asyncio.get_running_loop().time())
         if loss is not None:
-            self._give_back(batch)
+            give_back(batch)
             self._lose_frames(batch, loss.cause, error)
             return
-        if error is not None:
-            wrong = ProcessorError(f"an executor failed with a batch of frames: {error!r}")
-            wrong.__cause__ = error
-            answers: list[Any] = [wrong] * len(batch.frames)
-        else:
-            answers = future.result()
-            if batch.arena is not None:
-                answers = batch.arena.read(answers)
-        self._give_back(batch)
+        answers = answers_of(batch)
+        give_back(batch)
         for frame, answer in zip(batch.frames, answers, strict=True):
-            if isinstance(answer, FrameFailure):
-                answer = answer.error()
             if isinstance(answer, BaseException):
                 frame.job.finish(None, answer)
             else:
                 frame.job.finish(answer)
-
-    def _give_back(self, batch: Batch) -> None:
-        if batch.arena is not None:
-            batch.unit.arenas.give_back(batch.arena)
 
     # -- losses ------------------------------------------------------------------------------------
 

@@ -75,8 +75,9 @@ class Starter:
                 failure = trial.result()
             except Exception as error:
                 loss = self._source.loss_of(error)
+                what = loss.cause if loss else "failed"
                 raise ExecutorLost(
-                    f"a worker of the executor {loss.cause if loss else 'failed'} at its start: {error}{_HINT}"
+                    f"a worker of the executor {what} at its start: {error}{_HINT}"
                 ) from error
             if isinstance(failure, FrameFailure):
                 what = "tried with an empty frame, as its may_be_tried allows, and"
