@@ -73,6 +73,7 @@ class ExecutorEngine:
         self._failure: BaseException | None = None
         self._idle = asyncio.Event()
         self._has_cancelled = False
+        self._unserved_s: float | None = None  # since when a look found no open executor
 
     # -- what the bridge calls ---------------------------------------------------------------------
 
@@ -291,16 +292,26 @@ class ExecutorEngine:
         for unit in self._units:
             if unit.hangs(now_s, timeout_s):
                 self._lose(unit, "hung", None)
-        oldest_s = self._ready.oldest_s
-        if oldest_s is not None and now_s - oldest_s >= timeout_s and not self._units.are_open:
-            lost = ExecutorLost(f"no worker of the executor could be started for {timeout_s:g} s")
-            for frame in self._ready.take_all():
-                self._counts.lost["no worker"] += 1
-                frame.job.finish(None, lost)
+        self._fail_unserved(now_s, timeout_s)
         if self._ready or self._units.are_busy:
             self._plan_look()
         else:
             self._idle.set()
+
+    def _fail_unserved(self, now_s: float, timeout_s: float) -> None:
+        """Fail what has waited for so long without an executor that could be started."""
+        if self._units.are_open:
+            self._unserved_s = None
+            return
+        if self._unserved_s is None:
+            self._unserved_s = now_s
+        oldest_s = self._ready.oldest_s
+        if oldest_s is None or now_s - max(oldest_s, self._unserved_s) < timeout_s:
+            return
+        lost = ExecutorLost(f"no worker of the executor could be started for {timeout_s:g} s")
+        for frame in self._ready.take_all():
+            self._counts.lost["no worker"] += 1
+            frame.job.finish(None, lost)
 
     def _fail(self, error: BaseException, *, report: bool = True) -> None:
         """Give up: everything fails that is not answered."""

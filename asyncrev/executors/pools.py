@@ -183,9 +183,22 @@ class GivenExecutors:
     shares_memory = False
 
     def __init__(
-        self, first: Executor, replace: Callable[[], Executor] | None, workers: int | None
+        self,
+        first: Executor,
+        replace: Callable[[], Executor] | None,
+        workers: int | None,
+        users: Executor | None = None,
     ) -> None:
+        """Prepare.
+
+        Args:
+            first: the executor to begin with.
+            replace: makes another one, when one is lost; None if nothing can.
+            workers: how many calls each runs at once; None if they say so themselves.
+            users: the one that the user ends, unless it hangs.
+        """
         self._first: Executor | None = first
+        self._users = users
         self._replace = replace
         self._workers = workers
         self.travels = not isinstance(first, ThreadPoolExecutor)
@@ -209,7 +222,8 @@ class GivenExecutors:
 
     def end(self, executor: Executor, *, kill: bool) -> None:
         """See `Source.end`."""
-        end_executor(executor, kill=kill)
+        if kill or executor is not self._users:
+            end_executor(executor, kill=kill)
 
 
 def given(executor: Any, workers: int | None) -> GivenExecutors:
@@ -223,7 +237,7 @@ def given(executor: Any, workers: int | None) -> GivenExecutors:
     """
     if isinstance(executor, Executor):
         again = _like(executor) if type(executor) is ProcessPoolExecutor else None
-        return GivenExecutors(_checked(executor), again, workers)
+        return GivenExecutors(_checked(executor), again, workers, executor)
     if not callable(executor):
         raise SettingsError(
             f"executor is {executor!r}; give a concurrent.futures.Executor, a function that makes "

@@ -193,9 +193,7 @@ async def test_frame_that_kills_its_worker_takes_its_batch_where_frames_may_not(
 
 async def test_hung_worker_is_killed_and_replaced() -> None:
     """Its batch is lost; what waited behind it is answered."""
-    async with engine_of(
-        "processes", work.obey, workers=1, timeout_s=0.4, batch_frames=2
-    ) as engine:
+    async with engine_of("processes", work.obey, workers=1, timeout_s=2, batch_frames=2) as engine:
         pid = await pid_of(engine)
         jobs = started(engine, b"hang")
         await until(lambda: engine.statistics().running, "it has it")

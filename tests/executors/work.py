@@ -52,6 +52,9 @@ class Unpicklable(Exception):
     def __init__(self, one: int, two: int) -> None:
         super().__init__("one argument")
 
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return int, ("no number",)
+
 
 def tried(frame: bytes) -> bytes:
     """Fails with an empty frame."""
