@@ -8,6 +8,7 @@ calls that were finished; so functions must be idempotent (`making`).
 import importlib
 import importlib.util
 import threading
+import time
 from concurrent.futures import CancelledError, Executor, Future
 from typing import Any
 
@@ -17,6 +18,7 @@ from asyncrev.executors.pools import Loss
 __all__ = ["DaskSource"]
 
 CONNECT_TIMEOUT_S = 10.0
+COUNT_EVERY_S = 1.0  # of the workers of a cluster that grows or shrinks
 
 
 class DaskSource:
@@ -26,6 +28,7 @@ class DaskSource:
     travels = True
     shares_memory = False
     can_replace = True
+    in_order = False
 
     def __init__(self, address: str | None, workers: int) -> None:
         """Prepare.
@@ -47,14 +50,18 @@ class DaskSource:
     def make(self) -> Executor:
         """See `pools.Source.make`. Raises OSError if there is no scheduler at the address."""
         distributed: Any = importlib.import_module("distributed")
+        dask: Any = importlib.import_module("dask")
         cluster = None
         if self._address is None:
-            cluster = distributed.LocalCluster(
-                n_workers=self._workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-            )
+            # The engine itself tries frames again, each alone, so that the batch mates of one that
+            # kills its worker are not blamed for more deaths.
+            with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+                cluster = distributed.LocalCluster(
+                    n_workers=self._workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                )
         try:
             where = cluster if cluster is not None else self._address
             client = distributed.Client(where, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
@@ -84,19 +91,26 @@ class DaskSource:
 
 
 class _DaskExecutor(Executor):
-    """A client as an executor. `submit` must not be called from the client's own thread."""
+    """A client as an executor. `submit` must not be called from the client's own thread.
+
+    Attributes:
+        threads: of the workers that there were a short while ago. Writer: whoever makes this, then
+            the client's thread of callbacks; reader: loop.
+    """
 
     def __init__(self, client: Any, cluster: Any) -> None:
         self._client = client
         self._cluster = cluster
         self._lock = threading.Lock()
+        self._counted_s = 0.0
+        self.threads = 0
+        self._count()
         self._submitted: set[Any] = set()  # guarded by _lock; a Dask future that nobody has is lost
 
-    @property
-    def threads(self) -> int:
-        """Threads of the workers that the client last heard of."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        return sum(worker["nthreads"] for worker in workers.values())
+    def _count(self) -> None:
+        """Ask the scheduler for its workers; blocks. Thread: any but the client's own."""
+        self._counted_s = time.monotonic()
+        self.threads = sum(self._client.nthreads().values())
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
         """Have the cluster call the function; the future is done on the client's thread."""
@@ -115,6 +129,8 @@ class _DaskExecutor(Executor):
             if asked.status == "cancelled":
                 raise CancelledError("the scheduler of the Dask cluster is lost")
             result = asked.result(timeout=CONNECT_TIMEOUT_S)
+            if time.monotonic() - self._counted_s > COUNT_EVERY_S:
+                self._count()
         except BaseException as error:
             done.set_exception(error)
         else:

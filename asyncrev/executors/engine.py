@@ -167,7 +167,7 @@ class ExecutorEngine:
         unit = self._units.least_loaded()
         if unit is None:
             return False
-        if unit.workers > 1 and unit.batches and (ready.again or unit.is_trying_again):
+        if unit.batches and not unit.knows_culprit and (ready.again or unit.is_trying_again):
             return False  # if it broke, nobody would know which call did it
         idle = self._units.idle_workers
         if idle:
@@ -228,6 +228,8 @@ class ExecutorEngine:
             self._lose(unit, loss.cause, error)
             return
         batch.is_over = True
+        if unit.executor is not None:  # a cluster grows and shrinks
+            unit.workers = max(1, self._source.workers(unit.executor))
         unit.remove(batch, asyncio.get_running_loop().time())
         if loss is not None:
             give_back(batch)

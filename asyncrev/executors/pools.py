@@ -61,12 +61,14 @@ class Source(Protocol):
         travels: whether workers import the function by its name.
         shares_memory: whether workers are processes of this machine.
         can_replace: whether there can be another executor after the first.
+        in_order: whether a lone worker of an executor runs the calls in their order.
     """
 
     units: int
     travels: bool
     shares_memory: bool
     can_replace: bool
+    in_order: bool
 
     def make(self) -> Executor:
         """Return a new executor, whose workers need not have started."""
@@ -117,6 +119,7 @@ class OneWorkerEach:
     """Executors with one worker; see `Source`."""
 
     can_replace = True
+    in_order = True
 
     def __init__(
         self, make: Callable[[], Executor], units: int, *, travels: bool, shares_memory: bool
@@ -203,6 +206,7 @@ class GivenExecutors:
         self._workers = workers
         self.travels = not isinstance(first, ThreadPoolExecutor)
         self.can_replace = replace is not None
+        self.in_order = type(first) in (ProcessPoolExecutor, ThreadPoolExecutor)
 
     def make(self) -> Executor:
         """See `Source.make`."""

@@ -36,7 +36,9 @@ class ExecutorUnit:
         arenas: for its large frames, or None; the engine's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_order: bool = True) -> None:
+        """Prepare. `in_order`: whether a lone worker runs the calls in their order."""
+        self._in_order = in_order
         self.executor: Executor | None = None
         self.state = UnitState.CLOSED
         self.workers = 1
@@ -59,6 +61,11 @@ class ExecutorUnit:
     def load(self) -> float:
         """Batches per worker."""
         return len(self.batches) / self.workers
+
+    @property
+    def knows_culprit(self) -> bool:
+        """Whether it is known, when it is lost, which call ran."""
+        return self._in_order and self.workers == 1
 
     @property
     def is_trying_again(self) -> bool:
@@ -90,10 +97,11 @@ class ExecutorUnit:
 
         With one worker only the first can have begun; with several, nobody knows.
         """
+        knows = self.knows_culprit
         batches, self.batches = self.batches, []
         self.executor = None
         self.state = UnitState.CLOSED
-        return (batches[:1], batches[1:]) if self.workers == 1 else (batches, [])
+        return (batches[:1], batches[1:]) if knows else (batches, [])
 
     def hangs(self, now_s: float, timeout_s: float) -> bool:
         """Return whether a batch has been with a worker for too long."""

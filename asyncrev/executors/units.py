@@ -46,7 +46,7 @@ class Units:
         self._starter = starter
         self._on_open = on_open
         self._on_failed = on_failed
-        self._units = [ExecutorUnit() for _ in range(source.units)]
+        self._units = [ExecutorUnit(in_order=source.in_order) for _ in range(source.units)]
         self._deaths = DeathCount(RESTART_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Future[None]] = set()

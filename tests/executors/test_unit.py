@@ -66,3 +66,15 @@ def test_frame_tried_again_is_seen() -> None:
     second.frames[0].tries = 1
     unit.add(second, 2.0)
     assert unit.is_trying_again
+
+
+def test_lone_worker_that_keeps_no_order_may_have_begun_with_any() -> None:
+    """A cluster's scheduler decides."""
+    unit = ExecutorUnit(in_order=False)
+    executor: Any = object()
+    unit.open(executor, 1, 1.0)
+    assert not unit.knows_culprit
+    batches = [Batch([], unit), Batch([], unit)]
+    for batch in batches:
+        unit.add(batch, 2.0)
+    assert unit.lose() == (batches, [])

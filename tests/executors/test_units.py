@@ -18,6 +18,7 @@ class Scripted:
     """A source and a starter in one."""
 
     can_replace = True
+    in_order = True
 
     def __init__(self, units: int = 1) -> None:
         self.units = units
