@@ -107,14 +107,16 @@ PACKAGES: dict[str, set[str]] = {
     "ring": {"native"},
     "work": {"ring", "frames", "native"},
     "bridge": {"work", "ring", "frames"},
-    "connection": {"bridge", "work", "ring", "frames"},
-    "server": {"connection", "bridge", "work", "ring", "frames"},
+    "executors": {"ring"},
+    "connection": {"executors", "bridge", "work", "ring", "frames"},
+    "server": {"connection", "executors", "bridge", "work", "ring", "frames"},
     "admin": {"server", "connection", "bridge", "work", "ring", "frames"},
     "supervisor": {"admin", "server", "connection", "bridge", "work", "ring", "frames"},
     "command": {
         "admin",
         "supervisor",
         "server",
+        "executors",
         "connection",
         "bridge",
         "work",
@@ -240,7 +242,16 @@ def test_third_parties_are_imported_in_one_place(package: str, users: set[str]) 
 
 def test_embedding_imports_neither_click_nor_extras() -> None:
     """A library user pays for no command line and needs no extra."""
-    extras = {"click", "h11", "hypothesis", "prometheus_client", "pytest", "rich", "uvloop"}
+    extras = {
+        "click",
+        "distributed",
+        "h11",
+        "hypothesis",
+        "prometheus_client",
+        "pytest",
+        "rich",
+        "uvloop",
+    }
     code = f"from asyncrev import *; import sys; print(sorted({extras} & {{*sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
