@@ -16,12 +16,14 @@ OWN_PACKAGE = "asyncrev"
 _MACHINERY = frozenset({__file__, importlib.__file__})
 
 
-def load(name: str) -> object:
+def load(name: str, flag: str = "--processor") -> object:
     """Import the module and return the attribute that `name`, written MODULE:ATTR, refers to.
 
     A module that is not asyncrev's is also searched for in the current directory: last, so that no
     file there can replace an installed module, and not at all with -P or PYTHONSAFEPATH
     (https://docs.python.org/3/using/cmdline.html#cmdoption-P). Thread: main.
+
+    `flag`: the option whose value `name` is, for messages.
 
     Raises:
         SettingsError: there is no such module or attribute, the name is not of that form, or the
@@ -30,7 +32,7 @@ def load(name: str) -> object:
     module_name, colon, attributes = name.partition(":")
     is_absolute = module_name and not module_name.startswith(".")
     if not (is_absolute and colon and attributes) or _is_path(module_name):
-        raise SettingsError(f"--processor {name!r}: write it as module:attr{_suggested(name)}")
+        raise SettingsError(f"{flag} {name!r}: write it as module:attr{_suggested(name)}")
     if module_name.partition(".")[0] != OWN_PACKAGE:
         _search_current_directory()
     try:
@@ -38,13 +40,13 @@ def load(name: str) -> object:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too, which would end the command without a message
-        raise SettingsError(f"--processor {name!r}: {_what_failed(error, module_name)}") from error
+        raise SettingsError(f"{flag} {name!r}: {_what_failed(error, module_name)}") from error
     found: object = module
     try:
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
     except AttributeError as error:
-        raise SettingsError(f"--processor {name!r}: {error}{_hidden_file(module)}") from None
+        raise SettingsError(f"{flag} {name!r}: {error}{_hidden_file(module)}") from None
     return found
 
 

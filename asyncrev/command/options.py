@@ -35,6 +35,7 @@ from asyncrev.command.option_types import (
     IntegerRange,
 )
 from asyncrev.command.units import format_bytes, format_seconds
+from asyncrev.executors.settings import MOST_WORKERS
 from asyncrev.frames.registry import FRAMINGS
 from asyncrev.limits import Limits
 
@@ -75,6 +76,22 @@ def _tls(name: str, kind: "click.ParamType[Any]", text: str, **more: Any) -> Opt
         sets="tls",
         needs="ssl_certfile",
         needs_hint="name the certificate, too",
+        **more,
+    )
+
+
+def _executor(
+    name: str, kind: "click.ParamType[Any]", text: str, group: str = PROCESSING, **more: Any
+) -> Option:
+    """Return the row of an option that means something with an executor only."""
+    return Option(
+        name=name,
+        type=kind,
+        help=text,
+        group=group,
+        sets="executor",
+        needs="executor",
+        needs_hint="say which executor",
         **more,
     )
 
@@ -269,6 +286,47 @@ OPTIONS = (
         group=PROCESSING,
         sets="threads",
         said=Said.ALWAYS,
+    ),
+    Option(
+        name="executor",
+        type=click.STRING,
+        metavar="KIND|MODULE:FACTORY",
+        help="Have each frame answered by a worker of an executor: processes, threads, "
+        "interpreters (Python 3.14), dask (needs asyncrev[dask]), or what a function without arguments returns. "
+        "--processor is then a function bytes -> bytes of a module.",
+        group=PROCESSING,
+        sets="executor",
+    ),
+    _executor(
+        "executor_workers",
+        IntegerRange(1, MOST_WORKERS),
+        "Workers of that executor; without it, one per core.",
+    ),
+    _executor(
+        "executor_address",
+        click.STRING,
+        "The scheduler of a Dask cluster; without it, a cluster is started on this machine.",
+        metavar="tcp://HOST:PORT",
+    ),
+    _executor(
+        "executor_batch_frames",
+        IntegerRange(1, 1024),
+        "Frames, of any connections, that a worker gets at once, if so many are ready.",
+        default=16,
+    ),
+    _executor(
+        "executor_batch_bytes",
+        BYTES,
+        "Bytes of frames at which such a batch is full; a longer frame goes alone.",
+        default=format_bytes(256 * 1024),
+    ),
+    _executor(
+        "executor_timeout_s",
+        SECONDS,
+        "Time that a worker may take for a batch; then it is ended, and another one starts. inf "
+        "for no limit.",
+        default=format_seconds(30.0),
+        group=TIMEOUTS,
     ),
     Option(
         name="workers",

@@ -12,6 +12,7 @@ from asyncrev.command.admin_address import AdminAddress, parse_admin_address
 from asyncrev.command.admin_config import config_of
 from asyncrev.command.affinity import choose_cpu
 from asyncrev.command.drain_delay import checked_delay_s, checked_spread_s
+from asyncrev.command.executor_options import ExecutorChoice, executor_of
 from asyncrev.command.listen_fds import ListenSockets, take_sockets
 from asyncrev.command.loading import load
 from asyncrev.command.notify import NotifyTarget, take_notify_target
@@ -55,6 +56,7 @@ class ServeSettings:
         processor_name, factory: the processors.
         framing: "raw", or a name of `FRAMINGS`.
         threads: workers.
+        executor: what answers frames in the place of the processor, or None.
         limits: of each bridge, its connections and the server.
         cpu: the core that all threads run on, or None for any.
         more_cpus: all cores that they may use instead of `cpu` while that is faster; none if `cpu`
@@ -90,6 +92,7 @@ class ServeSettings:
     tls: Tls | None = None
     proxy: "ProxyProtocol | None" = None
     threads: int = 1
+    executor: ExecutorChoice | None = None
     more_cpus: frozenset[int] = frozenset()
     log_format: str = "text"
     access_log: str | None = None
@@ -135,6 +138,7 @@ def settings_of(
     loop_factory = _loop_factory(asked["loop"])
     found = load(asked["processor"])
     open_closed_streams()  # a module that makes its process a daemon may have closed them
+    executor = executor_of(asked, found)
     factory = _factory(asked["processor"], found)
     if found is Reverse:
         Reverse()  # may import NumPy: now rather than while the first client waits
@@ -151,6 +155,7 @@ def settings_of(
         tls=make_tls(tls_options(asked)),
         proxy=make_proxy(asked["proxy_protocol"], asked["proxy_from"], asked["proxy_timeout_s"]),
         threads=asked["threads"],
+        executor=executor,
         loop_name=asked["loop"],
         loop_factory=loop_factory,
         processor_name=asked["processor"],

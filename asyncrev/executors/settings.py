@@ -6,7 +6,7 @@ from typing import Any
 from asyncrev.errors import SettingsError
 from asyncrev.limit_checks import MOST_BYTES, check_count, check_time
 
-__all__ = ["KINDS", "ExecutorSettings"]
+__all__ = ["KINDS", "MOST_WORKERS", "ExecutorSettings"]
 
 KINDS = ("processes", "threads", "interpreters", "dask")
 
