@@ -292,8 +292,8 @@ OPTIONS = (
         type=click.STRING,
         metavar="KIND|MODULE:FACTORY",
         help="Have each frame answered by a worker of an executor: processes, threads, "
-        "interpreters (Python 3.14), dask (needs asyncrev[dask]), or what a function without arguments returns. "
-        "--processor is then a function bytes -> bytes of a module.",
+        "interpreters (Python 3.14), dask (needs asyncrev[dask]), or what a function without "
+        "arguments returns. --processor is then a function bytes -> bytes of a module.",
         group=PROCESSING,
         sets="executor",
     ),
