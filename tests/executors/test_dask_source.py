@@ -1,5 +1,6 @@
 """Workers of a Dask cluster: a real scheduler and real worker processes."""
 
+import importlib.util
 import os
 import re
 import signal
@@ -16,13 +17,8 @@ from asyncrev.executors import dask_source
 from asyncrev.executors.dask_source import DaskSource
 from tests.support import ROOT
 
-try:
-    import distributed
-except ImportError:
-    distributed = None
-
 WITHOUT = "distributed is not installed: pip install 'asyncrev[dask]'"
-with_dask = pytest.mark.skipif(distributed is None, reason=WITHOUT)
+with_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason=WITHOUT)
 
 
 def test_it_is_refused_where_dask_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

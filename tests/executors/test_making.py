@@ -1,5 +1,6 @@
 """What may be given as executor."""
 
+import importlib.util
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -50,9 +51,11 @@ def test_interpreters_are_refused_where_python_has_none() -> None:
         make_engine("interpreters", work.flip)
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason="distributed is not installed"
+)
 def test_dask_needs_a_function_that_may_be_repeated() -> None:
     """It repeats what a lost worker had."""
-    pytest.importorskip("distributed")
     with pytest.raises(SettingsError, match=r"flip\.idempotent = True"):
         make_engine("dask", work.flip)
 
