@@ -86,7 +86,7 @@ class Units:
 
     async def _open(self, unit: ExecutorUnit) -> None:
         executor = await in_thread(self._starter.start, "asyncrev-executor-start")
-        if self._is_closing:
+        if self._is_closing or unit.state is UnitState.ENDED:
             self.end(executor, kill=True)
             return
         now_s = asyncio.get_running_loop().time()

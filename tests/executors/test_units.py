@@ -124,3 +124,18 @@ async def test_close_ends_what_is_about_to_start() -> None:
     await asyncio.sleep(0.03)
     assert (source.started, opened) == (1, [])
     assert unit.state is UnitState.ENDED
+
+
+async def test_one_that_starts_after_the_end_is_ended() -> None:
+    """The engine has given up meanwhile."""
+    source = Scripted(2)
+    units, opened = units_of(source, [])
+    await units.open()
+    unit, other = units
+    unit.lose()
+    units.restart(unit, None, "died")
+    unit.state = UnitState.ENDED
+    await until(lambda: source.ended, "it is ended")
+    assert source.ended == [(3, True)]
+    assert (opened, units.restarts, other.state) == ([], 0, UnitState.OPEN)
+    await units.close()
