@@ -10,7 +10,7 @@ from asyncrev.executors.arena_use import LEAST_SPAN_BYTES, ArenaUse, Span
 __all__ = ["Arena", "Arenas"]
 
 LEAST_ARENA_BYTES = 256 * 1024
-MOST_KEPT_BYTES = 1024 * 1024  # of one arena; a larger one, for a longer frame, is closed after use
+MOST_KEPT_BYTES = 4 * 1024 * 1024  # of one arena; one for a longer frame is closed after use
 
 
 class Arena:
