@@ -1,7 +1,7 @@
 """What can be read off a bridge or a server: frozen snapshots of single-writer counters."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from asyncrev.connection_info import ConnectionInfo
@@ -11,6 +11,7 @@ __all__ = [
     "BridgeStatistics",
     "ClosedConnection",
     "ConnectionStatistics",
+    "EngineStatistics",
     "HandshakeStatistics",
     "PendingStatistics",
     "PoolStatistics",
@@ -195,6 +196,30 @@ class PendingStatistics:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatistics:
+    """An engine for executors, at one moment.
+
+    Attributes:
+        workers: that may take frames now.
+        ready: frames that wait for a worker.
+        running: frames that are with a worker, or wait there behind a batch.
+        batches, frames: sent to workers so far.
+        retries: frames that were sent again after their worker was lost.
+        restarts: executors that were started again.
+        lost: frames that were lost for good, by cause: died, hung, cancelled, "no worker".
+    """
+
+    workers: int
+    ready: int
+    running: int
+    batches: int
+    frames: int
+    retries: int
+    restarts: int
+    lost: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStatistics:
     """A server at one moment. Thread: loop.
 
@@ -212,6 +237,7 @@ class ServerStatistics:
             None without TLS, or if it cannot be seen. It is that of clients that name no host.
         handshakes: those of its TLS; None without.
         pending: requests to a processor whose replies come later; None for other processors.
+        executor: what its executor has done; None without one.
         plane: "native" or "python": whose plane the bridges use.
         bridge: all `bridges` as one: counters added up, of the most and the largest the largest.
         bridges: those that do the work, one for each thread; other servers may share them.
@@ -229,6 +255,7 @@ class ServerStatistics:
     certificate_days_left: float | None
     handshakes: HandshakeStatistics | None
     pending: PendingStatistics | None
+    executor: EngineStatistics | None
     plane: str
     bridge: BridgeStatistics
     bridges: tuple[BridgeStatistics, ...]

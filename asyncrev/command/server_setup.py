@@ -26,7 +26,7 @@ def make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
         LocalError: there is no memory for its rings.
         SettingsError: see `Server`.
     """
-    limits = settings.limits
+    limits, choice = settings.limits, settings.executor
     try:
         return Server(
             factory,
@@ -35,6 +35,8 @@ def make_server(settings: ServeSettings, factory: ProcessorFactory) -> Server:
             threads=settings.threads,
             ssl=settings.ssl,
             proxy=settings.proxy,
+            executor=None if choice is None else choice.executor,
+            executor_settings=None if choice is None else choice.settings,
         )
     except (OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or "Cannot allocate memory"

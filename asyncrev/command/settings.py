@@ -23,9 +23,9 @@ from asyncrev.command.standard_streams import open_closed_streams
 from asyncrev.command.tls import Tls, make_tls, tls_options
 from asyncrev.errors import SettingsError
 from asyncrev.frames.registry import FRAMINGS, check_longest
-from asyncrev.later_processors import coroutine_factory
+from asyncrev.later_processors import LaterFactory, coroutine_factory
 from asyncrev.limits import Limits
-from asyncrev.processors import ProcessorFactory, as_factory
+from asyncrev.processors import ProcessorFactory, as_factory, declares
 from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.work.reverse import Reverse
 
@@ -139,7 +139,10 @@ def settings_of(
     found = load(asked["processor"])
     open_closed_streams()  # a module that makes its process a daemon may have closed them
     executor = executor_of(asked, found)
-    factory = _factory(asked["processor"], found)
+    if executor is None:
+        factory = _factory(asked["processor"], found)
+    else:
+        factory = LaterFactory(found, replies_fit=declares(found, "replies_fit"))
     if found is Reverse:
         Reverse()  # may import NumPy: now rather than while the first client waits
     limits = limits_of(values)

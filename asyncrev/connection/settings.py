@@ -43,6 +43,7 @@ def checked_settings(
     limits: Limits,
     bridge_limits: Limits,
     tls: TlsParameters | None,
+    engine: Engine | None = None,
 ) -> ConnectionSettings:
     """Check what a user has given; return it in the form that connections use. Thread: any.
 
@@ -53,12 +54,15 @@ def checked_settings(
         bridge_limits: of the bridge that they will be on. The longest frame that these allow must
             fit the part of the bridge's pool that one connection may use.
         tls: without it, TLS is spoken only if the processor asks for it.
+        engine: answers in the place of `processor`, which is a `LaterFactory` then.
 
     Raises:
         SettingsError: `processor` cannot be used as one, or there is no such framing, or no room
             for its longest frame.
     """
-    factory, engine = _factory_and_engine(processor, limits)
+    factory: ProcessorFactory = processor
+    if engine is None:
+        factory, engine = _factory_and_engine(processor, limits)
     grammar = as_framing(framing, bridge_limits)
     return ConnectionSettings(
         factory,

@@ -21,7 +21,7 @@ from typing import Any
 
 from asyncrev.errors import ExecutorLost
 from asyncrev.executors.batching import Batch, Frame, ReadyFrames, share_of
-from asyncrev.executors.counts import Counts, EngineStatistics
+from asyncrev.executors.counts import Counts
 from asyncrev.executors.functions import ExecutorFunction
 from asyncrev.executors.pools import Source
 from asyncrev.executors.remote import run_batch
@@ -31,6 +31,7 @@ from asyncrev.executors.starting import Starter
 from asyncrev.executors.unit import ExecutorUnit, UnitState
 from asyncrev.executors.units import Units
 from asyncrev.ring.wakeups import DeliverySignal
+from asyncrev.statistics import EngineStatistics
 
 __all__ = ["ExecutorEngine"]
 

@@ -13,6 +13,7 @@ from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.work.reverse import Reverse
 
 if TYPE_CHECKING:
+    from asyncrev.executors.settings import ExecutorSettings
     from asyncrev.server.proxy_protocol import ProxyProtocol
 
 __all__ = ["serve"]
@@ -33,6 +34,8 @@ async def serve(
     threads: int = 1,
     ssl: ssl_module.SSLContext | None = None,
     proxy: "ProxyProtocol | None" = None,
+    executor: Any = None,
+    executor_settings: "ExecutorSettings | None" = None,
 ) -> Server:
     """Return a server that listens: `async with await asyncrev.serve(...) as server`.
 
@@ -46,6 +49,8 @@ async def serve(
         threads=threads,
         ssl=ssl,
         proxy=proxy,
+        executor=executor,
+        executor_settings=executor_settings,
     )
     await server.start(host, port, uds=uds, uds_mode=uds_mode, sock=sock, leave_queue=leave_queue)
     return server

@@ -23,6 +23,7 @@ from asyncrev.server.listen_sockets import describe
 from asyncrev.server.listeners import Listeners
 from asyncrev.server.memory_bound import MemoryBound
 from asyncrev.server.peer_limits import PeerLimits
+from asyncrev.server.server_executor import ServerExecutor
 from asyncrev.server.server_tls import ServerTls
 from asyncrev.server.unix_path import DEFAULT_MODE
 from asyncrev.states import SERVER_TRANSITIONS, ServerEvent, ServerState, advance
@@ -30,6 +31,7 @@ from asyncrev.statistics import ClosedConnection, ConnectionStatistics, ServerSt
 from asyncrev.work.reverse import Reverse
 
 if TYPE_CHECKING:
+    from asyncrev.executors.settings import ExecutorSettings
     from asyncrev.server.proxy_protocol import ProxyProtocol
     from asyncrev.server.proxy_reader import ProxyReader
 
@@ -58,6 +60,8 @@ class Server:
         threads: int = 1,
         ssl: ssl_module.SSLContext | None = None,
         proxy: "ProxyProtocol | None" = None,
+        executor: Any = None,
+        executor_settings: "ExecutorSettings | None" = None,
     ) -> None:
         """Prepare a server; `start` makes it listen.
 
@@ -73,6 +77,10 @@ class Server:
                 then made and called on several threads, each on one of them.
             ssl: serve TLS with this context, one for the server's side, on the workers' threads.
             proxy: read the PROXY headers of the proxies that it lists; see `ProxyProtocol`.
+            executor: calls `processor`, which is a function of a module then, for each frame:
+                "processes", "threads", "interpreters", "dask", a `concurrent.futures.Executor`, or
+                a function that makes one.
+            executor_settings: of that; see `asyncrev.executors.settings.ExecutorSettings`.
 
         Raises:
             SettingsError: `processor` cannot be used as one, there is no such framing, the
@@ -89,9 +97,23 @@ class Server:
         self.limits = limits
         self._tls = ServerTls(ssl, most_handshakes=limits.tls_handshakes_in_flight)
         bridge_limits = bridge.limits if bridge is not None else limits
+        self._executor: ServerExecutor | None = None
+        self._ending: asyncio.Task[object] | None = None  # that nobody awaits
+        if executor is not None:
+            self._executor = ServerExecutor(
+                executor, processor, executor_settings, self._end_without_executor
+            )
+            processor = self._executor.factory
+        elif executor_settings is not None:
+            raise SettingsError("executor_settings were given without an executor")
         # Of the connections that are made from now on.
         self._settings = checked_settings(
-            processor, framing, limits, bridge_limits, self._tls.parameters
+            processor,
+            framing,
+            limits,
+            bridge_limits,
+            self._tls.parameters,
+            None if self._executor is None else self._executor.engine,
         )
         framed = self._settings.framing is not None
         if framed and bridge is not None:
@@ -159,6 +181,8 @@ class Server:
         try:
             if sock is None and uds is None:
                 _check_types(host, port)
+            if self._executor is not None:
+                await self._executor.open()
             await self._listeners.open(
                 host, port, uds=uds, uds_mode=uds_mode, sock=sock, leave_queue=leave_queue
             )
@@ -180,6 +204,8 @@ class Server:
             if self._watcher is not None:
                 self._watcher.cancel()
             await self._group.close(timeout_s=1.0)
+            if self._executor is not None:
+                await self._executor.close()
         except AsyncrevError as error:  # not in place of what made the start fail
             logger.error("%s", error)
         finally:
@@ -196,10 +222,13 @@ class Server:
 
         Raises:
             WorkerDied: a bridge's worker died; the server is closed.
+            ExecutorLost: the workers of its executor could not be kept running.
         """
         await self._closed.wait()
         if isinstance(self._group.error, WorkerDied):
             raise self._group.error
+        if self._executor is not None and self._executor.error is not None:
+            raise self._executor.error
 
     def accept_socket(self, sock: socket.socket, address: Any) -> None:
         """Serve a connection that somebody else has accepted, as if a listener had.
@@ -291,7 +320,11 @@ class Server:
             await self.connections.wait_empty()
             if self._watcher is not None and self._watcher is not asyncio.current_task():
                 self._watcher.cancel()
-            await self._group.close(timeout_s=1.0)
+            try:
+                await self._group.close(timeout_s=1.0)
+            finally:
+                if self._executor is not None:
+                    await self._executor.close()
         finally:
             self._tls.close()
             self._closed.set()
@@ -402,6 +435,7 @@ class Server:
             certificate_days_left=self._tls.certificate_days_left(),
             handshakes=self._tls.handshakes(),
             pending=None if self._settings.engine is None else self.bridges[0].pending_statistics(),
+            executor=None if self._executor is None else self._executor.engine.statistics(),
             plane=planes.NAME,
             bridge=total(bridges),
             bridges=bridges,
@@ -428,6 +462,9 @@ class Server:
         await self._group.wait_ended()
         if self._state in (ServerState.SERVING, ServerState.DRAINING):
             await self.close()
+
+    def _end_without_executor(self) -> None:
+        self._ending = asyncio.ensure_future(self.drain())
 
     def _move(self, event: ServerEvent) -> None:
         self._state = advance(SERVER_TRANSITIONS, self._state, event)

@@ -26,6 +26,8 @@ SERVE_OPTIONS = [
     "log-format", "access-log",
     "admin", "drain-delay-s", "config",
     "workers", "balance", "restart-limit", "hung-after-s", "drain-spread-s",
+    "executor", "executor-workers", "executor-address", "executor-batch-frames",
+    "executor-batch-bytes", "executor-timeout-s",
     "pending-per-connection", "pending-total", "pending-total-bytes", "processor-timeout-s",
 ]  # fmt: skip
 

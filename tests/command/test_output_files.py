@@ -19,7 +19,7 @@ from tests.command.test_serving import options
 from tests.support import wait_until
 
 GONE = ClosedConnection(
-    info=None, duration_s=1.0, received_bytes=2, replied_bytes=3, end="closed by peer"
+    info=None, duration_s=1.0, received_bytes=2, replied_bytes=3, frames=None, end="closed by peer"
 )
 
 

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from asyncrev.executors.counts import Counts, EngineStatistics
+from asyncrev.executors.counts import Counts
+from asyncrev.statistics import EngineStatistics
 
 
 def test_counts_begin_at_nothing() -> None:

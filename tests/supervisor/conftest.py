@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncrev.supervisor import restarts
+from asyncrev import restarts
 
 
 @pytest.fixture
