@@ -4,6 +4,7 @@ What serves is imported when it is asked for, so that help and version come quic
 """
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -52,21 +53,23 @@ def _one_line_errors() -> Iterator[None]:
         _fail(EXIT_USAGE, error.format_message())
 
 
+_ELSEWHERE = {
+    "config": "asyncrev.command.config_cli",
+    "send": "asyncrev.command.send_cli",
+    "top": "asyncrev.command.top_cli",
+}
+
+
 class _Commands(click.Group):
     """The verbs. What verbs beside `serve` are made of is imported when they are asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return [*super().list_commands(context), "config", "top"]
+        return sorted([*super().list_commands(context), *_ELSEWHERE])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name == "config":
-            from asyncrev.command.config_cli import config
-
-            return config
-        if name == "top":
-            from asyncrev.command.top_cli import top
-
-            return top
+        if name in _ELSEWHERE:
+            command: click.Command = getattr(importlib.import_module(_ELSEWHERE[name]), name)
+            return command
         return super().get_command(context, name)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
