@@ -54,6 +54,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 _ELSEWHERE = {
+    "completion": "asyncrev.command.completion_cli",
     "config": "asyncrev.command.config_cli",
     "send": "asyncrev.command.send_cli",
     "top": "asyncrev.command.top_cli",

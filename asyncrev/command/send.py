@@ -145,10 +145,10 @@ class Exchange:
         Raises:
             NoAnswer: there is nothing else to try.
         """
-        if self._input_ended and not self._to_send and not self._half_closed:
+        is_quiet = not self._to_send and not self.connection.has_unsent
+        if self._input_ended and is_quiet and not self._half_closed:
             self._half_close()
-            if self._half_closed:
-                return
+            return
         what = "took no input" if self._to_send else "sent no reply and did not close"
         raise NoAnswer(
             f"the server {what} for {self.timeout_s:g} s (--timeout-s); {self._so_far()}"

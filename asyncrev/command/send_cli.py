@@ -123,7 +123,7 @@ def send(
         from asyncrev.command.send_connection import NoAnswer
         from asyncrev.command.send_expect import ReplyDiffers
 
-        codes = {NoAnswer: EXIT_TIMEOUT, ReplyDiffers: EXIT_DIFFERS}
+        codes: dict[type, int] = {NoAnswer: EXIT_TIMEOUT, ReplyDiffers: EXIT_DIFFERS}
         _fail(codes.get(type(error), EXIT_RUNTIME_ERROR), error)
     sys.exit(EXIT_CLEAN)
 

@@ -226,7 +226,8 @@ def test_server_imports_connections_and_below_only() -> None:
             "click",
             {"command.cli", "command.click_options", "command.option"}
             | {"command.option_types", "command.options", "command.config_cli"}
-            | {"command.send_cli", "command.top_cli"},
+            | {"command.send_cli", "command.top_cli", "command.man_pages"}
+            | {"command.completion", "command.completion_cli"},
         ),
         ("numpy", {"work.reverse_numpy"}),
         ("h11", {"admin.http"}),
