@@ -56,6 +56,7 @@ def _one_line_errors() -> Iterator[None]:
 _ELSEWHERE = {
     "completion": "asyncrev.command.completion_cli",
     "config": "asyncrev.command.config_cli",
+    "doctor": "asyncrev.command.doctor_cli",
     "send": "asyncrev.command.send_cli",
     "top": "asyncrev.command.top_cli",
 }
@@ -121,6 +122,7 @@ def serve(context: click.Context, /, **_: Any) -> None:
     from asyncrev.command.option_values import warnings_of_variables
     from asyncrev.command.serving import serve_until_signal
     from asyncrev.command.settings import settings_of
+    from asyncrev.command.system_checks import backlog_warning
 
     signals: ProcessSignals | None = context.obj
     log_format = context.params["log_format"]
@@ -135,6 +137,8 @@ def serve(context: click.Context, /, **_: Any) -> None:
         _fail(EXIT_USAGE, _with_places(error, values), log_format)
     warnings = warnings_of_variables(os.environ)
     warnings += [*settings.inherited.warnings, *settings.notify.warnings]
+    if not settings.inherited.is_given:
+        warnings += filter(None, [backlog_warning(settings.limits.backlog)])
     if settings.tls is not None:
         warnings += settings.tls.warnings
     try:

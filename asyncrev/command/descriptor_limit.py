@@ -5,7 +5,7 @@ import resource
 
 from asyncrev.errors import LocalError
 
-__all__ = ["raise_descriptor_limit"]
+__all__ = ["descriptor_warning", "raise_descriptor_limit"]
 
 logger = logging.getLogger("asyncrev")
 
@@ -30,10 +30,18 @@ def raise_descriptor_limit(needed: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, reach), hard))
     except (OSError, ValueError) as error:
         raise LocalError(f"cannot raise the limit of open files to {reach}: {error}") from None
-    if reach < wanted:
-        logger.warning(
-            "this process may open only %d descriptors (ulimit -n), and needs %d for all the "
-            "connections that it may have; beyond that, accepting waits",
-            reach,
-            wanted,
-        )
+    warning = descriptor_warning(needed)
+    if warning is not None:
+        logger.warning("%s", warning)
+
+
+def descriptor_warning(needed: int) -> str | None:
+    """Return a warning if the hard limit of open files is too low for `needed` and spare ones."""
+    wanted = needed + SPARE_DESCRIPTORS
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        return None
+    return (
+        f"this process may open only {hard} descriptors (ulimit -n), and needs {wanted} for all "
+        "the connections that it may have; beyond that, accepting waits"
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from asyncrev.command.cgroups import cgroups_with
 
-__all__ = ["worker_count"]
+__all__ = ["cpu_quota", "worker_count"]
 
 
 def worker_count(wanted: str | int, root: str = "/") -> int:
@@ -17,8 +17,12 @@ def worker_count(wanted: str | int, root: str = "/") -> int:
     """
     if isinstance(wanted, int):
         return wanted
-    cores = len(os.sched_getaffinity(0))
-    return max(1, math.ceil(min([cores, *_quotas(root)])))
+    return max(1, math.ceil(cpu_quota(root)))
+
+
+def cpu_quota(root: str = "/") -> float:
+    """Return how many cores this process can use: those it may run on, or less by its cgroups."""
+    return min([float(len(os.sched_getaffinity(0))), *_quotas(root)])
 
 
 def _quotas(root: str) -> Iterator[float]:
