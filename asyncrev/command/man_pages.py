@@ -34,7 +34,7 @@ def shared_files(root: click.Group) -> dict[str, str]:
 
 def man_pages(root: click.Group) -> dict[str, str]:
     """Return the page of `asyncrev` and of each of its commands, by its name."""
-    context = click.Context(root, info_name="asyncrev")
+    context = _context(root, "asyncrev")
     commands = [(name, root.get_command(context, name)) for name in root.list_commands(context)]
     names = ["asyncrev", *(f"asyncrev-{name}" for name, _ in commands)]
     pages = {"asyncrev": man_page("asyncrev", root, names)}
@@ -63,6 +63,11 @@ def man_page(name: str, command: click.Command, names: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _context(command: click.Command, name: str) -> click.Context:
+    # A command keeps the help option of its first context, so it must be the one that users have.
+    return click.Context(command, info_name=name, help_option_names=["-h", "--help"])
+
+
 def _brief(command: click.Command) -> str:
     first = _first_sentence(command).rstrip(".")
     return first[:1].lower() + first[1:]
@@ -73,7 +78,7 @@ def _first_sentence(command: click.Command) -> str:
 
 
 def _synopsis(name: str, command: click.Command) -> Iterator[str]:
-    context = click.Context(command, info_name=name.replace("-", " ", 1))
+    context = _context(command, name.replace("-", " ", 1))
     pieces = " ".join(command.collect_usage_pieces(context))
     yield rf"\fB{_roff(context.info_name or name)}\fR {_roff(pieces)}"
 
@@ -90,7 +95,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 def _below(name: str, command: click.Command) -> Iterator[str]:
     """Yield the sections with options; for a group, what it has."""
-    context = click.Context(command, info_name=name, help_option_names=["-h", "--help"])
+    context = _context(command, name)
     if isinstance(command, click.Group):
         yield from _options(command, context)
         yield ".SH COMMANDS"

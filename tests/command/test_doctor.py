@@ -13,7 +13,8 @@ from tests.certificates import Issuer
 
 def found(*args: str, root: str = "/") -> dict[str, Finding]:
     """Return the worst finding of each check."""
-    values = given_values_of(serve.make_context("serve", list(args)))
+    context = serve.make_context("serve", list(args), help_option_names=["-h", "--help"])
+    values = given_values_of(context)
     worst: dict[str, Finding] = {}
     for one in findings(values, root):
         levels = (OK, WARNING, ERROR)

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -69,3 +70,13 @@ def test_text_that_roff_would_interpret() -> None:
     text = rendered(man_page("asyncrev-x", command, ["asyncrev"]))
     assert said in text
     assert "       'br\n       .br\n" in text
+
+
+def test_commands_are_not_changed_by_it() -> None:
+    """click keeps the help option of a command's first context."""
+    code = (
+        "from asyncrev.command.cli import main; from asyncrev.command.man_pages import man_pages; "
+        "man_pages(main); main(['send', '-h'])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--expect" in run.stdout
