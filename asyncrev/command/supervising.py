@@ -26,6 +26,7 @@ from asyncrev.command.supervisor_line import supervisor_fields, supervisor_line
 from asyncrev.command.supervisor_plan import plan_of, settings_again
 from asyncrev.command.supervisor_settings import SupervisorSettings, supervisor_settings_of
 from asyncrev.command.supervisor_sources import SupervisorView, WorkerSources
+from asyncrev.command.system_checks import backlog_warning
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.supervisor.ledger import MOST_UNTAKEN
 from asyncrev.supervisor.process import DESCRIPTORS_VARIABLE, Command
@@ -55,6 +56,8 @@ def prepare(values: Sequence[OptionValue]) -> tuple[SupervisorSettings, list[str
     settings = supervisor_settings_of(values, passed, notify)
     warnings = warnings_of_variables(os.environ)
     warnings += [*passed.warnings, *notify.warnings]
+    if not passed.is_given:
+        warnings += filter(None, [backlog_warning(settings.limits.backlog)])
     if settings.tls is not None:
         warnings += settings.tls.warnings
     return settings, warnings

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from asyncrev.command import serving, supervising
 from asyncrev.command.system_checks import backlog_warning, cpu_warning, syn_backlog_warning
+from tests.command_line import invoke
 
 
 def write(root: Path, name: str, text: str) -> None:
@@ -72,3 +74,23 @@ def test_quota_below_a_core_is_no_fault_of_one_worker(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     assert cpu_warning(1, 1, str(tmp_path)) is None
     assert "share 0.5 cores" in (cpu_warning(2, 1, str(tmp_path)) or "")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_server_warns_of_a_shortened_queue_at_its_start(
+    workers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process and several; nothing if the system allows as many."""
+    logged: list[list[str]] = []
+
+    def note(_settings: object, _signals: object, warnings: list[str]) -> int:
+        logged.append([one for one in warnings if "--backlog" in one])
+        return 0
+
+    monkeypatch.setattr(serving, "serve_until_signal", note)
+    monkeypatch.setattr(supervising, "supervise_until_signal", note)
+    for backlog in ("1", "2147483647"):
+        result = invoke("serve", "--workers", workers, "--backlog", backlog)
+        assert result.exit_code == 0, result.stderr
+    assert [len(one) for one in logged] == [0, 1]
+    assert "net.core.somaxconn" in logged[1][0]
