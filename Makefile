@@ -209,7 +209,7 @@ $(DEV): $(SOURCES) | $(BIN)/python
 
 $(BENCH): $(SOURCES) | $(BIN)/python
 	@echo "installing asyncrev and what its benchmarks compare it with into $(VENV)"
-	@$(PIP) install --editable '.[bench]'
+	@$(PIP) install --editable '.[benchmarks]'
 	@touch $(BASE) $@
 
 $(DOCS): $(SOURCES) | $(BIN)/python
