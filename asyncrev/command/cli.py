@@ -54,6 +54,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 _ELSEWHERE = {
+    "bench": "asyncrev.command.bench_cli",
     "completion": "asyncrev.command.completion_cli",
     "config": "asyncrev.command.config_cli",
     "doctor": "asyncrev.command.doctor_cli",

@@ -16,8 +16,10 @@ OWN_PACKAGE = "asyncrev"
 _MACHINERY = frozenset({__file__, importlib.__file__})
 
 
-def load(name: str, flag: str = "--processor") -> object:
+def load(name: str, option: str = "--processor") -> object:
     """Import the module and return the attribute that `name`, written MODULE:ATTR, refers to.
+
+    `option`: which option gave the name, for messages.
 
     A module that is not asyncrev's is also searched for in the current directory: last, so that no
     file there can replace an installed module, and not at all with -P or PYTHONSAFEPATH
@@ -32,7 +34,7 @@ def load(name: str, flag: str = "--processor") -> object:
     module_name, colon, attributes = name.partition(":")
     is_absolute = module_name and not module_name.startswith(".")
     if not (is_absolute and colon and attributes) or _is_path(module_name):
-        raise SettingsError(f"{flag} {name!r}: write it as module:attr{_suggested(name)}")
+        raise SettingsError(f"{option} {name!r}: write it as module:attr{_suggested(name)}")
     if module_name.partition(".")[0] != OWN_PACKAGE:
         _search_current_directory()
     try:
@@ -40,13 +42,13 @@ def load(name: str, flag: str = "--processor") -> object:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too, which would end the command without a message
-        raise SettingsError(f"{flag} {name!r}: {_what_failed(error, module_name)}") from error
+        raise SettingsError(f"{option} {name!r}: {_what_failed(error, module_name)}") from error
     found: object = module
     try:
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
     except AttributeError as error:
-        raise SettingsError(f"{flag} {name!r}: {error}{_hidden_file(module)}") from None
+        raise SettingsError(f"{option} {name!r}: {error}{_hidden_file(module)}") from None
     return found
 
 

@@ -103,6 +103,7 @@ def test_module_has_its_test_file(module: str) -> None:
 PACKAGES: dict[str, set[str]] = {
     "native": set(),
     "frames": {"native"},
+    "bench": {"frames"},
     "loop": set(),
     "ring": {"native"},
     "work": {"ring", "frames", "native"},
@@ -114,6 +115,7 @@ PACKAGES: dict[str, set[str]] = {
     "supervisor": {"admin", "server", "connection", "bridge", "work", "ring", "frames"},
     "command": {
         "admin",
+        "bench",
         "supervisor",
         "server",
         "executors",
@@ -227,12 +229,13 @@ def test_server_imports_connections_and_below_only() -> None:
             {"command.cli", "command.click_options", "command.option"}
             | {"command.option_types", "command.options", "command.config_cli"}
             | {"command.send_cli", "command.top_cli", "command.man_pages"}
-            | {"command.completion", "command.completion_cli", "command.doctor_cli"},
+            | {"command.bench_cli", "command.completion", "command.completion_cli", "command.doctor_cli"},
         ),
         ("numpy", {"work.reverse_numpy"}),
         ("h11", {"admin.http"}),
         ("prometheus_client", {"admin.metrics", "admin.metrics_text"}),
         ("rich", {"command.top_screen"}),
+        ("hdrh", {"bench.latencies"}),
         ("pytest", {"testing.plugin"}),
     ],
 )
@@ -247,6 +250,7 @@ def test_embedding_imports_neither_click_nor_extras() -> None:
         "click",
         "distributed",
         "h11",
+        "hdrh",
         "hypothesis",
         "prometheus_client",
         "pytest",
