@@ -1,6 +1,5 @@
 """One process's run: warm-up, measurement in intervals, and the wait for the last replies."""
 
-import contextlib
 import enum
 import gc
 import select
@@ -316,12 +315,7 @@ class Run:
             outcome.cores = [cpu_s / wall_s]
             for _ in folding(self._exact, outcome.late):
                 pass
-        if self._is_interrupted:
-            for flow in traffic.flows.values():
-                flow.answered = flow.started  # nobody has waited for them
-                flow.verified = flow.started
-        with contextlib.suppress(OSError):
-            traffic.finish()
+        traffic.finish(was_awaited=not self._is_interrupted)
         outcome.mismatch = traffic.mismatch
         outcome.errors = dict(traffic.errors)
         self._epoll.close()

@@ -1,11 +1,11 @@
 """The data path of a load: connections that send messages and verify the replies.
 
 Theory of operation. A *flow* is a connection with its place in the cycle of messages. In the steady
-state of a closed loop with one message in flight on plain sockets, nearly every event is one whole
-reply, and the next message fits the kernel's buffer. Such flows are *hot*: `_exchange_hot` reads,
-compares and writes for all of them with three calls each, and keeps of a flow only when its message
-was sent and which it is. Whatever is not so plain makes a flow leave that state first
-(`_leave_hot`): a part of a reply, a full buffer, an error, the end of the measurement.
+state with one message in flight on plain sockets, nearly every event is one whole reply, and the
+next message fits the kernel's buffer. Such flows are *hot*: `_exchange_hot` reads, compares and
+writes for all of them with three calls each, and keeps of a flow only when its message was sent or
+due, and which it is. Whatever is not so plain makes a flow leave that state first (`_leave_hot`): a
+part of a reply, a full buffer, an error, the end of the measurement.
 """
 
 import collections
@@ -40,12 +40,13 @@ class Flow:
     Attributes:
         number: of the connection, among those of all processes.
         started, answered: how many messages were sent, and how many replies were whole. Those
-            between are in flight.
+            between are in flight. While the flow is hot, `started` is out of date.
         released: how many messages were sent or due so far; open loop only.
         scheduled_from: the first message of the schedule; open loop only.
         starts: when each message in flight was sent or due; empty while the flow is hot.
         unsent: what the kernel did not take of messages that count as sent.
-        next, sent_ns: while it is hot, the message in flight and when it was sent.
+        next: while it is hot, the message that is in flight or the next to be.
+        sent_ns: while it is hot, when the message in flight was sent or due; -1 without one.
     """
 
     __slots__ = (
@@ -118,7 +119,6 @@ class Traffic:
         self._may_be_hot = (
             plan.depth == 1
             and not plan.tls
-            and not self._is_open_loop
             and one_length
             and len(cycle.replies[0]) <= _HOT_REPLY_BYTES
         )
@@ -147,10 +147,9 @@ class Traffic:
         """Start no more messages; replies are still received."""
         self._is_stopping = True
         self._schedule = None
+        self._cool()
         for flow in self.flows.values():
             flow.released = flow.started
-        for flow in list(self._hot.values()):
-            self._leave_hot(flow)
 
     def resume(self, plan: Plan, share: Share, start_ns: int, budget: int | None) -> None:
         """Start messages, after `stop` again; at most `budget` if that is not None.
@@ -162,6 +161,7 @@ class Traffic:
         if plan.rate_per_s is not None:
             numbers = share.connections(plan)
             self._schedule = Schedule(plan.rate_per_s, numbers, plan.connections, start_ns)
+        self._cool()
         for flow in list(self.flows.values()):
             flow.scheduled_from = flow.released = flow.started
             self._pump(flow)
@@ -171,8 +171,7 @@ class Traffic:
         self.begin_ns = begin_ns
         self.notes.clear()
         self.lags.clear()
-        for flow in list(self._hot.values()):
-            self._leave_hot(flow)  # its message is older
+        self._cool()  # messages in flight are older
 
     @property
     def next_ns(self) -> int | None:
@@ -184,6 +183,7 @@ class Traffic:
     @property
     def is_quiet(self) -> bool:
         """Whether no message is in flight, nor any due."""
+        self._cool()
         return not any(
             flow.in_flight or flow.released > flow.started for flow in self.flows.values()
         )
@@ -197,6 +197,7 @@ class Traffic:
         schedule = self._schedule
         if schedule is None:
             return waited
+        self._cool()
         for flow in self.flows.values():
             for message in range(flow.started, flow.released):
                 due_ns = flow.due_ns(schedule, message)
@@ -220,26 +221,32 @@ class Traffic:
                 self.errors[NO_CONNECTION] += 1
                 continue
             flow.released += 1
-            if flow.in_flight < self._depth and flow.unsent is None:
+            if flow.fd in self._hot:
+                if flow.sent_ns < 0:
+                    self._send_hot(flow, schedule)
+            elif flow.in_flight < self._depth and flow.unsent is None:
                 due_ns = flow.due_ns(schedule, flow.started)
                 self.lags.append((self._clock() - due_ns) // UNIT_NS)
                 self._pump(flow)
 
     def exchange(self, events: list[tuple[int, int]], woken_ns: int) -> None:
         """Receive, verify, and send the next messages. `woken_ns`: when the events were known."""
-        if self._hot and (self.budget is None or self.budget >= len(events)):
-            done = self._exchange_hot(events, woken_ns)
-            if self.budget is not None:
-                self.budget -= done
+        if self._is_open_loop or self.budget is None:
+            self._exchange_hot(events, woken_ns)
+            return
+        if self._hot and self.budget >= len(events):
+            self.budget -= self._exchange_hot(events, woken_ns)
             return
         for fd, mask in events:
             self._on_event(fd, mask, woken_ns)
 
-    def finish(self) -> None:
-        """Verify the ends, count what was never answered, and close all connections."""
+    def finish(self, *, was_awaited: bool = True) -> None:
+        """Verify the ends, count what was never answered if it was awaited, and close all."""
+        self._cool()
         for flow in list(self.flows.values()):
             if flow.in_flight:
-                self.errors[NO_REPLY] += flow.in_flight
+                if was_awaited:
+                    self.errors[NO_REPLY] += flow.in_flight
             elif self.mismatch is None:
                 try:
                     flow.verifier.finish()
@@ -254,8 +261,9 @@ class Traffic:
         hot, clock, note = self._hot, self._clock, self.notes.append
         requests, replies = self._cycle.requests, self._cycle.replies
         request_bytes, variants = self._cycle.request_bytes, len(requests)
+        schedule = self._schedule
         read, write, most_bytes = os.read, os.write, len(replies[0]) + 1
-        done = 0
+        done = sent = 0
         for fd, mask in events:
             flow = hot.get(fd)
             if flow is None:
@@ -268,7 +276,7 @@ class Traffic:
                 self._leave_hot(flow)
                 self._failed(flow, error)
                 continue
-            if data != replies[at]:
+            if data != replies[at] or flow.sent_ns < 0:
                 self._leave_hot(flow)
                 self._received(flow, data, woken_ns)
                 self._pump(flow)
@@ -280,41 +288,71 @@ class Traffic:
             if at == variants:
                 at = 0
             flow.next = at
-            flow.sent_ns = clock()
+            if schedule is None:
+                flow.sent_ns = clock()
+            elif flow.released > flow.answered:
+                flow.sent_ns = flow.due_ns(schedule, flow.answered)
+            else:
+                flow.sent_ns = -1
+                continue
             try:
                 sent_bytes = write(fd, requests[at])
             except OSError as error:
-                self._leave_hot(flow)
-                flow.unsent = memoryview(requests[at])
-                self._watch(flow)
-                self._failed(flow, error)
+                self._not_sent(flow, 0, error)
                 continue
+            sent += sent_bytes
             if sent_bytes != request_bytes:
-                self._leave_hot(flow)
-                flow.unsent = memoryview(requests[at])[sent_bytes:]
-                self._watch(flow)
+                self._not_sent(flow, sent_bytes)
         self.messages += done
         self.received_bytes += done * (most_bytes - 1)
-        self.sent_bytes += done * request_bytes
+        self.sent_bytes += sent
         return done
+
+    def _send_hot(self, flow: Flow, schedule: Schedule) -> None:
+        """Send the message that is due on a hot flow with none in flight."""
+        flow.sent_ns = flow.due_ns(schedule, flow.answered)
+        self.lags.append((self._clock() - flow.sent_ns) // UNIT_NS)
+        message = self._cycle.requests[flow.next]
+        try:
+            sent_bytes = os.write(flow.fd, message)
+        except OSError as error:
+            self._not_sent(flow, 0, error)
+            return
+        self.sent_bytes += sent_bytes
+        if sent_bytes != len(message):
+            self._not_sent(flow, sent_bytes)
+
+    def _not_sent(self, flow: Flow, sent_bytes: int, error: OSError | None = None) -> None:
+        """Keep the rest of a hot flow's message, which the kernel did not take."""
+        message = self._cycle.requests[flow.next]
+        self._leave_hot(flow)
+        flow.unsent = memoryview(message)[sent_bytes:]
+        self._watch(flow)
+        if error is not None:
+            self._failed(flow, error)
 
     def _enter_hot(self, flow: Flow) -> None:
         if (
             self._may_be_hot
             and not self._is_stopping
             and flow.unsent is None
-            and flow.in_flight == 1
             and flow.verifier.is_between
-            and flow.starts[0] >= self.begin_ns
+            and (flow.starts[0] >= self.begin_ns if flow.starts else self._is_open_loop)
         ):
             flow.next = flow.verifier.next
-            flow.sent_ns = flow.starts.popleft()
+            flow.sent_ns = flow.starts.popleft() if flow.starts else -1
             self._hot[flow.fd] = flow
+
+    def _cool(self) -> None:
+        for flow in list(self._hot.values()):
+            self._leave_hot(flow)
 
     def _leave_hot(self, flow: Flow) -> None:
         del self._hot[flow.fd]
-        flow.started = flow.answered + 1
-        flow.starts.append(flow.sent_ns)
+        flow.started = flow.answered
+        if flow.sent_ns >= 0:
+            flow.started += 1
+            flow.starts.append(flow.sent_ns)
         flow.verifier.skip(flow.answered - flow.verified)
         flow.verified = flow.answered
 

@@ -178,7 +178,7 @@ def test_open_loop_counts_from_the_time_that_messages_were_due(wires: list[Wire]
     wire.now_ns = 4500
     wire.traffic.send_due(4500)  # those of 1000, 2000, 3000 and 4000; one may be in flight
     assert wire.traffic.lags == [35]
-    assert (wire.flow.started, wire.flow.released) == (1, 4)
+    assert wire.flow.released == 4
     wire.now_ns = 10_000
     for n in range(3):
         assert wire.asked() == wire.cycle.requests[n]
@@ -189,6 +189,24 @@ def test_open_loop_counts_from_the_time_that_messages_were_due(wires: list[Wire]
     assert not wire.traffic.is_quiet
     wire.traffic.send_due(10_000)
     assert wire.traffic.drop_unsent(12_000) == [7000, 6000, 5000, 4000, 3000, 2000]
+
+
+def test_open_loop_sends_at_once_when_nothing_is_in_flight(wires: list[Wire]) -> None:
+    """And a reply to nothing is a mismatch then, too."""
+    wires.append(wire := Wire(rate_per_s=1_000_000.0))
+    wire.start()
+    for n in range(4):
+        wire.now_ns = 1000 * n + 300
+        wire.traffic.send_due(wire.now_ns)
+        assert wire.asked() == wire.cycle.requests[n]
+        wire.peer.sendall(wire.cycle.replies[n])
+        wire.exchange()
+    assert wire.traffic.lags == [3, 3, 3, 3]
+    assert wire.traffic.notes == [3, 3, 3, 3]
+    assert wire.traffic.is_quiet
+    wire.peer.sendall(wire.cycle.replies[4])
+    wire.exchange()
+    assert "nothing was asked" in str(wire.traffic.mismatch)
 
 
 def test_message_that_is_due_on_a_lost_connection_is_an_error(wires: list[Wire]) -> None:
