@@ -1,12 +1,13 @@
 """One process's run: warm-up, measurement in intervals, and the wait for the last replies."""
 
+import collections
 import enum
 import gc
 import select
 import time
 from collections.abc import Callable, Iterator
 
-from asyncrev.bench.measurement import UNIT_NS, Counts, Interval, Outcome, folding, joined
+from asyncrev.bench.measurement import UNIT_NS, Interval, Outcome, folding, joined
 from asyncrev.bench.messages import Cycle
 from asyncrev.bench.plan import Plan, Share
 from asyncrev.bench.sockets import Connector, allow_descriptors
@@ -67,8 +68,8 @@ class Run:
         self._interval_ns = int(plan.interval_s * _NS_PER_S)
         self._begin_ns = self._end_ns = self._turn_ns = self._closed_ns = 0
         self._limit_ns: int | None = None  # when the phase ends at the latest
-        self._exact: Counts = {}  # latencies of this interval
-        self._exact_lags: Counts = {}
+        self._exact: collections.Counter[int] = collections.Counter()  # latencies of this interval
+        self._exact_lags: collections.Counter[int] = collections.Counter()
         self._fold: Iterator[None] | None = None
         self._before = (0, 0, 0, 0, 0.0)  # the counters at the start of the interval
         self._cpu_begin_s = 0.0
@@ -114,7 +115,7 @@ class Run:
             wait_s = (start_ns - self._clock()) / _NS_PER_S
             if wait_s > 0:
                 self._poll(wait_s)
-            self._traffic.start(self._plan, self._share, start_ns)
+            self._traffic.start(self._share, start_ns, None)
             self._drive()
         finally:
             gc.enable()
@@ -124,7 +125,8 @@ class Run:
 
     def _drive(self) -> None:
         traffic, clock = self._traffic, self._clock
-        poll, exchange, notes = self._epoll.poll, traffic.exchange, traffic.notes
+        totals = traffic.totals
+        poll, exchange, notes = self._epoll.poll, traffic.exchange, totals.notes
         control_fd = -1 if self._control_fd is None else self._control_fd
         woken_ns = clock()
         while self._phase is not _Phase.OVER:
@@ -144,13 +146,13 @@ class Run:
                 traffic.send_due(woken_ns)
             if notes:
                 self._count(notes, self._exact)
-            if traffic.lags:
-                self._count(traffic.lags, self._exact_lags)
+            if totals.lags:
+                self._count(totals.lags, self._exact_lags)
             if self._fold is not None and next(self._fold, self) is self:
                 self._fold = None
-            if woken_ns >= self._turn_ns or traffic.budget == 0:
+            if woken_ns >= self._turn_ns or totals.budget == 0:
                 self._turn(woken_ns)
-            if self._is_interrupted or traffic.mismatch is not None or not traffic.flows:
+            if self._is_interrupted or totals.mismatch is not None or not traffic.flows:
                 self._end_early(clock())
 
     def _poll(self, wait_s: float) -> list[tuple[int, int]]:
@@ -160,10 +162,8 @@ class Run:
         return self._epoll.poll(0)
 
     @staticmethod
-    def _count(values: list[int], counts: Counts) -> None:
-        get = counts.get
-        for units in values:
-            counts[units] = get(units, 0) + 1
+    def _count(values: list[int], counts: collections.Counter[int]) -> None:
+        counts.update(values)
         values.clear()
 
     # -- phases ------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class Run:
             if self._traffic.is_quiet or self._is_past_limit(now_ns):
                 self._begin(now_ns)
                 budget = self._share.count(self._plan)
-                self._traffic.resume(self._plan, self._share, now_ns, budget)
+                self._traffic.start(self._share, now_ns, budget)
             else:
                 self._turn_ns = now_ns + _LOOK_EVERY_NS
         elif self._phase is _Phase.MEASURE:
@@ -207,7 +207,7 @@ class Run:
         self._begin_ns = self._closed_ns = now_ns
         self._before = self._counters()
         self._cpu_begin_s = time.process_time()
-        self._last_message = (self._traffic.messages, now_ns)
+        self._last_message = (self._traffic.totals.messages, now_ns)
         self._plan_turn(now_ns)
 
     def _plan_turn(self, now_ns: int) -> None:
@@ -222,7 +222,7 @@ class Run:
         if self._is_past_limit(now_ns):
             self._end(now_ns)
             return
-        if traffic.budget == 0 and traffic.is_quiet:
+        if traffic.totals.budget == 0 and traffic.is_quiet:
             self._close_interval(now_ns)
             self._end_ns = now_ns
             self._phase = _Phase.OVER
@@ -230,8 +230,8 @@ class Run:
         if (now_ns - self._begin_ns) // self._interval_ns > self._number:
             self._close_interval(now_ns)
             messages, since_ns = self._last_message
-            if traffic.messages != messages:
-                self._last_message = (traffic.messages, now_ns)
+            if traffic.totals.messages != messages:
+                self._last_message = (traffic.totals.messages, now_ns)
             elif now_ns - since_ns > self._plan.timeout_s * _NS_PER_S and self._limit_ns is None:
                 self._phase = _Phase.OVER  # it would wait for ever
                 self._end_ns = now_ns
@@ -248,7 +248,7 @@ class Run:
         self._phase = _Phase.DRAIN
         self._limit_ns = now_ns + int(self._plan.timeout_s * _NS_PER_S)
         self._turn_ns = now_ns
-        self._exact = {}
+        self._exact = collections.Counter()
         self._count([ns // UNIT_NS for ns in waited_ns], self._exact)
 
     def _end_early(self, now_ns: int) -> None:
@@ -258,10 +258,10 @@ class Run:
         self._phase = _Phase.OVER
 
     def _counters(self) -> tuple[int, int, int, int, float]:
-        traffic = self._traffic
-        errors = sum(traffic.errors.values())
+        totals = self._traffic.totals
+        errors = sum(totals.errors.values())
         cpu_s = time.process_time()
-        return traffic.messages, traffic.sent_bytes, traffic.received_bytes, errors, cpu_s
+        return totals.messages, totals.sent_bytes, totals.received_bytes, errors, cpu_s
 
     def _close_interval(self, now_ns: int) -> None:
         """End the interval, if it has any length; what is counted from now on is the next one's."""
@@ -292,7 +292,7 @@ class Run:
         self._fold = _both(
             folding(self._exact, interval.latencies), folding(self._exact_lags, interval.lags)
         )
-        self._exact, self._exact_lags = {}, {}
+        self._exact, self._exact_lags = collections.Counter(), collections.Counter()
         if self._limit_ns is None and len(self.intervals) >= MOST_INTERVALS:
             self._finish_fold()
             self.intervals = joined(self.intervals)
@@ -316,8 +316,8 @@ class Run:
             for _ in folding(self._exact, outcome.late):
                 pass
         traffic.finish(was_awaited=not self._is_interrupted)
-        outcome.mismatch = traffic.mismatch
-        outcome.errors = dict(traffic.errors)
+        outcome.mismatch = traffic.totals.mismatch
+        outcome.errors = dict(traffic.totals.errors)
         self._epoll.close()
         return outcome
 

@@ -1,8 +1,11 @@
 """Fixtures of the tests of the load generator."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.bench.wire import Wire
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +24,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 def socket_path(tmp_path: Path) -> str:
     """Where a UNIX socket can be made."""
     return str(tmp_path / "socket")
+
+
+@pytest.fixture
+def wires() -> Iterator[list[Wire]]:
+    """A list; what the test puts into it is closed afterwards."""
+    made: list[Wire] = []
+    yield made
+    for wire in made:
+        wire.close()

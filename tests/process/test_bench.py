@@ -221,16 +221,16 @@ def test_server_that_ends_connections_is_exit_code_1(resets: bool) -> None:
 
 def test_server_that_dies_meanwhile_is_exit_code_1() -> None:
     """The run ends then, and prints what there was."""
-    with running(lambda port: [sys.executable, "-c", ASYNCIO_ECHO, str(port)]) as (port, server):
-        with client(f"127.0.0.1:{port}", "-z", "60s", "--expect", "echo", "--warmup", 0) as (
-            process,
-            terminal,
-        ):
-            wait_for(terminal, "messages/s")
-            server.kill()
-            assert process.wait(DEADLINE_S) == 1
-            assert process.stdout is not None
-            assert "messages/s" in process.stdout.read().decode()
+    args = ("-z", "60s", "--expect", "echo", "--warmup", 0)
+    with (
+        running(lambda port: [sys.executable, "-c", ASYNCIO_ECHO, str(port)]) as (port, server),
+        client(f"127.0.0.1:{port}", *args) as (process, terminal),
+    ):
+        wait_for(terminal, "messages/s")
+        server.kill()
+        assert process.wait(DEADLINE_S) == 1
+        assert process.stdout is not None
+        assert "messages/s" in process.stdout.read().decode()
 
 
 def test_replies_that_never_come_are_exit_code_1() -> None:
