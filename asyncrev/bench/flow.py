@@ -45,6 +45,7 @@ class Totals:
         budget: how many messages may still be started, or None.
         is_stopping: whether none may be started.
         schedule: when messages are due; None in a closed loop, and when stopping.
+        has_other_event: whether there was an event of a descriptor that is no flow's.
     """
 
     messages: int = 0
@@ -58,6 +59,7 @@ class Totals:
     budget: int | None = None
     is_stopping: bool = False
     schedule: Schedule | None = None
+    has_other_event: bool = False
 
 
 class Flow:

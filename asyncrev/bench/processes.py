@@ -84,7 +84,7 @@ class Processes:
                 child.release()
                 os.close(child.results_fd)
                 os.waitpid(child.pid, 0)
-        if self._failure is not None:
+        if self._failure is not None and not self._is_interrupted:
             raise self._failure
         return self._merged()
 
@@ -170,10 +170,10 @@ class Processes:
             self._on_interval(number, interval)
 
     def _merged(self) -> tuple[list[Interval], Outcome]:
-        ends = [child.end for child in self._children if child.end is not None]
-        joins = max(end["joins"] for end in ends)
+        ends = [child.end for child in self._children if child.end and "outcome" in child.end]
+        joins = max((end["joins"] for end in ends), default=0)
         merged: dict[int, Interval] = {}
-        outcome = Outcome()
+        outcome = Outcome(is_interrupted=self._is_interrupted)
         for end in ends:
             intervals = {n: Interval.from_dict(values) for n, values in end["intervals"]}
             for _ in range(joins - end["joins"]):

@@ -72,7 +72,6 @@ class Run:
         self._exact_lags: collections.Counter[int] = collections.Counter()
         self._fold: Iterator[None] | None = None
         self._before = (0, 0, 0, 0, 0.0)  # the counters at the start of the interval
-        self._cpu_begin_s = 0.0
         self._number = 0
         self._outcome = Outcome()
         self._last_message = (0, 0)  # how many there were when something last came, and when
@@ -88,7 +87,7 @@ class Run:
 
         Raises:
             ConnectError: one could not be opened.
-            SettingsError: there can be no so many descriptors.
+            SettingsError: there cannot be so many descriptors.
         """
         numbers = self._share.connections(self._plan)
         allow_descriptors(len(numbers))
@@ -127,7 +126,6 @@ class Run:
         traffic, clock = self._traffic, self._clock
         totals = traffic.totals
         poll, exchange, notes = self._epoll.poll, traffic.exchange, totals.notes
-        control_fd = -1 if self._control_fd is None else self._control_fd
         woken_ns = clock()
         while self._phase is not _Phase.OVER:
             if self._fold is not None:
@@ -140,7 +138,7 @@ class Run:
             woken_ns = clock()
             if events:
                 exchange(events, woken_ns)
-                if control_fd >= 0 and any(fd == control_fd for fd, _ in events):
+                if totals.has_other_event:  # of the control descriptor
                     self._is_interrupted = True
             if traffic.next_ns is not None:
                 traffic.send_due(woken_ns)
@@ -206,7 +204,6 @@ class Run:
         self._exact_lags.clear()
         self._begin_ns = self._closed_ns = now_ns
         self._before = self._counters()
-        self._cpu_begin_s = time.process_time()
         self._last_message = (self._traffic.totals.messages, now_ns)
         self._plan_turn(now_ns)
 
@@ -287,8 +284,13 @@ class Run:
             interval.latencies = {slowest: 1} if slowest else {}
             self._on_interval(self._number, interval)
             interval.latencies = {}
-        self.intervals[self._number] = interval
         self._finish_fold()
+        known = self.intervals.get(self._number)
+        if known is None:
+            self.intervals[self._number] = interval
+        else:  # of an odd number of intervals that were joined, the last is only half as long
+            known.add(interval)
+            interval = known
         self._fold = _both(
             folding(self._exact, interval.latencies), folding(self._exact_lags, interval.lags)
         )

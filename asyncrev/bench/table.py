@@ -40,7 +40,7 @@ def as_text(
     lines.append(_row("errors", errors or "none"))
     if outcome.unsent:
         lines.append(
-            _row("never sent", f"{outcome.unsent:,} messages were due; the server was too slow")
+            _row("never sent", f"{outcome.unsent:,} messages were due while others were in flight")
         )
     cores = ", ".join(f"{100 * cores:.0f} %" for cores in outcome.cores)
     lag = f"; sent late, p99: {shown_us(figures.lags.percentile_us(99.0))}"

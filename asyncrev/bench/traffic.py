@@ -170,6 +170,7 @@ class Traffic:
     def _on_event(self, fd: int, mask: int, woken_ns: int) -> None:
         flow = self.flows.get(fd)
         if flow is None:
+            self.totals.has_other_event = True
             return
         if fd in self._hot:
             self._leave_hot(flow)

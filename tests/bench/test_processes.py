@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from tests.bench.servers import Handler, echo, served, wrong_after
 from tests.support import DEADLINE_S
 
@@ -29,6 +31,8 @@ def on_interval(number, interval):
         os.kill(processes._children[0].pid, signal.SIGKILL)
 
 processes = Processes(plan, make_cycle(plan), on_interval)
+if sys.argv[2] == "early":
+    processes.interrupt()
 try:
     intervals, outcome = processes.run()
 except LocalError as error:
@@ -37,6 +41,8 @@ else:
     print(json.dumps({
         "seen": seen,
         "messages": [one.messages for one in intervals],
+        "latencies": sum(sum(one.latencies.values()) for one in intervals),
+        "duration_s": sum(one.duration_s for one in intervals),
         "outcome": outcome.as_dict(),
     }))
 # All children have been waited for.
@@ -85,7 +91,9 @@ def test_count_is_of_all_together() -> None:
 
 def test_open_loop_has_the_rate_of_all_together() -> None:
     """Half of it each, or more where the connections are more."""
-    assert 150 <= sum(loaded(echo, rate_per_s=500.0)["messages"]) <= 220
+    result = loaded(echo, rate_per_s=500.0)
+    late = sum(times for _, times in result["outcome"]["late"])
+    assert result["latencies"] + late == pytest.approx(500 * result["duration_s"], abs=6)
 
 
 def test_wrong_reply_of_one_is_the_outcome_of_all() -> None:
@@ -100,6 +108,13 @@ def test_interrupt_ends_all_with_what_there_is() -> None:
     assert result["outcome"]["is_interrupted"]
     assert result["outcome"]["errors"] == {}
     assert sum(result["messages"]) > 0
+
+
+def test_interrupt_before_the_start_is_no_error() -> None:
+    """Nothing was measured."""
+    result = loaded(echo, "early", duration_s=60.0)
+    assert result["outcome"]["is_interrupted"]
+    assert result["messages"] == []
 
 
 def test_killed_process_ends_the_run_with_an_error() -> None:

@@ -67,10 +67,10 @@ def test_run_measures_in_intervals_without_an_error(
     intervals, outcome = measured(handle, lambda number, _: seen.append(number), **settings)
     assert outcome.errors == {}
     assert outcome.mismatch is None
-    assert len(intervals) in (2, 3)
+    assert 1 <= len(intervals) <= 3
     assert len(seen) == len(intervals)
     assert intervals[0].from_s == 0
-    assert intervals[-1].to_s == pytest.approx(0.3, abs=0.2)
+    assert 0.3 <= intervals[-1].to_s < 2
     for one, after in itertools.pairwise(intervals):
         assert one.to_s == after.from_s
     messages = sum(one.messages for one in intervals)
@@ -94,16 +94,16 @@ def test_open_loop_with_a_count_ends_with_its_last_reply() -> None:
     """Its schedule begins anew after the warm-up."""
     intervals, outcome = measured(echo, rate_per_s=500.0, count=100, duration_s=None, depth=2)
     assert sum(one.messages for one in intervals) == 100
-    assert intervals[-1].to_s == pytest.approx(0.2, abs=0.1)
+    assert 0.19 <= intervals[-1].to_s < 2
     assert outcome.errors == {}
 
 
 def test_open_loop_keeps_its_rate() -> None:
-    """Within what the clock allows."""
+    """However busy the machine is: each message that was due in the time has a latency."""
     intervals, outcome = measured(echo, rate_per_s=400.0, duration_s=1.0)
-    assert sum(one.messages for one in intervals) == pytest.approx(400, abs=20)
-    assert sum(sum(one.lags.values()) for one in intervals) > 300
-    assert outcome.unsent == 0
+    latencies = sum(sum(one.latencies.values()) for one in intervals) + sum(outcome.late.values())
+    assert latencies == pytest.approx(400 * intervals[-1].to_s, abs=3)
+    assert sum(sum(one.lags.values()) for one in intervals) > 0
 
 
 def test_open_loop_with_a_slow_server_counts_what_was_never_sent() -> None:
@@ -152,9 +152,11 @@ def test_interrupted_run_has_what_it_has_measured() -> None:
     assert sum(one.messages for one in run.intervals.values()) > 0
 
 
-def test_many_intervals_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("most", [2, 3])
+def test_many_intervals_are_joined(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """A run with a count and no end has a bounded number of them."""
-    monkeypatch.setattr(run_module, "MOST_INTERVALS", 2)
-    intervals, _ = measured(echo, duration_s=None, rate_per_s=200.0, count=100)
-    assert len(intervals) <= 2
-    assert sum(one.messages for one in intervals) == 100
+    monkeypatch.setattr(run_module, "MOST_INTERVALS", most)
+    intervals, _ = measured(echo, duration_s=None, rate_per_s=200.0, count=160)
+    assert len(intervals) <= most
+    assert sum(one.messages for one in intervals) == 160
+    assert sum(sum(one.latencies.values()) for one in intervals) == 160

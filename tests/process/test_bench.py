@@ -141,7 +141,8 @@ def test_asyncio_echo() -> None:
         target = f"127.0.0.1:{port}"
         assert document(target, *CLOSED, "--expect", "echo")["messages"] == 400
         figures = document(target, *QUICK, "--expect", "echo", "--processes", 2)
-        assert figures["messages"] == pytest.approx(150, abs=40)
+        wanted = 500 * figures["duration_s"]
+        assert figures["latency_us"]["count"] == pytest.approx(wanted, abs=6)
         assert len(figures["client_cores"]) == 2
 
 
@@ -357,7 +358,7 @@ def test_saved_run_is_compared(tmp_path: Path) -> None:
     assert saved["messages"] > 0
     ratios = json.loads((tmp_path / "second.json").read_text())["compared"]
     assert set(ratios) == {"rate", "p50", "p90", "p99"}
-    assert ratios["rate"]["ratio"] == pytest.approx(1, abs=0.3)
+    assert 0.5 < ratios["rate"]["ratio"] < 2
     assert "To the earlier run" in report.read_text()
 
 
