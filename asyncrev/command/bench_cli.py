@@ -135,8 +135,8 @@ def bench(context: click.Context, /, target: str, **values: Any) -> None:
     what was measured.
     """
     from asyncrev.bench.plan import Plan, parse_target
-    from asyncrev.command.bench import Output
     from asyncrev.command.bench import bench as run
+    from asyncrev.command.bench_output import Output
 
     signals: ProcessSignals | None = context.obj
     if signals is not None:
