@@ -27,7 +27,7 @@ def png(figures: Figures) -> bytes:
 
     rate.plot(at_s, [one["messages_per_s"] for one in intervals], marker="o", markersize=3)
     rate.set(ylabel="messages per second", xlabel="seconds")
-    rate.set_ylim(bottom=0)
+    rate.set_ylim(0, 1.1 * max(1, *(one["messages_per_s"] for one in intervals)))
     for name, style in (("p50", "-"), ("p99", "--"), ("max", ":")):
         values = [one["latency_us"][name] / 1000 or None for one in intervals]
         latency.plot(at_s, values, style, label=name)
@@ -45,6 +45,7 @@ def png(figures: Figures) -> bytes:
     for axes in (latency, percentiles):
         if figures.latencies.count:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
     for axes in (rate, latency, percentiles):
         axes.grid(visible=True, alpha=0.3)
     data = io.BytesIO()

@@ -68,7 +68,10 @@ class Plot {
     const x = { ...axis, values: values(what.x), space: 55 };
     if (what.logX) x.splits = (_, __, from, to) => DECADES(from, to);
     const y = { ...axis, values: values(what.y), size: 68 };
-    if (what.log) y.splits = (_, __, from, to) => logSplits(from, to);
+    if (what.log) {
+      y.splits = (_, __, from, to) => logSplits(from, to);
+      y.filter = (_, splits) => splits; // else only powers of ten have their values beside them
+    }
     this.plot = new uPlot(
       {
         ...this.size(),
