@@ -35,7 +35,7 @@ class Figures:
     Attributes:
         plan, outcome: what was asked for, and how it ended.
         latencies: of all messages of the measurement, those that were answered after its end too.
-        lags: how late messages were sent because of this program; empty in a closed loop.
+        lags: how late this program saw that messages were due; empty in a closed loop.
         duration_s: how long was measured.
         messages, sent_bytes, received_bytes: what was exchanged then.
     """

@@ -38,7 +38,7 @@ class Totals:
     Attributes:
         messages, sent_bytes, received_bytes: how much so far.
         notes: latencies in units of 100 ns that nobody has counted yet.
-        lags: the same of delays of messages by this program.
+        lags: the same of delays by this program: how late it saw that a message was due.
         errors: how many there were of each kind.
         mismatch: what was wrong with a reply, or None.
         begin_ns: only messages from then on have latencies that count.

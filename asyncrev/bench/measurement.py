@@ -5,12 +5,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["UNIT_NS", "Counts", "Interval", "Outcome", "folding", "joined"]
+__all__ = ["UNIT_NS", "Counts", "Interval", "Outcome", "add_counts", "evenly", "folding", "joined"]
 
 UNIT_NS = 100  # what latencies are counted in; the clock's own calls take about half of it
 
 # Larger values are counted with this many significant bits, which is three digits.
 _BITS = 11
+_MOST_SAMPLES = 1000
 _FOLDED_AT_ONCE = 64  # they take about 20 us
 
 Counts = dict[int, int]  # how often each latency came, in units of 100 ns
@@ -27,7 +28,7 @@ class Interval:
         errors: how many there were.
         cpu_s: processor time of this process.
         latencies: of the replies that came, to messages of the measurement.
-        lags: how late messages were sent that nothing but this program delayed; open loop only.
+        lags: how late this program saw that messages were due; open loop only.
     """
 
     from_s: float
@@ -126,6 +127,18 @@ def add_counts(counts: Counts, more: Counts) -> None:
     """Add `more` to `counts`."""
     for units, times in more.items():
         counts[units] = counts.get(units, 0) + times
+
+
+def evenly(shortest_ns: int, longest_ns: int, number: int) -> Counts:
+    """Return the counts of `number` times that lie evenly between the two, in a bounded time."""
+    samples = min(number, _MOST_SAMPLES)
+    counts: Counts = {}
+    for sample in range(samples):
+        between = sample / (samples - 1) if samples > 1 else 0.0
+        units = int(shortest_ns + between * (longest_ns - shortest_ns)) // UNIT_NS
+        times = number * (sample + 1) // samples - number * sample // samples
+        counts[units] = counts.get(units, 0) + times
+    return counts
 
 
 def folding(exact: Counts, into: Counts) -> Iterator[None]:

@@ -46,6 +46,9 @@ def png(figures: Figures) -> bytes:
         if figures.latencies.count:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(
+                lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""
+            )
     for axes in (rate, latency, percentiles):
         axes.grid(visible=True, alpha=0.3)
     data = io.BytesIO()

@@ -7,7 +7,7 @@ import select
 import time
 from collections.abc import Callable, Iterator
 
-from asyncrev.bench.measurement import UNIT_NS, Interval, Outcome, folding, joined
+from asyncrev.bench.measurement import Interval, Outcome, folding, joined
 from asyncrev.bench.messages import Cycle
 from asyncrev.bench.plan import Plan, Share
 from asyncrev.bench.sockets import Connector, allow_descriptors
@@ -239,14 +239,13 @@ class Run:
         """End the measurement, and wait for replies."""
         self._close_interval(now_ns)
         self._end_ns = now_ns
-        waited_ns = self._traffic.drop_unsent(now_ns)
-        self._outcome.unsent = len(waited_ns)
+        waited = self._traffic.drop_unsent(now_ns)
+        self._outcome.unsent = sum(waited.values())
         self._traffic.stop()
         self._phase = _Phase.DRAIN
         self._limit_ns = now_ns + int(self._plan.timeout_s * _NS_PER_S)
         self._turn_ns = now_ns
-        self._exact = collections.Counter()
-        self._count([ns // UNIT_NS for ns in waited_ns], self._exact)
+        self._exact = collections.Counter(waited)
 
     def _end_early(self, now_ns: int) -> None:
         if self._phase is _Phase.MEASURE:

@@ -22,6 +22,8 @@ class Schedule:
 
     __slots__ = ("_all", "_cursor", "_numbers", "_rate_per_s", "_round", "_start_ns", "next_ns")
 
+    MOST_AT_ONCE = 10_000  # a process that is this far behind receives between, and sends on then
+
     def __init__(self, rate_per_s: float, numbers: range, connections: int, start_ns: int) -> None:
         """Begin at `start_ns`.
 
@@ -43,11 +45,24 @@ class Schedule:
         intervals = message * self._all + number
         return self._start_ns + int(intervals * _NS_PER_S / self._rate_per_s)
 
-    def take(self, now_ns: int) -> list[int]:
-        """Return one index into `numbers` for each message that has become due, in order."""
-        due = []
-        while self.next_ns <= now_ns:
-            due.append(self._cursor)
+    def untaken(self, now_ns: int) -> int:
+        """Return how many messages have become due that `take` has not returned yet."""
+        if self.next_ns > now_ns:
+            return 0
+        rounds, rest = divmod(
+            int((now_ns - self._start_ns) * self._rate_per_s / _NS_PER_S), self._all
+        )
+        due = rounds * len(self._numbers) + sum(1 for number in self._numbers if number <= rest)
+        return max(0, due - self._round * len(self._numbers) - self._cursor)
+
+    def take(self, now_ns: int) -> list[tuple[int, int]]:
+        """Return for each message that has become due an index into `numbers`, and when it was due.
+
+        In that order; at most `MOST_AT_ONCE`; the others at the next call.
+        """
+        due: list[tuple[int, int]] = []
+        while self.next_ns <= now_ns and len(due) < self.MOST_AT_ONCE:
+            due.append((self._cursor, self.next_ns))
             self._cursor += 1
             if self._cursor == len(self._numbers):
                 self._cursor = 0

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 
 from asyncrev.bench.flow import NO_CONNECTION, Flow, Totals
-from asyncrev.bench.measurement import UNIT_NS
+from asyncrev.bench.measurement import UNIT_NS, Counts, add_counts, evenly
 from asyncrev.bench.messages import Cycle
 from asyncrev.bench.ordinary import Ordinary
 from asyncrev.bench.plan import Plan, Share
@@ -90,23 +90,38 @@ class Traffic:
         for flow in self.flows.values():
             flow.released = flow.started
 
-    def drop_unsent(self, now_ns: int) -> list[int]:
-        """Forget messages that are due and were not sent; return how long each has waited, in ns.
+    def drop_unsent(self, now_ns: int) -> Counts:
+        """Forget messages that are due and were not sent; return how long they have waited.
 
         Call it before `stop`, which ends the schedule.
         """
-        waited: list[int] = []
+        waited: Counts = {}
         schedule = self.totals.schedule
         if schedule is None:
             return waited
         self._cool()
         for flow in self.flows.values():
-            for message in range(flow.started, flow.released):
-                due_ns = flow.due_ns(schedule, message)
-                if due_ns >= self.totals.begin_ns:
-                    waited.append(now_ns - due_ns)
+            number = flow.released - flow.started
+            if number:
+                first_ns = flow.due_ns(schedule, flow.started)
+                last_ns = flow.due_ns(schedule, flow.released - 1)
+                self._add_waits(waited, now_ns, first_ns, last_ns, number)
             flow.released = flow.started
+        number = schedule.untaken(now_ns)
+        if number:
+            self._add_waits(waited, now_ns, schedule.next_ns, now_ns, number)
         return waited
+
+    def _add_waits(
+        self, waited: Counts, now_ns: int, first_ns: int, last_ns: int, number: int
+    ) -> None:
+        """Add the waits of messages that were due evenly between two times, if they count."""
+        begin_ns = self.totals.begin_ns
+        if first_ns < begin_ns and last_ns > first_ns:
+            part = (last_ns - begin_ns) / (last_ns - first_ns)
+            first_ns, number = begin_ns, int(number * part)
+        if last_ns >= begin_ns and number > 0:
+            add_counts(waited, evenly(now_ns - last_ns, now_ns - first_ns, number))
 
     def finish(self, *, was_awaited: bool = True) -> None:
         """Verify the ends, count what was never answered if it was awaited, and close all."""
@@ -136,7 +151,7 @@ class Traffic:
         schedule = totals.schedule
         if schedule is None:
             return
-        for index in schedule.take(now_ns):
+        for index, due_ns in schedule.take(now_ns):
             if totals.budget is not None:
                 if not totals.budget:
                     return
@@ -146,12 +161,11 @@ class Traffic:
                 totals.errors[NO_CONNECTION] += 1
                 continue
             flow.released += 1
+            totals.lags.append((self._clock() - due_ns) // UNIT_NS)
             if flow.fd in hot:
                 if flow.sent_ns < 0:
                     self._send_hot(flow, schedule)
             elif flow.in_flight < self._plan.depth and flow.unsent is None:
-                due_ns = flow.due_ns(schedule, flow.started)
-                totals.lags.append((self._clock() - due_ns) // UNIT_NS)
                 self._ordinary.pump(flow)
 
     def exchange(self, events: list[tuple[int, int]], woken_ns: int) -> None:
@@ -243,29 +257,23 @@ class Traffic:
             flow.next = (flow.next + 1) % len(replies)
             flow.sent_ns = -1
             if schedule is not None and flow.released > flow.answered:
-                self._send_hot(flow, schedule, was_held_up=True)
+                self._send_hot(flow, schedule)
         self._count(done)
 
     def _count(self, done: int) -> None:
         self.totals.messages += done
         self.totals.received_bytes += done * len(self._cycle.replies[0])
 
-    def _send_hot(self, flow: Flow, schedule: Schedule, *, was_held_up: bool = False) -> None:
-        """Send a message that is due, on a hot flow with none in flight.
-
-        `was_held_up`: by the reply to the one before, so that the time until now is no lag.
-        """
-        totals = self.totals
+    def _send_hot(self, flow: Flow, schedule: Schedule) -> None:
+        """Send a message that is due, on a hot flow with none in flight."""
         flow.sent_ns = flow.due_ns(schedule, flow.answered)
-        if not was_held_up:
-            totals.lags.append((self._clock() - flow.sent_ns) // UNIT_NS)
         message = self._cycle.requests[flow.next]
         try:
             sent_bytes = os.write(flow.fd, message)
         except OSError as error:
             self._not_sent(flow, 0, error)
             return
-        totals.sent_bytes += sent_bytes
+        self.totals.sent_bytes += sent_bytes
         if sent_bytes != len(message):
             self._not_sent(flow, sent_bytes)
 

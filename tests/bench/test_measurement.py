@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrev.bench.measurement import Interval, Outcome, folding, joined
+from asyncrev.bench.measurement import Interval, Outcome, evenly, folding, joined
 
 COUNTS = st.dictionaries(st.integers(0, 10**9), st.integers(1, 1000), max_size=200)
 
@@ -25,6 +25,17 @@ def test_folding_keeps_every_count_and_three_digits(
         pass
     for units in exact:
         assert any(rounded <= units <= rounded * 1.001 for rounded in alone)
+
+
+@given(shortest=st.integers(0, 10**6), longer=st.integers(0, 10**12), number=st.integers(0, 10**9))
+def test_even_times_are_as_many_as_were_asked_for(shortest: int, longer: int, number: int) -> None:
+    """Between the two, in at most a thousand steps."""
+    counts = evenly(shortest, shortest + longer, number)
+    assert sum(counts.values()) == number
+    assert len(counts) <= 1000
+    assert all(shortest // 100 <= units <= (shortest + longer) // 100 for units in counts)
+    if number > 1:
+        assert {min(counts), max(counts)} == {shortest // 100, (shortest + longer) // 100}
 
 
 def test_joined_intervals_are_twice_as_long() -> None:

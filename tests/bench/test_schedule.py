@@ -30,7 +30,7 @@ def test_messages_of_all_processes_are_evenly_spaced(
         for look_ns in looks:
             now_ns += look_ns
             before = schedule.next_ns
-            due = [numbers[at] for at in schedule.take(now_ns)]
+            due = [numbers[at] for at, _ in schedule.take(now_ns)]
             assert bool(due) == (before <= now_ns)
             for number in due:
                 due_ns = schedule.due_ns(number, sent[number])
@@ -38,15 +38,25 @@ def test_messages_of_all_processes_are_evenly_spaced(
                 sent[number] += 1
                 taken.append((due_ns, number))
             assert schedule.next_ns > now_ns
+            assert schedule.untaken(now_ns) == 0
     times = sorted(due_ns for due_ns, _ in taken)
     wanted = [start_ns + int(k * NS_PER_S / rate) for k in range(len(times))]
     assert times == wanted
     assert start_ns + int(len(times) * NS_PER_S / rate) > end_ns
 
 
+def test_far_behind_it_returns_a_part_and_counts_the_rest() -> None:
+    """So a rate that no process can send does not hold it up for ever."""
+    schedule = Schedule(1_000_000.0, range(1, 7, 2), 7, 0)
+    wanted = sum(1 for k in range(70_001) if k % 7 in (1, 3, 5))
+    assert schedule.untaken(70_000_000) == wanted
+    assert len(schedule.take(70_000_000)) == Schedule.MOST_AT_ONCE
+    assert schedule.untaken(70_000_000) == wanted - Schedule.MOST_AT_ONCE
+
+
 def test_a_late_look_takes_all_that_was_due() -> None:
     """Nothing is omitted because the server, or this program, was slow."""
     schedule = Schedule(1000.0, range(4), 4, 0)
-    assert schedule.take(0) == [0]
-    assert schedule.take(NS_PER_S) == [n % 4 for n in range(1, 1001)]
+    assert schedule.take(0) == [(0, 0)]
+    assert schedule.take(NS_PER_S) == [(n % 4, n * 1_000_000) for n in range(1, 1001)]
     assert schedule.next_ns == 1_001_000_000
