@@ -1,4 +1,4 @@
-"""The admin endpoint's thread: it listens, and has a bounded number of connections.
+"""The admin endpoint's thread, from its start to its end.
 
 It is a thread of its own, so that it answers while the server's loop is stuck, and whatever is sent
 to it costs the server no more than a little CPU time.
@@ -6,32 +6,22 @@ to it costs the server no more than a little CPU time.
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from asyncrev.admin.door import Door
 from asyncrev.admin.gathering import Gathering, Sources
-from asyncrev.admin.http import converse
-from asyncrev.admin.pace import Pace
 from asyncrev.admin.pages import Config, Pages
 from asyncrev.admin.supervision import NOT_SUPERVISED, Supervision
 from asyncrev.server.liveness import STUCK_AFTER_S
 
-__all__ = ["MOST_CONNECTIONS", "Endpoint"]
+__all__ = ["Endpoint"]
 
 logger = logging.getLogger("asyncrev")
 
-MOST_CONNECTIONS = 64  # further ones wait in the accept queue
-
-# Pieces of input that are worked on, which take about 0.3 ms each: a scraper, probes and people
-# need a few per second.
-TURNS_PER_S = 100.0
-TURNS_AT_ONCE = 50
-
-_ACCEPT_AGAIN_S = 0.5  # out of descriptors
 _END_TIMEOUT_S = 1.0
 
 
@@ -133,7 +123,7 @@ class Endpoint:
             self._loop.create_task(gathering.watch()),
             self._loop.create_task(pages.live.watch()),
         ]
-        door = _Door(self._sockets, pages)
+        door = Door(self._sockets, pages.respond)
         door.open()
         try:
             await self._stop.wait()
@@ -148,75 +138,6 @@ class Endpoint:
     def _close_sockets(self) -> None:
         for sock in self._sockets:
             sock.close()
-
-
-class _Door:
-    """Accepts while there is a place. Thread: the endpoint's."""
-
-    def __init__(self, sockets: Sequence[socket.socket], pages: Pages) -> None:
-        self._sockets = sockets
-        self._pages = pages
-        self._loop = asyncio.get_running_loop()
-        self._conversations: set[asyncio.Task[None]] = set()
-        self._pace = Pace(TURNS_PER_S, TURNS_AT_ONCE)
-        self._is_open = False
-        self._again: asyncio.TimerHandle | None = None
-
-    def open(self) -> None:
-        """Accept from now on. Idempotent."""
-        self._again = None
-        if not self._is_open and len(self._conversations) < MOST_CONNECTIONS:
-            self._is_open = True
-            for sock in self._sockets:
-                self._loop.add_reader(sock, self._accept, sock)
-
-    async def close(self) -> None:
-        """Accept no more, and end all conversations."""
-        self._shut()
-        if self._again is not None:
-            self._again.cancel()
-        tasks = list(self._conversations)
-        for task in tasks:
-            task.remove_done_callback(self._end)
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _shut(self) -> None:
-        if self._is_open:
-            self._is_open = False
-            for sock in self._sockets:
-                self._loop.remove_reader(sock)
-
-    def _accept(self, listening: socket.socket) -> None:
-        try:
-            sock, _ = listening.accept()
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                self._shut()
-                self._again = self._loop.call_later(_ACCEPT_AGAIN_S, self.open)
-            return  # else a peer that has gone
-        sock.setblocking(False)
-        talk = converse(sock, self._pages.respond, self._take_turn)
-        task = self._loop.create_task(talk)
-        self._conversations.add(task)
-        task.add_done_callback(self._end)
-        if len(self._conversations) >= MOST_CONNECTIONS:
-            self._shut()
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        self._conversations.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            logger.error("admin endpoint: a connection failed: %r", error)
-        if self._again is None:
-            self.open()
-
-    async def _take_turn(self) -> None:
-        delay_s = self._pace.delay_s(self._loop.time())
-        if delay_s:
-            await asyncio.sleep(delay_s)
 
 
 def _log_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

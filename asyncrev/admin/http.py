@@ -4,18 +4,19 @@ h11 has the syntax. Whatever a peer sends, it gets a response or an end, and nev
 """
 
 import asyncio
+import contextlib
 import email.utils
 import http
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import h11
 
 from asyncrev.admin.message import Pieces, Request, Response, plain
 
-__all__ = ["IDLE_S", "MOST_HEAD_BYTES", "REQUEST_S", "converse"]
+__all__ = ["IDLE_S", "MOST_HEAD_BYTES", "REQUEST_S", "Place", "Respond", "converse"]
 
 REQUEST_S = 5.0  # for a request, from its first byte, and its response
 IDLE_S = 10.0  # between two requests
@@ -24,6 +25,11 @@ _RECEIVE_BYTES = 1024
 _PIECES_BUFFER_BYTES = 32 * 1024  # so that a slow peer is seen soon, and what it leaves is little
 MOST_HEAD_BYTES = 8192
 
+# Before a further piece of a request is read; twice as long each time. So a peer that sends byte by
+# byte costs some 20 pieces per request, and a request in two pieces is answered nearly at once.
+_PIECE_PAUSE_S = 0.01
+_LONGEST_PIECE_PAUSE_S = 0.32
+
 # What a peer may still send after its last response, so that it reads that one rather than a reset.
 _LINGER_S = 1.0
 _LINGER_BYTES = 64 * 1024
@@ -31,10 +37,20 @@ _LINGER_BYTES = 64 * 1024
 Respond = Callable[[Request], Awaitable[Response]]
 
 
+class Place(Protocol):
+    """What a conversation takes of the endpoint. Thread: the endpoint's."""
+
+    def wait(self) -> None:
+        """Note that the peer is waited for: the conversation may be cancelled for another one."""
+
+    async def begin(self) -> None:
+        """Note that a request is complete, and wait until another one may be answered."""
+
+
 async def converse(
     sock: socket.socket,
     respond: Respond,
-    take_turn: Callable[[], Awaitable[None]],
+    place: Place,
     *,
     request_s: float = REQUEST_S,
     idle_s: float = IDLE_S,
@@ -44,14 +60,15 @@ async def converse(
     Args:
         sock: a non-blocking one.
         respond: makes the response to a request; it must not raise.
-        take_turn: waits until more work may be done for peers.
+        place: hears when the peer is waited for, and says when it may be answered. To cancel this
+            coroutine while it waits ends the connection; a request that has begun gets status 503.
         request_s: from the first byte of a request until its response is sent; also for the first
             byte of all.
         idle_s: how long a further request may be waited for.
     """
     with sock:
         try:
-            conversation = _Conversation(sock, respond, take_turn)
+            conversation = _Conversation(sock, respond, place)
             wait_s = request_s
             while await conversation.exchange(wait_s, request_s):
                 wait_s = idle_s
@@ -67,12 +84,10 @@ class _Unacceptable(Exception):
 class _Conversation:
     """One connection. Thread: the endpoint's."""
 
-    def __init__(
-        self, sock: socket.socket, respond: Respond, take_turn: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, sock: socket.socket, respond: Respond, place: Place) -> None:
         self._sock = sock
         self._respond = respond
-        self._take_turn = take_turn
+        self._place = place
         self._loop = asyncio.get_running_loop()
         self._is_head = self._is_complete = False  # the request that is answered now
         # Together with one more receive they are the most that is kept.
@@ -82,6 +97,7 @@ class _Conversation:
     async def exchange(self, wait_s: float, request_s: float) -> bool:
         """Answer one request; return whether another may follow."""
         state = self._http
+        self._place.wait()
         if not state.trailing_data[0]:
             async with asyncio.timeout(wait_s):
                 data = await self._loop.sock_recv(self._sock, _RECEIVE_BYTES)
@@ -93,14 +109,18 @@ class _Conversation:
             async with asyncio.timeout(request_s) as timeout:
                 try:
                     request = await self._receive()
+                    await self._place.begin()
                     response = await self._respond(request)
                 except h11.RemoteProtocolError as error:
                     response = plain(error.error_status_hint, f"not understood: {error}")
                 except _Unacceptable as error:
                     response = error.args[0]
                 except asyncio.CancelledError:
-                    if timeout.expired():
-                        self._say_late()
+                    self._say_why_not(
+                        plain(408, "the request took too long")
+                        if timeout.expired()
+                        else plain(503, "ended before the request was complete")
+                    )
                     raise
                 pieces = response.pieces
                 if pieces is not None:
@@ -118,6 +138,7 @@ class _Conversation:
 
     async def linger(self) -> None:
         """End the sending side, and read on for a moment."""
+        self._place.wait()
         self._sock.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(_LINGER_S):
             for _ in range(_LINGER_BYTES // _RECEIVE_BYTES):
@@ -133,12 +154,13 @@ class _Conversation:
         """
         request: Request | None = None
         self._is_head = self._is_complete = False
-        await self._take_turn()
+        pause_s = _PIECE_PAUSE_S
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PIECE_PAUSE_S)
                 data = await self._loop.sock_recv(self._sock, _RECEIVE_BYTES)
-                await self._take_turn()
                 self._http.receive_data(data)
             elif isinstance(event, h11.Request):
                 request = self._checked(event)
@@ -189,10 +211,11 @@ class _Conversation:
             end = self._http.send(h11.EndOfMessage())
             await self._loop.sock_sendall(self._sock, end or b"")
 
-    def _say_late(self) -> None:
-        """Say to a slow peer what it was too slow for, if its socket takes it at once."""
+    def _say_why_not(self, response: Response) -> None:
+        """Say to a slow peer why it gets no answer, if its socket takes that at once."""
         if self._http.our_state is h11.IDLE:
-            self._sock.send(self._encoded(plain(408, "the request took too long")))
+            with contextlib.suppress(OSError):
+                self._sock.send(self._encoded(response))
 
     def _encoded(self, response: Response) -> bytes:
         state = self._http

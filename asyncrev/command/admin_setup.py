@@ -22,7 +22,7 @@ __all__ = ["ADMIN_DESCRIPTORS", "Admin", "AdminDoor"]
 
 logger = logging.getLogger("asyncrev")
 
-BACKLOG = 128
+BACKLOG = 1024  # a burst of peers that ask nothing fits beside probes
 ADMIN_DESCRIPTORS = 72  # its connections, its listening sockets, and those of its loop
 
 

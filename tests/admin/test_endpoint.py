@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import json
-import logging
-import os
 import socket
 import threading
 import time
@@ -18,8 +16,7 @@ pytest.importorskip("h11")
 pytest.importorskip("prometheus_client")
 
 from asyncrev import Server
-from asyncrev.admin import endpoint as module
-from asyncrev.admin import gathering
+from asyncrev.admin import door, gathering
 from asyncrev.admin.answers import Answers
 from asyncrev.admin.endpoint import Endpoint
 from asyncrev.admin.sources import LocalSource
@@ -145,64 +142,6 @@ async def test_stuck_loop_shows_while_it_is_stuck(monkeypatch: pytest.MonkeyPatc
             assert b'asyncrev_worker_up{worker="0"} 1.0' in metrics[1]
 
 
-async def test_further_connections_wait_in_the_accept_queue(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """And are answered when one has ended."""
-    monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
-    async with site() as made:
-        held = [socket.create_connection(made.address) for _ in range(3)]
-        client = Http(made.address)
-        asking = asyncio.create_task(in_thread(client.ask, "GET", "/readyz"))
-        await in_thread(wait_until, lambda: client.sock is not None, "it has connected")
-        await asyncio.sleep(0.05)  # nothing to wait for: that nothing comes is the point
-        assert not asking.done()
-        held.pop().close()
-        assert (await asking)[0] == 200
-        client.close()
-        for sock in held:
-            sock.close()
-
-
-async def test_storm_of_scrapes_asks_the_server_a_few_times() -> None:
-    """64 at once, each several times, within 0.2 s at a time."""
-    source = FakeSource()
-    async with site(source) as made:
-
-        def scrape() -> None:
-            client = Http(made.address)
-            for _ in range(5):
-                assert client.ask("GET", "/metrics")[0] == 200
-            client.close()
-
-        begun_s = time.monotonic()
-        await asyncio.gather(*(in_thread(scrape) for _ in range(30)))
-        passed_s = time.monotonic() - begun_s
-        asked = [what for what, _ in source.asked].count("statistics")
-        assert 1 <= asked <= passed_s / 0.2 + 2
-        # 150 turns and some more, of which 50 are free
-        assert passed_s >= 0.9 * (150 - module.TURNS_AT_ONCE) / module.TURNS_PER_S
-
-
-async def test_lack_of_descriptors_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The queue keeps who has come."""
-    monkeypatch.setattr(module, "_ACCEPT_AGAIN_S", 0.01)
-    fails = 3
-    accept = socket.socket.accept
-
-    def failing(sock: socket.socket) -> Any:
-        nonlocal fails
-        if fails and threading.current_thread().name == "asyncrev-admin":
-            fails -= 1
-            raise OSError(24, os.strerror(24))
-        return accept(sock)
-
-    monkeypatch.setattr(socket.socket, "accept", failing)
-    async with site() as made:
-        assert (await in_thread(get, made.address, "/readyz"))[0] == 200
-    assert fails == 0
-
-
 async def test_drain_is_asked_for_on_the_endpoints_thread(tmp_path: Path) -> None:
     """Over a UNIX socket; a web page's request is none."""
     path = tmp_path / "a"
@@ -234,25 +173,21 @@ async def test_drain_is_asked_for_on_the_endpoints_thread(tmp_path: Path) -> Non
     assert asked == ["asyncrev-admin"]
 
 
-async def test_failure_of_a_connection_is_a_line_in_the_log(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """And the next one is served."""
-    converse = module.converse
-    failed = threading.Event()
+async def test_storm_of_scrapes_asks_the_server_a_few_times() -> None:
+    """64 at once, each several times, within 0.2 s at a time."""
+    source = FakeSource()
+    async with site(source) as made:
 
-    async def failing(sock: socket.socket, *args: Any) -> None:
-        if failed.is_set():
-            await converse(sock, *args)
-        else:
-            failed.set()
-            sock.close()
-            raise RuntimeError("a defect")
+        def scrape() -> None:
+            client = Http(made.address)
+            for _ in range(5):
+                assert client.ask("GET", "/metrics")[0] == 200
+            client.close()
 
-    monkeypatch.setattr(module, "converse", failing)
-    with caplog.at_level(logging.ERROR, "asyncrev"):
-        async with site() as made:
-            with socket.create_connection(made.address):
-                await until(failed.is_set, "it fails")
-            assert (await in_thread(get, made.address, "/readyz"))[0] == 200
-    assert "a defect" in caplog.text
+        begun_s = time.monotonic()
+        await asyncio.gather(*(in_thread(scrape) for _ in range(30)))
+        passed_s = time.monotonic() - begun_s
+        asked = [what for what, _ in source.asked].count("statistics")
+        assert 1 <= asked <= passed_s / 0.2 + 2
+        # 150 requests, of which 50 are answered at once
+        assert passed_s >= 0.9 * (150 - door.ANSWERS_AT_ONCE) / door.ANSWERS_PER_S

@@ -26,14 +26,17 @@ class Peer:
         self.sock = sock
         self.requests: list[Request] = []
         self.response = plain(200, "well")
-        self.turns = 0
+        self.places: list[str] = []
 
     async def respond(self, request: Request) -> Response:
         self.requests.append(request)
         return self.response
 
-    async def take_turn(self) -> None:
-        self.turns += 1
+    def wait(self) -> None:
+        self.places.append("waits")
+
+    async def begin(self) -> None:
+        self.places.append("begins")
 
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.sock, data)
@@ -56,7 +59,7 @@ async def talking(**times: Any) -> AsyncIterator[Peer]:
     for sock in (ours, theirs):
         sock.setblocking(False)
     peer = Peer(theirs)
-    task = asyncio.create_task(converse(ours, peer.respond, peer.take_turn, **times))
+    task = asyncio.create_task(converse(ours, peer.respond, peer, **times))
     try:
         yield peer
     finally:
@@ -95,15 +98,54 @@ async def test_head_gets_the_head() -> None:
     assert b"Content-Length: 5\r\n" in answer
 
 
-async def test_request_may_come_byte_by_byte() -> None:
-    """Each is a turn, so that it is not done for nothing."""
+async def test_request_may_come_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further bytes are left to wait longer each time, so they are read in a few pieces."""
     async with talking() as peer:
+        loop = asyncio.get_running_loop()
+        receive, pieces = loop.sock_recv, 0
+
+        async def counted(sock: socket.socket, size: int) -> bytes:
+            nonlocal pieces
+            pieces += sock is not peer.sock
+            return await receive(sock, size)
+
+        monkeypatch.setattr(loop, "sock_recv", counted)
         for number in range(len(GET)):
-            turns = peer.turns
+            assert "begins" not in peer.places
             await peer.send(GET[number : number + 1])
-            await until(lambda t=turns: peer.turns > t or peer.requests, "it is taken")
+            await asyncio.sleep(0.005)
         assert b" 200 " in await peer.receive()
-        assert peer.turns >= len(GET)
+        assert peer.places[:2] == ["waits", "begins"]
+        assert 2 <= pieces <= 10 < len(GET)
+
+
+async def test_place_is_kept_from_a_request_until_its_response() -> None:
+    """And not while a further one is waited for, nor after the last."""
+    async with talking() as peer:
+        for data in (2 * GET, GET, b"G\r\n\r\n"):
+            await peer.send(data)
+            assert await peer.receive()
+        await peer.receive_all()
+    assert peer.places == [*(3 * ["waits", "begins"]), "waits", "waits"]
+
+
+@pytest.mark.parametrize("begun", [b"", GET[:-1]])
+async def test_cancelled_wait_for_a_request_ends_the_connection(begun: bytes) -> None:
+    """A request that has begun is told so."""
+    ours, theirs = socket.socketpair()
+    for sock in (ours, theirs):
+        sock.setblocking(False)
+    with theirs:
+        peer = Peer(theirs)
+        task = asyncio.create_task(converse(ours, peer.respond, peer))
+        await peer.send(begun)
+        await asyncio.sleep(0.05)  # it reads what there is, and waits for more
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        answer = await peer.receive_all()
+    assert ours.fileno() == -1
+    assert task.cancelled()
+    assert answer.startswith(b"HTTP/1.1 503 ") if begun else answer == b""
 
 
 async def test_old_version_is_closed_after_its_answer() -> None:
@@ -239,7 +281,7 @@ async def test_peer_that_takes_no_response_is_closed() -> None:
             ours.setblocking(False)
             theirs.sendall(GET)
             async with asyncio.timeout(10):
-                await converse(ours, respond, peer.take_turn, request_s=0.1)
+                await converse(ours, respond, peer, request_s=0.1)
         assert ours.fileno() == -1
 
 
@@ -335,7 +377,7 @@ async def test_cancelled_conversation_closes_its_pieces() -> None:
     with theirs:
         peer, script = Peer(theirs), Script(b"x", is_endless=True)
         peer.response = streaming(script)
-        task = asyncio.create_task(converse(ours, peer.respond, peer.take_turn))
+        task = asyncio.create_task(converse(ours, peer.respond, peer))
         await peer.send(GET)
         await until(lambda: script.made, "it has begun")
         task.cancel()
