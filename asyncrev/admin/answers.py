@@ -15,6 +15,7 @@ from typing import Any
 from asyncrev.admin.histograms import histograms_of
 from asyncrev.admin.history import PAUSED_BY
 from asyncrev.admin.process_figures import ProcessFigures
+from asyncrev.bridge.parts import progress_of
 from asyncrev.connection.protocol import ConnectionProtocol
 from asyncrev.connection.reading import NO_HANDSHAKE_PLACE, WRITE_BUFFER_FULL
 from asyncrev.log_text import name_of_peer, printable
@@ -73,16 +74,13 @@ class Answers:
     def health(self) -> dict[str, Any]:
         """Return what readiness and liveness are judged by."""
         server = self._server
-        rings = [bridge.parts.ring for bridge in server.bridges]
         return {
             "state": server.state.value,
             "stopping": self.is_stopping or server.state is ServerState.DRAINING,
             "accepting": server.accepting,
             "connections": len(server.connections) + server.connections.arriving,
             "max_connections": server.limits.max_connections,
-            "threads": [
-                {"published": ring.published_seq, "processed": ring.processed_seq} for ring in rings
-            ],
+            "threads": [progress_of(bridge.parts) for bridge in server.bridges],
         }
 
     async def statistics(self) -> dict[str, Any]:

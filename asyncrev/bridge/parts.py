@@ -17,7 +17,7 @@ from asyncrev.statistics import BridgeStatistics, PoolStatistics
 from asyncrev.work.block_pool import Pool
 from asyncrev.work.worker import Worker
 
-__all__ = ["Parts", "counters_of", "make_parts"]
+__all__ = ["Parts", "counters_of", "make_parts", "progress_of"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,6 +92,16 @@ def make_parts(
         sweep=Sweep(lanes, delivery.look, limits.shortest_deadline_s),
         pending=pending or Pending(limits),
     )
+
+
+def progress_of(parts: Parts) -> dict[str, int]:
+    """Return what shows whether the worker moves; see `server.liveness`. Thread: loop."""
+    ring = parts.ring
+    return {
+        "published": ring.published_seq,
+        "processed": ring.processed_seq,
+        "steps": parts.pool.steps[0],
+    }
 
 
 def counters_of(parts: Parts) -> BridgeStatistics:

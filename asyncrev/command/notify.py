@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, Protocol
 
+from asyncrev.bridge.parts import progress_of
 from asyncrev.server.liveness import Liveness
 from asyncrev.states import ServerState
 
@@ -195,8 +196,7 @@ class Notifier:
 
     def _note_progress(self, now_s: float) -> None:
         assert self._liveness is not None
-        bridges = (bridge.statistics() for bridge in self._server.bridges)
-        threads = [{"published": one.published, "processed": one.processed} for one in bridges]
+        threads = [progress_of(bridge.parts) for bridge in self._server.bridges]
         self._liveness.note(now_s, {"threads": threads})
 
     def _workers_move(self, now_s: float) -> bool:

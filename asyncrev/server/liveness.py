@@ -15,27 +15,32 @@ class Liveness:
     """What is known of one process's movement. Thread: one.
 
     The loop moves if it answers. A worker moves if it has nothing to do, or has done something
-    since it was last looked at.
+    since it was last looked at: an entry of its ring, or a step within one (`Pool.steps`).
     """
 
     def __init__(self, now_s: float, stuck_after_s: float = STUCK_AFTER_S) -> None:
         """Begin at `now_s`, as if everything had just moved."""
         self._stuck_after_s = stuck_after_s
         self._loop_moved_s = now_s
-        self._threads: list[tuple[int, float]] = []  # entries processed, when it last moved
+        # Entries processed and steps, when it last moved.
+        self._threads: list[tuple[tuple[int, int], float]] = []
 
     def note(self, now_s: float, health: Mapping[str, Any]) -> None:
         """Take note of an answer to `health`."""
         self._loop_moved_s = now_s
         threads = health["threads"]
         if len(threads) != len(self._threads):
-            self._threads = [(-1, now_s)] * len(threads)
+            self._threads = [((-1, 0), now_s)] * len(threads)
         for number, thread in enumerate(threads):
-            processed = thread["processed"]
+            done = thread["processed"], thread["steps"]
             before, moved_s = self._threads[number]
-            if processed != before or thread["published"] == processed:
+            if done != before or thread["published"] == thread["processed"]:
                 moved_s = now_s
-            self._threads[number] = (processed, moved_s)
+            self._threads[number] = (done, moved_s)
+
+    def thread_idle_s(self, now_s: float) -> float:
+        """Return how long a worker that has something to do has not moved; the longest of them."""
+        return max((now_s - moved_s for _, moved_s in self._threads), default=0.0)
 
     def stuck(self, now_s: float) -> list[str]:
         """Return what has not moved for too long, in words; nothing if all is well.

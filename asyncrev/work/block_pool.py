@@ -74,6 +74,9 @@ class Pool:
         allocations: how many blocks were made.
         leases: how many blocks were leased, including those that `grow` needed.
         reclaimed: how many lent blocks were claimed back.
+        steps: in [0] a number that changes with each call of a processor for one of several frames
+            or TLS records of an entry, so that it can be seen whether the worker moves within one.
+            Writers: what works on the entry; readers: any, a stale value is seen a second later.
     """
 
     __slots__ = (
@@ -88,6 +91,7 @@ class Pool:
         "leases",
         "lent_bytes",
         "reclaimed",
+        "steps",
     )
 
     def __init__(self, cursors: Cursors, most_bytes: int) -> None:
@@ -110,6 +114,7 @@ class Pool:
         self.allocations = 0
         self.leases = 0
         self.reclaimed = 0
+        self.steps = [0]
 
     def lease(self, nbytes: int) -> Block:
         """Return a block of `class_bytes(nbytes)`, to be given back or lent once.

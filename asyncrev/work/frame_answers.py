@@ -44,6 +44,7 @@ class FrameAnswers:
         "_method",
         "_processor",
         "_see_frames",
+        "_steps",
         "answered_bytes",
         "at_once_bytes",
         "calls",
@@ -59,8 +60,13 @@ class FrameAnswers:
         *,
         max_frame_bytes: int,
         max_reply_bytes: int,
+        steps: list[int] | None = None,
     ) -> None:
-        """Keep `processor`, which is not closed here. `max_reply_bytes`: 0 for no bound."""
+        """Keep `processor`, which is not closed here.
+
+        `max_reply_bytes`: 0 for no bound. `steps`: see `Pool`; None if nobody looks.
+        """
+        self._steps = [0] if steps is None else steps
         self._grammar = grammar
         self._processor = processor
         self._max_frame_bytes = max_frame_bytes
@@ -103,6 +109,7 @@ class FrameAnswers:
         if self._method is None:
             spans = grammar.spans(frames, runs)
             return self.work_one_by_one(frames, spans, pieces, most_calls, most_reply_bytes)
+        self._steps[0] += 1
         if self._see_frames is not None:
             self._see_frames(frames, runs)
         replies: Any
@@ -137,7 +144,7 @@ class FrameAnswers:
     ) -> int:
         """Do what `work` does, of frames at `spans`, as of `Grammar.spans`, by `process` alone."""
         grammar, process, most_bytes = self._grammar, self._processor.process, self._max_reply_bytes
-        forbidden_byte = grammar.forbidden_byte
+        forbidden_byte, steps = grammar.forbidden_byte, self._steps
         # One buffer, because an object for each piece of 256 KiB of empty lines takes 100 MiB.
         replies = bytearray()
         # Frames in [kept_off, done_off) were answered where they lie, with their own bytes.
@@ -146,6 +153,7 @@ class FrameAnswers:
             for start_off, end_off, next_off in spans:
                 payload = frames[start_off:end_off]
                 calls += 1
+                steps[0] = calls
                 reply = process(payload)
                 if reply is payload:
                     if forbidden_byte is not None and forbidden_byte in bytes(payload):

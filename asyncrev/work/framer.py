@@ -84,7 +84,11 @@ class Framer:
         self._max_frame_bytes = max_frame_bytes
         self._views_allowed = views_allowed
         self._answers = answers or FrameAnswers(
-            framing, processor, max_frame_bytes=max_frame_bytes, max_reply_bytes=max_reply_bytes
+            framing,
+            processor,
+            max_frame_bytes=max_frame_bytes,
+            max_reply_bytes=max_reply_bytes,
+            steps=pool.steps,
         )
         self._see_chunk: Any = getattr(processor, "see_chunk", None)
         self._block: Block | None = None

@@ -287,6 +287,7 @@ class TlsWork(LaneWork):
         inner = scratch.entry
         inner.kind, inner.nbytes = kind, nbytes
         inner.calls = inner.surplus_bytes = 0
+        pool.steps[0] += 1
         self._inner.do(inner, scratch.storage, pool, self._share)
         self._inner_ended = kind is not DATA and inner.ended
         self._encrypt(session, inner, entry, output)

@@ -20,7 +20,7 @@ HEALTH = {
     "accepting": True,
     "connections": 0,
     "max_connections": 5,
-    "threads": [{"published": 0, "processed": 0}],
+    "threads": [{"published": 0, "processed": 0, "steps": 0}],
 }
 
 # What the live figures are made of, as a worker answers it.

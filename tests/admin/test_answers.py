@@ -73,7 +73,7 @@ async def test_health_has_state_limits_and_threads() -> None:
             "accepting": True,
             "connections": 0,
             "max_connections": 50,
-            "threads": [{"published": 0, "processed": 0}] * 2,
+            "threads": [{"published": 0, "processed": 0, "steps": 0}] * 2,
         }
         answers.is_stopping = True
         assert answers.health()["stopping"] is True
@@ -86,7 +86,7 @@ async def test_hung_worker_shows_in_its_cursors() -> None:
     async with answering(gated) as (server, answers), clients(server, 1) as (sock,):
         asking = asyncio.create_task(ask(sock, b"abc"))
         await until(lambda: answers.health()["threads"][0]["published"], "it is published")
-        assert answers.health()["threads"] == [{"published": 1, "processed": 0}]
+        assert answers.health()["threads"] == [{"published": 1, "processed": 0, "steps": 0}]
         gate.set()
         assert await asking == b"ABC"
 

@@ -62,7 +62,9 @@ async def test_pulse_finds_what_is_stuck(monkeypatch: pytest.MonkeyPatch) -> Non
         source.answers["health"] = None
         await until(lambda: asked.stuck()["0"], "the loop counts as stuck")
         assert "event loop" in asked.stuck()["0"][0]
-        source.answers["health"] = HEALTH | {"threads": [{"published": 2, "processed": 1}]}
+        source.answers["health"] = HEALTH | {
+            "threads": [{"published": 2, "processed": 1, "steps": 0}]
+        }
         await until(lambda: "worker thread 0" in str(asked.stuck()), "the worker counts as stuck")
         source.answers["health"] = HEALTH
         await until(lambda: asked.stuck() == {"0": []}, "all moves again")

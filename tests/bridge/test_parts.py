@@ -1,13 +1,14 @@
 """parts: a bridge's objects, and counters that agree with what happened."""
 
 import asyncio
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrev import Bridge, EpollEventLoop, Limits
-from asyncrev.bridge.parts import counters_of, make_parts
+from asyncrev.bridge.parts import counters_of, make_parts, progress_of
 from tests import strategies
 from tests.sinks import FRAMES, TINY, Held, Raises, RecordingSink, Upper
 from tests.support import until
@@ -149,3 +150,51 @@ def test_parts_share_one_ring_and_one_set_of_lanes() -> None:
     assert parts.delivery.loop is None
     assert not parts.sweep.is_running
     assert parts.sweep.interval_s > 0
+
+
+class OneByOne:
+    """Waits in each call until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.go = threading.Semaphore(0)
+
+    def process(self, frame: memoryview) -> bytes:
+        self.go.acquire()
+        return bytes(frame)
+
+    def eof(self) -> bytes:
+        return b""
+
+
+class Together(OneByOne):
+    """Takes all lines that there are; they are given to it in several portions."""
+
+    def process_lines(self, lines: memoryview) -> bytes:
+        self.go.acquire()
+        return bytes(lines)
+
+
+@EPOLL
+@pytest.mark.parametrize("kind", [OneByOne, Together])
+async def test_progress_shows_within_an_entry(kind: type[OneByOne]) -> None:
+    """A worker that needs long for a chunk of many frames is not taken for one that is stuck."""
+    processor = kind()
+    async with Bridge(FRAMES) as bridge:
+        sink = RecordingSink(bridge, lambda: processor, framing="line")
+        sink.send(600 * b"a\n")
+        seen = []
+        for _ in range(3):
+            before = seen[-1] if seen else None
+            await until(
+                lambda b=before: (
+                    progress_of(bridge.parts) != b  # type: ignore[misc]
+                    and progress_of(bridge.parts)["steps"]
+                ),
+                "it has begun another step",
+            )
+            seen.append(progress_of(bridge.parts))
+            processor.go.release()
+        assert [(one["published"], one["processed"]) for one in seen] == 3 * [(1, 0)]
+        assert len({one["steps"] for one in seen}) == 3
+        processor.go.release(1000)
+        await until(lambda: bridge.statistics().processed == 1, "it is processed")

@@ -229,7 +229,12 @@ def test_server_imports_connections_and_below_only() -> None:
             {"command.cli", "command.click_options", "command.option"}
             | {"command.option_types", "command.options", "command.config_cli"}
             | {"command.send_cli", "command.top_cli", "command.man_pages"}
-            | {"command.bench_cli", "command.completion", "command.completion_cli", "command.doctor_cli"},
+            | {
+                "command.bench_cli",
+                "command.completion",
+                "command.completion_cli",
+                "command.doctor_cli",
+            },
         ),
         ("numpy", {"work.reverse_numpy"}),
         ("h11", {"admin.http"}),

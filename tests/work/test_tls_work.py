@@ -77,6 +77,23 @@ def test_bytes_through_tls_are_those_of_the_inner_work(
     assert bench.work.data_bytes == len(stream)
 
 
+def test_each_record_of_an_entry_is_a_step() -> None:
+    """So a worker that needs long for a chunk of many records is seen to move."""
+    seen: list[int] = []
+
+    class Watching:
+        def process(self, chunk: memoryview) -> None:
+            seen.append(bench.pool.steps[0])
+
+        def eof(self) -> bytes:
+            return b""
+
+    bench = Bench(Watching).shake_hands()
+    bench.feed([bench.peer.write(bytes(500), 100)])
+    assert bench.error is None
+    assert len(seen) == len({*seen}) == 5
+
+
 def short_exchange(version: str, client: bool, splits: Callable[[int, bytes], list[bytes]]) -> int:
     """Do all of one, its wire split by `splits(offset, flight)`; return how long that was."""
     bench = Bench(Recorder, framing="line", version=version, client=client)
