@@ -554,8 +554,8 @@ OPTIONS = (
         name="hung_after_s",
         type=SECONDS,
         default=format_seconds(30.0),
-        help="Time after which a worker whose loop does not move is ended, and started again; inf "
-        "for no limit.",
+        help="Time after which a worker whose loop, or a thread with something to do, does not "
+        "move is ended, and started again; inf for no limit.",
         group=TIMEOUTS,
         sets="hung_after_s",
         needs="workers",

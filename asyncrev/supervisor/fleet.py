@@ -153,8 +153,11 @@ class Fleet:
         for worker in self.workers:
             if worker.is_hung or worker.state is HandleState.STARTING:
                 continue
-            if now_s - worker.moved_s >= hung_after_s:
-                logger.error("%s has not moved for %.0f s", worker.name, now_s - worker.moved_s)
+            what, idle_s = "", now_s - worker.moved_s
+            if worker.thread_idle_s > idle_s:
+                what, idle_s = "a thread of ", worker.thread_idle_s
+            if idle_s >= hung_after_s:
+                logger.error("%s%s has not moved for %.0f s", what, worker.name, idle_s)
                 worker.end_hung()
                 self._note_change()
 

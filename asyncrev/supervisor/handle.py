@@ -73,7 +73,9 @@ class WorkerHandle:
         fields: what it said of itself when it was ready.
         failure: why it could not start, in its own words, or "".
         started_s, ready_s: when it was started, and became ready, on the loop's clock; 0 if not.
-        moved_s: when it last moved, on `clock`.
+        moved_s: when its loop last moved, on `clock`.
+        thread_idle_s: for how long a worker thread of it that has something to do has not moved, as
+            of its last beat.
         is_hung: whether it is ended because it did not move.
         ended: set when its process has ended and its last packets are read.
     """
@@ -110,6 +112,7 @@ class WorkerHandle:
         self.started_s = asyncio.get_running_loop().time()
         self.ready_s = 0.0
         self.moved_s = clock()
+        self.thread_idle_s = 0.0
         self.is_hung = False
         self.ended = asyncio.Event()
         self._owner = owner
@@ -238,6 +241,7 @@ class WorkerHandle:
                     self.fields = packet.get("fields", {})
                     self._owner.note_ready(self)
             case "beat":
+                self.thread_idle_s = packet["thread_idle_s"]
                 self._ledger.note_beat(packet["connections"], packet["ended"])
                 self._owner.note_place()
             case "taken":

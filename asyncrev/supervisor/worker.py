@@ -13,7 +13,10 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from asyncrev.bridge.parts import progress_of
+from asyncrev.bridge.running_time import RunningClock
 from asyncrev.errors import LocalError
+from asyncrev.server.liveness import Liveness
 from asyncrev.server.server import Server
 from asyncrev.states import ServerState
 from asyncrev.supervisor.channel import Channel
@@ -64,6 +67,9 @@ class Control:
         self._taken = 0  # connections so far, with those for which there was no descriptor
         self._lost = 0  # of these, how many were taken and never came to the server
         self._told_ended = 0  # in the last beat
+        # Time in which this loop ran counts. While it does not, the supervisor sees no beats.
+        self._clock = RunningClock(self._loop.time())
+        self._liveness = Liveness(self._clock.now_s)
         self._beating: asyncio.TimerHandle | None = None
         self._soon: asyncio.TimerHandle | None = None
         self._telling: asyncio.Handle | None = None
@@ -213,6 +219,9 @@ class Control:
 
     def _beat(self) -> None:
         self._beating = self._loop.call_later(BEAT_S, self._beat)
+        assert self._server is not None
+        threads = [progress_of(bridge.parts) for bridge in self._server.bridges]
+        self._liveness.note(self._clock.read(self._loop.time(), BEAT_S), {"threads": threads})
         self._tell_counts()
 
     def _note_change(self) -> None:
@@ -229,7 +238,12 @@ class Control:
         # A connection counts twice for a moment, as arriving and as open.
         self._told_ended = max(self._told_ended, self._ended)
         self._channel.send(
-            {"kind": "beat", "connections": self._connections, "ended": self._told_ended}
+            {
+                "kind": "beat",
+                "connections": self._connections,
+                "ended": self._told_ended,
+                "thread_idle_s": round(self._liveness.thread_idle_s(self._clock.now_s), 3),
+            }
         )
 
 

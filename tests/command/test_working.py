@@ -45,7 +45,12 @@ def test_handed_connections_are_taken_in_order_served_and_counted() -> None:
         fields = played.wait_for("ready")["fields"]
         assert fields["options"]["processor"] == "asyncrev:Reverse"
         assert fields["memory_bound_bytes"] > 0
-        assert played.wait_for("beat") == {"kind": "beat", "connections": 0, "ended": 0}
+        assert played.wait_for("beat") == {
+            "kind": "beat",
+            "connections": 0,
+            "ended": 0,
+            "thread_idle_s": 0.0,
+        }
         first = played.hand()
         assert played.wait_for("taken")["total"] == 1
         more = played.hand(100)

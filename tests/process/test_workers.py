@@ -35,6 +35,7 @@ pytestmark = pytest.mark.process
 # A processor whose replies say which worker has it, and from which version of the module.
 MODULE = """
 import os
+import threading
 
 VERSION = {version!r}
 
@@ -42,6 +43,8 @@ class Tell:
     def process(self, chunk):
         if chunk == b"hang":
             sum(range(10**13))  # in C, with the GIL
+        if chunk == b"wait":
+            threading.Event().wait()  # other threads run
         if chunk == b"die":
             os._exit(7)
         return f"{{VERSION}}:{{os.getpid()}}:{{len(chunk)}}\\n".encode()
@@ -157,21 +160,22 @@ def test_a_worker_that_dies_by_itself_says_how(tmp_path: pathlib.Path) -> None:
         assert one.end() == 0
 
 
-@pytest.mark.parametrize("how", ["gil", "stopped"])
+@pytest.mark.parametrize("how", ["gil", "stopped", "thread"])
 def test_a_hung_worker_is_replaced_and_says_where_it_hung(tmp_path: pathlib.Path, how: str) -> None:
     with service(tmp_path, "--hung-after-s", "5") as one:
         with one.server.connect() as sock:
             _, pid = one.who(sock)
-            if how == "gil":
-                sock.sendall(b"hang")
+            if how != "stopped":
+                sock.sendall(b"hang" if how == "gil" else b"wait")
             else:
                 os.kill(pid, signal.SIGSTOP)
             one.hear("has not moved for")
             one.hear("because it did not move")
             wait_until(lambda: is_gone(pid), "it is gone")
         one.hear(") serves")
-        if how == "gil":
-            assert re.search(r"telling_work\.py.*line 9 in process", one.log)
+        if how != "stopped":
+            line = 10 if how == "gil" else 12
+            assert re.search(rf"telling_work\.py.*line {line} in process", one.log)
         pids = [pid for _, pid in one.answerers(4)]
         assert len({*pids}) == 2, (pids, one.log)
         assert one.end() == 0

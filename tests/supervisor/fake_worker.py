@@ -38,6 +38,7 @@ class FakeWorker:
         self.taken = 0
         self.ended = 0
         self.draining = False
+        self.thread_idle_s = 0.0
 
     def say(self, kind: str, **more: Any) -> None:
         self.control.send(json.dumps({"kind": kind, **more}).encode())
@@ -62,7 +63,8 @@ class FakeWorker:
         self.selector.register(self.control, selectors.EVENT_READ)
         while not (self.draining and not self.held):
             if self.control.fileno() >= 0:
-                self.say("beat", connections=len(self.held), ended=self.ended)
+                counts = {"connections": len(self.held), "ended": self.ended}
+                self.say("beat", **counts, thread_idle_s=self.thread_idle_s)
             for key, _ in self.selector.select(0.2):
                 if key.fileobj is self.control:
                     self.read_control()
@@ -123,6 +125,9 @@ class FakeWorker:
                 self.control.close()
             case b"stop":
                 self.say("stop_service")
+            case b"thread":
+                os.write(self.stacks, b"Thread 0x1: in process\n")
+                self.thread_idle_s = 2.0
             case b"hang":
                 os.write(self.stacks, b"Thread 0x1: in hang\n")
                 while True:

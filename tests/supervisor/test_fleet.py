@@ -63,6 +63,24 @@ async def test_a_hung_worker_is_ended_with_its_stacks_in_the_log(
 
 
 @on_asyncio
+async def test_a_worker_with_a_thread_that_does_not_move_is_ended_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loop beats, and says so."""
+    monkeypatch.setattr(supervisor_module, "LOOK_S", 0.1)
+    async with serving(hung_after_s=1.0) as service:
+        (client, other) = await service.clients(2)
+        client.tell(b"thread")
+        assert await client.end() == b""
+        await until(lambda: service.supervisor.restarts, "it is counted")
+        assert service.supervisor.restarts == {"hung": 1}
+        assert f"a thread of worker {client.worker} (pid {client.pid}) has not moved" in caplog.text
+        assert f"worker {client.worker} (pid {client.pid}): Thread 0x1: in process" in caplog.text
+        await until(lambda: service.supervisor.ready == [True, True], "it is replaced")
+        assert other.pid in service.pids
+
+
+@on_asyncio
 async def test_a_stopped_worker_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "LOOK_S", 0.1)
     async with serving(hung_after_s=1.0) as service:

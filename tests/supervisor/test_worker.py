@@ -13,7 +13,7 @@ import pytest
 from asyncrev import Server
 from asyncrev.supervisor import worker as worker_module
 from asyncrev.supervisor.worker import Control
-from tests.protocol.served import SMALL, in_thread
+from tests.protocol.served import SMALL, gated_swapcase, in_thread
 from tests.support import DEADLINE_S, receive_exactly, until
 
 on_all = pytest.mark.asyncio
@@ -23,7 +23,7 @@ on_epoll = pytest.mark.asyncio(loop_factories=["epoll"])
 class Bench:
     """A control with a server, and the supervisor's end, which the test plays."""
 
-    def __init__(self, *, is_full: bool = False) -> None:
+    def __init__(self, *processors: Any, is_full: bool = False) -> None:
         self.orders: list[str] = []
         ours, self.end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -33,7 +33,7 @@ class Bench:
             with contextlib.suppress(BlockingIOError):
                 while True:
                     ours.send(b'{"kind":"junk"}')
-        self.server = Server(limits=SMALL)
+        self.server = Server(*processors, limits=SMALL)
         self.control = Control(ours, self)
         self.clients: list[socket.socket] = []
 
@@ -72,8 +72,8 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(*, is_full: bool = False) -> AsyncIterator[Bench]:
-    made = Bench(is_full=is_full)
+async def bench(*processors: Any, is_full: bool = False) -> AsyncIterator[Bench]:
+    made = Bench(*processors, is_full=is_full)
     await made.start()
     try:
         yield made
@@ -169,7 +169,7 @@ async def test_counts_are_current_soon_after_an_end_and_not_for_each(
             lambda: packets.extend(made.received()) or any(p["ended"] == 10 for p in packets),
             "it is told",
         )
-        assert packets == [{"kind": "beat", "connections": 0, "ended": 10}]
+        assert packets == [{"kind": "beat", "connections": 0, "ended": 10, "thread_idle_s": 0.0}]
 
 
 @on_epoll
@@ -300,4 +300,28 @@ async def test_count_of_the_ended_never_falls() -> None:
         made.control._tell_counts()
         made.server.connections.arriving -= 1
         (beat,) = made.received()
-        assert beat == {"kind": "beat", "connections": 1, "ended": 1}
+        assert beat == {"kind": "beat", "connections": 1, "ended": 1, "thread_idle_s": 0.0}
+
+
+@on_epoll
+async def test_beat_says_for_how_long_a_thread_has_not_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the loop beats; none when it has moved again, or has nothing to do."""
+    monkeypatch.setattr(worker_module, "BEAT_S", 0.02)
+    gate, gated = gated_swapcase()
+    async with bench(gated) as made:
+        client = made.hand()
+        client.sendall(b"abc")
+        idle: list[float] = []
+
+        def last() -> float:
+            idle.extend(p["thread_idle_s"] for p in made.received() if p["kind"] == "beat")
+            return idle[-1]
+
+        await until(lambda: last() >= 0.2, "it has not moved for long")
+        assert idle[0] == 0.0
+        assert idle == sorted(idle)
+        gate.set()
+        assert await in_thread(receive_exactly, client, 3) == b"ABC"
+        await until(lambda: last() == 0.0, "it has nothing to do")
