@@ -409,17 +409,29 @@ class Probes:
             self.slowest_s = max(self.slowest_s, time.monotonic() - begun_s)
 
 
+def thousand_connections(where: Any, probes: Probes) -> list[socket.socket]:
+    """Connect, a hundred at a time, and have a probe answered beside each hundred.
+
+    All at once, a busy machine might need more than a second for them alone.
+    """
+    socks = []
+    for _ in range(10):
+        for _ in range(100):
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(where)
+            socks.append(sock)
+        answered = probes.answered
+        wait_until(lambda n=answered: probes.answered > n + 1, "a probe is answered")
+    return socks
+
+
 def test_probes_are_answered_beside_a_thousand_silent_connections() -> None:
     """64 have a place, and make room for those that ask something; the load goes on."""
     with many_descriptors(), loaded() as (server, where, load):
         before = server.descriptors()
         with Probes(where) as probes:
-            socks = []
-            for _ in range(1000):
-                sock = socket.socket()
-                sock.setblocking(False)
-                sock.connect_ex(where)
-                socks.append(sock)
+            socks = thousand_connections(where, probes)
             wait_until(lambda: server.descriptors() >= before + 60, "all places are taken")
             verified, answered = load.verified, probes.answered
             wait_until(lambda: load.verified > verified + 200, "the load goes on")
@@ -433,37 +445,30 @@ def test_probes_are_answered_beside_a_thousand_silent_connections() -> None:
 
 
 def test_probes_are_answered_beside_a_flood_of_slow_requests() -> None:
-    """A thousand peers send a header bit by bit; those that are ended connect again, 500 per s."""
-    with many_descriptors(), loaded() as (_, where, load):
-        socks: list[socket.socket] = []
-
-        def connected() -> socket.socket:
-            sock = socket.socket()
-            sock.setblocking(False)
-            sock.connect_ex(where)
-            return sock
-
-        with Probes(where) as probes:
-            socks = [connected() for _ in range(1000)]
-            verified, ends = load.verified, 0
-            stop_s = time.monotonic() + 3.0
-            while time.monotonic() < stop_s:
-                allowed = ends + 10
-                for number, sock in enumerate(socks):
-                    try:
-                        sock.send(b"GET / HTTP/1.1\r\nA: b")
-                    except BlockingIOError:
-                        pass
-                    except OSError:
-                        if ends < allowed:
-                            ends += 1
-                            sock.close()
-                            socks[number] = connected()
-                time.sleep(0.02)
+    """A thousand peers send a header bit by bit; those that are ended connect again."""
+    with many_descriptors(), loaded() as (_, where, load), Probes(where) as probes:
+        socks = thousand_connections(where, probes)
+        verified, answered, ends = load.verified, probes.answered, 0
+        stop_s = time.monotonic() + DEADLINE_S
+        while (ends < 300 or probes.answered < answered + 20) and time.monotonic() < stop_s:
+            allowed = ends + 10
+            for number, sock in enumerate(socks):
+                try:
+                    sock.send(b"GET / HTTP/1.1\r\nA: b")
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    if ends < allowed:
+                        ends += 1
+                        sock.close()
+                        socks[number] = socket.socket()
+                        socks[number].setblocking(False)
+                        socks[number].connect_ex(where)
+            time.sleep(0.02)  # 500 per second
         for sock in socks:
             sock.close()
-        assert ends > 200
-        assert probes.failures == []
-        assert probes.answered > 10
-        assert probes.slowest_s < 1.0
-        assert load.verified > verified
+    assert ends >= 300
+    assert probes.answered >= answered + 20
+    assert probes.failures == []
+    assert probes.slowest_s < 1.0
+    assert load.verified > verified
