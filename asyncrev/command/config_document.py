@@ -1,7 +1,9 @@
 """A configuration file as TOML: read, parsed, with the lines of its keys; one line for mistakes."""
 
 import dataclasses
+import os
 import re
+import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,9 @@ from asyncrev.errors import SettingsError
 
 __all__ = ["MOST_BYTES", "Document", "parse_document", "read_document"]
 
-MOST_BYTES = 1 << 20  # of a file; a device or another wrong file may have no end
+MOST_BYTES = 1 << 20  # of a file; a wrong one may be a log, say
+
+_NOT_WAITING = os.O_NONBLOCK | os.O_NOCTTY
 
 _PLACE = re.compile(r"(.*?) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
 _UNQUOTED = re.compile(r"""\s*[\w.'"-]+\s*=\s*[^\s"'\[{#]""")
@@ -45,11 +49,14 @@ def read_document(path: str) -> Document:
         SettingsError: it cannot be read, or is not TOML in UTF-8; the message is one line.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = _content_of(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"--config {path}: {reason}") from None
+    if content is None:
+        raise SettingsError(
+            f"--config {path}: it is no regular file; give one, which a reload can read again"
+        )
     if len(content) > MOST_BYTES:
         raise SettingsError(
             f"--config {path}: it has more than {MOST_BYTES} bytes; is it the file?"
@@ -63,6 +70,16 @@ def read_document(path: str) -> Document:
             "UTF-8"
         ) from None
     return parse_document(path, text)
+
+
+def _content_of(path: str) -> bytes | None:
+    """Return the beginning of a file, one byte more than is allowed; None if it is no regular one.
+
+    It is opened without waiting, because a FIFO would be waited for until somebody writes.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NOT_WAITING)) as file:
+        is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        return file.read(MOST_BYTES + 1) if is_regular else None
 
 
 def parse_document(name: str, text: str) -> Document:

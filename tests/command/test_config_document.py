@@ -50,10 +50,19 @@ def test_file_without_permission_is_refused(tmp_path: pathlib.Path) -> None:
         read_document(str(path))
 
 
-def test_file_that_does_not_end_is_refused() -> None:
+def test_file_that_is_too_long_is_refused(tmp_path: pathlib.Path) -> None:
     """It would fill the memory."""
-    with pytest.raises(SettingsError, match=f"more than {MOST_BYTES} bytes"):
-        read_document("/dev/zero")
+    said = refusal(tmp_path / "a.toml", b"#" * (MOST_BYTES + 1))
+    assert f"more than {MOST_BYTES} bytes" in said
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: pathlib.Path) -> None:
+    """A FIFO would be waited for, and a device may have no end."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (fifo, "/dev/zero", "/dev/null"):
+        with pytest.raises(SettingsError, match=f"^--config {path}: it is no regular file"):
+            read_document(str(path))
 
 
 def test_bytes_that_are_not_utf_8_are_refused_with_their_line(tmp_path: pathlib.Path) -> None:
