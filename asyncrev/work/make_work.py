@@ -41,7 +41,13 @@ def make_work(
         views_allowed, inner_info = True, None  # it is told when the handshake is complete
     inner: LaneWork
     if collector is not None:
-        finder = request_work(collector, framing, max_frame_bytes=max_frame_bytes, info=inner_info)
+        finder = request_work(
+            collector,
+            framing,
+            max_frame_bytes=max_frame_bytes,
+            info=inner_info,
+            wrap=getattr(factory, "wrap", None),
+        )
         inner = PendingWork(
             factory,
             finder,

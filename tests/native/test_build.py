@@ -26,6 +26,7 @@ def tree(tmp_path: pathlib.Path) -> pathlib.Path:
     """A copy of what a build needs, without what an earlier one left."""
     ignored = shutil.ignore_patterns("__pycache__", "*.so")
     shutil.copytree(ROOT / "asyncrev", tmp_path / "asyncrev", ignore=ignored)
+    shutil.copytree(ROOT / "packaging" / "share", tmp_path / "packaging" / "share")
     for name in COPIED:
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path

@@ -1,5 +1,6 @@
 """Processors and loops for servers that run as processes: `serving(*FLIP, **HERE)`."""
 
+import asyncio
 import ctypes
 import dataclasses
 import gc
@@ -154,8 +155,16 @@ class Holding(Flip):
 
 
 async def coroutine(data: bytes) -> bytes:
-    """Is not supported."""
-    return data
+    """Answers later, in capitals."""
+    await asyncio.sleep(0.001)
+    return data.upper()
+
+
+def upper(data: bytes) -> bytes:
+    """Answers in capitals; dies if it is to."""
+    if data == b"die":
+        os._exit(9)
+    return data.upper()
 
 
 def _undecorate(function: Any) -> Any:

@@ -68,7 +68,6 @@ def test_factory_that_makes_no_processor_closes_every_client() -> None:
 @pytest.mark.parametrize(
     ("name", "cause"),
     [
-        ("tests.process.processors:coroutine", "asynchronous processors are not supported yet"),
         ("tests.process.processors:Arguments", "is a class that needs arguments (index)"),
         ("tests.process.processors:undecorated", "without functools.wraps"),
         ("hashlib:sha256", "lambda data: hashlib.sha256(data).digest()"),

@@ -26,6 +26,13 @@ from tests.support import DEADLINE_S, run_asyncrev, send_until_stuck, serving, w
 pytestmark = pytest.mark.process
 
 LEAVE = b"\x1b[?25h\x1b[?1049l"
+# The terminal controls its session when it opens it. Not by a `preexec_fn`, which may wait for ever
+# for a lock that another thread had when this process was forked.
+CONTROLLED = """
+import os, sys
+os.close(os.open(os.ttyname(0), os.O_RDWR))
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 
 
 class Screen:
@@ -37,13 +44,12 @@ class Screen:
         self.before = termios.tcgetattr(theirs)
         self.seen = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "asyncrev", "top", *args],
+            [sys.executable, "-c", CONTROLLED, "-m", "asyncrev", "top", *args],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
             env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": ""},
-            preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # controls it
         )
         self.theirs = theirs
 
