@@ -160,6 +160,12 @@ async def coroutine(data: bytes) -> bytes:
     return data.upper()
 
 
+async def never(data: bytes) -> bytes:
+    """Waits for ever."""
+    await asyncio.get_running_loop().create_future()
+    return data
+
+
 def upper(data: bytes) -> bytes:
     """Answers in capitals; dies if it is to."""
     if data == b"die":

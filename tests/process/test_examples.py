@@ -27,6 +27,9 @@ EXPECTED = {
     ),
     "channel": "".join(hashlib.sha256(b"buffer %d" % n).hexdigest()[:16] + "\n" for n in range(10)),
     "checksum": f"{zlib.crc32(b'hello'):08x}\n",
+    "compress_by_processes": "100 frames, compressed and back, by 2 workers\n",
+    "dask_pipeline": "9ecb36561341d18e\n9ecb36561341d18e\ne6f6cfd54dc9690c\n",
+    "fetch_over_http": "ox has 2 letters\nheron has 5 letters\nsalamander has 10 letters\n",
     "compress": "8800 bytes, compressed and back\n" * 2,
     "embed": "olleh\n",
     "frames": "HELLO!\n!\n",
@@ -49,7 +52,12 @@ EXPECTED = {
     "unix_socket": "olleh\n'PATH' is in use by another server; name another path\nleft: []\n",
 }
 # Packages without which an example cannot run; some have no wheel for a new interpreter.
-NEEDED = {"beside_aiohttp": "aiohttp", "tls": "trustme"}
+NEEDED = {
+    "beside_aiohttp": "aiohttp",
+    "dask_pipeline": "distributed",
+    "fetch_over_http": "aiohttp",
+    "tls": "trustme",
+}
 if importlib.util.find_spec("uvloop") is None:
     EXPECTED["on_uvloop"] = WITHOUT_UVLOOP
 
