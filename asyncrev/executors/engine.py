@@ -97,6 +97,17 @@ class ExecutorEngine:
         job.engine_data.is_cancelled = self._has_cancelled = True
         self._plan()
 
+    def memory_bytes(self, most_frame_bytes: int) -> int:
+        """Return the most that batches hold of this process beside their frames. Thread: any.
+
+        Each worker that is no thread has a batch and the next one, as memory that is shared with it
+        (a power of two that is at least twice as long), or pickled.
+        """
+        if not self._source.travels:
+            return 0
+        workers = max(self._source.units, self._settings.workers or 1)
+        return workers * 2 * 4 * max(self._settings.batch_bytes, most_frame_bytes)
+
     def statistics(self) -> EngineStatistics:
         """Return the counters."""
         counts, units = self._counts, self._units

@@ -18,6 +18,7 @@ class MemoryBound:
         replies_fit: whether no reply is longer than what it answers.
         tls: whether its connections use TLS, or may change to it.
         pending: whether replies come later, from coroutines or an executor.
+        executor_bytes: what that executor holds besides.
     """
 
     limits: Limits
@@ -26,6 +27,7 @@ class MemoryBound:
     replies_fit: bool
     tls: bool = False
     pending: bool = False
+    executor_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
@@ -38,7 +40,7 @@ class MemoryBound:
             fitting_bytes = limits.memory_bound_bytes + more * limits.bridge_bytes
         fitting_bytes += limits.max_connections * self._tls_bytes
         if self.pending:
-            fitting_bytes += limits.pending_bytes
+            fitting_bytes += limits.pending_bytes + self.executor_bytes
             fitting_bytes += limits.max_connections * self._pending_connection_bytes
         # Two more: a reply that is copied to a write buffer, and one buffer that is moved.
         return fitting_bytes + (limits.max_connections + 2) * self._amplified_bytes

@@ -125,6 +125,11 @@ class Server:
             framed=framed,
             replies_fit=declares(processor, "replies_fit"),
             pending=self._settings.engine is not None,
+            executor_bytes=0
+            if self._executor is None
+            else self._executor.engine.memory_bytes(
+                limits.max_frame_bytes if framed else limits.slot_bytes
+            ),
             tls=ssl is not None or declares(processor, "may_start_tls"),
         )
         self._state = ServerState.NEW

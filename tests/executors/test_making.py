@@ -83,3 +83,12 @@ async def test_given_process_pool_that_breaks_is_replaced_by_its_like(
             a, died, c = await asked(engine, b"a", b"die", b"c")
             assert (a, c, type(died).__name__) == (b"A", b"C", "ExecutorLost")
             await until(lambda: engine.statistics().workers == 2, "it is replaced once more")
+
+
+def test_memory_of_batches_counts_where_workers_are_elsewhere() -> None:
+    """Two batches per worker, with room for replies; threads have the frames themselves."""
+    settings = ExecutorSettings(workers=3, batch_bytes=1000)
+    apart = make_engine("processes", work.flip, settings)
+    assert apart.memory_bytes(500) == 3 * 8 * 1000
+    assert apart.memory_bytes(5000) == 3 * 8 * 5000
+    assert make_engine("threads", work.flip, settings).memory_bytes(5000) == 0
