@@ -14,7 +14,7 @@ from asyncrev import Limits, Server
 from asyncrev.admin import answers as module
 from asyncrev.admin.answers import PAUSED_BY, Answers
 from tests.protocol.served import gated_swapcase
-from tests.support import until
+from tests.support import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -164,8 +164,9 @@ async def test_pauses_are_counted_by_what_they_wait_for() -> None:
 
         async def wait_paused(by: str, number: int) -> None:
             nonlocal paused
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(DEADLINE_S):
                 while paused.get(by) != number:
+                    await asyncio.sleep(0.01)  # the worker needs the GIL, too
                     paused = (await answers.statistics())["paused"]
 
         try:
