@@ -77,6 +77,16 @@ class Lane(Row):
         return self.partial_frame_bytes + self.in_flight_bytes + len(self.overflow)
 
     @property
+    def is_within_frame(self) -> bool:
+        """Whether its peer has begun a frame and not ended it.
+
+        Not while replies are to come later: what is held may be their requests.
+        """
+        if not self.partial_frame_bytes:
+            return False
+        return self.pending is None or not self.pending.is_owed
+
+    @property
     def is_owed(self) -> bool:
         """Whether replies to what was published are still to come."""
         if self.in_flight_entries or self.overflow:

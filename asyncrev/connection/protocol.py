@@ -202,7 +202,7 @@ class ConnectionProtocol(ConnectionLife):
             written_bytes=self.replied_bytes,
             unsent_bytes=unsent_bytes(self._transport),
             busy=lane.is_owed or self._state is not ConnectionState.OPEN,
-            frame_seq=lane.frame_seq if lane.partial_frame_bytes else None,
+            frame_seq=lane.frame_seq if lane.is_within_frame else None,
             on_way_bytes=lane.in_flight_bytes + len(lane.overflow),
             paused=bool(self._reading.pauses),
             held_input=lambda: held_input(self._transport),

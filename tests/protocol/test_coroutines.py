@@ -200,6 +200,24 @@ async def test_one_that_takes_too_long_ends_its_connection() -> None:
         assert pending.timeouts == 1
 
 
+@half_closes
+@on_all
+async def test_a_late_reply_is_no_late_frame() -> None:
+    """Deadlines of the peer do not pass while it waits; that of a frame counts from the replies."""
+
+    async def slow(frame: bytes) -> bytes:
+        await asyncio.sleep(0.6)
+        return frame
+
+    limits = SMALL.replace(frame_timeout_s=0.1, idle_timeout_s=0.1, first_byte_timeout_s=0.1)
+    async with await serve(slow, framing="line", limits=limits) as server:
+        with connect(server) as client:
+            client.sendall(b"a\npartial")
+            assert await in_thread(receive_all, client) == b"a\n"
+        await until(lambda: "frame deadline" in server.statistics().aborted, "it is counted")
+        assert server.statistics().aborted == {"frame deadline": 1}
+
+
 @resets
 @on_all
 async def test_what_runs_is_cancelled_when_its_peer_has_gone() -> None:
