@@ -7,6 +7,7 @@ import gc
 import random
 import socket
 import threading
+import time
 import weakref
 from typing import Any, ClassVar
 
@@ -216,6 +217,31 @@ async def test_a_late_reply_is_no_late_frame() -> None:
             assert await in_thread(receive_all, client) == b"a\n"
         await until(lambda: "frame deadline" in server.statistics().aborted, "it is counted")
         assert server.statistics().aborted == {"frame deadline": 1}
+
+
+@half_closes
+@on_all
+async def test_requests_that_wait_are_no_unfinished_frame() -> None:
+    """A peer that sends without a pause, for longer than a frame may take, has all its replies."""
+
+    async def slow(frame: bytes) -> bytes:
+        await asyncio.sleep(0.05)
+        return frame
+
+    def send_steadily(sock: socket.socket) -> bytes:
+        # Faster than they are answered, each in one piece, so that no part of a frame is kept.
+        for number in range(200):
+            sock.sendall(b"%063d\n" % number)
+            time.sleep(0.003)
+        sock.shutdown(socket.SHUT_WR)
+        return receive_all(sock)
+
+    limits = SMALL.replace(frame_timeout_s=0.1)
+    async with await serve(slow, framing="line", limits=limits) as server:
+        with connect(server) as client:
+            received = await in_thread(send_steadily, client)
+        assert received == b"".join(b"%063d\n" % number for number in range(200))
+        assert server.statistics().aborted == {}
 
 
 @resets
