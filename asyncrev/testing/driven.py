@@ -1,6 +1,7 @@
 """Asynchronous processors, called to their end, so that they can be checked like others."""
 
 import asyncio
+import contextvars
 import inspect
 from types import TracebackType
 from typing import Any, Self
@@ -37,6 +38,7 @@ class Driver:
             )
         self.factory = factory
         self._runner = asyncio.Runner()
+        self._context = contextvars.copy_context()  # of all calls
         self.last: _Driven | None = None
 
     def __enter__(self) -> Self:
@@ -64,7 +66,11 @@ class Driver:
         async def wait() -> Any:
             return await result
 
-        return self._runner.run(wait())
+        return self._runner.run(wait(), context=self._context)
+
+    def note_peer(self, info: ConnectionInfo | None) -> None:
+        """Have `current_connection_info` return this in the next calls."""
+        self._context.run(CURRENT.set, info)
 
     def check_overlapping(self) -> None:
         """Have a new processor answer at once what the last one was asked, and compare.
@@ -79,12 +85,13 @@ class Driver:
         other = _Driven(self)
         if last.info is not None:
             other.connected(last.info)
+        self.note_peer(last.info)
 
         async def ask_all() -> list[Any]:
             calls = (other.call(payload) for payload, _ in last.calls)
             return await asyncio.gather(*calls, return_exceptions=True)
 
-        got = self._runner.run(ask_all())
+        got = self._runner.run(ask_all(), context=self._context)
         for (payload, wanted), reply in zip(last.calls, got, strict=True):
             if isinstance(reply, BaseException) or bytes(reply or b"") != wanted:
                 raise Violation(
@@ -113,7 +120,6 @@ class _Driven:
 
     def call(self, payload: bytes) -> Any:
         """Return what is to be awaited."""
-        CURRENT.set(self.info)
         function = self._function or self._object.process
         return function(payload)
 
@@ -124,6 +130,7 @@ class _Driven:
 
     def process(self, chunk: memoryview) -> Any:
         payload = bytes(chunk)
+        self._driver.note_peer(self.info)
         reply = self._driver.run(self.call(payload))
         try:
             self.calls.append((payload, bytes(reply or b"")))

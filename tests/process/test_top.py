@@ -76,7 +76,12 @@ class Screen:
         os.write(self.ours, text.encode())
 
     def wait(self) -> int:
-        code = self.process.wait(DEADLINE_S)
+        def ended() -> bool:
+            self.read()  # what it writes last waits for a reader
+            return self.process.poll() is not None
+
+        wait_until(ended, "it has ended")
+        code = self.process.wait()
         self.read()
         return code
 
