@@ -106,7 +106,7 @@ async def keyword(data: bytes, *, key: bytes) -> bytes:
     ("processor", "words"),
     [
         (two, "gets one argument, the bytes"),
-        (keyword, "missing a required argument: 'key'"),
+        (keyword, "missing a required .*argument: 'key'"),
         (Needs, r"functools\.partial\(Needs, \.\.\.\)"),
         (NoFrame, r"NoFrame\.process gets 1"),
         (EofOfOne, r"EofOfOne\.eof gets 0"),
