@@ -5,6 +5,7 @@ scripts that a wheel installs.
 """
 
 import re
+import textwrap
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,9 +86,11 @@ def _synopsis(name: str, command: click.Command) -> Iterator[str]:
 
 def _paragraphs(text: str) -> Iterator[str]:
     """Yield the lines of a help text; after a backspace, a paragraph keeps its lines."""
+    # Python 3.13 takes the indentation out of docstrings itself.
     for paragraph in re.split(r"\n\s*\n", text.strip()):
         lines = [line.rstrip() for line in paragraph.splitlines()]
         if lines and lines[0].strip() == "\b":
+            lines[1:] = textwrap.dedent("\n".join(lines[1:])).split("\n")
             yield from (".PP", ".nf", *map(_line, lines[1:]), ".fi")
         else:
             yield from (".PP", _line(" ".join(line.strip() for line in lines)))
