@@ -5,8 +5,8 @@ scripts that a wheel installs.
 """
 
 import re
-import textwrap
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
