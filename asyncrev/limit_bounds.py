@@ -135,7 +135,7 @@ class MemoryBounds:
 
     @property
     def pending_bytes(self) -> int:
-        """What started requests of all connections hold: input, and replies not given out.
+        """What started requests of all connections hold of input, and of replies not given out.
 
         Those that run when `pending_total_bytes` is reached still come to their replies.
         """

@@ -54,7 +54,7 @@ nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(dir(builtins))})(\..*)?"),
     (r"py:.*", r"_?(hypothesis|pytest)\..*"),
     (r"py:class", r"asyncrev\..*\.Result"),  # type variables
-    (r"py:class", r"asyncrev\..*\.(ConnectionTotals|TlsParameters)"),  # internal
+    (r"py:class", r"asyncrev\..*\.(ConnectionTotals|Pending|TlsParameters)"),  # internal
 ]
 
 
