@@ -26,11 +26,11 @@ from tests.support import DEADLINE_S, run_asyncrev, send_until_stuck, serving, w
 pytestmark = pytest.mark.process
 
 LEAVE = b"\x1b[?25h\x1b[?1049l"
-# The terminal controls its session when it opens it. Not by a `preexec_fn`, which may wait for ever
-# for a lock that another thread had when this process was forked.
+# The terminal is to control its session. Not by opening it once more, nor by a `preexec_fn`: either
+# was seen to wait for longer than a test may.
 CONTROLLED = """
-import os, sys
-os.close(os.open(os.ttyname(0), os.O_RDWR))
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
