@@ -178,11 +178,14 @@ class Bridge:
             max_frame_bytes = self.limits.max_frame_bytes
         elif framing is not None:
             self.check_frame_limit(max_frame_bytes)
-        pending = None
+        pending = collector = None
         if engine is not None:
             limits = self.limits
             requests = Requests(limits.pending_per_connection, limits.in_flight_bytes)
             pending = LanePending(self.parts.pending, engine, requests)
+            collector = Collector(
+                requests, calls_connected=engine.calls_connected, calls_eof=engine.calls_eof
+            )
         work = make_work(
             factory,
             views_allowed=views_allowed,
@@ -195,13 +198,7 @@ class Bridge:
             tls=tls,
             info=info,
             may_start_tls=declares(factory, "may_start_tls"),
-            collector=None
-            if engine is None or pending is None
-            else Collector(
-                pending.requests,
-                calls_connected=engine.calls_connected,
-                calls_eof=engine.calls_eof,
-            ),
+            collector=collector,
         )
         lane = Lane(sink, work, is_framed=framing is not None)
         if pending is not None:

@@ -82,7 +82,7 @@ class Coroutines:
         error: BaseException | None = None
         try:
             result = await self._call(job, state)
-            reply = _as_bytes(result)
+            reply = as_reply(result, None, views_allowed=False)  # type: ignore[assignment]
         except asyncio.CancelledError as raised:
             error = ProcessorError("a coroutine that is a processor was cancelled")
             error.__cause__ = raised
@@ -130,13 +130,3 @@ async def _close(processor: Any) -> None:
         report_to_loop(
             asyncio.get_running_loop(), "a processor's close() failed after its connection", error
         )
-
-
-def _as_bytes(result: Any) -> bytes | None:
-    """Return a reply as bytes that nobody changes.
-
-    Raises:
-        ProcessorError: it is not bytes-like.
-    """
-    reply = as_reply(result, None, views_allowed=False)
-    return reply if reply is None or type(reply) is bytes else bytes(reply)

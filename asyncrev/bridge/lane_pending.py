@@ -206,8 +206,7 @@ class LanePending:
         while queue and queue[0].is_settled:
             request = queue.popleft()
             self._pending.count -= 1
-            reply_bytes = 0 if request.reply is None else len(request.reply)
-            self._handed_bytes.append(request.nbytes + reply_bytes)
+            self._handed_bytes.append(request.held_bytes)
             requests.returned.append(request)
         self._admission.resume(self._lane)
         if self._unstarted:
@@ -233,9 +232,8 @@ class LanePending:
         pending.count -= len(self._queue)
         for request in self._queue:
             if request.is_settled:
-                reply_bytes = 0 if request.reply is None else len(request.reply)
                 self.held -= 1
-                pending.release(request.nbytes + reply_bytes)
+                pending.release(request.held_bytes)
         self._queue.clear()
         self._unstarted.clear()
         while self._handed_bytes:

@@ -1,6 +1,6 @@
 """Frames as requests: where a framer would have a frame answered, it is copied and handed on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from asyncrev.connection_info import ConnectionInfo
@@ -55,18 +55,20 @@ class FrameRequests(FrameAnswers):
         super().__init__(grammar, processor, max_frame_bytes=max_frame_bytes, max_reply_bytes=0)
         self._requests = requests
 
-    def work_one_by_one(
+    def work(
         self,
         frames: memoryview,
-        spans: Iterable[tuple[int, int, int]],
+        runs: Sequence[Run],
         pieces: Pieces,
         most_calls: int,
         most_reply_bytes: int,
     ) -> int:
         """Hand on at most `most_calls` frames; return how many bytes these are."""
+        if self._see_frames is not None:
+            self._see_frames(frames, runs)
         requests = self._requests
         calls = done_off = 0
-        for start_off, end_off, next_off in spans:
+        for start_off, end_off, next_off in self._grammar.spans(frames, runs):
             payload, tail = bytes(frames[start_off:end_off]), bytes(frames[end_off:next_off])
             requests.make(Request(RequestKind.FRAME, payload, tail, next_off - done_off))
             done_off = next_off
@@ -77,20 +79,6 @@ class FrameRequests(FrameAnswers):
         self.frames += calls
         self.answered_bytes += done_off
         return done_off
-
-    def work(
-        self,
-        frames: memoryview,
-        runs: Sequence[Run],
-        pieces: Pieces,
-        most_calls: int,
-        most_reply_bytes: int,
-    ) -> int:
-        """See `FrameAnswers.work`."""
-        if self._see_frames is not None:
-            self._see_frames(frames, runs)
-        spans = self._grammar.spans(frames, runs)
-        return self.work_one_by_one(frames, spans, pieces, most_calls, most_reply_bytes)
 
     def answer_open(self, held: memoryview, storage: object) -> tuple[None, bytes]:
         """Hand on the last frame, which has no end of its own.

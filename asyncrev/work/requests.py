@@ -70,6 +70,11 @@ class Request:
         self.made_s = 0.0
         self.is_settled = False
 
+    @property
+    def held_bytes(self) -> int:
+        """How much its input and its reply, if there is one, count."""
+        return self.nbytes + (0 if self.reply is None else len(self.reply))
+
 
 class Requests:
     """The two queues of one lane, and what is counted of them.
