@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from asyncrev.addresses import port_number, split_host_port
 from asyncrev.errors import SettingsError
 from asyncrev.frames.registry import FRAMINGS
 
@@ -164,18 +165,12 @@ def parse_target(text: str) -> tuple[str, int, str | None]:
         if not path:
             raise SettingsError(f"{text!r} names no path; give unix:PATH")
         return "", 0, path
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise SettingsError(f"{text!r}: put an IPv6 address in brackets, as [::1]:9090")
+    host, colon, port = split_host_port(text, repr(text), 9090)
     if not colon or not host:
         raise SettingsError(
             f"{text!r} is no target; give HOST:PORT, as 127.0.0.1:9090, or unix:PATH"
         )
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise SettingsError(f"{text!r}: the port must be a number from 1 to 65535")
-    return host, int(port), None
+    return host, port_number(port, repr(text)), None
 
 
 def _whole(option: str, value: int, least: int, most: int) -> None:

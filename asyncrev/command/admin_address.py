@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from asyncrev.addresses import port_number, split_host_port
 from asyncrev.errors import SettingsError
 
 __all__ = ["AdminAddress", "parse_admin_address"]
@@ -39,15 +40,10 @@ def parse_admin_address(text: str | None) -> AdminAddress | None:
         if not path:
             raise SettingsError(f"--admin {text!r} names no path; give unix:PATH")
         return AdminAddress(path=path)
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise SettingsError(f"--admin {text!r}: put an IPv6 address in brackets, as [::1]:9190")
+    named = f"--admin {text!r}"
+    host, colon, port = split_host_port(text, named, 9190)
     if not colon or not host:
         raise SettingsError(
             f"--admin {text!r} is no address; give unix:PATH, or HOST:PORT as 127.0.0.1:9190"
         )
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise SettingsError(f"--admin {text!r}: the port must be a number from 0 to 65535")
-    return AdminAddress(host=host, port=int(port))
+    return AdminAddress(host=host, port=port_number(port, named, 0))

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+from asyncrev.addresses import port_number, split_host_port
 from asyncrev.errors import SettingsError
 
 __all__ = ["DEFAULT_ADDRESS", "SendAddress", "address_and_data", "parse_send_address"]
@@ -70,15 +71,10 @@ def parse_send_address(text: str) -> SendAddress:
         if "\0" in path:
             raise SettingsError(f"address {text!r} contains a null character; no path may")
         return SendAddress(path=path)
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise SettingsError(f"address {text!r}: put an IPv6 address in brackets, as [::1]:9090")
+    named = f"address {text!r}"
+    host, colon, port = split_host_port(text, named, 9090)
     if not colon:
         raise SettingsError(
             f"{text!r} is no address; give unix:PATH, or HOST:PORT as 127.0.0.1:9090"
         )
-    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= 65535):
-        raise SettingsError(f"address {text!r}: the port must be a number from 1 to 65535")
-    return SendAddress(host=host or DEFAULT_ADDRESS.host, port=int(port))
+    return SendAddress(host=host or DEFAULT_ADDRESS.host, port=port_number(port, named))
