@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-__all__ = ["Issuer"]
+__all__ = ["Issuer", "localhost_files"]
+
+
+def localhost_files(directory: Path) -> tuple[str, str]:
+    """Write a certificate with its key for localhost, and its authority; return the two files."""
+    authority = pytest.importorskip("trustme").CA()
+    both, trusted = str(directory / "both.pem"), str(directory / "authority.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(both)
+    authority.cert_pem.write_to_path(trusted)
+    return both, trusted
 
 
 class Issuer:

@@ -6,18 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.bench.wire import Wire
+from tests.certificates import localhost_files
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Files: certificate and key in one, and the authority that a client must trust."""
-    trustme = pytest.importorskip("trustme")
-    directory = tmp_path_factory.mktemp("certificate")
-    authority = trustme.CA()
-    both, trusted = str(directory / "both.pem"), str(directory / "authority.pem")
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(both)
-    authority.cert_pem.write_to_path(trusted)
-    return both, trusted
+    return localhost_files(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture
