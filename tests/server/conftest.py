@@ -1,12 +1,5 @@
-"""The fork server and the tracker of semaphores live as long as the process: no test leaks them."""
+"""Servers with executors start the fork server, too."""
 
-import multiprocessing.forkserver
-import multiprocessing.resource_tracker
+from tests.executors.conftest import _fork_server
 
-import pytest
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _fork_server() -> None:
-    multiprocessing.resource_tracker.ensure_running()
-    multiprocessing.forkserver.ensure_running()
+__all__ = ["_fork_server"]
