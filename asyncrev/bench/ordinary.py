@@ -30,6 +30,7 @@ class Ordinary:
 
     Attributes:
         flows: all that have a connection, by descriptor.
+        enter_hot: is told a flow that has sent what it may.
     """
 
     def __init__(
@@ -39,15 +40,13 @@ class Ordinary:
         epoll: select.epoll,
         clock: Callable[[], int],
         totals: Totals,
-        enter_hot: Callable[[Flow], None],
     ) -> None:
-        """`enter_hot` is told a flow that has sent what it may."""
         self._depth = plan.depth
         self._is_open_loop = plan.rate_per_s is not None
         self._is_tls = plan.tls
         self._cycle, self._epoll, self._clock = cycle, epoll, clock
         self._totals = totals
-        self._enter_hot = enter_hot
+        self.enter_hot: Callable[[Flow], None] = _stay
         self.flows: dict[int, Flow] = {}
 
     def add(self, flow: Flow) -> None:
@@ -122,7 +121,7 @@ class Ordinary:
             flow.started += may
             if not self._flush(flow, is_watched=False):
                 return
-        self._enter_hot(flow)
+        self.enter_hot(flow)
 
     def _flush(self, flow: Flow, *, is_watched: bool = True) -> bool:
         """Send what is left of messages; return whether nothing is."""
@@ -193,3 +192,7 @@ class Ordinary:
             self._epoll.unregister(flow.fd)
             flow.fd = -1
             flow.sock.close()
+
+
+def _stay(flow: Flow) -> None:
+    """Leave a flow ordinary."""
