@@ -25,7 +25,7 @@ limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
 NATIVE = "asyncrev/native"
 # Those named …_core… know nothing of Python.
 KERNELS_CORE = ("kernels_core_reverse", "kernels_core_scans")
-KERNELS = ("kernels_module", "kernels_reverse", "kernels_scans", *KERNELS_CORE)
+KERNELS = ("kernels_module", "kernels_reverse", "kernels_scans", "kernels_exchange", *KERNELS_CORE)
 PLANE_CORE = (
     "plane_core_ring",
     "plane_core_wakeups",

@@ -65,7 +65,10 @@ class HotFlows:
         ):
             flow.next = flow.verifier.next
             flow.sent_ns = flow.starts.popleft() if flow.starts else -1
-            self._flows[flow.fd] = flow
+            self._take(flow)
+
+    def _take(self, flow: Flow) -> None:
+        self._flows[flow.fd] = flow
 
     def leave(self, flow: Flow) -> None:
         """Make a flow an ordinary one, whose counts are true."""
@@ -104,8 +107,8 @@ class HotFlows:
 
     def _not_sent(self, flow: Flow, sent_bytes: int, error: OSError | None = None) -> None:
         """Keep the rest of a message, which the kernel did not take."""
-        unsent = memoryview(self._cycle.requests[flow.next])[sent_bytes:]
         self.leave(flow)
+        unsent = memoryview(self._cycle.requests[flow.next])[sent_bytes:]
         self._ordinary.keep_unsent(flow, unsent)
         if error is not None:
             self._ordinary.failed(flow, error)

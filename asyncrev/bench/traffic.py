@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 
 from asyncrev.bench.flow import NO_CONNECTION, Flow, Totals
-from asyncrev.bench.hot import HotFlows
+from asyncrev.bench.hot_native import make_hot_flows
 from asyncrev.bench.measurement import UNIT_NS, Counts, add_counts, evenly
 from asyncrev.bench.messages import Cycle
 from asyncrev.bench.ordinary import Ordinary
@@ -33,7 +33,7 @@ class Traffic:
         self._plan, self._cycle, self._clock = plan, cycle, clock
         self.totals = Totals()
         self._ordinary = Ordinary(plan, cycle, epoll, clock, self.totals)
-        self._hot = HotFlows(plan, cycle, clock, self.totals, self._ordinary)
+        self._hot = make_hot_flows(plan, cycle, clock, self.totals, self._ordinary)
         self._ordinary.enter_hot = self._hot.enter
         self.flows = self._ordinary.flows
         self._order: list[Flow] = []

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 __all__ = ["INTERFACE", "Kernels", "as_kernels", "check_interface"]
 
 # Changes with any function below, so that a file that was built from other sources is not used.
-INTERFACE = 1
+INTERFACE = 2
 
 _Run = TypeVar("_Run")
 
@@ -96,6 +96,40 @@ class Kernels(Protocol):
 
     def count_lines(self, data: memoryview | bytes, /) -> int:
         r"""Return the number of "\n" in `data`."""
+
+    def exchange(
+        self,
+        events: list[tuple[int, int]],
+        rows: Any,
+        requests: bytes,
+        replies: bytes,
+        variants: int,
+        woken_ns: int,
+        unit_ns: int,
+        notes: list[int],
+        /,
+    ) -> tuple[int, int, list[tuple[int, int, int, int, bytes | None]]]:
+        """Receive a reply and send the next message on each socket that has an event.
+
+        `asyncrev.bench.hot` is the reference. The GIL is held: no call waits.
+
+        Args:
+            events: descriptors with their masks, as `select.epoll.poll` returns them.
+            rows: a writable buffer of three 64-bit integers per descriptor, from 0 on: which
+                message is in flight, or -1 if the descriptor is not to be served; when it was sent,
+                by CLOCK_MONOTONIC; how many were answered.
+            requests, replies: all messages and the reply to each, `variants` of one length each.
+            woken_ns: when the events were known.
+            unit_ns: what latencies are counted in.
+            notes: each latency is appended.
+
+        Returns how many messages were answered, and as many sent; how many bytes were sent; and
+        what is left to the caller, each with its descriptor, its mask, one of the numbers of
+        `asyncrev.bench.hot_native`, a number and bytes.
+
+        Raises:
+            ValueError: lengths do not fit one another.
+        """
 
 
 def check_interface(module: Any, wanted: int) -> None:

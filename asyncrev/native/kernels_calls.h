@@ -27,6 +27,9 @@ PyObject *kernels_rest_line(PyObject *module, PyObject *const *args, Py_ssize_t 
 PyObject *kernels_line_spans(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *kernels_count_lines(PyObject *module, PyObject *data);
 
+/* In kernels_exchange.c. */
+PyObject *kernels_exchange(PyObject *module, PyObject *args);
+
 /* -- arguments --------------------------------------------------------------------------------- */
 
 static inline bool has_arguments(const char *name, Py_ssize_t given, Py_ssize_t wanted) {

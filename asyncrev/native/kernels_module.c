@@ -38,17 +38,20 @@ static PyMethodDef methods[] = {
      "Return (start, payload end, end) of the first whole lines from an offset on, at most 64."},
     {"count_lines", kernels_count_lines, METH_O,
      "count_lines(data, /)\n--\n\nReturn how many newlines there are."},
+    {"exchange", kernels_exchange, METH_VARARGS,
+     "exchange(events, rows, requests, replies, variants, woken_ns, unit_ns, notes, /)\n--\n\n"
+     "Return (answered messages, sent bytes, what is left to the caller)."},
     {NULL, NULL, 0, NULL},
 };
 
 /* What `asyncrev.native.kernels` expects. */
-enum { INTERFACE = 1 };
+enum { INTERFACE = 2 };
 
 static int add_constants(PyObject *module) {
     return PyModule_AddIntConstant(module, "INTERFACE", INTERFACE);
 }
 
-static const char doc[] = "Reversal of bytes and scans for frames, in C; see `asyncrev.native`.";
+static const char doc[] = "Reversal of bytes, scans for frames, and a load's data path, in C; see `asyncrev.native`.";
 
 #ifdef Py_LIMITED_API
 /* CPython 3.12 and later know this slot (PEP 684); 3.11 refuses one that it does not know. So the

@@ -2,6 +2,7 @@
 
 import select
 import socket
+from collections.abc import Callable
 
 from asyncrev.bench.messages import Cycle, make_cycle
 from asyncrev.bench.plan import Plan, Share
@@ -12,12 +13,13 @@ from tests.support import receive_exactly
 class Wire:
     """One flow and its peer's end."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, *, clock: Callable[[], int] | None = None, **settings: object) -> None:
+        """Without `clock`, the time is `now_ns`; with the real one native code may serve."""
         self.plan = Plan(connections=1, expect="echo", **settings)  # type: ignore[arg-type]
         self.cycle: Cycle = make_cycle(self.plan)
         self.epoll = select.epoll()
         self.now_ns = 0
-        self.traffic = Traffic(self.plan, self.cycle, self.epoll, lambda: self.now_ns)
+        self.traffic = Traffic(self.plan, self.cycle, self.epoll, clock or (lambda: self.now_ns))
         listening = socket.create_server(("127.0.0.1", 0))
         ours = socket.create_connection(listening.getsockname())
         ours.setblocking(False)

@@ -23,6 +23,10 @@ def _module(name: str, part: str, old: str, new: str, test: str) -> Bug:
     return Bug(name, module, old, new, (_KERNELS + test,), dot + suffix)
 
 
+def _exchange(name: str, old: str, new: str) -> Bug:
+    return Bug(name, "native.kernels_exchange", old, new, ("tests/bench/test_hot.py",), ".c")
+
+
 C_BUGS = (
     _core(
         "C: a length is added to before it is compared",
@@ -177,6 +181,26 @@ C_BUGS = (
         "PyBool_FromLong(0),\n    };\n    return tuple_of(4, items);\n}\n\n"
         "PyObject *kernels_scan_lines",
         "test_scan_in_few_steps_ends_where_one_scan_does",
+    ),
+    _exchange(
+        "C: a reply that is longer than it should be is taken",
+        "received != x->reply_bytes || memcmp(x->reply, wanted, (size_t)received) != 0",
+        "received < x->reply_bytes || memcmp(x->reply, wanted, (size_t)x->reply_bytes) != 0",
+    ),
+    _exchange(
+        "C: what the kernel did not take of a message is forgotten",
+        "return sent == x->request_bytes || leave(x, fd, mask, NOT_SENT, sent);",
+        "return true;",
+    ),
+    _exchange(
+        "C: the message after the last one is none",
+        "row[AT] + 1 == x->variants ? 0 : row[AT] + 1",
+        "row[AT] + 1",
+    ),
+    _exchange(
+        "C: a latency counts from the poll before",
+        "row[SENT_NS] = monotonic_ns();",
+        "row[SENT_NS] = monotonic_ns() > 0 ? x->woken_ns : 0;",
     ),
     *PLANE_BUGS,
 )

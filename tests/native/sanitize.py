@@ -36,6 +36,7 @@ COPIED = ("asyncrev", "tests", "pyproject.toml", "setup.py", "README.md")
 # What uses the kernels or the plane.
 TESTS = (
     "tests/native/test_kernels.py",
+    "tests/bench/test_hot.py",
     "tests/native/test_plane.py",
     "tests/native/test_plane_module.py",
     "tests/native/test_polls.py",

@@ -4,6 +4,8 @@ The tests in tests/frames and tests/work run with whatever ASYNCREV_PLANE chose.
 implementations get the same bytes.
 """
 
+import array
+import errno
 import os
 import subprocess
 import sys
@@ -421,6 +423,81 @@ def test_gil_is_released_for_long_work() -> None:
             sys.setswitchinterval(interval_s)
             thread.join()
         assert was_seen
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rows": bytearray(25)}, "rows must be"),
+        ({"rows": memoryview(bytearray(32))[4:28]}, "rows must be"),
+        ({"requests": b"123"}, "do not make 3 and 2 bytes"),
+        ({"replies": b"123"}, "do not make 2 and 3 bytes"),
+        ({"requests": b"", "replies": b""}, "do not make 0 and 0 bytes"),
+        ({"variants": 0}, "0 messages"),
+        ({"variants": -1}, "-1 messages"),
+        ({"unit_ns": 0}, "do not make"),
+    ],
+)
+def test_exchange_checks_that_lengths_fit(change: dict[str, object], words: str) -> None:
+    """Nothing is read or written then."""
+    arguments = exchange_arguments() | change
+    with pytest.raises(ValueError, match=words):
+        KERNELS.exchange(*arguments.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"events": ()},
+        {"events": [(1, 1, 1)]},
+        {"events": [[1, 1]]},
+        {"events": [("1", 1)]},
+        {"rows": bytes(24)},
+        {"notes": ()},
+        {"variants": "2"},
+    ],
+)
+def test_exchange_refuses_arguments_of_another_kind(change: dict[str, object]) -> None:
+    arguments = exchange_arguments() | change
+    with pytest.raises((TypeError, BufferError)):
+        KERNELS.exchange(*arguments.values())
+
+
+@pytest.mark.parametrize("fd", [-1, 0, 7, 1 << 30])
+@pytest.mark.parametrize("at", [-1, 2, -(1 << 62), 1 << 62])
+def test_exchange_leaves_a_descriptor_without_a_message_to_its_caller(fd: int, at: int) -> None:
+    """One that has no row, or whose message is none of the cycle."""
+    rows = array.array("q", [at, 0, 0])
+    arguments = exchange_arguments() | {"events": [(fd, 5)], "rows": rows}
+    assert KERNELS.exchange(*arguments.values()) == (0, 0, [(fd, 5, 0, 0, None)])
+    assert rows.tolist() == [at, 0, 0]
+
+
+def test_exchange_leaves_an_error_of_the_descriptor_to_its_caller() -> None:
+    """With its number."""
+    read_end, write_end = os.pipe()
+    try:
+        rows = array.array("q", [0, 0, 0] * (read_end + 1))
+        arguments = exchange_arguments() | {"events": [(read_end, 1)], "rows": rows}
+        answer = KERNELS.exchange(*arguments.values())
+        assert answer == (0, 0, [(read_end, 1, 2, errno.ENOTSOCK, None)])
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+def exchange_arguments() -> dict[str, object]:
+    """Return arguments of a call that does nothing."""
+    return {
+        "events": [],
+        "rows": array.array("q", [-1, 0, 0]),
+        "requests": b"12",
+        "replies": b"12",
+        "variants": 2,
+        "woken_ns": 0,
+        "unit_ns": 100,
+        "notes": [],
+    }
 
 
 def test_extension_of_other_sources_is_refused() -> None:

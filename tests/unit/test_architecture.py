@@ -103,7 +103,7 @@ def test_module_has_its_test_file(module: str) -> None:
 PACKAGES: dict[str, set[str]] = {
     "native": set(),
     "frames": {"native"},
-    "bench": {"frames"},
+    "bench": {"frames", "native"},
     "loop": set(),
     "ring": {"native"},
     "work": {"ring", "frames", "native"},
