@@ -195,10 +195,10 @@ class Load:
         return seen
 
 
-WHATS = ("whole", "whole", "whole", "halves", "close", "reset", "wrong", "twice")
+ACTIONS = ("whole", "whole", "whole", "halves", "close", "reset", "wrong", "twice")
 scripts = st.lists(
     st.lists(
-        st.tuples(st.integers(0, Load.CONNECTIONS - 1), st.sampled_from(WHATS)),
+        st.tuples(st.integers(0, Load.CONNECTIONS - 1), st.sampled_from(ACTIONS)),
         min_size=1,
         max_size=3,
         unique_by=lambda step: step[0],
