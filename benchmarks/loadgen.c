@@ -1,8 +1,11 @@
-/* Load generator for servers that reverse what they receive: one thread, epoll, closed loop.
+/* Load generator for servers that reverse what they receive: one thread, epoll, closed or open loop.
  *
  * Every connection keeps `depth` messages under way and sends the next one only when a reply has
  * come, so a slow server is asked less: rates are comparable, latencies are those of a server
  * that is kept exactly this busy, and no latency of an overload is ever seen.
+ *
+ * With --rate, messages are due at fixed times instead, evenly over all connections, and latency counts from
+ * when a message was due. At most `depth` are under way per connection; what has to wait counts, too.
  *
  * What is sent is a cycle of messages that differ from one another, and each connection starts at
  * another place in it, so a reply that is lost, doubled, out of order or another connection's is
@@ -70,6 +73,7 @@ struct settings {
     int connections, idle, depth;
     size_t size;
     double seconds, warmup;
+    double rate;            /* messages per second of an open loop; 0: a closed loop */
     pid_t server;
     const char *tls;        /* its version, or NULL */
     bool reconnect;
@@ -85,6 +89,7 @@ struct connection {
     size_t start_off;       /* where in the cycle its stream begins */
     uint64_t sent_bytes, received_bytes, received_sum;
     uint64_t started, answered;  /* messages */
+    uint64_t due;                /* messages that were due so far; open loop only */
     uint64_t *started_ns;   /* of the messages under way, by number modulo depth */
 };
 
@@ -455,17 +460,35 @@ static void close_and_reopen(struct connection *c)
         reopen(c);
 }
 
+/* How much of a message that was begun is left. */
+static size_t part_left(const struct connection *c)
+{
+    size_t part = c->sent_bytes % set.size;
+    return part ? set.size - part : 0;
+}
+
+/* When the next message is due, of which connection, and which of its messages it is. */
+static uint64_t first_due_ns, next_due_ns, due_round;
+static int due_number;
+
+static uint64_t due_ns(int number, uint64_t message)
+{
+    double intervals = (double)message * set.connections + number;
+    return first_due_ns + (uint64_t)(intervals * 1e9 / set.rate);
+}
+
 /* Send what the depth allows; once stopping, only the rest of a message that was begun. */
 static void send_more(struct connection *c)
 {
     for (;;) {
-        size_t part = c->sent_bytes % set.size;
-        size_t may = part ? set.size - part : 0;
+        size_t may = part_left(c);
         uint64_t under_way = c->started - c->answered;
         if (set.reconnect)
             may = set.size - c->sent_bytes;
         else if (!stopping && under_way < (uint64_t)set.depth)
             may += ((size_t)set.depth - under_way) * set.size;
+        if (set.rate > 0 && may > part_left(c) + (c->due - c->started) * set.size)
+            may = part_left(c) + (c->due - c->started) * set.size;
         if (may < c->tried_bytes)
             may = c->tried_bytes;
         if (!may)
@@ -485,11 +508,38 @@ static void send_more(struct connection *c)
         }
         c->tried_bytes = 0;
         c->sent_bytes += (uint64_t)sent;
-        while (c->started * set.size < c->sent_bytes)
-            c->started_ns[c->started++ % (uint64_t)set.depth] =
-                set.reconnect ? c->connect_ns : before_ns;
+        for (; c->started * set.size < c->sent_bytes; c->started++)
+            c->started_ns[c->started % (uint64_t)set.depth] =
+                set.reconnect  ? c->connect_ns
+                : set.rate > 0 ? due_ns((int)(c - connections), c->started)
+                               : before_ns;
     }
     want_to_write(c, false);
+}
+
+/* Send what has become due. */
+static void send_due(void)
+{
+    for (uint64_t now = now_ns(); next_due_ns <= now;) {
+        struct connection *c = &connections[due_number];
+        c->due = due_round + 1;
+        if (c->fd >= 0)
+            send_more(c);
+        if (++due_number == set.connections) {
+            due_number = 0;
+            due_round++;
+        }
+        next_due_ns = due_ns(due_number, due_round);
+    }
+}
+
+static int wait_for_events(struct epoll_event *events)
+{
+    if (set.rate <= 0 || stopping)
+        return epoll_wait(epoll_fd, events, EVENTS, 20);
+    uint64_t now = now_ns(), left = next_due_ns > now ? next_due_ns - now : 0;
+    struct timespec wait = {.tv_nsec = (long)(left < 20000000 ? left : 20000000)};
+    return epoll_pwait2(epoll_fd, events, EVENTS, &wait, NULL);
 }
 
 /* Receive once; return how many bytes came. */
@@ -541,6 +591,7 @@ static void read_settings(int argc, char **argv)
         {"connections", 1, 0, 'c'}, {"idle", 1, 0, 'i'},  {"size", 1, 0, 's'},
         {"depth", 1, 0, 'd'},      {"seconds", 1, 0, 't'}, {"warmup", 1, 0, 'w'},
         {"server-pid", 1, 0, 'P'}, {"tls", 1, 0, 'T'},    {"reconnect", 0, 0, 'r'},
+        {"rate", 1, 0, 'R'},
         {0, 0, 0, 0}};
     int option;
     set.host = "127.0.0.1";
@@ -560,6 +611,7 @@ static void read_settings(int argc, char **argv)
         case 'P': set.server = atoi(optarg); break;
         case 'T': set.tls = optarg; break;
         case 'r': set.reconnect = true; break;
+        case 'R': set.rate = atof(optarg); break;
         default: exit(2);
         }
     }
@@ -570,6 +622,10 @@ static void read_settings(int argc, char **argv)
     }
     if (set.reconnect && set.depth != 1) {
         fprintf(stderr, "loadgen: --reconnect exchanges one message; --depth must be 1\n");
+        exit(2);
+    }
+    if (set.rate < 0 || (set.rate > 0 && set.reconnect)) {
+        fprintf(stderr, "loadgen: --rate must be above 0, and is not for --reconnect\n");
         exit(2);
     }
     if (set.tls && strcmp(set.tls, "1.2") && strcmp(set.tls, "1.3")) {
@@ -602,6 +658,7 @@ int main(int argc, char **argv)
              own_to_ns = 0, bytes = 0;
     bool measuring = false;
 
+    first_due_ns = next_due_ns = start_ns;
     for (int n = 0; n < set.connections; n++) {
         if (set.reconnect) {
             connections[n].started_ns = allocate(1, sizeof *connections[n].started_ns);
@@ -611,7 +668,7 @@ int main(int argc, char **argv)
     }
     while (lost < set.connections) {
         struct epoll_event events[EVENTS];
-        int count = epoll_wait(epoll_fd, events, EVENTS, 20);
+        int count = wait_for_events(events);
         uint64_t woken_ns = now_ns();
         if (!from_ns && woken_ns >= measure_ns) {
             measuring = true;
@@ -653,6 +710,8 @@ int main(int argc, char **argv)
             else if (c->fd >= 0)
                 send_more(c);
         }
+        if (set.rate > 0 && !stopping)
+            send_due();
     }
 
     for (int n = 0; n < set.connections; n++) {

@@ -244,6 +244,8 @@ def test_bad_arguments_are_refused(
         (["--tls", "1.3"], "compiled without TLS"),
         (["--tls", "1.1"], "--tls 1.1: must be 1.2 or 1.3"),
         (["--reconnect", "--depth", "2"], "--reconnect exchanges one message"),
+        (["--rate", "-1"], "--rate must be above 0"),
+        (["--rate", "10", "--reconnect"], "is not for --reconnect"),
     ],
 )
 def test_load_generator_refuses_what_it_cannot_do(arguments: list[str], part: str) -> None:
