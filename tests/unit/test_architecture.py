@@ -228,6 +228,7 @@ def test_server_imports_connections_and_below_only() -> None:
             "click",
             {"command.cli", "command.click_options", "command.option"}
             | {"command.option_types", "command.options", "command.config_cli"}
+            | {f"command.option_rows_{part}" for part in ("limits", "listening", "processing")}
             | {"command.send_cli", "command.top_cli", "command.man_pages"}
             | {
                 "command.bench_cli",
