@@ -15,9 +15,10 @@ from asyncrev.connection_info import ProxyInfo
 from asyncrev.errors import RemoteError, TooManyFromAddress
 from asyncrev.log_text import name_of_peer
 from asyncrev.loop_errors import report_to_loop
-from asyncrev.server.connections import Connections, ServerConnection
+from asyncrev.server.connections import Connections
 from asyncrev.server.handshake_entrance import HandshakeEntrance, HandshakeGates
 from asyncrev.server.peer_limits import PeerLimits, PeerPlace
+from asyncrev.server.server_connection import ServerConnection
 
 if TYPE_CHECKING:  # imported with what it needs by servers that read PROXY headers
     from asyncrev.server.proxy_reader import ProxyReader

@@ -5,24 +5,17 @@ import collections
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from asyncrev.bridge.bridge import Bridge
 from asyncrev.cleanup import attempt
-from asyncrev.connection.settings import ConnectionSettings
-from asyncrev.connection_info import ConnectionInfo, ProxyInfo
-from asyncrev.server.handshake_entrance import HandshakeLimited
-from asyncrev.server.peer_limits import NO_PLACE, PeerPlace
-from asyncrev.states import InputState
+from asyncrev.connection_info import ConnectionInfo
+from asyncrev.server.full_notice import FullNotice
+from asyncrev.server.server_connection import ServerConnection
 from asyncrev.statistics import ClosedConnection
 from asyncrev.work.lane_work import InputEnd, LaneWork
 
-__all__ = ["ConnectionTotals", "Connections", "FullNotice", "ServerConnection"]
+__all__ = ["ConnectionTotals", "Connections"]
 
 logger = logging.getLogger("asyncrev")
-
-# A server at its limit is over and under it with every connection that ends.
-NOTICE_AFTER_S = 1.0
 
 # Between two looks at who is to be drained, and whether anybody is left.
 LEAST_SPREAD_STEP_S, MOST_SPREAD_STEP_S = 0.01, 0.1
@@ -40,7 +33,7 @@ class ConnectionTotals:
         received_bytes, replied_bytes: of those that had ended then, and of what was added.
     """
 
-    connections: "list[ServerConnection]"
+    connections: list[ServerConnection]
     received_bytes: int
     replied_bytes: int
 
@@ -89,7 +82,7 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def __iter__(self) -> "Iterator[ServerConnection]":
+    def __iter__(self) -> Iterator[ServerConnection]:
         return iter(list(self._open))
 
     @property
@@ -140,12 +133,12 @@ class Connections:
         """Call `callback` for each connection that ends from now on; errors of it are logged."""
         self._observers.append(callback)
 
-    def note_ending(self, connection: "ServerConnection", work: LaneWork) -> None:
+    def note_ending(self, connection: ServerConnection, work: LaneWork) -> None:
         """Keep what the lane of an observed connection knew, until `take_ending`."""
         self._ending[connection] = (work.info, work.input_end, work.frames)
 
     def take_ending(
-        self, connection: "ServerConnection"
+        self, connection: ServerConnection
     ) -> tuple[ConnectionInfo | None, InputEnd, int | None]:
         """Return who the peer was, why its input ended, and how many frames it had, once."""
         return self._ending.pop(connection, (None, InputEnd.PEER, None))
@@ -168,14 +161,14 @@ class Connections:
         self.arriving -= 1
         self._on_change()
 
-    def add(self, connection: "ServerConnection") -> None:
+    def add(self, connection: ServerConnection) -> None:
         """Register a connection that was made; after `close` it is aborted at once."""
         self._open.add(connection)
         self.high = max(self.high, len(self._open))
         if self._closed:
             connection.abort("server closed", None)
 
-    def remove(self, connection: "ServerConnection") -> None:
+    def remove(self, connection: ServerConnection) -> None:
         """Forget a connection and keep what it has counted. Idempotent."""
         connection.leave_place()
         if connection not in self._open:
@@ -238,122 +231,11 @@ class Connections:
         self._closed = True
         self._notice.close()
 
-    def _drain(self, connection: "ServerConnection") -> None:
+    def _drain(self, connection: ServerConnection) -> None:
         if not attempt("drain a connection", connection.drain):
             self._abort(connection, "drain failed")
 
-    def _abort(self, connection: "ServerConnection", reason: str) -> None:
+    def _abort(self, connection: ServerConnection, reason: str) -> None:
         # One whose transport fails at that is forgotten, so that nobody waits for it.
         if not attempt("abort a connection", lambda: connection.abort(reason, None)):
             self.remove(connection)
-
-
-class ServerConnection(HandshakeLimited):
-    """A connection that registers itself while it is open."""
-
-    __slots__ = ("_place", "_registry")
-
-    def __init__(self, registry: Connections, bridge: Bridge, settings: ConnectionSettings) -> None:
-        super().__init__(bridge, settings)
-        self._registry = registry
-        self._place = NO_PLACE
-
-    def note_accepted(self, address: Any, place: PeerPlace = NO_PLACE) -> None:
-        """Note what accept(2) has said of the peer, before the connection is made.
-
-        `place`: what it has taken of its address's connections; given back at the end.
-
-        Of a peer that has reset its connection since, the socket does not tell any more.
-        """
-        self._accepted_from = address
-        self._place = place
-
-    def leave_place(self) -> None:
-        """Count no longer as a connection of the peer's address. Idempotent."""
-        self._place.leave()
-
-    def note_proxied(self, proxy: ProxyInfo, waited_s: float) -> None:
-        """Note what a PROXY header has said if the address is from one.
-
-        `waited_s`: how long the header has taken, which the connection's deadlines count.
-        """
-        self._proxy = proxy
-        self._deadlines.count_from(waited_s)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Register."""
-        super().connection_made(transport)
-        self._registry.add(self)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Unregister, and tell of the end."""
-        had_open_input = self._input.state is InputState.OPEN
-        super().connection_lost(error)
-        self._registry.remove(self)
-        if self._registry.is_observed:
-            self._registry.tell_closed(self._closed_connection(error, had_open_input))
-
-    def _give_lane_up(self) -> None:
-        if self._lane is not None and self._registry.is_observed:
-            self._registry.note_ending(self, self._lane.work)
-        super()._give_lane_up()
-
-    def _closed_connection(self, error: Exception | None, had_open_input: bool) -> ClosedConnection:
-        info, input_end, frames = self._registry.take_ending(self)
-        return ClosedConnection(
-            info=info,
-            duration_s=asyncio.get_running_loop().time() - self._made_s,
-            received_bytes=self.received_bytes,
-            replied_bytes=self.replied_bytes,
-            frames=frames,
-            end=self._end_word(error, had_open_input, input_end),
-        )
-
-    def _end_word(self, error: Exception | None, had_open_input: bool, input_end: InputEnd) -> str:
-        if self.abort_reason is not None:
-            return self.abort_reason
-        if isinstance(error, ConnectionError):
-            return "reset by peer"
-        if error is not None:
-            return "connection lost"
-        if input_end is InputEnd.DRAIN:
-            return "drained"
-        return "closed" if had_open_input else "closed by peer"
-
-
-class FullNotice:
-    """Logs when a limit is reached, and, up to a second late, when it is left.
-
-    So there is one such pair of lines in a second at most, and the last line is true. Thread: loop.
-    """
-
-    def __init__(self, limit: str, then: str, again: str) -> None:
-        """Prepare to log that `limit` is reached, so `then`; and is left, so `again`."""
-        self._limit = limit
-        self._then = then
-        self._again = again
-        self._full = False
-        self._told = False
-        self._look_again: asyncio.TimerHandle | None = None
-
-    def see(self, full: bool) -> None:
-        """Take note whether the limit is reached."""
-        if full and not self._told:
-            self._told = True
-            logger.warning("%s, is reached; %s", self._limit, self._then)
-        elif not full and self._full and self._look_again is None:
-            loop = asyncio.get_running_loop()
-            self._look_again = loop.call_later(NOTICE_AFTER_S, self._look)
-        self._full = full
-
-    def close(self) -> None:
-        """Look no more."""
-        if self._look_again is not None:
-            self._look_again.cancel()
-            self._look_again = None
-
-    def _look(self) -> None:
-        self._look_again = None
-        if not self._full:
-            self._told = False
-            logger.info("below %s, again; %s", self._limit, self._again)

@@ -18,11 +18,12 @@ from asyncrev.processors import declares
 from asyncrev.ring import planes
 from asyncrev.server.arrivals import Arrivals
 from asyncrev.server.bridge_group import BridgeGroup
-from asyncrev.server.connections import Connections, ConnectionTotals, ServerConnection
+from asyncrev.server.connections import Connections, ConnectionTotals
 from asyncrev.server.listen_sockets import describe
 from asyncrev.server.listeners import Listeners
 from asyncrev.server.memory_bound import MemoryBound
 from asyncrev.server.peer_limits import PeerLimits
+from asyncrev.server.server_connection import ServerConnection
 from asyncrev.server.server_executor import ServerExecutor
 from asyncrev.server.server_tls import ServerTls
 from asyncrev.server.unix_path import DEFAULT_MODE

@@ -4,7 +4,7 @@ import ssl as ssl_module
 
 from asyncrev.certificates import Certificate, certificate_of_context
 from asyncrev.errors import LocalError, SettingsError
-from asyncrev.server.connections import FullNotice
+from asyncrev.server.full_notice import FullNotice
 from asyncrev.server.handshake_entrance import HandshakeGates
 from asyncrev.statistics import HandshakeStatistics
 from asyncrev.work.tls_parameters import TlsParameters

@@ -1,13 +1,11 @@
 """connections: who is registered, what is counted, the limit, and the end of all of them."""
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
 
-from asyncrev.server import connections as connections_module
-from asyncrev.server.connections import Connections, FullNotice
+from asyncrev.server.connections import Connections
 from tests.support import DEADLINE_S, until
 
 on_all = pytest.mark.asyncio
@@ -239,37 +237,3 @@ def test_connection_made_after_the_close_is_aborted_and_registered() -> None:
     connections.add(after)
     assert (before.abort_reason, after.abort_reason) == (None, "server closed")
     assert len(connections) == 2
-
-
-# -- the notice of the limit ---------------------------------------------------------------------
-
-
-@on_all
-async def test_limit_is_told_when_it_is_reached_and_when_it_is_left(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Not at each connection that ends and lets another in; the last line is what is true."""
-    monkeypatch.setattr(connections_module, "NOTICE_AFTER_S", 0.01)
-    caplog.set_level(logging.INFO, "asyncrev")
-    notice = FullNotice("most, which is 7", "others wait", "they go on")
-    notice.see(False)
-    for _ in range(3):
-        notice.see(True)
-        notice.see(False)
-    notice.see(True)
-    await until(lambda: notice._look_again is None, "it has looked again")
-    reached = ("WARNING", "most, which is 7, is reached; others wait")
-    assert told(caplog) == [reached]
-    notice.see(False)
-    await until(lambda: len(told(caplog)) == 2, "that it was left is told")
-    assert told(caplog)[1] == ("INFO", "below most, which is 7, again; they go on")
-    notice.see(True)
-    assert told(caplog)[2:] == [reached]
-    notice.see(False)
-    notice.close()
-    notice.close()
-    assert notice._look_again is None
-
-
-def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, record.getMessage()) for record in caplog.records]
