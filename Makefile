@@ -25,7 +25,7 @@ NEWEST_SCENARIOS := small50,small500,kilo50,kilo500,bulk4,bulk1,latency,frame50,
 NEWEST_SERVERS := native,asyncrev,asyncrev-python,asyncrev-function,uvloop,janus,$\
 	executor,by-hand-uvloop
 # What an installation is made of; when one of them changes, the kernels are built again.
-SOURCES := pyproject.toml setup.py $(wildcard asyncrev/native/*.[ch])
+SOURCES := pyproject.toml setup.py asyncrev/version.py $(wildcard asyncrev/native/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem packaging prove mutants mutmut docs bench bench-full bench-newest clean

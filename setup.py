@@ -3,6 +3,11 @@
 ASYNCREV_BUILD is `auto` (build them if they compile, by default), `native` (fail if they do not) or
 `pure` (leave them out). A wheel with them is for one platform, and for every CPython from 3.11 on
 that has a GIL, or for one free-threaded version; a wheel without them is for all.
+
+The version comes from the tag of git (v0.2.0 is 0.2.0) or, in an sdist, from its PKG-INFO. Commits
+after a tag, or without one, are development versions of what asyncrev/version.py has as the next
+release. A tree that has neither git nor PKG-INFO is built as the first of these. An editable
+installation keeps the version that it was made with.
 """
 
 import contextlib
@@ -13,8 +18,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from packaging.version import Version
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+from setuptools_scm import get_version
+from setuptools_scm.version import ScmVersion, guess_next_dev_version
 
 MODES = ("auto", "native", "pure")
 
@@ -117,6 +126,63 @@ def why_not() -> str:
     return ""
 
 
+ROOT = Path(__file__).parent
+# As setuptools-scm does it, with tags of versions only.
+DESCRIBE = ["git", "describe", "--dirty", "--tags", "--long", "--match", "v[0-9]*.[0-9]*"]
+VERSION_FILE = "asyncrev/version.txt"  # asyncrev/version.py reads it
+
+
+def next_release() -> str:
+    """Return what asyncrev/version.py has as the next release."""
+    text = (ROOT / "asyncrev/version.py").read_text(encoding="utf-8")
+    found = re.search(r'^NEXT_RELEASE = "([^"]+)"$', text, re.MULTILINE)
+    if not found:
+        raise SystemExit('asyncrev/version.py has no line NEXT_RELEASE = "..."')
+    return found[1]
+
+
+def version_of(commit: ScmVersion) -> str:
+    """Return the tag of a commit, or the development version that it is."""
+    tagged = commit.tag > Version("0.0")  # what setuptools-scm has for a history without tags
+    if commit.exact and tagged:
+        return str(commit.tag)
+    # After a release candidate, the next of them: the release itself would have a lower .dev.
+    if commit.tag.is_prerelease or commit.tag >= Version(next_release()):
+        return guess_next_dev_version(commit)
+    return f"{next_release()}.dev{commit.distance or 0}"
+
+
+def version() -> str:
+    """Return the version; a git that is missing, or refuses to answer, is no reason to fail."""
+    try:
+        return get_version(
+            root=str(ROOT),
+            fallback_root=str(ROOT),
+            dist_name="asyncrev",
+            scm={"git": {"describe_command": DESCRIBE}},
+            version_scheme=version_of,
+            local_scheme="no-local-version",
+        )
+    except (LookupError, OSError) as error:
+        fallback = f"{next_release()}.dev0"
+        if (ROOT / ".git").exists():
+            reason = str(error).partition("\n")[0]
+            print(f"asyncrev: built as {fallback}, since git has no answer: {reason}")
+        return fallback
+
+
+class WithVersion(build_py):
+    """A build that also writes the version: into what is built, or beside an editable package."""
+
+    def run(self) -> None:
+        """Build, then write; the file of an earlier editable installation was copied, too."""
+        super().run()
+        folder = ROOT if self.editable_mode else Path(self.build_lib)
+        file = folder / VERSION_FILE
+        file.unlink(missing_ok=True)  # never through a hard link into another tree
+        file.write_text(self.distribution.get_version() + "\n", encoding="ascii")
+
+
 class WithKernelsIfPossible(Distribution):
     """A distribution that drops its extension before anything is built if it does not compile."""
 
@@ -135,7 +201,7 @@ class WithKernelsIfPossible(Distribution):
 
 def readme() -> str:
     """Return the README as PyPI shows it: links that are relative lead to the repository."""
-    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     target = r"](https://github.com/asyncrev/asyncrev/blob/main/\1)"
     return re.sub(r"\]\((?![a-z]+:|#)([^)]+)\)", target, text)
 
@@ -146,6 +212,8 @@ if mode not in MODES:
 
 if __name__ == "__main__":
     setup(
+        version=version(),
+        cmdclass={"build_py": WithVersion},
         distclass=WithKernelsIfPossible,
         ext_modules=[] if mode == "pure" else extensions(),
         options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {},
