@@ -3,8 +3,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# What is installed for the tests; "test" is the least, for interpreters that lack wheels.
-EXTRA ?= dev
+# What is installed for the tests, of [dependency-groups] in pyproject.toml; "test" is the least, for
+# interpreters that lack wheels.
+GROUP ?= dev
 # How many processes `test` runs in.
 JOBS ?= 2
 # How long `soak` loads the servers.
@@ -14,6 +15,7 @@ MINUTES ?= 10
 ARGS ?=
 
 BIN := $(VENV)/bin
+NEW_PIP := $(VENV)/.stamp-pip
 BASE := $(VENV)/.stamp-base
 DEV := $(VENV)/.stamp-dev
 BENCH := $(VENV)/.stamp-bench
@@ -126,7 +128,7 @@ ecosystem: $(ECOSYSTEM)
 
 # Long ones included; the schemas of Kubernetes take 100 MB, so they are not among the other tools.
 packaging: $(DEV)
-	@$(PIP) install --prefer-binary --editable '.[manifests]' || echo "manifests are not validated"
+	@$(PIP) install --prefer-binary --editable . --group manifests || echo "manifests are not validated"
 	@exec $(BIN)/python -m pytest tests/process/test_haproxy.py \
 		tests/process/test_kubernetes.py tests/process/test_container.py $(ARGS)
 
@@ -149,7 +151,7 @@ mutants: $(DEV)
 MUTMUT = cd build/mutmut && ASYNCREV_PLANE=python ASYNCREV_TEST_SCALE=$(1) PYTEST_TIMEOUT=$(2) \
 	$(abspath $(BIN))/mutmut
 mutmut: $(DEV)
-	@$(PIP) install --editable '.[mutation]'
+	@$(PIP) install --editable . --group mutation
 	rm -rf build/mutmut && mkdir -p build/mutmut
 	cp -r asyncrev tests docs examples pyproject.toml Makefile README.md LICENSE build/mutmut
 	$(call MUTMUT,1,600) run --max-children 1 '*Grammar*forbidden*'
@@ -195,30 +197,36 @@ $(BIN)/python:
 	@echo "making $(VENV) with $(PYTHON)"
 	@"$(PYTHON)" -m venv --clear "$(VENV)"
 
+# The first that knows dependency groups; what comes with Python may be older, and makes no trouble
+# for `serve`, which needs none.
+$(NEW_PIP): | $(BIN)/python
+	@$(PIP) install 'pip>=25.1'
+	@touch $@
+
 $(BASE): $(SOURCES) | $(BIN)/python
 	@echo "installing asyncrev into $(VENV)"
 	@$(PIP) install --editable .
 	@$(BIN)/asyncrev --version
 	@touch $@
 
-$(DEV): $(SOURCES) | $(BIN)/python
+$(DEV): $(SOURCES) | $(NEW_PIP)
 	@echo "installing asyncrev and its development tools into $(VENV)"
-	@$(PIP) install --prefer-binary --editable '.[$(EXTRA)]'
+	@$(PIP) install --prefer-binary --editable . --group $(GROUP)
 	@$(BIN)/asyncrev --version
 	@touch $(BASE) $@
 
-$(BENCH): $(SOURCES) | $(BIN)/python
+$(BENCH): $(SOURCES) | $(NEW_PIP)
 	@echo "installing asyncrev and what its benchmarks compare it with into $(VENV)"
-	@$(PIP) install --editable '.[benchmarks]'
+	@$(PIP) install --editable . --group benchmarks
 	@touch $(BASE) $@
 
-$(DOCS): $(SOURCES) | $(BIN)/python
+$(DOCS): $(SOURCES) | $(NEW_PIP)
 	@echo "installing asyncrev and what makes a site of its pages into $(VENV)"
-	@$(PIP) install --editable '.[docs]'
+	@$(PIP) install --editable . --group docs
 	@touch $(BASE) $@
 
-$(ECOSYSTEM): $(SOURCES) tests/ecosystem/install.py | $(BIN)/python
+$(ECOSYSTEM): $(SOURCES) tests/ecosystem/install.py | $(NEW_PIP)
 	@echo "installing asyncrev and other people's programs into $(VENV)"
-	@$(PIP) install --prefer-binary --editable '.[test]'
+	@$(PIP) install --prefer-binary --editable . --group test
 	@$(BIN)/python tests/ecosystem/install.py
 	@touch $(BASE) $@

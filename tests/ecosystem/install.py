@@ -1,4 +1,4 @@
-"""Install the extra `ecosystem` as wheels; name what has none for this interpreter, and go on.
+"""Install the dependency group `ecosystem` as wheels; name what has none for this interpreter.
 
 The tests of a package that is missing skip themselves. Exit status: 0 everything else is
 installed, 1 pip failed for another reason than a missing wheel.
@@ -14,10 +14,9 @@ NO_WHEEL = ("No matching distribution found", "Could not find a version")
 
 
 def requirements() -> list[str]:
-    """Return the packages of the extra, but for asyncrev itself."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed: list[str] = project["optional-dependencies"]["ecosystem"]
-    return [requirement for requirement in listed if not requirement.startswith("asyncrev")]
+    """Return the packages of the group; what it includes of others is installed already."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    return [listed for listed in groups["ecosystem"] if isinstance(listed, str)]
 
 
 def install(*wanted: str) -> "subprocess.CompletedProcess[str]":
