@@ -30,7 +30,7 @@ NEWEST_SERVERS := native,asyncrev,asyncrev-python,asyncrev-function,uvloop,janus
 SOURCES := pyproject.toml setup.py asyncrev/version.py $(wildcard asyncrev/native/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem packaging prove mutants mutmut docs bench bench-full bench-newest clean
+.PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem packaging prove mutants mutmut workflows docs bench bench-full bench-newest clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +48,7 @@ help:
 	@echo "make sanitize     the C code under three sanitizers, and two threads on its plane (needs gcc)"
 	@echo "make mutants      seeded bugs, each of which the tests must find (ARGS='--only TEXT')"
 	@echo "make mutmut       mutation testing of ring, bridge and frames, half an hour (docs/proof.md)"
+	@echo "make workflows    weaknesses of what GitHub runs, by zizmor, without a network"
 	@echo "make docs         these pages as a site, build/docs/index.html; warnings are errors"
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
 	@echo "make bench-full   all of them, for half an hour; renews docs/benchmarks.md and its plots"
@@ -157,6 +158,14 @@ mutmut: $(DEV)
 	$(call MUTMUT,1,600) run --max-children 1 '*Grammar*forbidden*'
 	$(call MUTMUT,0.3,40) run --max-children 1 $(ARGS)
 	cd build/mutmut && $(abspath $(BIN))/mutmut results
+
+# zizmor is a binary, which not every machine has a wheel of.
+workflows: $(NEW_PIP)
+	@if $(PIP) install --only-binary :all: --group workflows; then \
+		$(BIN)/zizmor --offline --pedantic --no-progress .github; \
+	else \
+		echo "zizmor is missing: what GitHub runs was not looked at"; \
+	fi
 
 # Read anew every time (-E), because a page that is not read again does not repeat its warnings.
 docs: $(DOCS)
