@@ -224,6 +224,17 @@ def test_wheels_are_those_that_a_release_must_have() -> None:
     assert all((ROOT / path).exists() for path in paths)
 
 
+@pytest.mark.parametrize(("name", "job"), JOBS)
+def test_verbs_of_make_and_modules_of_python_exist(name: str, job: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for step in steps(WORKFLOWS[name]["jobs"][job]):
+        script = step.get("run", "")
+        for verb in re.findall(r"\bmake ([\w-]+)", script):
+            assert re.search(rf"^{verb}:", makefile, re.MULTILINE), verb
+        for module in re.findall(r"-m (release\.\w+)", script):
+            assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize(("name", "job"), JOBS)
 def test_scripts_are_bash(name: str, job: str) -> None:
