@@ -21,6 +21,9 @@ DEV := $(VENV)/.stamp-dev
 BENCH := $(VENV)/.stamp-bench
 DOCS := $(VENV)/.stamp-docs
 ECOSYSTEM := $(VENV)/.stamp-ecosystem
+RELEASE := $(VENV)/.stamp-release
+# Where artefacts are, and where they are tried.
+DIST ?= dist
 # All that there are targets for.
 NEWEST_SCENARIOS := small50,small500,kilo50,kilo500,bulk4,bulk1,latency,frame50,len32,line,$\
 	busy100,idle,start,tls-small50,tls-bulk4
@@ -30,7 +33,7 @@ NEWEST_SERVERS := native,asyncrev,asyncrev-python,asyncrev-function,uvloop,janus
 SOURCES := pyproject.toml setup.py asyncrev/version.py $(wildcard asyncrev/native/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem packaging prove mutants mutmut workflows docs bench bench-full bench-newest clean
+.PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem packaging prove mutants mutmut workflows docs bench bench-full bench-newest artefacts install-tests sbom clean
 .DEFAULT_GOAL := help
 
 help:
@@ -53,6 +56,9 @@ help:
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
 	@echo "make bench-full   all of them, for half an hour; renews docs/benchmarks.md and its plots"
 	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, a quarter of an hour"
+	@echo "make artefacts    sdist and wheels of the last commit, checked, in DIST, now $(DIST)"
+	@echo "make install-tests   those in DIST, each installed on every Python that is found"
+	@echo "make sbom         what a wheel in DIST brings along, as CycloneDX JSON, in DIST"
 	@echo "make clean        remove environments and caches"
 	@echo "Variables: PYTHON (now '$(PYTHON)', needs 3.11 or later), VENV (now '$(VENV)')"
 
@@ -68,12 +74,12 @@ test: $(DEV)
 		ASYNCREV_PLANE=python $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" tests/proof; \
 	fi
 	@exec $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" \
-		--ignore tests/ecosystem $(ARGS)
+		--ignore tests/ecosystem --ignore tests/artefacts $(ARGS)
 
 # The long tests bring their own limits; this is only a net under them.
 stress: $(DEV)
 	@exec $(BIN)/python -m pytest -m "slow or stress" --timeout 900 -o faulthandler_timeout=890 \
-		--ignore tests/ecosystem $(ARGS)
+		--ignore tests/ecosystem --ignore tests/artefacts $(ARGS)
 
 # Tests that say nothing new over a transport, or that it has nothing for, are skipped there.
 ALL_LOOPS := epoll,asyncio,uvloop,aiofastnet,aiofastnet-uvloop
@@ -190,6 +196,16 @@ bench-newest: $(BENCH)
 		--scenarios $(NEWEST_SCENARIOS) --servers $(NEWEST_SERVERS) $(ARGS)
 	$(BIN)/python -m benchmarks.report docs/benchmarks.md --newest benchmarks/results/newest.json
 
+# docs/releasing.md has the order of these.
+artefacts: $(RELEASE)
+	@exec $(BIN)/python -m release.build --dist $(DIST) $(ARGS)
+
+install-tests: $(RELEASE)
+	@ASYNCREV_DIST=$(abspath $(DIST)) exec $(BIN)/python -m pytest tests/artefacts $(ARGS)
+
+sbom: $(RELEASE)
+	@exec $(BIN)/python -m release.sbom --dist $(DIST) $(ARGS)
+
 clean:
 	rm -rf .venv .venvs build dist *.egg-info asyncrev/native/*.so htmlcov .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -239,3 +255,8 @@ $(ECOSYSTEM): $(SOURCES) tests/ecosystem/install.py | $(NEW_PIP)
 	@$(PIP) install --prefer-binary --editable . --group test
 	@$(BIN)/python tests/ecosystem/install.py
 	@touch $(BASE) $@
+
+$(RELEASE): $(DEV) release/requirements.txt
+	@echo "installing what makes artefacts and looks at them into $(VENV)"
+	@$(PIP) install --requirement release/requirements.txt
+	@touch $@

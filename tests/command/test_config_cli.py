@@ -187,7 +187,7 @@ from asyncrev.command.cli import main
 try:
     main()
 finally:
-    print(*(name for name in sys.modules if "toml" in name or "config_" in name))
+    print(*(name for name in sys.modules if "toml" in name or ".config_" in name))
 """
 
 
