@@ -15,10 +15,14 @@ import re
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-__all__ = ["Artefact", "Sdist", "Wheel", "artefact"]
+__all__ = ["USERS_EXTRAS", "Artefact", "Sdist", "Wheel", "artefact"]
+
+# Those that add something for users.
+USERS_EXTRAS = ("ops", "bench", "uvloop", "dask", "testing")
 
 _RELATIVE_LINK = re.compile(r"\]\(((?![a-z]+:|#)[^)]+)\)")
 
@@ -86,6 +90,12 @@ class Wheel(Artefact):
     def info(self) -> email.message.Message:
         """WHEEL."""
         return email.message_from_bytes(self.read(f"{self._info_prefix}WHEEL"))
+
+    @property
+    def epoch_s(self) -> int:
+        """The time of its newest file: that of the commit, if the build was given it."""
+        newest = max(info.date_time for info in self._zip.infolist())
+        return int(datetime(*newest, tzinfo=UTC).timestamp())
 
     @property
     def tags(self) -> list[str]:

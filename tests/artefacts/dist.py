@@ -12,12 +12,10 @@ from packaging.utils import parse_wheel_filename
 from release.artefact import Wheel
 from tests.artefacts.pythons import Python
 
-__all__ = ["DIST", "EXTRAS", "best_wheel", "native_wheel", "one", "requirements"]
+__all__ = ["DIST", "best_wheel", "native_wheel", "one", "requirements"]
 
 _named = os.environ.get("ASYNCREV_DIST")
 DIST = Path(_named) if _named else None
-# Those for users, by what they add.
-EXTRAS = ("ops", "bench", "uvloop", "dask", "testing")
 
 
 def one(pattern: str) -> Path:

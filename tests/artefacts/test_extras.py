@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from release.artefact import USERS_EXTRAS
 from tests.artefacts import trials
-from tests.artefacts.dist import EXTRAS, best_wheel, requirements
+from tests.artefacts.dist import best_wheel, requirements
 from tests.artefacts.environment import Environment
 from tests.artefacts.pythons import Python, pythons
 
@@ -22,7 +23,7 @@ def environment(python: Python, tmp_path: Path) -> Iterator[Environment]:
 
 
 @on_each_python
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("extra", USERS_EXTRAS)
 def test_extra_works_on_its_own(environment: Environment, extra: str) -> None:
     """With nothing but what it names itself."""
     wheel = best_wheel(environment.python)
@@ -60,7 +61,7 @@ def test_lowest_versions_serve(environment: Environment, certificates: tuple[str
 
 
 @on_each_python
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("extra", USERS_EXTRAS)
 def test_lowest_versions_of_extra_work(environment: Environment, extra: str) -> None:
     """Each extra on its own, because one may need a later version of another's dependency."""
     install_lowest(environment, extra)
