@@ -74,12 +74,12 @@ test: $(DEV)
 		ASYNCREV_PLANE=python $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" tests/proof; \
 	fi
 	@exec $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" \
-		--ignore tests/ecosystem --ignore tests/artefacts $(ARGS)
+		--ignore tests/ecosystem --ignore tests/artefacts -o faulthandler_timeout=290 $(ARGS)
 
 # The long tests bring their own limits; this is only a net under them.
 stress: $(DEV)
 	@exec $(BIN)/python -m pytest -m "slow or stress" --timeout 900 -o faulthandler_timeout=890 \
-		--ignore tests/ecosystem --ignore tests/artefacts $(ARGS)
+		--ignore tests/ecosystem --ignore tests/artefacts -o faulthandler_timeout=290 $(ARGS)
 
 # Tests that say nothing new over a transport, or that it has nothing for, are skipped there.
 ALL_LOOPS := epoll,asyncio,uvloop,aiofastnet,aiofastnet-uvloop
@@ -201,7 +201,8 @@ artefacts: $(RELEASE)
 	@exec $(BIN)/python -m release.build --dist $(DIST) $(ARGS)
 
 install-tests: $(RELEASE)
-	@ASYNCREV_DIST=$(abspath $(DIST)) exec $(BIN)/python -m pytest tests/artefacts $(ARGS)
+	@ASYNCREV_DIST=$(abspath $(DIST)) exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile \
+		tests/artefacts -o faulthandler_timeout=290 $(ARGS)
 
 sbom: $(RELEASE)
 	@exec $(BIN)/python -m release.sbom --dist $(DIST) $(ARGS)

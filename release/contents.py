@@ -26,10 +26,12 @@ COMPLETIONS = {
 PAGES = "share/man/man1"
 ASSETS = ("asyncrev/admin/assets/", "asyncrev/bench/assets/")
 LIBRARIES = {"_kernels", "_plane"}
+# What each wheel has of the package beside Python files, assets and libraries.
+MARKERS = ("asyncrev/py.typed", "asyncrev/version.txt")
 LICENCES = {"licenses/LICENSE", "licenses/asyncrev/admin/assets/uPlot.LICENSE.txt"}
 
-# What a checkout has and an sdist does not need: to build, to run the tests, to read the pages.
-ONLY_IN_GIT = (".ci/", ".github/", ".gitignore", ".dockerignore", ".pre-commit-config.yaml")
+# How git writes its archives, which an sdist is not.
+ONLY_IN_GIT = (".gitattributes", ".git_archival.txt")
 NEVER_IN_AN_SDIST = (".so", ".pyc", ".whl", ".gz", ".o")
 SDIST_FILES = {
     "CHANGELOG.md",
@@ -111,8 +113,12 @@ def _wheel_faults(one: Wheel) -> Iterator[str]:
 
 
 def _member_faults(one: Wheel) -> Iterator[str]:
-    if "asyncrev/py.typed" not in one.names:
-        yield "asyncrev/py.typed is missing"
+    for name in MARKERS:
+        if name not in one.names:
+            yield f"{name} is missing"
+    told = one.read("asyncrev/version.txt").decode().strip() if MARKERS[1] in one.names else ""
+    if told and told != one.version:
+        yield f"asyncrev/version.txt says {told}"
     for folder in ASSETS:
         if not any(name.startswith(folder) for name in one.names):
             yield f"{folder} is missing"
@@ -124,7 +130,7 @@ def _member_faults(one: Wheel) -> Iterator[str]:
             libraries.add(name.removeprefix("asyncrev/native/").partition(".")[0])
             for path in run_paths(one.read(name)):
                 yield f"{name} looks for libraries in {path}"
-        elif not (name.endswith(".py") or name.startswith(ASSETS) or name == "asyncrev/py.typed"):
+        elif not (name.endswith(".py") or name.startswith(ASSETS) or name in MARKERS):
             yield f"{name} must not be in it"
     expected = LIBRARIES if one.kind == "native" else set()
     if libraries != expected:

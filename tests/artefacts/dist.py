@@ -12,7 +12,7 @@ from packaging.utils import parse_wheel_filename
 from release.artefact import Wheel
 from tests.artefacts.pythons import Python
 
-__all__ = ["DIST", "best_wheel", "native_wheel", "one", "requirements"]
+__all__ = ["DIST", "best_wheel", "native_wheel", "native_wheels", "one", "requirements"]
 
 _named = os.environ.get("ASYNCREV_DIST")
 DIST = Path(_named) if _named else None
@@ -26,22 +26,26 @@ def one(pattern: str) -> Path:
     return paths[0]
 
 
-def native_wheel(python: Python) -> Path:
-    """Return the wheel with native code that this interpreter takes."""
-    assert DIST is not None
+def native_wheels(python: Python) -> list[Path]:
+    """Return the wheels with native code that this interpreter takes on this machine."""
     taken = set(_tags(python))
-    wheels = [
+    return [
         path
-        for path in sorted(DIST.glob("*.whl"))
+        for path in sorted(DIST.glob("*.whl") if DIST else ())
         if not path.name.endswith("-none-any.whl") and taken & parse_wheel_filename(path.name)[3]
     ]
+
+
+def native_wheel(python: Python) -> Path:
+    """Return the one wheel with native code that this interpreter takes."""
+    wheels = native_wheels(python)
     assert len(wheels) == 1, f"{DIST} has {wheels} for Python {python.name}; it must have one"
     return wheels[0]
 
 
 def best_wheel(python: Python) -> Path:
     """Return the wheel that an installer would take for this interpreter."""
-    return one("*-none-any.whl") if python.free_threaded else native_wheel(python)
+    return (native_wheels(python) or [one("*-none-any.whl")])[0]
 
 
 def requirements(wheel: Path, extras: Sequence[str]) -> list[Requirement]:

@@ -87,9 +87,9 @@ def test_spoilt_wheel_is_found(tmp_path: Path, spoil: Spoil, words: str) -> None
 
 
 def test_tracked_file_that_the_sdist_lacks_is_found() -> None:
-    """But for what only a repository needs."""
+    """But for what is about git."""
     path = one("*.tar.gz")
-    (line,) = faults_of(path, ["README.md", "tests/new.py", ".github/a.yml"])
+    (line,) = faults_of(path, ["README.md", "tests/new.py", ".gitattributes"])
     assert line == f"{path.name}: tests/new.py is missing"
 
 
