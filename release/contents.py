@@ -98,7 +98,7 @@ def _any_faults(one: Artefact) -> Iterator[str]:
 
 
 def _wheel_faults(one: Wheel) -> Iterator[str]:
-    if one.info.get_all("Tag") != one.tags:
+    if sorted(one.info.get_all("Tag") or []) != sorted(one.tags):
         yield f"its tags are {one.info.get_all('Tag')}; by its name they must be {one.tags}"
     pure = one.info["Root-Is-Purelib"] == "true"
     if pure != (one.kind == "pure"):

@@ -40,6 +40,8 @@ def data(name: str) -> str:
     ("spoil", "words"),
     [
         (lambda files: files.pop("asyncrev/py.typed"), "asyncrev/py.typed is missing"),
+        (lambda files: files.pop("asyncrev/version.txt"), "asyncrev/version.txt is missing"),
+        (lambda files: files.update({"asyncrev/version.txt": b"0"}), "version.txt says 0"),
         (
             lambda files: files.update({"tests/test_a.py": b""}),
             "tests/test_a.py is not of asyncrev",
