@@ -33,7 +33,7 @@ NEWEST_SERVERS := native,asyncrev,asyncrev-python,asyncrev-function,uvloop,janus
 SOURCES := pyproject.toml setup.py asyncrev/version.py $(wildcard asyncrev/native/*.[ch])
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem packaging prove mutants mutmut workflows docs bench bench-full bench-newest artefacts install-tests sbom clean
+.PHONY: help serve test stress soak matrix style analyse types sanitize conformance ecosystem packaging prove mutants mutmut workflows docs picture bench bench-full bench-newest artefacts install-tests sbom clean
 .DEFAULT_GOAL := help
 
 help:
@@ -53,6 +53,7 @@ help:
 	@echo "make mutmut       mutation testing of ring, bridge and frames, half an hour (docs/proof.md)"
 	@echo "make workflows    weaknesses of what GitHub runs, by zizmor, without a network"
 	@echo "make docs         these pages as a site, build/docs/index.html; warnings are errors"
+	@echo "make picture      records the moving picture of the first page (needs Chromium), two minutes"
 	@echo "make bench        the benchmarks, for two minutes (needs gcc; more options: ARGS='--help')"
 	@echo "make bench-full   all of them, for half an hour; renews docs/benchmarks.md and its plots"
 	@echo "make bench-newest PYTHON=... VENV=...   its main part with another interpreter, a quarter of an hour"
@@ -177,6 +178,11 @@ workflows: $(NEW_PIP)
 docs: $(DOCS)
 	@$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html $(ARGS) docs build/docs
 	@echo "build/docs/index.html"
+
+# Before other programs, which would show in the plots; `nice` only warns if that is not allowed.
+picture: $(DEV)
+	@$(PIP) install 'pillow>=11'
+	@exec nice -n -20 $(BIN)/python -m docs.record $(ARGS)
 
 # Both exit with an error if a reply was wrong or a server failed.
 bench: $(BENCH)

@@ -202,6 +202,8 @@ class WithKernelsIfPossible(Distribution):
 def readme() -> str:
     """Return the README as PyPI shows it: links that are relative lead to the repository."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    picture = r'\1="https://raw.githubusercontent.com/asyncrev/asyncrev/main/\2"'
+    text = re.sub(r'\b(src|srcset)="(?![a-z]+:)([^"]+)"', picture, text)
     target = r"](https://github.com/asyncrev/asyncrev/blob/main/\1)"
     return re.sub(r"\]\((?![a-z]+:|#)([^)]+)\)", target, text)
 

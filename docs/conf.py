@@ -119,6 +119,16 @@ def lead_to_pages(app: Sphinx, doctree: nodes.document) -> None:
         node.replace_self(link)
 
 
+def lead_to_pictures(app: Sphinx, doctree: nodes.document) -> None:
+    """Let pictures in HTML of a file that a page shows lead to where the site has them."""
+    if app.env.docname not in SHOWN:
+        return
+    for node in doctree.findall(nodes.raw):
+        html = node.astext().replace('"docs/_static/', '"_static/')
+        node.children = []
+        node += nodes.Text(html)
+
+
 # -- docstrings ----------------------------------------------------------------------------------
 
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -155,6 +165,7 @@ def _as_rst(found: re.Match[str]) -> str:
 def setup(app: Sphinx) -> None:
     """Register the functions above."""
     app.connect("doctree-read", lead_to_pages)
+    app.connect("doctree-read", lead_to_pictures)
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-signature", sign)
     # Before napoleon, which would take the backticks of its own output for a docstring's.
