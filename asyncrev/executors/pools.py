@@ -2,17 +2,15 @@
 
 A `Source` makes executors; the engine has one executor per `Source.units`. Processes, threads and
 interpreters get an executor with one worker each, because of what is known then when a worker dies:
-such an executor runs its calls one after the other, so only the first of them can have begun, and a
-`ProcessPoolExecutor` that breaks, which it does for good, takes no other worker's calls with it.
+such an executor runs its calls one after the other, so only the first of them can have begun, and
+no other worker's calls are lost with it.
 
 Methods may block; the engine calls all but `workers` and `loss_of` on threads of their own.
 """
 
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import (
     BrokenExecutor,
@@ -21,12 +19,13 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
-from multiprocessing.connection import wait as wait_for
 from typing import Any, NamedTuple, Protocol
 
 from asyncrev.errors import SettingsError
+from asyncrev.executors.process_executor import ProcessExecutor
 
 __all__ = [
+    "START_TIMEOUT_S",
     "GivenExecutors",
     "Loss",
     "OneWorkerEach",
@@ -39,6 +38,8 @@ __all__ = [
     "processes",
     "threads",
 ]
+
+START_TIMEOUT_S = 60.0  # for an import in every worker; NumPy's takes 0.1 s, PyTorch's several
 
 
 class Loss(NamedTuple):
@@ -100,7 +101,10 @@ def loss_of(error: BaseException) -> Loss | None:
 
 
 def kill_processes(executor: Executor) -> None:
-    """Kill the worker processes of a `ProcessPoolExecutor`; others have none. Thread: any."""
+    """Kill the worker processes of an executor that has such on this machine. Thread: any."""
+    if isinstance(executor, ProcessExecutor):
+        executor.kill()
+        return
     processes: Any = getattr(executor, "_processes", None)  # a public way is in 3.14 only
     for process in tuple((processes or {}).values()):
         process.kill()
@@ -110,7 +114,8 @@ def end_executor(executor: Executor, *, kill: bool) -> None:
     """See `Source.end`. A thread that hangs cannot be ended: it is left alone."""
     if kill:
         kill_processes(executor)
-        executor.shutdown(wait=isinstance(executor, ProcessPoolExecutor), cancel_futures=True)
+        has_processes = isinstance(executor, (ProcessExecutor, ProcessPoolExecutor))
+        executor.shutdown(wait=has_processes, cancel_futures=True)
     else:
         executor.shutdown(wait=True, cancel_futures=True)
 
@@ -148,7 +153,7 @@ def processes(workers: int) -> OneWorkerEach:
     context = multiprocessing.get_context("forkserver")
 
     def make() -> Executor:
-        return ProcessPoolExecutor(1, mp_context=context, initializer=prepare_process)
+        return ProcessExecutor(context, START_TIMEOUT_S)
 
     return OneWorkerEach(make, workers, travels=True, shares_memory=True)
 
@@ -279,21 +284,3 @@ def _like(executor: Any) -> Callable[[], Executor]:
         "max_tasks_per_child": executor._max_tasks_per_child,
     }
     return lambda: ProcessPoolExecutor(**arguments)
-
-
-def prepare_process() -> None:
-    """Have a worker process end with the server, and by no signal from a terminal.
-
-    Thread: the main one of the worker process, before its first call.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server's drain still needs the worker
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    """Wait for the end of the server, which a worker that waits for calls would not notice."""
-    wait_for([sentinel])
-    os._exit(1)

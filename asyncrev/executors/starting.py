@@ -12,13 +12,11 @@ from typing import TypeVar
 
 from asyncrev.errors import ExecutorLost, SettingsError
 from asyncrev.executors.functions import ExecutorFunction
-from asyncrev.executors.pools import Source
+from asyncrev.executors.pools import START_TIMEOUT_S, Source
 from asyncrev.executors.remote import try_function
 from asyncrev.executors.results import FrameFailure
 
 __all__ = ["Starter", "in_thread"]
-
-START_TIMEOUT_S = 60.0  # for an import in every worker; NumPy's takes 0.1 s, PyTorch's several
 
 _HINT = (
     " (if the main module is a script, what serves must be under if __name__ == '__main__', as "
@@ -68,11 +66,14 @@ class Starter:
             for _ in range(max(1, self._source.workers(executor)))
         ]
         _, late = wait_for(trials, START_TIMEOUT_S)
+        not_ready = ExecutorLost(f"a worker was not ready {START_TIMEOUT_S:g} s after its start")
         if late:
-            raise ExecutorLost(f"a worker was not ready {START_TIMEOUT_S:g} s after its start")
+            raise not_ready
         for trial in trials:
             try:
                 failure = trial.result()
+            except TimeoutError as error:  # of an executor that has waited itself
+                raise not_ready from error
             except Exception as error:
                 loss = self._source.loss_of(error)
                 what = loss.cause if loss else "failed"

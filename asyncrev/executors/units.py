@@ -8,6 +8,7 @@ from functools import partial
 
 from asyncrev.errors import ExecutorLost
 from asyncrev.executors.pools import Source
+from asyncrev.executors.process_executor import ProcessExecutor
 from asyncrev.executors.starting import Starter, in_thread
 from asyncrev.executors.unit import ExecutorUnit, UnitState
 from asyncrev.restarts import DeathCount
@@ -89,8 +90,10 @@ class Units:
         if self._is_closing or unit.state is UnitState.ENDED:
             self.end(executor, kill=True)
             return
-        now_s = asyncio.get_running_loop().time()
-        unit.open(executor, self._source.workers(executor), now_s)
+        loop = asyncio.get_running_loop()
+        if isinstance(executor, ProcessExecutor):
+            executor.attach(loop)
+        unit.open(executor, self._source.workers(executor), loop.time())
 
     def restart(self, unit: ExecutorUnit, executor: Executor | None, cause: str) -> None:
         """End what is left of a lost executor, and start another one in its place, later."""

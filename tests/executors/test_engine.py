@@ -156,8 +156,7 @@ async def test_killed_worker_loses_what_it_had_and_no_other_frame(tmp_path: Path
         await until(lambda: engine.statistics().running == 2, "both are busy")
         rest = started(engine, *(b"r%d" % n for n in range(40)))
         await until(lambda: engine.statistics().running == 10, "full batches wait")
-        victim = engine._units._units[0].executor._processes
-        os.kill(next(iter(victim)), signal.SIGKILL)
+        os.kill(engine._units._units[0].executor.pid, signal.SIGKILL)
         await until(lambda: hold[0].answer.done(), "the loss is noticed")
         go.touch()
         lost, kept = await answers(hold)
@@ -214,7 +213,7 @@ async def test_worker_that_was_killed_while_idle_costs_no_frame() -> None:
         pid = await pid_of(engine)
         executor: Any = engine._units._units[0].executor
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: executor._broken, "the pool has noticed")
+        await until(lambda: executor._is_over, "its end is noticed")
         assert await asked(engine, b"a") == [b"A"]
         figures = engine.statistics()
     assert (figures.lost, figures.restarts) == ({}, 1)

@@ -1,18 +1,20 @@
 """Where workers come from, and how they end."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 from concurrent.futures import BrokenExecutor, CancelledError, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asyncrev.executors.pools import Loss, default_workers, given, loss_of, processes, threads
 from tests.executors import work
 from tests.executors.jobs import ScriptedExecutor
-from tests.support import DEADLINE_S, ROOT, wait_until
+from tests.support import DEADLINE_S, ROOT, until, wait_until
 
 
 def test_default_is_a_worker_per_core_that_may_be_used() -> None:
@@ -38,7 +40,7 @@ def test_errors_tell_what_is_lost(error: BaseException, loss: Loss | None) -> No
 def test_worker_process_survives_a_terminals_signals() -> None:
     """Ctrl-C reaches the whole group, and the server's drain needs its workers."""
     source = processes(1)
-    executor = source.make()
+    executor: Any = source.make()
     pid = executor.submit(os.getpid).result(DEADLINE_S)
     os.kill(pid, signal.SIGINT)
     os.kill(pid, signal.SIGHUP)
@@ -47,15 +49,17 @@ def test_worker_process_survives_a_terminals_signals() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_worker_that_hangs_is_killed() -> None:
+@pytest.mark.asyncio(loop_factories=["epoll"])
+async def test_worker_that_hangs_is_killed() -> None:
     """At once."""
     source = processes(1)
-    executor = source.make()
+    executor: Any = source.make()
     pid = executor.submit(os.getpid).result(DEADLINE_S)
+    executor.attach(asyncio.get_running_loop())
     call = executor.submit(work.obey, b"hang")
-    wait_until(call.running, "it runs")
-    source.end(executor, kill=True)
-    assert isinstance(call.exception(DEADLINE_S), BrokenExecutor)
+    await asyncio.to_thread(source.end, executor, kill=True)
+    await until(call.done, "the call has failed")
+    assert isinstance(call.exception(), BrokenExecutor)
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "it is gone")
 
 
