@@ -49,6 +49,7 @@ class LanePending:
         state: what the engine keeps of the connection.
         held: how many of its requests are started, and their replies not given out.
         is_waiting, is_blocked: whether it is in one of the queues of `Pending`.
+        timeout_s: how long a request may run; see `Engine.timeout_s`.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class LanePending:
         "is_waiting",
         "requests",
         "state",
+        "timeout_s",
     )
 
     def __init__(self, pending: Any, engine: Engine, requests: Requests) -> None:
@@ -75,6 +77,7 @@ class LanePending:
         self._engine = engine
         self.requests = requests
         self.state = engine.open_lane()
+        self.timeout_s = engine.timeout_s
         self._lane: Any = None
         self._admission: Any = None
         self._queue: collections.deque[Request] = collections.deque()
@@ -168,11 +171,6 @@ class LanePending:
             self._engine.start(job)
         except BaseException as error:
             job.finish(None, error)
-
-    @property
-    def timeout_s(self) -> float | None:
-        """How long one may run."""
-        return self._engine.timeout_s
 
     def job_finished(
         self, job: PendingJob, reply: bytes | None, error: BaseException | None

@@ -133,7 +133,7 @@ class Pending:
 
     def _serve(self) -> None:
         """Start what may be started (I28, I29)."""
-        if self._is_serving:  # an engine may finish a request at once
+        if self._is_serving or not self._waiting:  # an engine may finish a request at once
             return
         self._is_serving = True
         try:

@@ -14,6 +14,7 @@ All methods: the loop's thread, if not said otherwise.
 
 import asyncio
 import collections
+import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from functools import partial
@@ -69,7 +70,9 @@ class ExecutorEngine:
         self._counts = Counts()
         self._signal = DeliverySignal(self._post)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
         self._is_planned = False
+        self._is_collect_planned = False
         self._timer: asyncio.TimerHandle | None = None
         self._failure: BaseException | None = None
         self._idle = asyncio.Event()
@@ -86,11 +89,12 @@ class ExecutorEngine:
 
     def start(self, job: Any) -> None:
         """See `Engine.start`; `job.finish` is called in a later callback of the loop."""
-        loop = asyncio.get_running_loop()
-        frame = Frame(job, job.request.payload, loop.time())
+        assert self._loop is not None
+        frame = Frame(job, job.request.payload, self._loop.time())
         job.engine_data = frame
         self._ready.add(frame)
-        self._plan()
+        if not self._is_planned:
+            self._plan()
 
     def cancel(self, job: Any) -> None:
         """See `Engine.cancel`: a frame that no worker has yet is dropped."""
@@ -130,6 +134,7 @@ class ExecutorEngine:
             ExecutorLost: a worker died at its start, or was not ready in time.
         """
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
         await self._units.open()
 
     async def close(self, timeout_s: float) -> None:
@@ -210,6 +215,9 @@ class ExecutorEngine:
     def _note_done(self, batch: Batch, future: "Future[Any]") -> None:
         """Take note of a result. Thread: any, the executor's."""
         self._done.append(batch)  # ORDER: before the request (I6)
+        if threading.get_ident() == self._loop_thread:  # as of a worker process
+            self._plan_collect()
+            return
         try:
             self._signal.request()
         except RuntimeError:  # the loop is closed
@@ -220,8 +228,14 @@ class ExecutorEngine:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._collect)
 
+    def _plan_collect(self) -> None:
+        if not self._is_collect_planned:
+            self._is_collect_planned = True
+            asyncio.get_running_loop().call_soon(self._collect)
+
     def _collect(self) -> None:
         """Take all results that are there."""
+        self._is_collect_planned = False
         self._signal.clear()  # ORDER: before `_done` is read (I6)
         while self._done:
             batch = self._done.popleft()

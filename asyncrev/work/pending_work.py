@@ -108,7 +108,17 @@ class PendingWork(LaneWork):
         requests: what is on its way to the processor and back; its fields name their writers.
     """
 
-    __slots__ = ("_all_made", "_failure", "_finder", "_grammar", "_separator", "requests")
+    __slots__ = (
+        "_all_made",
+        "_failure",
+        "_finder",
+        "_frame_seq",
+        "_grammar",
+        "_held_bytes",
+        "_is_ready",
+        "_separator",
+        "requests",
+    )
 
     def __init__(
         self,
@@ -138,6 +148,8 @@ class PendingWork(LaneWork):
         self._failure: BaseException | None = None  # ends the lane, behind all earlier replies
         self._separator = b""  # goes before what the processor says last
         self._all_made = False  # whether the end of input has come, and all requests are made
+        self._is_ready = False  # whether the finder knows its peer
+        self._held_bytes = self._frame_seq = 0  # of the frame that it has a part of
 
     @property
     def frames(self) -> int | None:
@@ -168,20 +180,25 @@ class PendingWork(LaneWork):
         """See `LaneWork.introduce_again`."""
         super().introduce_again(info)
         self._finder.introduce_again(info)
+        self._is_ready = False
 
     def _do(self, entry: Entry, storage: object, pool: Pool, share: Share) -> None:
         kind = entry.kind
         entry.ended = False
         given, error = self._give_out(entry)
-        held_bytes = 0
         if error is not None:
             entry.result = given or None
             self.fail(entry, error)
             given = bytes(entry.result or b"")  # with what a refused peer is told
-        if not (self.broken or self._all_made or self._failure is not None):
+        if self.broken or self._all_made or self._failure is not None:
+            self._held_bytes = 0
+        elif kind is RESUME and self.deferred is None and self._is_ready:  # it brought replies
+            entry.calls, entry.frame_seq = 0, self._frame_seq
+        else:
             self._find_requests(entry, storage, pool, share)
-            if self._grammar is not None:
-                held_bytes = entry.partial_frame_bytes
+            self._is_ready = True
+            self._frame_seq = entry.frame_seq
+            self._held_bytes = 0 if self._grammar is None else entry.partial_frame_bytes
         entry.result = given or None
         if not (self.broken or self.requests.pending):
             if self._failure is not None:
@@ -190,7 +207,9 @@ class PendingWork(LaneWork):
             else:
                 entry.ended = self._all_made
         # What is held of the lane, for its reservation in the pool (`Budget`).
-        entry.partial_frame_bytes = 0 if self.broken else held_bytes + self.requests.pending_bytes
+        entry.partial_frame_bytes = (
+            0 if self.broken else self._held_bytes + self.requests.pending_bytes
+        )
         if kind is DATA:
             entry.kind = RESUME  # the loop has to look at each entry of such a lane
 

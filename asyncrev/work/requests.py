@@ -123,9 +123,9 @@ class Requests:
 
     def room(self) -> int:
         """Return how many more may be made (I27). Thread: as the counts."""
-        if self.pending_bytes >= self._most_bytes:
+        if self.made_bytes - self.given_bytes >= self._most_bytes:
             return 0
-        return max(0, self._most - self.pending)
+        return max(0, self._most - self.made_count + self.given_count)
 
     def make(self, request: Request) -> None:
         """Hand `request` to the loop, with the entry that the worker has. Thread: worker."""
