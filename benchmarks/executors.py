@@ -5,7 +5,8 @@
 Closed loop: `--in-flight` frames are always with the engine, without sockets. Replies are checked.
 For each kind and duration of the work: frames per second; CPU time of the calling process per
 frame, which contains the work for `direct` and `threads`; p50 and p99 from the start of a frame to
-its reply. `direct` calls the function on the loop.
+its reply. `direct` calls the function on the loop. `pickled` is `processes` without shared memory
+for large frames: compare them by `--kinds pickled,processes --work-ms 0 --bytes 65536`.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from asyncrev.executors.making import make_engine
 from asyncrev.executors.settings import ExecutorSettings
 from asyncrev.version import __version__
 
-WORK_MS = (0.01, 0.1, 1.0, 10.0)
+WORK_MS = (0.0, 0.01, 0.1, 1.0, 10.0)
 
 
 def _spin(frame: bytes, work_s: float) -> bytes:
@@ -27,6 +28,11 @@ def _spin(frame: bytes, work_s: float) -> bytes:
     end_s = time.thread_time() + work_s
     while time.thread_time() < end_s:
         pass
+    return frame
+
+
+def work_0(frame: bytes) -> bytes:
+    """Take none, so that what remains is the way there and back."""
     return frame
 
 
@@ -50,7 +56,7 @@ def work_10_0(frame: bytes) -> bytes:
     return _spin(frame, 0.01)
 
 
-WORK = dict(zip(WORK_MS, (work_0_01, work_0_1, work_1_0, work_10_0), strict=True))
+WORK = dict(zip(WORK_MS, (work_0, work_0_01, work_0_1, work_1_0, work_10_0), strict=True))
 for _function in WORK.values():
     _function.idempotent = True  # type: ignore[attr-defined]
 
@@ -135,7 +141,7 @@ async def measure(kind: str, work_ms: float, args: argparse.Namespace) -> None:
     """Measure one kind with one duration of work, and print a line."""
     settings = ExecutorSettings(workers=args.workers, batch_frames=args.batch)
     function = WORK[work_ms]
-    engine: Any = _Direct(function) if kind == "direct" else make_engine(kind, function, settings)
+    engine = _engine(kind, function, settings)
     await engine.open()
     try:
         for seconds in (args.seconds / 4, args.seconds):  # the first one warms up
@@ -157,6 +163,16 @@ async def measure(kind: str, work_ms: float, args: argparse.Namespace) -> None:
     )
 
 
+def _engine(kind: str, function: Any, settings: ExecutorSettings) -> Any:
+    if kind == "direct":
+        return _Direct(function)
+    if kind != "pickled":
+        return make_engine(kind, function, settings)
+    engine: Any = make_engine("processes", function, settings)
+    engine._source.shares_memory = False
+    return engine
+
+
 def _mean_batch(engine: Any) -> float:
     figures = engine.statistics()
     return float(figures.frames / figures.batches)
@@ -166,7 +182,7 @@ def main() -> None:
     """Measure what the options say."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kinds", default="direct,threads,processes,dask")
-    parser.add_argument("--work-ms", type=float, nargs="+", choices=WORK_MS, default=WORK_MS)
+    parser.add_argument("--work-ms", type=float, nargs="+", choices=WORK_MS, default=WORK_MS[1:])
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=16, help="frames at most in a batch")
