@@ -206,6 +206,7 @@ class EngineStatistics:
         batches, frames: sent to workers so far.
         retries: frames that were sent again after their worker was lost.
         restarts: executors that were started again.
+        hung_threads: threads that took too long for a batch, were replaced, and have not returned.
         lost: frames that were lost for good, by cause: died, hung, cancelled, "no worker".
     """
 
@@ -216,6 +217,7 @@ class EngineStatistics:
     frames: int
     retries: int
     restarts: int
+    hung_threads: int
     lost: Mapping[str, int]
 
 

@@ -123,6 +123,7 @@ class ExecutorEngine:
             frames=counts.frames,
             retries=counts.retries,
             restarts=units.restarts,
+            hung_threads=units.hung_threads,
             lost=dict(counts.lost),
         )
 

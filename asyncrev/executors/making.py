@@ -42,6 +42,11 @@ def make_engine(
     """
     source = _source(executor, settings)
     checked = as_executor_function(function, travels=source.travels)
+    if executor == "interpreters" and str(checked.call).startswith("__main__:"):
+        raise SettingsError(
+            f"processor {function!r} is a function of the main module, which interpreters cannot "
+            "import; define it in a module of its own"
+        )
     if executor == "dask" and not checked.idempotent:
         raise SettingsError(
             f"processor {function!r} does not say whether a frame may be processed twice, which "

@@ -10,7 +10,6 @@ Methods may block; the engine calls all but `workers` and `loss_of` on threads o
 
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import (
     BrokenExecutor,
@@ -23,6 +22,11 @@ from typing import Any, NamedTuple, Protocol
 
 from asyncrev.errors import SettingsError
 from asyncrev.executors.process_executor import ProcessExecutor
+from asyncrev.executors.thread_executor import (
+    InterpreterExecutor,
+    ThreadExecutor,
+    check_interpreters,
+)
 
 __all__ = [
     "START_TIMEOUT_S",
@@ -39,6 +43,7 @@ __all__ = [
     "threads",
 ]
 
+JOIN_TIMEOUT_S = 1.0  # for a thread that may hang; at its end it closes its interpreter
 START_TIMEOUT_S = 60.0  # for an import in every worker; NumPy's takes 0.1 s, PyTorch's several
 
 
@@ -116,6 +121,8 @@ def end_executor(executor: Executor, *, kill: bool) -> None:
         kill_processes(executor)
         has_processes = isinstance(executor, (ProcessExecutor, ProcessPoolExecutor))
         executor.shutdown(wait=has_processes, cancel_futures=True)
+        if isinstance(executor, ThreadExecutor):
+            executor.join(JOIN_TIMEOUT_S)
     else:
         executor.shutdown(wait=True, cancel_futures=True)
 
@@ -161,10 +168,7 @@ def processes(workers: int) -> OneWorkerEach:
 def threads(workers: int) -> OneWorkerEach:
     """Return the source of threads."""
 
-    def make() -> Executor:
-        return ThreadPoolExecutor(1, thread_name_prefix="asyncrev-executor")
-
-    return OneWorkerEach(make, workers, travels=False, shares_memory=False)
+    return OneWorkerEach(ThreadExecutor, workers, travels=False, shares_memory=False)
 
 
 def interpreters(workers: int) -> OneWorkerEach:
@@ -173,15 +177,8 @@ def interpreters(workers: int) -> OneWorkerEach:
     Raises:
         SettingsError: this Python has none.
     """
-    import concurrent.futures
-
-    kind: Any = getattr(concurrent.futures, "InterpreterPoolExecutor", None)
-    if kind is None:
-        raise SettingsError(
-            f"executor is 'interpreters', but Python {sys.version.split()[0]} has no "
-            "concurrent.futures.InterpreterPoolExecutor, which is new in 3.14; use processes"
-        )
-    return OneWorkerEach(lambda: kind(1), workers, travels=True, shares_memory=False)
+    check_interpreters()
+    return OneWorkerEach(InterpreterExecutor, workers, travels=True, shares_memory=False)
 
 
 class GivenExecutors:

@@ -7,9 +7,11 @@ from concurrent.futures import Executor
 from functools import partial
 
 from asyncrev.errors import ExecutorLost
+from asyncrev.executors.hung_threads import HungThreads
 from asyncrev.executors.pools import Source
 from asyncrev.executors.process_executor import ProcessExecutor
 from asyncrev.executors.starting import Starter, in_thread
+from asyncrev.executors.thread_executor import ThreadExecutor
 from asyncrev.executors.unit import ExecutorUnit, UnitState
 from asyncrev.restarts import DeathCount
 
@@ -52,6 +54,7 @@ class Units:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Future[None]] = set()
         self._is_closing = False
+        self._hung_threads = HungThreads()
         self.restarts = 0
 
     def __iter__(self) -> Iterator[ExecutorUnit]:
@@ -66,6 +69,11 @@ class Units:
     def are_open(self) -> bool:
         """Whether one takes calls."""
         return any(unit.state is UnitState.OPEN for unit in self._units)
+
+    @property
+    def hung_threads(self) -> int:
+        """How many threads were given up and have not returned."""
+        return self._hung_threads.count
 
     @property
     def idle_workers(self) -> int:
@@ -98,6 +106,8 @@ class Units:
     def restart(self, unit: ExecutorUnit, executor: Executor | None, cause: str) -> None:
         """End what is left of a lost executor, and start another one in its place, later."""
         if executor is not None:
+            if cause == "hung" and isinstance(executor, ThreadExecutor):
+                self._hung_threads.add(executor)
             self.end(executor, kill=True)
         if self._is_closing or unit.state is UnitState.ENDED:
             return
@@ -112,6 +122,9 @@ class Units:
             return
         if self._deaths.note(now_s, cause):
             self._give_up(f"workers of the executor were lost {RESTART_LIMIT} times within 60 s")
+            return
+        if self._hung_threads.are_too_many:
+            self._give_up(f"{self.hung_threads} threads of the executor hang, the most that may")
             return
         delay_s = unit.backoff.delay_s(served_s)
         logger.error(
@@ -169,3 +182,4 @@ class Units:
                 self.end(executor, kill=False)
         if self._ends:
             await asyncio.wait(self._ends, timeout=END_TIMEOUT_S)
+        self._hung_threads.log_end()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -10,6 +11,9 @@ from asyncrev.executors.engine import ExecutorEngine
 from asyncrev.executors.making import make_engine
 from asyncrev.executors.settings import ExecutorSettings
 from tests.support import DEADLINE_S
+
+HAS_INTERPRETERS = importlib.util.find_spec("concurrent.interpreters") is not None
+LOCAL_KINDS = ["threads", "processes", *(["interpreters"] if HAS_INTERPRETERS else [])]
 
 
 class Request:

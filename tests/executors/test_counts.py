@@ -19,7 +19,15 @@ def test_counts_begin_at_nothing() -> None:
 def test_statistics_are_frozen() -> None:
     """A snapshot."""
     figures = EngineStatistics(
-        workers=1, ready=0, running=0, batches=0, frames=0, retries=0, restarts=0, lost={}
+        workers=1,
+        ready=0,
+        running=0,
+        batches=0,
+        frames=0,
+        retries=0,
+        restarts=0,
+        hung_threads=0,
+        lost={},
     )
     with pytest.raises(dataclasses.FrozenInstanceError):
         figures.workers = 2  # type: ignore[misc]

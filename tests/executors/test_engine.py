@@ -11,15 +11,20 @@ from typing import Any
 import pytest
 
 from asyncrev.errors import ExecutorLost, ProcessorError
-from asyncrev.executors import units
+from asyncrev.executors import hung_threads, units
 from asyncrev.executors.engine import ExecutorEngine
 from tests.executors import work
-from tests.executors.jobs import ScriptedExecutor, answers, asked, engine_of, started
+from tests.executors.jobs import (
+    LOCAL_KINDS,
+    ScriptedExecutor,
+    answers,
+    asked,
+    engine_of,
+    started,
+)
 from tests.support import until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["epoll"])
-
-KINDS = ["threads", "processes"]
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +42,7 @@ async def pid_of(engine: ExecutorEngine) -> int:
 # -- plain work ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
 async def test_every_frame_gets_its_own_answer(kind: str) -> None:
     """In whatever batches they go."""
     async with engine_of(kind, work.flip, workers=2) as engine:
@@ -49,7 +54,7 @@ async def test_every_frame_gets_its_own_answer(kind: str) -> None:
     assert (figures.ready, figures.running, figures.workers) == (0, 0, 2)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
 async def test_an_exception_costs_no_other_frame_its_answer(kind: str) -> None:
     """Whether it can travel or not, and whatever it is."""
     async with engine_of(kind, work.obey, workers=1) as engine:
@@ -207,6 +212,39 @@ async def test_hung_worker_is_killed_and_replaced() -> None:
             await until(lambda: not Path(f"/proc/{pid}").exists(), "it is gone")
 
 
+async def test_hung_thread_is_left_behind_and_replaced(tmp_path: Path) -> None:
+    """Its frame is lost; another thread answers what waited, and the close does not wait."""
+    go = tmp_path / "go"
+    async with engine_of("threads", work.obey, workers=1, timeout_s=0.4, batch_frames=2) as engine:
+        jobs = started(engine, b"wait %s" % bytes(go))
+        await until(lambda: engine.statistics().running, "it has it")
+        jobs += started(engine, b"x", b"y")
+        hung, x, y = await answers(jobs)
+        assert isinstance(hung, ExecutorLost)
+        assert "in time" in str(hung)
+        assert (x, y) == (b"X", b"Y")
+        figures = engine.statistics()
+        assert (figures.lost, figures.hung_threads, figures.workers) == ({"hung": 1}, 1, 1)
+        await engine.close(0.01)
+        go.touch()
+        await until(lambda: not engine.statistics().hung_threads, "it has returned")
+
+
+async def test_too_many_hung_threads_are_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each keeps memory, and may keep a core busy."""
+    monkeypatch.setattr(hung_threads, "MOST_HUNG_THREADS", 2)
+    failures: list[BaseException] = []
+    wait = b"wait %s" % bytes(tmp_path / "go")
+    async with engine_of("threads", work.obey, failures.append, workers=2, timeout_s=0.4) as engine:
+        assert [type(lost) for lost in await asked(engine, wait, wait)] == [ExecutorLost] * 2
+        await until(lambda: failures, "it is reported")
+        assert "threads of the executor hang" in str(failures[0])
+    (tmp_path / "go").touch()
+    await until(lambda: not engine.statistics().hung_threads, "both have returned")
+
+
 async def test_worker_that_was_killed_while_idle_costs_no_frame() -> None:
     """A submission finds that it is broken."""
     async with engine_of("processes", work.obey, workers=1) as engine:
@@ -278,7 +316,7 @@ async def test_several_workers_that_break_together_try_frames_again_one_at_a_tim
 # -- the end ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
 async def test_close_waits_for_answers(kind: str, tmp_path: Path) -> None:
     """As long as it may."""
     async with engine_of(kind, work.obey, workers=1) as engine:

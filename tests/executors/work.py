@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def obey(frame: bytes) -> object:
     if word == b"die":
         os.kill(os.getpid(), signal.SIGKILL)
     if word == b"hang":
+        if rest:  # say so by a file
+            Path(rest.decode()).touch()
         time.sleep(3600)
     if word == b"wait":  # for a file
         while not Path(rest.decode()).exists():
@@ -83,3 +86,8 @@ class Holder:
     def static(frame: bytes) -> bytes:
         """A function with a longer name."""
         return frame[::-1]
+
+
+def sees_pytest(frame: bytes) -> bytes:
+    """Say whether this runs in the interpreter of the tests."""
+    return b"yes" if "pytest" in sys.modules else b"no"

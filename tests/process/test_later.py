@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.executors.jobs import LOCAL_KINDS
 from tests.support import ROOT, ask, receive_all, serving, wait_until
 
 pytestmark = pytest.mark.process
@@ -48,6 +49,42 @@ def test_executor_answers_until_the_drain(kind: str) -> None:
         code, stderr = server.terminate()
         assert code == 0
         assert ("executor lost" in stderr) == (kind == "processes")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LOCAL_KINDS if kind != "processes"])
+def test_hung_thread_costs_its_connection_and_no_drain(kind: str) -> None:
+    """It is logged with its stack, replaced, and left behind; the process ends all the same."""
+    args = (
+        "--processor", "tests.executors.work:obey", "--framing", "line", "--executor", kind,
+        "--executor-workers", "1", "--executor-timeout-s", "2",
+    )  # fmt: skip
+    with serving(*args, cwd=ROOT) as server:
+        with server.connect() as sock:
+            assert ask_to_the_end(sock, b"hang\n") == b""
+        with server.connect() as sock:
+            assert ask(sock, b"again\n") == b"AGAIN\n"
+        code, stderr = server.terminate()
+    assert code == 0
+    assert "1 of at most 10 hang now" in stderr
+    assert ("time.sleep(3600)" in stderr) == (kind == "threads")
+    assert "still hang: 1" in stderr
+
+
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
+def test_worker_that_hangs_keeps_no_drain_beyond_its_deadline(kind: str, tmp_path: Path) -> None:
+    """What it has is not answered, which the exit code says."""
+    args = (
+        "--processor", "tests.executors.work:obey", "--framing", "line", "--executor", kind,
+        "--executor-workers", "1", "--drain-timeout-s", "0.5",
+    )  # fmt: skip
+    with serving(*args, cwd=ROOT) as server, server.connect() as sock:
+        assert ask(sock, b"a\n") == b"A\n"
+        hangs = tmp_path / "hangs"
+        sock.sendall(b"hang %s\n" % bytes(hangs))
+        wait_until(hangs.exists, "a worker has it")
+        code, stderr = server.terminate()
+    assert code == 3
+    assert "Traceback" not in stderr
 
 
 def test_executor_that_cannot_work_is_refused() -> None:

@@ -1,0 +1,88 @@
+"""Executors that are one thread, or one interpreter."""
+
+import threading
+from concurrent.futures import CancelledError
+from typing import Any
+
+import pytest
+
+from asyncrev.errors import SettingsError
+from asyncrev.executors.thread_executor import (
+    InterpreterExecutor,
+    ThreadExecutor,
+    check_interpreters,
+)
+from tests.executors import work
+from tests.executors.jobs import HAS_INTERPRETERS
+from tests.support import DEADLINE_S, wait_until
+
+KINDS: list[Any] = [
+    ThreadExecutor,
+    pytest.param(
+        InterpreterExecutor,
+        marks=pytest.mark.skipif(not HAS_INTERPRETERS, reason="this Python has no interpreters"),
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_calls_are_made_in_their_order(kind: Any) -> None:
+    """An error is that of its call only."""
+    executor = kind()
+    calls = [executor.submit(work.flip, b"%d a" % number) for number in range(20)]
+    wrong = executor.submit(int, "x")
+    after = executor.submit(int, "7")
+    assert [call.result(DEADLINE_S) for call in calls] == [b"%d A" % n for n in range(20)]
+    assert "invalid literal" in str(wrong.exception(DEADLINE_S))
+    assert after.result(DEADLINE_S) == 7
+    executor.shutdown()
+    assert not executor.is_alive
+    assert executor.stack() == ""
+    with pytest.raises(RuntimeError, match="shut down"):
+        executor.submit(int, "7")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_interpreter_is_another_one(kind: Any) -> None:
+    """And a thread's is this one."""
+    executor = kind()
+    got = executor.submit(work.sees_pytest, b"").result(DEADLINE_S) == b"yes"
+    executor.shutdown()
+    assert got == (kind is ThreadExecutor)
+
+
+def test_thread_that_hangs_is_left_behind_and_its_stack_known() -> None:
+    """Calls that wait behind are cancelled; it ends when its call does."""
+    executor, go = ThreadExecutor(), threading.Event()
+    hangs = executor.submit(wait_here, go)
+    behind = executor.submit(int, "7")
+    wait_until(lambda: "wait_here" in executor.stack(), "it hangs")
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert isinstance(cancelled_by(behind), CancelledError)
+    assert executor.is_alive
+    assert executor._thread.daemon
+    go.set()
+    assert hangs.result(DEADLINE_S) == b"went on"
+    wait_until(lambda: not executor.is_alive, "it has ended")
+
+
+def wait_here(go: threading.Event) -> bytes:
+    """Hang until the test goes on."""
+    go.wait(DEADLINE_S)
+    return b"went on"
+
+
+def cancelled_by(call: Any) -> BaseException | None:
+    """Return what a call raises that has a cancellation as its result."""
+    try:
+        call.result(DEADLINE_S)
+    except CancelledError as error:
+        return error
+    return None
+
+
+@pytest.mark.skipif(HAS_INTERPRETERS, reason="this Python has interpreters")
+def test_interpreters_are_refused_where_python_has_none() -> None:
+    """With what to do instead."""
+    with pytest.raises(SettingsError, match=r"new in 3\.14; use processes"):
+        check_interpreters()
