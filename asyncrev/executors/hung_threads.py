@@ -2,6 +2,7 @@
 
 import logging
 
+from asyncrev.executors.interpreter_executor import InterpreterExecutor
 from asyncrev.executors.thread_executor import ThreadExecutor
 
 __all__ = ["MOST_HUNG_THREADS", "HungThreads"]
@@ -16,7 +17,7 @@ class HungThreads:
     """The threads that were given up and have not returned since."""
 
     def __init__(self) -> None:
-        self._executors: list[ThreadExecutor] = []
+        self._executors: list[ThreadExecutor | InterpreterExecutor] = []
 
     @property
     def count(self) -> int:
@@ -29,7 +30,7 @@ class HungThreads:
         """Whether there may be no further one."""
         return self.count >= MOST_HUNG_THREADS
 
-    def add(self, executor: ThreadExecutor) -> None:
+    def add(self, executor: ThreadExecutor | InterpreterExecutor) -> None:
         """Take one that was given up, and log where it hangs."""
         self._executors.append(executor)
         logger.error(

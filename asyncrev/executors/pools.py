@@ -21,12 +21,9 @@ from concurrent.futures import (
 from typing import Any, NamedTuple, Protocol
 
 from asyncrev.errors import SettingsError
+from asyncrev.executors.interpreter_executor import InterpreterExecutor, check_interpreters
 from asyncrev.executors.process_executor import ProcessExecutor
-from asyncrev.executors.thread_executor import (
-    InterpreterExecutor,
-    ThreadExecutor,
-    check_interpreters,
-)
+from asyncrev.executors.thread_executor import ThreadExecutor
 
 __all__ = [
     "START_TIMEOUT_S",
@@ -121,7 +118,7 @@ def end_executor(executor: Executor, *, kill: bool) -> None:
         kill_processes(executor)
         has_processes = isinstance(executor, (ProcessExecutor, ProcessPoolExecutor))
         executor.shutdown(wait=has_processes, cancel_futures=True)
-        if isinstance(executor, ThreadExecutor):
+        if isinstance(executor, (InterpreterExecutor, ThreadExecutor)):
             executor.join(JOIN_TIMEOUT_S)
     else:
         executor.shutdown(wait=True, cancel_futures=True)
@@ -178,7 +175,11 @@ def interpreters(workers: int) -> OneWorkerEach:
         SettingsError: this Python has none.
     """
     check_interpreters()
-    return OneWorkerEach(InterpreterExecutor, workers, travels=True, shares_memory=False)
+
+    def make() -> Executor:
+        return InterpreterExecutor(START_TIMEOUT_S)
+
+    return OneWorkerEach(make, workers, travels=True, shares_memory=False)
 
 
 class GivenExecutors:

@@ -1,12 +1,10 @@
-"""Executors that are one thread, or one interpreter, which may hang without keeping the process.
+"""An executor that is one thread, which may hang without keeping the process.
 
 Theory of operation. A thread that hangs cannot be ended. A `ThreadPoolExecutor` joins its threads
 when the process exits, so one that hangs would keep the process for ever. The thread here is a
 daemon: it is left behind, its stack can be logged, and it ends after its call if that ever returns.
 """
 
-import importlib
-import importlib.util
 import queue
 import sys
 import threading
@@ -15,9 +13,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from asyncrev.errors import SettingsError
+__all__ = ["ThreadExecutor", "stack_of"]
 
-__all__ = ["InterpreterExecutor", "ThreadExecutor", "check_interpreters"]
+
+def stack_of(thread: threading.Thread) -> str:
+    """Return where a thread is now, as a traceback has it; empty if it has ended. Thread: any."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
 
 _Call = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -73,57 +76,18 @@ class ThreadExecutor(Executor):
         return self._thread.is_alive()
 
     def stack(self) -> str:
-        """Return where the thread is now, as a traceback has it; empty if it has ended."""
-        frame = sys._current_frames().get(self._thread.ident or 0)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        """Return where the thread is now; see `stack_of`."""
+        return stack_of(self._thread)
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             future, function, args, kwargs = call
             if future.set_running_or_notify_cancel():
                 try:
-                    result = self._call(function, args, kwargs)
+                    result = function(*args, **kwargs)
                 except BaseException as error:
                     future.set_exception(error)
                 else:
                     future.set_result(result)
                     del result
             del call, future, args  # nothing of it is kept while the thread waits
-
-    def _call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Make a call. Thread: the executor's, as all below."""
-        return function(*args, **kwargs)
-
-
-def check_interpreters() -> None:
-    """Look whether this Python has interpreters.
-
-    Raises:
-        SettingsError: it has none.
-    """
-    if importlib.util.find_spec("concurrent.interpreters") is None:
-        raise SettingsError(
-            f"executor is 'interpreters', but Python {sys.version.split()[0]} has no "
-            "concurrent.interpreters, which is new in 3.14; use processes"
-        )
-
-
-class InterpreterExecutor(ThreadExecutor):
-    """Makes calls in an interpreter of its own, with a GIL of its own."""
-
-    def __init__(self) -> None:
-        """Start the thread, which makes the interpreter. `check_interpreters` says if it can."""
-        self._interpreter: Any = None
-        super().__init__()
-
-    def _run(self) -> None:
-        try:
-            super()._run()
-        finally:
-            if self._interpreter is not None:
-                self._interpreter.close()
-
-    def _call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if self._interpreter is None:
-            self._interpreter = importlib.import_module("concurrent.interpreters").create()
-        return self._interpreter.call(function, *args, **kwargs)

@@ -8,8 +8,9 @@ from functools import partial
 
 from asyncrev.errors import ExecutorLost
 from asyncrev.executors.hung_threads import HungThreads
+from asyncrev.executors.interpreter_executor import InterpreterExecutor
 from asyncrev.executors.pools import Source
-from asyncrev.executors.process_executor import ProcessExecutor
+from asyncrev.executors.socket_executor import SocketExecutor
 from asyncrev.executors.starting import Starter, in_thread
 from asyncrev.executors.thread_executor import ThreadExecutor
 from asyncrev.executors.unit import ExecutorUnit, UnitState
@@ -99,14 +100,14 @@ class Units:
             self.end(executor, kill=True)
             return
         loop = asyncio.get_running_loop()
-        if isinstance(executor, ProcessExecutor):
+        if isinstance(executor, SocketExecutor):
             executor.attach(loop)
         unit.open(executor, self._source.workers(executor), loop.time())
 
     def restart(self, unit: ExecutorUnit, executor: Executor | None, cause: str) -> None:
         """End what is left of a lost executor, and start another one in its place, later."""
         if executor is not None:
-            if cause == "hung" and isinstance(executor, ThreadExecutor):
+            if cause == "hung" and isinstance(executor, (InterpreterExecutor, ThreadExecutor)):
                 self._hung_threads.add(executor)
             self.end(executor, kill=True)
         if self._is_closing or unit.state is UnitState.ENDED:

@@ -1,4 +1,4 @@
-"""The main function of a worker process: it makes the calls that it is sent, one after the other.
+"""The main function of a worker process.
 
 Thread: the main one of the worker process.
 """
@@ -9,37 +9,16 @@ import signal
 import socket
 import threading
 from multiprocessing.connection import wait as wait_for
-from typing import Any
 
-from asyncrev.executors.messages import NOTHING, pack, read_message
-from asyncrev.executors.results import FrameFailure, failure_of
+from asyncrev.executors.call_server import serve_calls
 
-__all__ = ["CallFailure", "run_worker"]
-
-
-class CallFailure(FrameFailure):
-    """What a call itself has raised, in the place of its result."""
-
-    __slots__ = ()
+__all__ = ["run_worker"]
 
 
 def run_worker(sock: socket.socket) -> None:
-    """Answer each call, a function with its arguments, by its result, until `sock` ends."""
+    """Answer calls until `sock` ends; see `call_server`."""
     _prepare()
-    with sock, sock.makefile("rb") as stream:
-        while (call := read_message(stream)) is not NOTHING:
-            try:
-                sock.sendall(_result_of(call))
-            except OSError:  # the server has gone
-                return
-
-
-def _result_of(call: Any) -> bytes:
-    function, args, kwargs = call
-    try:
-        return pack(function(*args, **kwargs))
-    except BaseException as error:
-        return pack(CallFailure(*failure_of(error)))
+    serve_calls(sock)
 
 
 def _prepare() -> None:

@@ -1,66 +1,23 @@
 """An executor that is one worker process."""
 
-import asyncio
-import contextlib
-import multiprocessing
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from asyncrev.executors.process_executor import ProcessExecutor
 from tests.executors import work
-from tests.support import DEADLINE_S, until, wait_until
-
-FORKSERVER = multiprocessing.get_context("forkserver")
+from tests.executors.socket_workers import attached, process, results
+from tests.support import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "epoll", "uvloop"])
-
-
-@contextlib.asynccontextmanager
-async def attached() -> AsyncIterator[ProcessExecutor]:
-    """Start a process, have the running loop watch it, and end it."""
-    executor = await asyncio.to_thread(ProcessExecutor, FORKSERVER, DEADLINE_S)
-    executor.attach(asyncio.get_running_loop())
-    try:
-        yield executor
-    finally:
-        executor.kill()
-        await asyncio.to_thread(executor.shutdown)
-        await until(lambda: executor._sock.fileno() == -1, "it is closed")
 
 
 def is_gone(pid: int) -> bool:
     """Return whether a process has ended and was waited for."""
     return not Path(f"/proc/{pid}").exists()
-
-
-async def results(*calls: "Future[Any]") -> list[Any]:
-    """Wait for calls."""
-    async with asyncio.timeout(DEADLINE_S):
-        return await asyncio.gather(*map(asyncio.wrap_future, calls), return_exceptions=True)
-
-
-async def test_results_are_those_of_the_calls() -> None:
-    """Many at once, and some larger than any buffer between."""
-    async with attached() as executor:
-        frames = [b"a" * nbytes for nbytes in (1, 10, 3_000_000, 0, 70_000, 1_000_000, 5)]
-        frames *= 5
-        calls = [executor.submit(work.flip, frame) for frame in frames]
-        assert await results(*calls) == [frame.swapcase() for frame in frames]
-
-
-async def test_error_of_a_call_is_its_own() -> None:
-    """The next one is made."""
-    async with attached() as executor:
-        wrong, right = await results(executor.submit(int, "x"), executor.submit(int, "7"))
-        assert isinstance(wrong, ValueError)
-        assert right == 7
 
 
 async def test_calls_that_the_socket_does_not_take_do_not_block() -> None:
@@ -76,7 +33,7 @@ async def test_calls_that_the_socket_does_not_take_do_not_block() -> None:
 
 async def test_call_before_it_is_attached_blocks() -> None:
     """As long as it may."""
-    executor = ProcessExecutor(FORKSERVER, DEADLINE_S)
+    executor = process()
     assert executor.submit(os.getpid).result(0) == executor.pid
     executor._sock.settimeout(0.05)
     late = executor.submit(work.obey, b"hang")
@@ -127,14 +84,3 @@ def fork_a_waiter(path: str) -> None:
         while not Path(path).exists() and time.monotonic() < deadline_s:
             time.sleep(0.01)
         os._exit(0)
-
-
-async def test_shutdown_ends_the_process_after_its_calls() -> None:
-    """And gives their results."""
-    async with attached() as executor:
-        pid = executor.pid
-        call = executor.submit(work.flip, b"a")
-        await asyncio.to_thread(executor.shutdown)
-        assert await results(call) == [b"A"]
-        assert is_gone(pid)
-        await asyncio.to_thread(executor.shutdown)  # idempotent

@@ -1,4 +1,4 @@
-"""Executors that are one thread, or one interpreter."""
+"""An executor that is one thread."""
 
 import threading
 from concurrent.futures import CancelledError
@@ -6,29 +6,14 @@ from typing import Any
 
 import pytest
 
-from asyncrev.errors import SettingsError
-from asyncrev.executors.thread_executor import (
-    InterpreterExecutor,
-    ThreadExecutor,
-    check_interpreters,
-)
+from asyncrev.executors.thread_executor import ThreadExecutor
 from tests.executors import work
-from tests.executors.jobs import HAS_INTERPRETERS
 from tests.support import DEADLINE_S, wait_until
 
-KINDS: list[Any] = [
-    ThreadExecutor,
-    pytest.param(
-        InterpreterExecutor,
-        marks=pytest.mark.skipif(not HAS_INTERPRETERS, reason="this Python has no interpreters"),
-    ),
-]
 
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_calls_are_made_in_their_order(kind: Any) -> None:
+def test_calls_are_made_in_their_order() -> None:
     """An error is that of its call only."""
-    executor = kind()
+    executor = ThreadExecutor()
     calls = [executor.submit(work.flip, b"%d a" % number) for number in range(20)]
     wrong = executor.submit(int, "x")
     after = executor.submit(int, "7")
@@ -40,15 +25,6 @@ def test_calls_are_made_in_their_order(kind: Any) -> None:
     assert executor.stack() == ""
     with pytest.raises(RuntimeError, match="shut down"):
         executor.submit(int, "7")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_interpreter_is_another_one(kind: Any) -> None:
-    """And a thread's is this one."""
-    executor = kind()
-    got = executor.submit(work.sees_pytest, b"").result(DEADLINE_S) == b"yes"
-    executor.shutdown()
-    assert got == (kind is ThreadExecutor)
 
 
 def test_thread_that_hangs_is_left_behind_and_its_stack_known() -> None:
@@ -79,10 +55,3 @@ def cancelled_by(call: Any) -> BaseException | None:
     except CancelledError as error:
         return error
     return None
-
-
-@pytest.mark.skipif(HAS_INTERPRETERS, reason="this Python has interpreters")
-def test_interpreters_are_refused_where_python_has_none() -> None:
-    """With what to do instead."""
-    with pytest.raises(SettingsError, match=r"new in 3\.14; use processes"):
-        check_interpreters()

@@ -1,60 +1,34 @@
-"""The main function of a worker process, on a thread of this one."""
+"""The main function of a worker process, in one."""
 
+import multiprocessing
 import os
+import signal
 import socket
-import threading
-from collections.abc import Iterator
 
-import pytest
-
-from asyncrev.executors import worker_process
 from asyncrev.executors.messages import NOTHING, pack, read_message
-from asyncrev.executors.worker_process import CallFailure, run_worker
+from asyncrev.executors.worker_process import run_worker
 from tests.executors import work
 from tests.support import DEADLINE_S
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """Return the server's end of a worker's socket."""
-    monkeypatch.setattr(worker_process, "_prepare", lambda: None)  # signals: the main thread only
+def test_worker_answers_until_the_end_of_its_socket_whatever_a_terminal_sends() -> None:
+    """Ctrl-C reaches the whole process group."""
     ours, theirs = socket.socketpair()
-    ours.settimeout(DEADLINE_S)
-    thread = threading.Thread(target=run_worker, args=(theirs,))
-    thread.start()
+    context = multiprocessing.get_context("forkserver")
     with ours:
-        yield ours
-        ours.shutdown(socket.SHUT_WR)
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
-
-
-def test_calls_are_answered_in_their_order(server: socket.socket) -> None:
-    """Several may be sent at once."""
-    calls = [(work.flip, (b"%d a" % number,), {}) for number in range(5)]
-    server.sendall(b"".join(map(pack, calls)))
-    with server.makefile("rb") as stream:
-        assert [read_message(stream) for _ in calls] == [b"%d A" % n for n in range(5)]
-
-
-def test_error_of_a_call_travels_in_its_place(server: socket.socket) -> None:
-    """Also one of a result that cannot be pickled, and an attempt to exit."""
-    with server.makefile("rb") as stream:
-        for call in (
-            (int, ("x",), {}),
-            (threading.Lock, (), {}),
-            (work.obey, (b"exit",), {}),
-        ):
-            server.sendall(pack(call))
-            failure = read_message(stream)
-            assert isinstance(failure, CallFailure)
-            assert isinstance(failure.error(), Exception)
-        server.sendall(pack((os.getpid, (), {})))
-        assert read_message(stream) == os.getpid()
-
-
-def test_end_of_calls_is_the_end(server: socket.socket) -> None:
-    """The fixture looks that it returns."""
-    server.shutdown(socket.SHUT_WR)
-    with server.makefile("rb") as stream:
-        assert read_message(stream) is NOTHING
+        ours.settimeout(DEADLINE_S)
+        with theirs:
+            process = context.Process(target=run_worker, args=(theirs,))
+            process.start()
+        with ours.makefile("rb") as stream:
+            for frame in (b"a", b"b"):
+                ours.sendall(pack((work.flip, (frame,), {})))
+                assert read_message(stream) == frame.upper()
+                assert process.pid is not None
+                os.kill(process.pid, signal.SIGINT)
+                os.kill(process.pid, signal.SIGHUP)
+            ours.shutdown(socket.SHUT_WR)
+            assert read_message(stream) is NOTHING
+        process.join(DEADLINE_S)
+        assert process.exitcode == 0
+        process.close()

@@ -1,0 +1,42 @@
+"""Executors with a worker at the other end of a socket."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.executors import work
+from tests.executors.socket_workers import KINDS, attached, results
+from tests.support import until
+
+pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "epoll", "uvloop"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_results_are_those_of_the_calls(kind: Any) -> None:
+    """Many at once, and some larger than any buffer between."""
+    async with attached(kind) as executor:
+        frames = [b"a" * nbytes for nbytes in (1, 10, 3_000_000, 0, 70_000, 1_000_000, 5)]
+        frames *= 5
+        calls = [executor.submit(work.flip, frame) for frame in frames]
+        assert await results(*calls) == [frame.swapcase() for frame in frames]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_error_of_a_call_is_its_own(kind: Any) -> None:
+    """The next one is made."""
+    async with attached(kind) as executor:
+        wrong, right = await results(executor.submit(int, "x"), executor.submit(int, "7"))
+        assert isinstance(wrong, ValueError)
+        assert right == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_shutdown_ends_the_process_after_its_calls(kind: Any) -> None:
+    """And gives their results."""
+    async with attached(kind) as executor:
+        call = executor.submit(work.flip, b"a")
+        await asyncio.to_thread(executor.shutdown)
+        assert await results(call) == [b"A"]
+        await until(lambda: executor._sock.fileno() == -1, "it is closed")
+        await asyncio.to_thread(executor.shutdown)  # idempotent
