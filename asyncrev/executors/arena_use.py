@@ -87,4 +87,4 @@ class ArenaUse(NamedTuple):
             os.close(fd)
 
 
-_mapped: dict[int, mmap.mmap] = {}  # by inode; one thread of the worker process uses it
+_mapped: dict[int, mmap.mmap] = {}  # by inode; one thread of the worker uses it

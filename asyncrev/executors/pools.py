@@ -62,7 +62,7 @@ class Source(Protocol):
     Attributes:
         units: how many executors the engine is to have.
         travels: whether workers import the function by its name.
-        shares_memory: whether workers are processes of this machine.
+        shares_memory: whether workers are processes or interpreters of this machine.
         can_replace: whether there can be another executor after the first.
         in_order: whether a lone worker of an executor runs the calls in their order.
     """
@@ -179,7 +179,7 @@ def interpreters(workers: int) -> OneWorkerEach:
     def make() -> Executor:
         return InterpreterExecutor(START_TIMEOUT_S)
 
-    return OneWorkerEach(make, workers, travels=True, shares_memory=False)
+    return OneWorkerEach(make, workers, travels=True, shares_memory=True)
 
 
 class GivenExecutors:

@@ -71,10 +71,11 @@ async def test_an_exception_costs_no_other_frame_its_answer(kind: str) -> None:
     assert "encode" in str(text)
 
 
-async def test_large_frames_go_by_shared_memory_and_leave_nothing() -> None:
+@pytest.mark.parametrize("kind", [kind for kind in LOCAL_KINDS if kind != "threads"])
+async def test_large_frames_go_by_shared_memory_and_leave_nothing(kind: str) -> None:
     """Replies, too, and a frame that is longer than a batch."""
     before = sorted(os.listdir("/dev/shm"))
-    async with engine_of("processes", work.flip, workers=2) as engine:
+    async with engine_of(kind, work.flip, workers=2) as engine:
         frames = [bytes([65 + n % 26]) * (100_000 + n) for n in range(20)]
         frames += [b"small", b"x" * 3_000_000]
         assert await asked(engine, *frames) == [frame.swapcase() for frame in frames]
