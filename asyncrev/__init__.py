@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         current_connection_info,
     )
     from asyncrev.errors import AsyncrevError, PeerRefused
+    from asyncrev.executors.executor_processor import ExecutorProcessor
     from asyncrev.frames.grammar import Grammar, Scan
     from asyncrev.limits import Limits
     from asyncrev.loop.eventloop import EpollEventLoop, run
@@ -36,6 +37,7 @@ __all__ = [
     "Channel",
     "ConnectionInfo",
     "EpollEventLoop",
+    "ExecutorProcessor",
     "Grammar",
     "Limits",
     "PeerRefused",
@@ -60,6 +62,7 @@ _MODULE_OF = {
     "Channel": "ring.channel",
     "ConnectionInfo": "connection_info",
     "EpollEventLoop": "loop.eventloop",
+    "ExecutorProcessor": "executors.executor_processor",
     "Grammar": "frames.grammar",
     "Limits": "limits",
     "PeerRefused": "errors",

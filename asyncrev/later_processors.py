@@ -25,9 +25,10 @@ class LaterFactory:
         speaks_first: whether it has a method `connected`, called before there is input.
         calls_eof: whether it has a method `eof`.
         wrap: makes a processor with taps from one without, on the worker; None without taps.
+        engine: a `bridge.engine.Engine` that answers in its place, if it brings one.
     """
 
-    __slots__ = ("calls_eof", "named", "replies_fit", "speaks_first", "wrap")
+    __slots__ = ("calls_eof", "engine", "named", "replies_fit", "speaks_first", "wrap")
 
     def __init__(self, named: Any, *, replies_fit: bool) -> None:
         self.named = named
@@ -35,6 +36,7 @@ class LaterFactory:
         self.speaks_first = False
         self.calls_eof = False
         self.wrap: Callable[[Any], Any] | None = None
+        self.engine: Any = None
 
     def tapped(self, wrap: Callable[[Any], Any]) -> Self:
         """Return the same with taps that see its input on the worker."""

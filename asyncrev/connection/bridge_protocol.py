@@ -40,7 +40,8 @@ class BridgeProtocol(ConnectionProtocol):
 
         Args:
             bridge: does the work; it must run when the connection is made.
-            processor: a class or factory of processors, or a function from bytes to bytes.
+            processor: a class or factory of processors, a function from bytes to bytes, or an
+                `ExecutorProcessor`, which many connections share.
             framing: what the processor gets at a time: "raw", a chunk as the network split it;
                 "line", a line without its end; "len32" or "len64", the payload behind a big-endian
                 length of 4 or 8 bytes; or a `Grammar` of your own. Replies are framed in the same

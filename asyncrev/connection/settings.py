@@ -6,7 +6,7 @@ from asyncrev.bridge.coroutines import Coroutines
 from asyncrev.bridge.engine import Engine
 from asyncrev.frames.grammar import Grammar
 from asyncrev.frames.registry import as_framing
-from asyncrev.later_processors import coroutine_factory
+from asyncrev.later_processors import LaterFactory, coroutine_factory
 from asyncrev.limits import Limits
 from asyncrev.processors import ProcessorFactory, as_factory, speaks_first
 from asyncrev.work.tls_parameters import TlsParameters
@@ -48,7 +48,8 @@ def checked_settings(
     """Check what a user has given; return it in the form that connections use. Thread: any.
 
     Args:
-        processor: a class or factory of processors, or a function from bytes to bytes.
+        processor: a class or factory of processors, a function from bytes to bytes, or an
+            `ExecutorProcessor`.
         framing: the name of a grammar, or one.
         limits: the connections' own.
         bridge_limits: of the bridge that they will be on. The longest frame that these allow must
@@ -75,6 +76,8 @@ def checked_settings(
 
 
 def _factory_and_engine(processor: Any, limits: Limits) -> tuple[ProcessorFactory, Engine | None]:
+    if isinstance(processor, LaterFactory) and processor.engine is not None:
+        return processor, processor.engine
     asynchronous = coroutine_factory(processor)
     if asynchronous is not None:
         return asynchronous, Coroutines(asynchronous, limits.processor_timeout_s)

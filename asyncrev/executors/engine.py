@@ -20,7 +20,7 @@ from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any
 
-from asyncrev.errors import ExecutorLost
+from asyncrev.errors import ExecutorLost, LocalError
 from asyncrev.executors.batching import Batch, Frame, ReadyFrames, share_of
 from asyncrev.executors.counts import Counts
 from asyncrev.executors.functions import ExecutorFunction
@@ -89,7 +89,8 @@ class ExecutorEngine:
 
     def start(self, job: Any) -> None:
         """See `Engine.start`; `job.finish` is called in a later callback of the loop."""
-        assert self._loop is not None
+        if self._loop is None:
+            raise LocalError("the executor was not started; use it within its `async with`")
         frame = Frame(job, job.request.payload, self._loop.time())
         job.engine_data = frame
         self._ready.add(frame)
