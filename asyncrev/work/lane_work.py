@@ -181,6 +181,11 @@ class LaneWork(Work, abc.ABC):
         return self.deferred is not None
 
     @property
+    def has_room(self) -> bool:
+        """Whether it may find requests whose replies come later; true where none do."""
+        return True
+
+    @property
     def may_go_on(self) -> bool:
         """Whether a RESUME entry has something to do: deferred input, or replies that have come."""
         return self.deferred is not None

@@ -167,6 +167,11 @@ class PendingWork(LaneWork):
         return self.deferred is not None or self.requests.pending > 0
 
     @property
+    def has_room(self) -> bool:
+        """See `LaneWork.has_room`."""
+        return self.requests.room() > 0
+
+    @property
     def may_go_on(self) -> bool:
         """See `LaneWork.may_go_on`."""
         return self.deferred is not None or bool(self.requests.returned)
