@@ -3,8 +3,7 @@
 Theory of operation. A frame that may start is *ready*. One callback per loop iteration sends what
 is ready to workers: an idle worker gets at once what there is, shared among idle ones, and a busy
 one gets a full batch ahead. So nothing waits for a batch to fill, and batches grow with the load.
-Futures are done on threads of executors; these append to `_done` and request one callback of the
-loop for however many there are (I6: the callback clears the request, then reads).
+`finished` tells of batches that are done, `lost_frames` decides what becomes of lost ones.
 
 Each frame is in one place: ready, or in a batch of a unit, or finished. A batch is over once, by
 its result or with its unit; what comes later of it is ignored.
@@ -13,17 +12,16 @@ All methods: the loop's thread, if not said otherwise.
 """
 
 import asyncio
-import collections
-import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
-from functools import partial
+from concurrent.futures import CancelledError
 from typing import Any
 
 from asyncrev.errors import ExecutorLost, LocalError
 from asyncrev.executors.batching import Batch, Frame, ReadyFrames, share_of
 from asyncrev.executors.counts import Counts
+from asyncrev.executors.finished import FinishedBatches
 from asyncrev.executors.functions import ExecutorFunction
+from asyncrev.executors.lost_frames import LostFrames
 from asyncrev.executors.pools import Source
 from asyncrev.executors.remote import run_batch
 from asyncrev.executors.settings import ExecutorSettings
@@ -31,12 +29,10 @@ from asyncrev.executors.shipping import answers_of, give_back, payloads_of
 from asyncrev.executors.starting import Starter
 from asyncrev.executors.unit import ExecutorUnit, UnitState
 from asyncrev.executors.units import Units
-from asyncrev.ring.wakeups import DeliverySignal
 from asyncrev.statistics import EngineStatistics
 
 __all__ = ["ExecutorEngine"]
 
-MOST_TRIES = 2  # of a frame whose worker is lost: in a batch, and alone
 LOOK_EVERY_S = 1.0  # for batches that hang; at most a quarter of the timeout
 
 
@@ -66,13 +62,11 @@ class ExecutorEngine:
         self._starter = Starter(source, function)
         self._units = Units(source, self._starter, self._plan, self._fail)
         self._ready = ReadyFrames()
-        self._done: collections.deque[Batch] = collections.deque()  # appended by any thread
         self._counts = Counts()
-        self._signal = DeliverySignal(self._post)
+        self._finished = FinishedBatches(self._collect)
+        self._lost = LostFrames(self._ready, self._counts, may_retry=function.idempotent)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_thread = 0
         self._is_planned = False
-        self._is_collect_planned = False
         self._timer: asyncio.TimerHandle | None = None
         self._failure: BaseException | None = None
         self._idle = asyncio.Event()
@@ -136,7 +130,7 @@ class ExecutorEngine:
             ExecutorLost: a worker died at its start, or was not ready in time.
         """
         self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
+        self._finished.open()
         await self._units.open()
 
     async def close(self, timeout_s: float) -> None:
@@ -210,39 +204,14 @@ class ExecutorEngine:
         unit.add(batch, asyncio.get_running_loop().time())
         self._counts.batches += 1
         self._counts.frames += len(batch.frames)
-        future.add_done_callback(partial(self._note_done, batch))
+        self._finished.watch(batch)
 
     # -- from workers ------------------------------------------------------------------------------
 
-    def _note_done(self, batch: Batch, future: "Future[Any]") -> None:
-        """Take note of a result. Thread: any, the executor's."""
-        self._done.append(batch)  # ORDER: before the request (I6)
-        if threading.get_ident() == self._loop_thread:  # as of a worker process
-            self._plan_collect()
-            return
-        try:
-            self._signal.request()
-        except RuntimeError:  # the loop is closed
-            pass
-
-    def _post(self) -> None:
-        """Have the loop collect results. Thread: any."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._collect)
-
-    def _plan_collect(self) -> None:
-        if not self._is_collect_planned:
-            self._is_collect_planned = True
-            asyncio.get_running_loop().call_soon(self._collect)
-
     def _collect(self) -> None:
-        """Take all results that are there."""
-        self._is_collect_planned = False
-        self._signal.clear()  # ORDER: before `_done` is read (I6)
-        while self._done:
-            batch = self._done.popleft()
-            if not batch.is_over:
-                self._settle(batch)
+        """Settle all batches that are done."""
+        for batch in self._finished.take_all():
+            self._settle(batch)
         self._plan()
 
     def _settle(self, batch: Batch) -> None:
@@ -261,7 +230,7 @@ class ExecutorEngine:
         unit.remove(batch, asyncio.get_running_loop().time())
         if loss is not None:
             give_back(batch)
-            self._lose_frames(batch, loss.cause, error)
+            self._lost.add_batch(batch, loss.cause, error)
             return
         answers = answers_of(batch)
         give_back(batch)
@@ -290,26 +259,9 @@ class ExecutorEngine:
         for batch in reversed(untouched):
             self._ready.put_back(batch.frames)
         for batch in begun:
-            self._lose_frames(batch, cause, error)
+            self._lost.add_batch(batch, cause, error)
         self._units.restart(unit, executor, cause)
         self._plan()
-
-    def _lose_frames(self, batch: Batch, cause: str, error: BaseException | None) -> None:
-        lost = ExecutorLost(_WHY.get(cause, cause))
-        lost.__cause__ = error
-        for frame in batch.frames:
-            self._lose_frame(frame, cause, lost)
-
-    def _lose_frame(self, frame: Frame, cause: str, lost: ExecutorLost) -> None:
-        frame.tries += 1
-        if frame.is_cancelled:
-            frame.job.finish(None)
-        elif self._function.idempotent and frame.tries < MOST_TRIES and self._failure is None:
-            self._counts.retries += 1
-            self._ready.try_again(frame)
-        else:
-            self._counts.lost[cause] += 1
-            frame.job.finish(None, lost)
 
     def _plan_look(self) -> None:
         step_s = min(LOOK_EVERY_S, self._settings.timeout_s / 4)
@@ -340,14 +292,14 @@ class ExecutorEngine:
             return
         lost = ExecutorLost(f"no worker of the executor could be started for {timeout_s:g} s")
         for frame in self._ready.take_all():
-            self._counts.lost["no worker"] += 1
-            frame.job.finish(None, lost)
+            self._lost.fail(frame, "no worker", lost)
 
     def _fail(self, error: BaseException, *, report: bool = True) -> None:
         """Give up: everything fails that is not answered."""
         if self._failure is not None:
             return
         self._failure = error
+        self._lost.may_retry = False
         for unit in self._units:
             executor, batches = unit.executor, tuple(unit.batches)
             unit.lose()
@@ -364,10 +316,3 @@ class ExecutorEngine:
         self._plan()
         if report:
             self._on_failed(error)
-
-
-_WHY = {
-    "died": "the worker of an executor that had the frame died",
-    "hung": "the worker of an executor that had the frame did not answer in time",
-    "cancelled": "the executor cancelled the call with the frame",
-}
