@@ -724,6 +724,7 @@ lane, kind, nbytes, entry = self._ring.returned(seq)
             and self._records_left > 0
             and not (session.input_ended or self.broken)
             and inner.deferred is None
+            and inner.has_room
             and not inner.window.is_full()
         ):
             before_off, off = off, session.feed(chunk, off)
