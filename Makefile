@@ -75,12 +75,12 @@ test: $(DEV)
 		ASYNCREV_PLANE=python $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" tests/proof; \
 	fi
 	@exec $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not stress" \
-		--ignore tests/ecosystem --ignore tests/artefacts -o faulthandler_timeout=290 $(ARGS)
+		--ignore tests/ecosystem --ignore tests/artefacts $(ARGS)
 
 # The long tests bring their own limits; this is only a net under them.
 stress: $(DEV)
 	@exec $(BIN)/python -m pytest -m "slow or stress" --timeout 900 -o faulthandler_timeout=890 \
-		--ignore tests/ecosystem --ignore tests/artefacts -o faulthandler_timeout=290 $(ARGS)
+		--ignore tests/ecosystem --ignore tests/artefacts $(ARGS)
 
 # Tests that say nothing new over a transport, or that it has nothing for, are skipped there.
 ALL_LOOPS := epoll,asyncio,uvloop,aiofastnet,aiofastnet-uvloop

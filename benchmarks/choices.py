@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from benchmarks.executors import work_1_0
+from benchmarks.executor_work import work_1_0
 
 __all__ = ["heavy", "light", "light_later"]
 
