@@ -1,4 +1,4 @@
-"""A function that an executor calls, as the processor of connections without a `Server`."""
+"""A function that an executor calls, as the processor of connections, or of several servers."""
 
 import logging
 from collections.abc import Callable
@@ -19,11 +19,12 @@ CLOSE_S = 1.0  # for batches that are with workers at the end
 
 
 class ExecutorProcessor(LaterFactory):
-    """One executor for any number of `BridgeProtocol`s, on any number of bridges of one loop.
+    """One executor for any number of `BridgeProtocol`s and servers of one loop.
 
     `async with ExecutorProcessor(work, executor="processes") as processor:` starts the workers, and
-    ends them; within it `processor` is given to each `BridgeProtocol`. A `Server` has a parameter
-    `executor` instead. All methods: the loop's thread, if not said otherwise.
+    ends them; within it `processor` is given to each `BridgeProtocol` or `Server`. A server that
+    shares its executor with nobody has a parameter `executor` instead, and ends when its workers
+    cannot be kept running. All methods: the loop's thread, if not said otherwise.
 
     Attributes:
         error: why workers could not be kept running, once that is so; from then on every frame ends

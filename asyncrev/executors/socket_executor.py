@@ -19,8 +19,7 @@ import collections
 import contextlib
 import socket
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any
 
 from asyncrev.executors.call_server import CallFailure
@@ -82,10 +81,10 @@ class SocketExecutor(Executor, abc.ABC):
         """Send a call; before `attach`, wait for its result.
 
         Raises:
-            BrokenProcessPool: the worker has died, or was shut down.
+            BrokenExecutor: the worker has died, or was shut down.
         """
         if self._is_over:
-            raise BrokenProcessPool(f"{self._name()} has ended")
+            raise BrokenExecutor(f"{self._name()} has ended")
         message = memoryview(pack((function, args, kwargs)))
         call: Future[Any] = Future()
         self._calls.append(call)
@@ -96,7 +95,7 @@ class SocketExecutor(Executor, abc.ABC):
         if len(self._unsent) == 1:
             self._send()
         if self._is_over:  # nothing of the message was taken
-            raise BrokenProcessPool(f"{self._name()} has ended")
+            raise BrokenExecutor(f"{self._name()} has ended")
         return call
 
     def _wait_for(self, call: "Future[Any]", message: memoryview) -> None:
@@ -178,7 +177,7 @@ class SocketExecutor(Executor, abc.ABC):
         self._detach()
         calls, self._calls = self._calls, collections.deque()
         for call in calls:
-            call.set_exception(BrokenProcessPool(f"{self._name()} has ended"))
+            call.set_exception(BrokenExecutor(f"{self._name()} has ended"))
 
     def _detach(self) -> None:
         loop, self._loop = self._loop, None

@@ -13,6 +13,7 @@ from asyncrev.bridge.running_time import running_timeout
 from asyncrev.connection.settings import checked_settings
 from asyncrev.errors import AsyncrevError, LocalError, SettingsError, WorkerDied
 from asyncrev.frames.grammar import Grammar
+from asyncrev.later_processors import LaterFactory
 from asyncrev.limits import Limits
 from asyncrev.processors import declares
 from asyncrev.ring import planes
@@ -32,6 +33,7 @@ from asyncrev.statistics import ClosedConnection, ConnectionStatistics, ServerSt
 from asyncrev.work.reverse import Reverse
 
 if TYPE_CHECKING:
+    from asyncrev.executors.engine import ExecutorEngine
     from asyncrev.executors.settings import ExecutorSettings
     from asyncrev.server.proxy_protocol import ProxyProtocol
     from asyncrev.server.proxy_reader import ProxyReader
@@ -107,6 +109,14 @@ class Server:
             processor = self._executor.factory
         elif executor_settings is not None:
             raise SettingsError("executor_settings were given without an executor")
+        # Of its own, or of an `ExecutorProcessor`, which others may share.
+        self._executor_engine: ExecutorEngine | None = (
+            self._executor.engine
+            if self._executor is not None
+            else processor.engine
+            if isinstance(processor, LaterFactory)
+            else None
+        )
         # Of the connections that are made from now on.
         self._settings = checked_settings(
             processor,
@@ -114,7 +124,7 @@ class Server:
             limits,
             bridge_limits,
             self._tls.parameters,
-            None if self._executor is None else self._executor.engine,
+            self._executor_engine,
         )
         framed = self._settings.framing is not None
         if framed and bridge is not None:
@@ -127,8 +137,8 @@ class Server:
             replies_fit=declares(processor, "replies_fit"),
             pending=self._settings.engine is not None,
             executor_bytes=0
-            if self._executor is None
-            else self._executor.engine.memory_bytes(
+            if self._executor_engine is None
+            else self._executor_engine.memory_bytes(
                 limits.max_frame_bytes if framed else limits.slot_bytes
             ),
             tls=ssl is not None or declares(processor, "may_start_tls"),
@@ -441,7 +451,7 @@ class Server:
             certificate_days_left=self._tls.certificate_days_left(),
             handshakes=self._tls.handshakes(),
             pending=None if self._settings.engine is None else self.bridges[0].pending_statistics(),
-            executor=None if self._executor is None else self._executor.engine.statistics(),
+            executor=None if self._executor_engine is None else self._executor_engine.statistics(),
             plane=planes.NAME,
             bridge=total(bridges),
             bridges=bridges,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncrev import Bridge, BridgeProtocol, ExecutorProcessor, Limits
+from asyncrev import Bridge, BridgeProtocol, ExecutorProcessor, Limits, Server, serve
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.executors.settings import ExecutorSettings
 from asyncrev.later_processors import LaterFactory
@@ -124,6 +124,27 @@ async def test_executor_that_cannot_be_kept_running_is_reported(tmp_path: Path) 
             await until(lambda: failed == ["so"], "it is reported")
             assert "cannot be replaced" in str(processor.error)
             writer.close()
+
+
+async def test_servers_share_an_executor_and_count_it() -> None:
+    """In their statistics and their memory bounds; it outlives them."""
+    async with (
+        ExecutorProcessor(work.flip, executor="threads") as processor,
+        asyncio.timeout(DEADLINE_S),
+    ):
+        for frames in (1, 2):
+            async with await serve(
+                "127.0.0.1", 0, processor=processor, framing="line", limits=LIMITS
+            ) as server:
+                reader, writer = await asyncio.open_connection(*server.addresses[0])
+                writer.write(b"a\n")
+                assert await reader.readline() == b"A\n"
+                writer.close()
+                figures = server.statistics()
+                assert figures.executor is not None
+                assert figures.executor.frames == frames
+                own = Server(work.flip, framing="line", limits=LIMITS, executor="threads")
+                assert server.memory_bound_bytes == own.memory_bound_bytes
 
 
 async def test_frames_before_the_start_are_refused() -> None:
