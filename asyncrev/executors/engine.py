@@ -60,7 +60,13 @@ class ExecutorEngine:
         self._settings = settings
         self._on_failed = on_failed
         self._starter = Starter(source, function)
-        self._units = Units(source, self._starter, self._plan, self._fail)
+        self._units = Units(
+            source,
+            self._starter,
+            on_open=self._plan,
+            on_failed=self._fail,
+            on_idle_loss=lambda unit: self._lose(unit, "died", None),
+        )
         self._ready = ReadyFrames()
         self._counts = Counts()
         self._finished = FinishedBatches(self._collect)

@@ -42,6 +42,7 @@ class SocketExecutor(Executor, abc.ABC):
         self._calls: collections.deque[Future[Any]] = collections.deque()  # without a result
         self._unsent: collections.deque[memoryview] = collections.deque()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_end: Callable[[], object] = bool  # set by `attach`
         self._is_over = False  # lost, or shut down
         self._sock, theirs = socket.socketpair()
         try:
@@ -109,9 +110,13 @@ class SocketExecutor(Executor, abc.ABC):
         except ConnectionError:
             self._lose()
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have `loop`, which runs, watch the worker; from now on `submit` does not block."""
+    def attach(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[], object]) -> None:
+        """Have `loop`, which runs, watch the worker; from now on `submit` does not block.
+
+        `on_end` is called in a later callback of the loop, once the worker has ended.
+        """
         self._loop = loop
+        self._on_end = on_end
         self._sock.setblocking(False)
         loop.add_reader(self._sock, self._receive)
         if (sentinel := self._sentinel()) is not None:
@@ -183,6 +188,7 @@ class SocketExecutor(Executor, abc.ABC):
         loop, self._loop = self._loop, None
         self._unsent.clear()
         if loop is not None and not loop.is_closed():
+            loop.call_soon(self._on_end)
             loop.remove_writer(self._sock)
             loop.remove_reader(self._sock)
             if (sentinel := self._sentinel()) is not None:

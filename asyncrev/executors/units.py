@@ -37,6 +37,7 @@ class Units:
         starter: Starter,
         on_open: Callable[[], object],
         on_failed: Callable[[BaseException], object],
+        on_idle_loss: Callable[[ExecutorUnit], object],
     ) -> None:
         """Prepare as many as `source` says.
 
@@ -45,11 +46,14 @@ class Units:
             starter: starts and ends them.
             on_open: called when one may take calls again.
             on_failed: called once, when there are too many losses, or one cannot be replaced.
+            on_idle_loss: called when the worker of one has ended that has no calls. With calls,
+                these fail.
         """
         self._source = source
         self._starter = starter
         self._on_open = on_open
         self._on_failed = on_failed
+        self._on_idle_loss = on_idle_loss
         self._units = [ExecutorUnit(in_order=source.in_order) for _ in range(source.units)]
         self._deaths = DeathCount(RESTART_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,8 +105,12 @@ class Units:
             return
         loop = asyncio.get_running_loop()
         if isinstance(executor, SocketExecutor):
-            executor.attach(loop)
+            executor.attach(loop, partial(self._note_end_of_worker, unit, executor))
         unit.open(executor, self._source.workers(executor), loop.time())
+
+    def _note_end_of_worker(self, unit: ExecutorUnit, executor: Executor) -> None:
+        if unit.executor is executor and not unit.batches:
+            self._on_idle_loss(unit)
 
     def restart(self, unit: ExecutorUnit, executor: Executor | None, cause: str) -> None:
         """End what is left of a lost executor, and start another one in its place, later."""

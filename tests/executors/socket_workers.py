@@ -32,7 +32,7 @@ KINDS: list[Any] = [process, *([interpreter] if HAS_INTERPRETERS else [])]
 async def attached(kind: Any = process) -> AsyncIterator[Any]:
     """Start a worker, have the running loop watch it, and end it."""
     executor = await asyncio.to_thread(kind)
-    executor.attach(asyncio.get_running_loop())
+    executor.attach(asyncio.get_running_loop(), bool)
     try:
         yield executor
     finally:

@@ -6,7 +6,6 @@ import os
 import signal
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,7 +21,7 @@ from tests.executors.jobs import (
     engine_of,
     started,
 )
-from tests.support import until
+from tests.support import until, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["epoll"])
 
@@ -246,13 +245,22 @@ async def test_too_many_hung_threads_are_the_end(
     await until(lambda: not engine.statistics().hung_threads, "both have returned")
 
 
-async def test_worker_that_was_killed_while_idle_costs_no_frame() -> None:
-    """A submission finds that it is broken."""
+async def test_worker_that_was_killed_while_idle_is_replaced_before_a_frame_needs_it() -> None:
+    """And costs no frame."""
+    async with engine_of("processes", work.obey, workers=1) as engine:
+        os.kill(await pid_of(engine), signal.SIGKILL)
+        await until(lambda: engine.statistics().restarts == 1, "another one has started")
+        assert await asked(engine, b"a") == [b"A"]
+        figures = engine.statistics()
+    assert (figures.lost, figures.restarts, figures.workers) == ({}, 1, 1)
+
+
+async def test_frame_that_finds_its_worker_dead_goes_to_the_next_one() -> None:
+    """The loop has not noticed yet; the submission does."""
     async with engine_of("processes", work.obey, workers=1) as engine:
         pid = await pid_of(engine)
-        executor: Any = engine._units._units[0].executor
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: executor._is_over, "its end is noticed")
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), "it is gone")  # the loop stands
         assert await asked(engine, b"a") == [b"A"]
         figures = engine.statistics()
     assert (figures.lost, figures.restarts) == ({}, 1)

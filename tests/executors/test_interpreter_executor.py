@@ -35,7 +35,7 @@ async def test_interpreter_that_hangs_is_left_behind(tmp_path: Any) -> None:
     """Its calls fail; it ends when its call does."""
     go = tmp_path / "go"
     executor = await asyncio.to_thread(interpreter)
-    executor.attach(asyncio.get_running_loop())
+    executor.attach(asyncio.get_running_loop(), bool)
     await until(lambda: "serve_calls_at" in executor.stack(), "it waits for calls")
     call = executor.submit(work.obey, b"wait %s" % bytes(go))
     await asyncio.to_thread(executor.shutdown, wait=False, cancel_futures=True)

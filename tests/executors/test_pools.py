@@ -55,7 +55,7 @@ async def test_worker_that_hangs_is_killed() -> None:
     source = processes(1)
     executor: Any = source.make()
     pid = executor.submit(os.getpid).result(DEADLINE_S)
-    executor.attach(asyncio.get_running_loop())
+    executor.attach(asyncio.get_running_loop(), bool)
     call = executor.submit(work.obey, b"hang")
     await asyncio.to_thread(source.end, executor, kill=True)
     await until(call.done, "the call has failed")

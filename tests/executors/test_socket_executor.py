@@ -40,3 +40,19 @@ async def test_shutdown_ends_the_process_after_its_calls(kind: Any) -> None:
         assert await results(call) == [b"A"]
         await until(lambda: executor._sock.fileno() == -1, "it is closed")
         await asyncio.to_thread(executor.shutdown)  # idempotent
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_end_of_a_worker_is_told_once_in_a_later_callback(kind: Any) -> None:
+    """However it ends."""
+    ends: list[str] = []
+    executor = await asyncio.to_thread(kind)
+    executor.attach(asyncio.get_running_loop(), lambda: ends.append("end"))
+    assert await results(executor.submit(work.flip, b"a")) == [b"A"]
+    assert not ends
+    await asyncio.to_thread(executor.shutdown)
+    await until(lambda: ends, "it is told")
+    await asyncio.to_thread(executor.shutdown)
+    await asyncio.sleep(0)
+    assert ends == ["end"]
+    assert executor._sock.fileno() == -1

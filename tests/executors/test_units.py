@@ -49,7 +49,14 @@ class Scripted:
 def units_of(source: Any, failures: list[BaseException]) -> tuple[Units, list[str]]:
     """Return units and how often one has opened."""
     opened: list[str] = []
-    return Units(source, source, lambda: opened.append("open"), failures.append), opened
+    units = Units(
+        source,
+        source,
+        on_open=lambda: opened.append("open"),
+        on_failed=failures.append,
+        on_idle_loss=lambda unit: opened.append("lost"),
+    )
+    return units, opened
 
 
 @pytest.fixture(autouse=True)
