@@ -57,7 +57,7 @@ def faults_of(path: Path, tracked: Sequence[str] = ()) -> list[str]:
     found = [*_any_faults(one)]
     if isinstance(one, Wheel):
         found += [*_wheel_faults(one), *_member_faults(one), *_share_faults(one)]
-    else:
+    elif isinstance(one, Sdist):
         found += _sdist_faults(one, tracked)
     return [f"{path.name}: {fault}" for fault in found]
 

@@ -47,7 +47,7 @@ def sbom(wheel: Path) -> dict[str, Any]:
             f"asyncrev[{extras}] @ {wheel.resolve().as_uri()}",
         )
         options = ("--output-reproducible", "--sv", SCHEMA.to_version(), "--of", "JSON", "-o", "-")
-        document = json.loads(
+        document: dict[str, Any] = json.loads(
             _run("cyclonedx-py", "environment", *options, python, epoch_s=Wheel(wheel).epoch_s)
         )
     _name_the_subject(document, wheel)

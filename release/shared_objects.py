@@ -3,8 +3,8 @@
 import io
 from collections.abc import Iterator
 
-from elftools.elf.dynamic import DynamicSection  # type: ignore[import-untyped]
-from elftools.elf.elffile import ELFFile  # type: ignore[import-untyped]
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
 
 __all__ = ["run_paths"]
 
@@ -14,5 +14,6 @@ def run_paths(content: bytes) -> Iterator[str]:
     for section in ELFFile(io.BytesIO(content)).iter_sections():
         if isinstance(section, DynamicSection):
             for tag in section.iter_tags():
-                if tag.entry.d_tag in ("DT_RPATH", "DT_RUNPATH"):
-                    yield tag.rpath if tag.entry.d_tag == "DT_RPATH" else tag.runpath
+                attribute = {"DT_RPATH": "rpath", "DT_RUNPATH": "runpath"}.get(tag.entry.d_tag)
+                if attribute:  # which only a tag of that kind has
+                    yield str(getattr(tag, attribute))

