@@ -41,7 +41,8 @@ class SocketExecutor(Executor, abc.ABC):
         self._received = MessageBuffer()
         self._calls: collections.deque[Future[Any]] = collections.deque()  # without a result
         self._unsent: collections.deque[memoryview] = collections.deque()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # while it watches
+        self._attached_to: asyncio.AbstractEventLoop | None = None  # readers: all threads
         self._on_end: Callable[[], object] = bool  # set by `attach`
         self._is_over = False  # lost, or shut down
         self._sock, theirs = socket.socketpair()
@@ -115,7 +116,7 @@ class SocketExecutor(Executor, abc.ABC):
 
         `on_end` is called in a later callback of the loop, once the worker has ended.
         """
-        self._loop = loop
+        self._loop = self._attached_to = loop
         self._on_end = on_end
         self._sock.setblocking(False)
         loop.add_reader(self._sock, self._receive)
@@ -200,18 +201,26 @@ class SocketExecutor(Executor, abc.ABC):
 
         With `wait`, block until it has. Without it, calls without a result fail at once.
         """
-        with contextlib.suppress(OSError):  # it is closed
-            self._sock.shutdown(socket.SHUT_WR)
+        self._on_loop(self._end_calls)
         if wait:
             self._join()
-        loop = self._loop
-        if loop is None:
-            self._end()
+        self._on_loop(self._end)
+
+    def _on_loop(self, step: Callable[[], object]) -> None:
+        """Have the loop do something, if it runs: it may be closing the socket at this moment."""
+        loop = self._attached_to
+        if loop is None or not loop.is_running() or _runs_here(loop):
+            step()
             return
         try:
-            loop.call_soon_threadsafe(self._end)
+            loop.call_soon_threadsafe(step)
         except RuntimeError:  # it is closed
-            self._end()
+            step()
+
+    def _end_calls(self) -> None:
+        """Tell the worker that there are no more calls."""
+        with contextlib.suppress(OSError):  # it is closed
+            self._sock.shutdown(socket.SHUT_WR)
 
     def _end(self) -> None:
         """Take what is left, and close everything."""
@@ -219,3 +228,10 @@ class SocketExecutor(Executor, abc.ABC):
             self._sock.setblocking(False)
             self._note_death()
         self._free()
+
+
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

@@ -1,6 +1,8 @@
 """Executors with a worker at the other end of a socket."""
 
 import asyncio
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -56,3 +58,22 @@ async def test_end_of_a_worker_is_told_once_in_a_later_callback(kind: Any) -> No
     await asyncio.sleep(0)
     assert ends == ["end"]
     assert executor._sock.fileno() == -1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_shutdown_leaves_to_the_loop_what_it_is_closing(kind: Any) -> None:
+    """A worker ends by itself, and is shut down by another thread while the loop takes note."""
+    executor = await asyncio.to_thread(kind)
+    executor.attach(asyncio.get_running_loop(), bool)
+    real, shut_down = executor._sentinel, threading.Thread(target=executor.shutdown)
+
+    def slow_sentinel() -> Any:
+        if not shut_down.is_alive():
+            shut_down.start()
+        shut_down.join(0.2)
+        return real()
+
+    executor._sentinel = slow_sentinel
+    executor._sock.shutdown(socket.SHUT_WR)
+    await until(lambda: executor._sock.fileno() == -1, "it is closed")
+    await asyncio.to_thread(shut_down.join)
