@@ -205,7 +205,7 @@ class ConnectionProtocol(ConnectionLife):
             frame_seq=lane.frame_seq if lane.is_within_frame else None,
             on_way_bytes=lane.in_flight_bytes + len(lane.overflow),
             paused=bool(self._reading.pauses),
-            held_input=lambda: held_input(self._transport),
+            held_input=self._held_input,
             opaque=self._reading.is_tls or work.uses_tls,
             # Not while it lingers: a handshake that has failed is not late, too.
             handshaking=work.is_handshaking and self._state is not ConnectionState.FINISHED,
@@ -223,3 +223,7 @@ class ConnectionProtocol(ConnectionLife):
         else:
             until_s = self._deadlines.quiet_until_s
             lane.look_at_s = until_s if self._age is None else self._age.bound(until_s)
+
+    def _held_input(self) -> tuple[int, bool]:
+        """Return how much input has come that was not published, and whether its end has come."""
+        return held_input(self._transport)

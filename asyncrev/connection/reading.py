@@ -29,7 +29,7 @@ PAUSE_REASONS: Mapping[str, tuple[int, str]] = {
     "NO_CREDIT": (NO_CREDIT, "the bridge gives the lane credit again (I8, I9)"),
     "WRITE_BUFFER_FULL": (WRITE_BUFFER_FULL, "the write buffer falls to the low water mark"),
     "INPUT_ENDED": (INPUT_ENDED, "never: no more input is processed"),
-    "NO_HANDSHAKE_PLACE": (NO_HANDSHAKE_PLACE, "the connection gets its place (I25)"),
+    "NO_HANDSHAKE_PLACE": (NO_HANDSHAKE_PLACE, "the connection gets its place (I25), or its step"),
 }
 
 

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 import asyncrev
 from asyncrev import Limits, Server
+from asyncrev.connection.reading import NO_HANDSHAKE_PLACE
 from asyncrev.server import handshake_entrance as entrance_module
 from asyncrev.statistics import HandshakeStatistics
 from asyncrev.work.tls_session import TlsSession
@@ -314,6 +315,61 @@ async def test_last_flight_that_was_deferred_gives_its_place_back_without_an_ans
     stepping.goes_on.set()
     await flood.see(1, 0)
     assert gates.steps.within == 0
+
+
+async def test_what_waits_for_a_step_is_bounded_and_the_rest_stays_with_the_kernel(
+    flood: Flood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that sends much behind its last flight; all of it is answered then."""
+    stepping = Stepping(monkeypatch, 1)
+    server = await flood.serve(SMALL.replace(tls_handshakes_in_flight=2))
+    client = await Shaking(flood).shake()
+    (connection,) = server.connections
+    stepping.stops.set()
+    flood.begin(len(flood.hello))
+    gates = server._tls.gates
+    assert gates is not None
+    await until(lambda: gates.steps.within == 1, "the worker is in another step")
+    message = letters(3 * entrance_module.FLIGHT_BYTES)
+    client.tls.write(message)
+    before_bytes = connection.received_bytes
+    client.send()
+    await until(lambda: connection.pauses == NO_HANDSHAKE_PLACE, "it is not read")
+    entrance = connection._entrance
+    assert entrance is not None
+    assert entrance.held_bytes == entrance_module.FLIGHT_BYTES
+    assert connection.received_bytes == before_bytes
+    stepping.goes_on.set()
+    client.peer.shutdown(socket.SHUT_WR)
+    client.incoming.write(await in_thread(receive_all, client.peer))
+    found = b""
+    while len(found) < len(message):
+        found += client.tls.read(len(message))
+    assert found == message.swapcase()
+
+
+@pytest.mark.parametrize("resets", [False, True])
+async def test_peer_that_went_while_it_waited_for_a_step_costs_none(
+    flood: Flood, monkeypatch: pytest.MonkeyPatch, resets: bool
+) -> None:
+    """Its flight has been received; of an orderly end the worker hears with a byte of it."""
+    stepping = Stepping(monkeypatch, 1)
+    server = await flood.serve(SMALL.replace(tls_handshakes_in_flight=2))
+    stepping.stops.set()
+    flood.begin(len(flood.hello))
+    gates = server._tls.gates
+    assert gates is not None
+    await until(lambda: gates.steps.within == 1, "the worker is in another step")
+    second = flood.begin(len(flood.hello))
+    await until(lambda: gates.steps.waiting == 1, "the flight waits")
+    (waiting,) = (c for c in server.connections if not c.received_bytes)
+    (reset if resets else close)(second)
+    await until(lambda: gates.steps.waiting == 0 or waiting.received_bytes == 1, "it has gone")
+    stepping.goes_on.set()
+    await flood.see(1, 0)
+    assert waiting.received_bytes == (0 if resets else 1)
+    assert waiting.replied_bytes == 0
+    assert waiting.abort_reason == (None if resets else "TLS handshake failed")
 
 
 # -- places come back ------------------------------------------------------------------------------
