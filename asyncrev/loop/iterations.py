@@ -15,12 +15,12 @@ __all__ = ["IterationHook", "IterationLoop"]
 class IterationHook(Protocol):
     """Calls around every poll, once per loop iteration; both are short and do not raise.
 
-    A hook may have an attribute `poll`, a function that polls in the place of the loop's selector
-    when no callback is ready, while it is the only hook, and not in debug mode. It gets the loop's
-    epoll, the eventfd of `EpollEventLoop.wake`, whose events are nobody's, and how many seconds to
-    wait, for ever if that is below 0. It may do what its `BatchHandler` would do about events, and
-    poll again then, until the timeout. It returns the events that are left of the last poll, in its
-    order, or None if the selector is to poll.
+    A hook may have an attribute `poll`, a function that polls in the place of the loop's selector,
+    while it is the only hook, and not in debug mode. It gets the loop's epoll, the eventfd of
+    `EpollEventLoop.wake`, whose events are nobody's, and how many seconds to wait, for ever if that
+    is below 0. It may do what its `BatchHandler` would do about events, before anything is done
+    about those of others, and poll again then, until the timeout. It returns the events that are
+    left of the last poll, those of others in its order, or None if the selector is to poll.
     """
 
     def before_poll(self) -> bool:

@@ -181,7 +181,7 @@ class WatchingSelector(SELECTOR_BASE):  # type: ignore[misc]  # the base depends
             # due.
             timeout_s = math.ceil(max(timeout, 0) * 1e3) * 1e-3
         polled: Events | None = None
-        if timeout_s and self.poll_instead is not None:
+        if self.poll_instead is not None:
             polled = self.poll_instead(self._selector.fileno(), self._wake_fd, timeout_s)
         if polled is None:
             try:

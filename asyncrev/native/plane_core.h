@@ -106,8 +106,9 @@ typedef struct {
     int64_t until_ms;  /* by arv_now_ms; below 0: for ever */
     int turns_left;
     arv_event events[ARV_MOST_EVENTS];
-    size_t nevents;    /* what was polled and is not handled */
-    size_t first;
+    size_t nevents;    /* what was polled, */
+    size_t nserved;    /* of which the first are of our own sockets, */
+    size_t first;      /* and what is not handled begins here */
     bool releases;     /* entries up to delivered_seq are to be released by Python; then it goes on */
     bool is_behind;    /* there are results that have waited for a poll (I11) */
     bool has_worked;   /* signals may have come meanwhile, unseen, and timers may be due */
@@ -115,7 +116,7 @@ typedef struct {
 } arv_poll_state;
 
 /* Poll, and handle what is found, for as long as it is plain: receive, wake the worker, deliver,
- * release. Thread: loop. Returns when something is for Python: events of others, exceptions, entries
+ * release. Our own sockets come first in each poll. Thread: loop. Returns when something is for Python: events of others, exceptions, entries
  * with objects, the timeout, a signal, or after so many turns. */
 void arv_poll(arv_plane *plane, arv_poll_state *state);
 

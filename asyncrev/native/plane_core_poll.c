@@ -5,9 +5,12 @@
 #include <limits.h>
 #include <sys/epoll.h>
 
-/* Poll once, into `state`; false if there is nothing to handle here. */
+/* Poll once, into `state`: the events of our own sockets, then those of others. False if there is nothing to
+ * do here. */
 static bool poll_once(arv_plane *plane, arv_times *times, arv_poll_state *state) {
     struct epoll_event ready[ARV_MOST_EVENTS];
+    arv_event others[ARV_MOST_EVENTS];
+    size_t nothers = 0;
     int timeout_ms = state->is_behind ? 0 : -1;
     if (timeout_ms < 0 && state->until_ms >= 0) {
         int64_t left_ms = state->until_ms - arv_now_ms();
@@ -30,20 +33,25 @@ static bool poll_once(arv_plane *plane, arv_times *times, arv_poll_state *state)
         state->error = error == EINTR ? 0 : error;
         return false;
     }
-    bool all_served = true;
+    state->nevents = state->first = 0;
     for (int index = 0; index < count; index++) {
-        int fd = ready[index].data.fd;
-        if (fd != state->wake_fd) {
-            all_served = all_served && arv_plane_row(plane, fd) != NULL;
-            state->events[state->nevents++] = (arv_event){fd, ready[index].events};
+        arv_event event = {ready[index].data.fd, ready[index].events};
+        if (arv_plane_row(plane, event.fd) != NULL) {
+            state->events[state->nevents++] = event;
+        } else if (event.fd != state->wake_fd) {
+            others[nothers++] = event;
         }
     }
-    return all_served && (count > 0 || state->is_behind);
+    state->nserved = state->nevents;
+    for (size_t index = 0; index < nothers; index++) {
+        state->events[state->nevents++] = others[index];
+    }
+    return count > 0 || state->is_behind;
 }
 
-/* Receive what was polled; false at an exception. */
+/* Receive what was polled of our own sockets; false at an exception. */
 static bool receive_polled(arv_plane *plane, arv_poll_state *state) {
-    arv_received received = arv_receive(plane, state->events, state->nevents, 0);
+    arv_received received = arv_receive(plane, state->events, state->nserved, 0);
     if (received.stop != ARV_STOP_END) {
         arv_row *row = plane->rows[state->events[received.index].fd];
         row->has_stop = true;
@@ -52,7 +60,10 @@ static bool receive_polled(arv_plane *plane, arv_poll_state *state) {
         state->first = received.index;
         return false;
     }
-    state->nevents = 0;
+    state->first = state->nserved;
+    if (state->first == state->nevents) {
+        state->nevents = state->first = 0;
+    }
     return true;
 }
 
@@ -81,7 +92,7 @@ static bool is_due(const arv_poll_state *state) {
 void arv_poll(arv_plane *plane, arv_poll_state *state) {
     arv_ring *ring = plane->ring;
     arv_times *times = arv_plane_times(plane);
-    state->nevents = state->first = 0;
+    state->nevents = state->nserved = state->first = 0;
     state->releases = false;
     state->error = 0;
     uint64_t flushed_seq = atomic_load_explicit(&ring->published_seq, memory_order_relaxed);
@@ -102,6 +113,9 @@ void arv_poll(arv_plane *plane, arv_poll_state *state) {
                 arv_note_published(times, ring);
             }
             arv_unpark(state->parker); /* ORDER: after the cursor (I5). */
+        }
+        if (state->nevents > 0) {
+            return; /* Python has more to do, and delivers behind it */
         }
         arv_signal_clear(state->signal); /* ORDER: before the worker's cursor is read (I6). */
         uint64_t processed_seq = atomic_load_explicit(&ring->processed_seq, memory_order_acquire);
