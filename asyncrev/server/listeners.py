@@ -9,7 +9,7 @@ from typing import Any
 from asyncrev.cleanup import attempt
 from asyncrev.errors import LocalError, SettingsError
 from asyncrev.server.listen_sockets import open_tcp
-from asyncrev.server.listener import Listener
+from asyncrev.server.listener import ACCEPTS_PER_ITERATION, Listener
 from asyncrev.server.unix_path import UnixPath
 
 __all__ = ["Listeners"]
@@ -26,6 +26,7 @@ class Listeners:
         *,
         backlog: int,
         retry_s: float,
+        most_accepts: int = ACCEPTS_PER_ITERATION,
     ) -> None:
         """Prepare to call `on_accept(non-blocking socket, peer's address)`.
 
@@ -33,10 +34,12 @@ class Listeners:
             on_accept: takes each connection.
             backlog: length of the kernel's accept queue.
             retry_s: pause of accepting after the process ran out of descriptors or memory.
+            most_accepts: connections that a socket accepts per loop iteration.
         """
         self._on_accept = on_accept
         self._backlog = backlog
         self._retry_s = retry_s
+        self._most_accepts = most_accepts
         self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._path: UnixPath | None = None
@@ -78,7 +81,9 @@ class Listeners:
         """Accept from now on."""
         self._wanted = True
         for sock in self._sockets:
-            listener = Listener(sock, self._on_accept, retry_s=self._retry_s)
+            listener = Listener(
+                sock, self._on_accept, retry_s=self._retry_s, most_accepts=self._most_accepts
+            )
             self._listeners.append(listener)
             listener.resume()
 

@@ -21,6 +21,7 @@ from asyncrev.server.arrivals import Arrivals
 from asyncrev.server.bridge_group import BridgeGroup
 from asyncrev.server.connections import Connections, ConnectionTotals
 from asyncrev.server.listen_sockets import describe
+from asyncrev.server.listener import ACCEPTS_PER_ITERATION, TLS_ACCEPTS_PER_ITERATION
 from asyncrev.server.listeners import Listeners
 from asyncrev.server.memory_bound import MemoryBound
 from asyncrev.server.peer_limits import PeerLimits
@@ -154,7 +155,10 @@ class Server:
             _reader_of(proxy),
         )
         self._listeners = Listeners(
-            self._arrivals.accept, backlog=limits.backlog, retry_s=limits.accept_retry_s
+            self._arrivals.accept,
+            backlog=limits.backlog,
+            retry_s=limits.accept_retry_s,
+            most_accepts=ACCEPTS_PER_ITERATION if ssl is None else TLS_ACCEPTS_PER_ITERATION,
         )
         self._closed = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import logging
 import os
 import socket
@@ -10,7 +11,11 @@ from typing import Any
 
 import pytest
 
-from asyncrev.server.listener import ACCEPTS_PER_ITERATION, Listener
+from asyncrev.server.listener import (
+    ACCEPTS_PER_ITERATION,
+    TLS_ACCEPTS_PER_ITERATION,
+    Listener,
+)
 from tests.support import until
 from tests.wires import iterations
 
@@ -46,8 +51,8 @@ class Bench:
         self.clients: list[socket.socket] = []
         self.listener: Any = None
 
-    def listen(self, retry_s: float = 0.01) -> Any:
-        self.listener = Listener(self.sock, self.accept, retry_s=retry_s)
+    def listen(self, retry_s: float = 0.01, **settings: int) -> Any:
+        self.listener = Listener(self.sock, self.accept, retry_s=retry_s, **settings)
         return self.listener
 
     def accept(self, sock: socket.socket, address: Any) -> None:
@@ -96,17 +101,19 @@ async def test_listener_accepts_between_resume_and_pause(bench: Bench) -> None:
 
 
 @on_epoll
-async def test_listener_accepts_a_bounded_number_per_iteration(bench: Bench) -> None:
+@pytest.mark.parametrize("most", [ACCEPTS_PER_ITERATION, TLS_ACCEPTS_PER_ITERATION])
+async def test_listener_accepts_a_bounded_number_per_iteration(bench: Bench, most: int) -> None:
     """The rest comes in the next iterations."""
-    listener = bench.listen()
-    bench.dial(ACCEPTS_PER_ITERATION + 9)
+    listener = bench.listen(most_accepts=most)
+    bench.dial(most + 9)
     listener.resume()
     seen = []
     while len(bench.accepted) < len(bench.clients):
         await iterations(1)
         seen.append(len(bench.accepted))
-    assert ACCEPTS_PER_ITERATION in seen
-    assert seen[-1] == ACCEPTS_PER_ITERATION + 9
+    assert most in seen
+    assert max(after - before for before, after in itertools.pairwise([0, *seen])) == most
+    assert seen[-1] == most + 9
     listener.close()
 
 
