@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import socket
 from asyncio import events as asyncio_events
 from asyncio import sslproto
 from collections.abc import Coroutine
@@ -67,6 +68,17 @@ class EpollEventLoop(IterationLoop):
         if sockname != self._last_sockname:
             self._last_sockname = sockname
         return self._last_sockname
+
+    def attach_socket(self, sock: socket.socket, protocol: asyncio.BaseProtocol) -> EpollTransport:
+        """Return the transport of a connected, non-blocking stream socket, which it owns now.
+
+        What `connect_accepted_socket` does without TLS, for callers that are no coroutine:
+        `protocol.connection_made` is called in the next iteration. Thread: loop.
+
+        Raises:
+            OSError, RuntimeError: the socket is closed, or has a transport; it stays the caller's.
+        """
+        return self._make_socket_transport(sock, protocol)
 
     def watch(self, fd: int, events: int, dispatch: Dispatch) -> None:
         """Call `dispatch(events)` whenever epoll reports `fd`. Thread: loop.

@@ -33,7 +33,9 @@ MakeConnection = Callable[[], ServerConnection]
 class Arrivals:
     """Accepted sockets that are not connections yet. All methods: the loop's thread.
 
-    Each is a task, `_arrive`. What has to be read before the connection is made belongs there.
+    Each is a task, `_arrive`. What has to be read before the connection is made belongs there. On
+    our own loop those of which nothing has to be read need no task: a task with what
+    `connect_accepted_socket` does takes longer than to make connection and transport.
     """
 
     def __init__(
@@ -61,19 +63,41 @@ class Arrivals:
         self._look: Callable[[memoryview], bool] | None = None  # at connections' first input
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: set[asyncio.Task[Any]] = set()  # those that wait for nothing else
+        self._attached = 0  # how many without a task become connections in the next iteration
+        self._all_made = asyncio.Event()  # set when there are none any more
 
     def accept(self, sock: socket.socket, address: Any) -> None:
         """Take a non-blocking socket that was accepted from the peer at `address`."""
         place = self._peers.place()
-        task = asyncio.create_task(self._arrive(sock, address, place))
+        loop = asyncio.get_running_loop()
+        attach = getattr(loop, "attach_socket", None)
+        has_header = self._proxy is not None and self._proxy.trusts(address)
+        if attach is not None and not has_header:
+            self._registry.begin_arrival()
+            self._attached += 1
+            try:
+                place.take(address)
+                attach(sock, self._make_protocol(address, place, None, 0.0))
+            except BaseException as error:
+                self._fail(sock, address, place, error)
+                if not isinstance(error, Exception):
+                    raise
+            finally:
+                loop.call_soon(self._end_attached)  # behind the transport's `connection_made`
+            return
+        task = loop.create_task(self._arrive(sock, address, place, has_header=has_header))
         self._tasks.add(task)
         task.add_done_callback(functools.partial(self._end, sock, address, place))
         self._registry.begin_arrival()
 
     async def wait(self) -> None:
         """Wait until none is left."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._tasks or self._attached:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            else:
+                self._all_made.clear()
+                await self._all_made.wait()
 
     def cancel(self) -> None:
         """Close all of them; `wait` returns when that is done.
@@ -94,11 +118,14 @@ class Arrivals:
         if self._proxy is not None:
             self._proxy.wait_no_more()
 
-    async def _arrive(self, sock: socket.socket, address: Any, place: PeerPlace) -> None:
+    async def _arrive(
+        self, sock: socket.socket, address: Any, place: PeerPlace, *, has_header: bool
+    ) -> None:
         loop = asyncio.get_running_loop()
         proxy: ProxyInfo | None = None
         accepted_s = loop.time()
-        if self._proxy is not None and self._proxy.trusts(address):
+        if has_header:
+            assert self._proxy is not None
             header = await self._proxy.read(sock, address)
             if header is None:
                 logger.debug("%s: closed without a PROXY header", name_of_peer(address))
@@ -137,12 +164,26 @@ class Arrivals:
         # Here and not in the task, which does not run at all if it is cancelled early.
         self._tasks.discard(task)
         self._connecting.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if task.cancelled() or error is not None:
-            place.leave()
+        if task.cancelled():
+            self._fail(sock, address, place, None)
+        elif (error := task.exception()) is not None:
+            self._fail(sock, address, place, error)
+        self._registry.end_arrival()
+
+    def _end_attached(self) -> None:
+        self._attached -= 1
+        if not self._attached:
+            self._all_made.set()
+        self._registry.end_arrival()
+
+    def _fail(
+        self, sock: socket.socket, address: Any, place: PeerPlace, error: BaseException | None
+    ) -> None:
+        """Close a socket that does not become a connection; without `error` it was cancelled."""
+        place.leave()
         if isinstance(error, RemoteError):
             self._refuse(sock, address, error)
-        elif task.cancelled() or error is not None:
+        else:
             sock.close()
             # As text: an error in a log record that somebody keeps would keep the whole bridge.
             why = "the server was closed" if error is None else str(error)
@@ -153,7 +194,6 @@ class Arrivals:
             )
         if error is not None and not isinstance(error, (OSError, RemoteError)):
             report_to_loop(asyncio.get_running_loop(), "an arrival failed", error)
-        self._registry.end_arrival()
 
     def _refuse(self, sock: socket.socket, address: Any, error: RemoteError) -> None:
         """Close a connection that is not let in; one too many of an address is reset.

@@ -55,6 +55,27 @@ def test_loop_without_epoll_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @on_epoll
+async def test_attached_socket_has_a_transport_at_once_and_no_second_one() -> None:
+    """Its protocol hears of it in the next iteration; a refused socket stays the caller's."""
+    loop: Any = asyncio.get_running_loop()
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    with peer:
+        protocol = Plain()
+        transport = loop.attach_socket(ours, protocol)
+        assert protocol.transport is None
+        with pytest.raises(RuntimeError, match="is used by transport"):
+            loop.attach_socket(ours, Plain())
+        await iterations(1)
+        assert protocol.transport is transport
+        peer.sendall(b"abc")
+        await until(lambda: bytes(protocol.data) == b"abc", "the input has come")
+        transport.close()
+        await iterations(2)
+        assert ours.fileno() == -1
+
+
+@on_epoll
 async def test_three_hundred_ready_descriptors_are_all_served() -> None:
     """Although an iteration takes MOST_EVENTS of them at most."""
     loop, protocols, peers = asyncio.get_running_loop(), [], []

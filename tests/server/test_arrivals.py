@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from asyncrev.loop.eventloop import EpollEventLoop
 from asyncrev.server.arrivals import Arrivals
 from asyncrev.server.connections import Connections
 from asyncrev.server.peer_limits import PeerLimits, PeerPlace
@@ -125,10 +126,11 @@ async def test_socket_that_fails_on_its_arrival_is_closed_and_logged(
 
 
 async def test_cancel_closes_what_is_on_its_way(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before its task has run; it is not counted here, because the caller knows why."""
     caplog.set_level(logging.INFO, "asyncrev")
+    monkeypatch.delattr(EpollEventLoop, "attach_socket")
     arrivals = bench.arrivals()
     arrivals.accept(bench.sock, None)
     arrivals.cancel()
@@ -138,6 +140,44 @@ async def test_cancel_closes_what_is_on_its_way(
     assert bench.registry.aborted == {}
     assert not bench.made
     assert caplog.messages == ["unnamed peer: closed on its arrival: the server was closed"]
+
+
+async def test_cancel_leaves_what_becomes_a_connection_at_once(bench: Bench) -> None:
+    """On our loop no task is needed; it has arrived in the next iteration, and `wait` waits."""
+    if not isinstance(asyncio.get_running_loop(), EpollEventLoop):
+        pytest.skip("other loops make connections in tasks")
+    arrivals = bench.arrivals()
+    arrivals.accept(bench.sock, None)
+    (made,) = bench.made
+    assert made.transport is None
+    arrivals.cancel()
+    assert bench.registry.arriving == 1
+    await arrivals.wait()
+    assert bench.registry.arriving == 0
+    assert made.transport is not None
+
+
+@pytest.mark.parametrize("in_task", [False, True])
+async def test_arrival_that_fails_by_a_defect_is_an_error_for_the_loop(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, in_task: bool
+) -> None:
+    """It is closed here, and has not arrived."""
+    loop = asyncio.get_running_loop()
+    if in_task:
+        monkeypatch.delattr(EpollEventLoop, "attach_socket")
+    reported: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    defect = ZeroDivisionError("a defect")
+
+    def fail() -> Any:
+        raise defect
+
+    arrivals = Arrivals(bench.registry, fail)
+    arrivals.accept(bench.sock, None)
+    await arrivals.wait()
+    assert [context["exception"] for context in reported] == [defect]
+    assert bench.sock.fileno() == -1
+    assert bench.registry.is_idle
 
 
 async def test_socket_over_the_limit_of_its_address_is_refused_counted_and_logged(
