@@ -5,18 +5,23 @@ connected before sends a message of 64 bytes every 5 ms, first alone, then besid
 looked at: that peer's latency, and how late the server's loop is (`LagProbe`).
 
 Servers take turns in random order, and ratios are taken within a round, so what a shared machine
-does from minute to minute falls out. The storm's clients run at a lower priority, because with two
-cores they would keep the established peer's own process waiting. Exits with 1 if a reply was wrong.
+does from minute to minute falls out. The storm's clients run at a lower priority, and the peer asks
+for short slices, because with two cores they would keep its own process waiting. Exits with 1 if
+a reply was wrong.
 """
 
 import argparse
 import contextlib
+import ctypes
 import dataclasses
 import json
+import os
+import platform
 import random
 import socket
 import ssl
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -32,11 +37,12 @@ from benchmarks.summary import digest
 from benchmarks.tls import Tls
 from benchmarks.turns import GRACE_S, load_command, load_result
 
-__all__ = ["FIGURES", "main", "measure", "table"]
+__all__ = ["FIGURES", "main", "measure", "short_slices", "table"]
 
 DEFAULT_SERVERS = ("asyncrev", "asyncio", "uvloop")
 WARMUP_S = 0.3
 STORM_NICE = 10
+PEER_SLICE_NS = 100_000
 SIZE_BYTES = 64
 MESSAGE = bytes(range(SIZE_BYTES))
 EVERY_S = 0.005
@@ -146,8 +152,9 @@ def _one_run(kind: Kind, clients: int, seconds: float, used: Tls) -> dict[str, f
     )
     with running(kind, scenario, used) as server, _connected(server.port) as peer:
         server.begin_notes()
-        quiet = _exchange(peer, seconds)
-        with _storm(server, scenario, seconds + 2 * WARMUP_S, used) as storm:
+        with short_slices():
+            quiet = _exchange(peer, seconds)
+        with _storm(server, scenario, seconds + 2 * WARMUP_S, used) as storm, short_slices():
             stormy = _exchange(peer, seconds)
         looks = server.end_notes()
     figures = {"handshakes_per_s": storm[0]["messages_per_s"]}
@@ -156,6 +163,31 @@ def _one_run(kind: Kind, clients: int, seconds: float, used: Tls) -> dict[str, f
         figures |= {f"{name}_{part}": run[part] for part in ("p50_us", "p99_us")}
         figures[f"{name}_lag_p99_us"] = told.get("loop_lag_p99_us", float("nan"))
     return figures
+
+
+@contextlib.contextmanager
+def short_slices(slice_ns: int = PEER_SLICE_NS) -> Iterator[bool]:
+    """Let this thread run at once when it wakes, whoever runs; yield whether the kernel can.
+
+    Since Linux 6.6 a thread that runs keeps its core for its slice, of 3 ms or more, whatever the
+    nice value of one that wakes, unless that has asked for a shorter one (sched_setattr(2), since
+    Linux 6.12). So much the peer would wait for the storm's clients, and not for the server.
+    Processes that are started meanwhile inherit it.
+    """
+    try:
+        yield _set_slice(slice_ns)
+    finally:
+        _set_slice(0)  # the kernel's own
+
+
+def _set_slice(slice_ns: int) -> bool:
+    number = {"x86_64": 314, "aarch64": 274}.get(platform.machine())
+    if number is None or sys.platform != "linux":
+        return False
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    # struct sched_attr: size, policy (SCHED_OTHER), flags, nice, priority, slice (as runtime), ...
+    attributes = struct.pack("=IIQiIQQQ", 48, 0, 0, nice, 0, slice_ns, 0, 0)
+    return not ctypes.CDLL(None).syscall(number, 0, attributes, 0)
 
 
 @contextlib.contextmanager

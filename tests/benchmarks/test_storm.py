@@ -1,7 +1,10 @@
 """The benchmark of a storm of handshakes: a short run, what it computes, what it refuses."""
 
+import ctypes
 import json
 import math
+import platform
+import struct
 import sys
 from typing import Any
 
@@ -117,3 +120,23 @@ def test_server_that_cannot_take_part_is_refused(
         storm.main(arguments)
     assert caught.value.code == 2
     assert part in capsys.readouterr().err
+
+
+def test_short_slices_end_with_the_block() -> None:
+    """The kernel says what was set (sched_getattr(2)), where it knows of slices at all."""
+    with storm.short_slices(200_000) as can:
+        within_ns = slice_ns()
+    if not can or within_ns == 0:
+        pytest.skip("this kernel has no slices that can be set")
+    assert within_ns == 200_000
+    assert slice_ns() != 200_000
+
+
+def slice_ns() -> int:
+    number = {"x86_64": 315, "aarch64": 275}.get(platform.machine())
+    if number is None:
+        return 0
+    attributes = ctypes.create_string_buffer(48)
+    assert not ctypes.CDLL(None).syscall(number, 0, attributes, 48, 0)
+    found: int = struct.unpack_from("=Q", attributes, 24)[0]
+    return found
