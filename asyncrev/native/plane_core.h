@@ -116,8 +116,8 @@ typedef struct {
 } arv_poll_state;
 
 /* Poll, and handle what is found, for as long as it is plain: receive, wake the worker, deliver,
- * release. Our own sockets come first in each poll. Thread: loop. Returns when something is for Python: events of others, exceptions, entries
- * with objects, the timeout, a signal, or after so many turns. */
+ * release. Our own sockets come first in each poll. Thread: loop. Returns when something is for Python:
+ * events of others, exceptions, entries with objects, the timeout, a signal, or after so many turns. */
 void arv_poll(arv_plane *plane, arv_poll_state *state);
 
 /* -- worker ----------------------------------------------------------------------------------------- */
