@@ -17,9 +17,9 @@ from asyncrev.states import ConnectionEvent, ConnectionState, InputState
 
 __all__ = ["STEPS_AT_ONCE", "HandshakeEntrance", "HandshakeGates", "HandshakeLimited"]
 
-# As many as the worker takes per batch (I23). Of others it defers what it has, and each comes back
-# as an entry in each batch: with 8, most entries were such, and a connection with its handshake
-# took 1.1 ms of CPU time instead of 0.8 (docs/decisions/0015-tls-on-the-worker.md).
+# Of each worker, as many as it takes per batch (I23). Of others it defers what it has, and each
+# comes back as an entry in each batch: with 8, most entries were such, and a connection with its
+# handshake took 1.1 ms of CPU time instead of 0.8 (docs/decisions/0015-tls-on-the-worker.md).
 STEPS_AT_ONCE = 1
 
 # What is kept of a connection that waits for a step: a ClientHello has 300 to 2,000 bytes.
@@ -39,10 +39,13 @@ class HandshakeGates:
         flight: where input is received that has to wait; each keeps a copy of what it has received.
     """
 
-    def __init__(self, most: int, on_wait: Callable[[bool], None]) -> None:
-        """Prepare for `most` connections within their handshake; `on_wait`: see `HandshakeGate`."""
+    def __init__(self, most: int, on_wait: Callable[[bool], None], *, workers: int = 1) -> None:
+        """Prepare for `most` connections within their handshake; `on_wait`: see `HandshakeGate`.
+
+        `workers`: how many threads have their steps.
+        """
         self.within = HandshakeGate(most, on_wait)
-        self.steps = HandshakeGate(STEPS_AT_ONCE)
+        self.steps = HandshakeGate(STEPS_AT_ONCE * workers)
         self.flight = memoryview(bytearray(FLIGHT_BYTES))
 
 

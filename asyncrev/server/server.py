@@ -99,7 +99,7 @@ class Server:
         if not isinstance(limits, Limits):
             raise SettingsError(f"limits is {limits!r}; it must be an asyncrev.Limits, or None")
         self.limits = limits
-        self._tls = ServerTls(ssl, most_handshakes=limits.tls_handshakes_in_flight)
+        self._tls = ServerTls(ssl, most_handshakes=limits.tls_handshakes_in_flight, workers=threads)
         bridge_limits = bridge.limits if bridge is not None else limits
         self._executor: ServerExecutor | None = None
         self._ending: asyncio.Task[object] | None = None  # that nobody awaits

@@ -22,8 +22,16 @@ class ServerTls:
         parameters: what these connections are given: that context, checked once for all.
     """
 
-    def __init__(self, context: ssl_module.SSLContext | None, *, most_handshakes: int = 1) -> None:
+    def __init__(
+        self,
+        context: ssl_module.SSLContext | None,
+        *,
+        most_handshakes: int = 1,
+        workers: int = 1,
+    ) -> None:
         """Begin with `context`, of the server's side, and places for `most_handshakes` at once.
+
+        `workers`: the server's threads for TLS and work.
 
         Raises:
             SettingsError: it is none, or of a client.
@@ -39,7 +47,7 @@ class ServerTls:
         self._certificate: Certificate | None = None
         if context is not None:
             self._take(context)
-            self.gates = HandshakeGates(most_handshakes, self._notice.see)
+            self.gates = HandshakeGates(most_handshakes, self._notice.see, workers=workers)
 
     def swap(self, context: ssl_module.SSLContext) -> None:
         """Use `context` for connections that are made from now on.

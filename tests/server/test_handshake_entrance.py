@@ -348,6 +348,22 @@ async def test_what_waits_for_a_step_is_bounded_and_the_rest_stays_with_the_kern
     assert found == message.swapcase()
 
 
+async def test_each_worker_has_a_step(flood: Flood, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server with two of them is in two handshakes at once, and the third waits."""
+    stepping = Stepping(monkeypatch, 1)
+    server = await flood.serve(SMALL, threads=2)
+    stepping.stops.set()
+    for _ in range(3):
+        flood.begin(len(flood.hello))
+    gates = server._tls.gates
+    assert gates is not None
+    await until(
+        lambda: (gates.steps.within, gates.steps.waiting) == (2, 1), "two are with the workers"
+    )
+    stepping.goes_on.set()
+    await until(lambda: gates.steps.within == 0, "all steps were taken")
+
+
 @pytest.mark.parametrize("resets", [False, True])
 async def test_peer_that_went_while_it_waited_for_a_step_costs_none(
     flood: Flood, monkeypatch: pytest.MonkeyPatch, resets: bool
