@@ -44,6 +44,9 @@ class LaterFactory:
         tapped.wrap = wrap
         return tapped
 
+    def check_usable(self) -> None:
+        """Raise SettingsError if no connection can be made with it now."""
+
     def __call__(self) -> NoReturn:
         """Refuse: nothing of it is called on the worker.
 

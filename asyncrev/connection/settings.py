@@ -77,6 +77,7 @@ def checked_settings(
 
 def _factory_and_engine(processor: Any, limits: Limits) -> tuple[ProcessorFactory, Engine | None]:
     if isinstance(processor, LaterFactory) and processor.engine is not None:
+        processor.check_usable()
         return processor, processor.engine
     asynchronous = coroutine_factory(processor)
     if asynchronous is not None:

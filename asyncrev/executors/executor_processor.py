@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Self
 
-from asyncrev.errors import SettingsError
+from asyncrev.errors import LocalError, SettingsError
 from asyncrev.executors.making import make_engine
 from asyncrev.executors.settings import ExecutorSettings
 from asyncrev.later_processors import LaterFactory
@@ -31,7 +31,7 @@ class ExecutorProcessor(LaterFactory):
             its connection.
     """
 
-    __slots__ = ("_on_failed", "error")
+    __slots__ = ("_is_open", "_on_failed", "_was_entered", "error")
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class ExecutorProcessor(LaterFactory):
         self.engine = make_engine(executor, function, settings, self._fail)
         self.error: BaseException | None = None
         self._on_failed = on_failed
+        self._is_open = self._was_entered = False
 
     async def __aenter__(self) -> Self:
         """Start the workers, and have them import the function.
@@ -69,13 +70,32 @@ class ExecutorProcessor(LaterFactory):
         Raises:
             SettingsError: they cannot.
             ExecutorLost: one died at its start, or was not ready in time.
+            LocalError: it was entered before; its workers cannot be started again.
         """
+        if self._was_entered:
+            raise LocalError(f"{self!r} was entered before; make another one for each `async with`")
+        self._was_entered = True
         await self.engine.open()
+        self._is_open = True
         return self
 
     async def __aexit__(self, *unused: object) -> None:
         """End the workers; close bridges before, because what is not answered by now fails."""
+        self._is_open = False
         await self.engine.close(CLOSE_S)
+
+    def check_usable(self) -> None:
+        """Check that connections may be made with it.
+
+        Raises:
+            SettingsError: its workers do not run.
+        """
+        if not self._is_open:
+            when = "after the end of its" if self._was_entered else "outside of an"
+            raise SettingsError(
+                f"processor {self!r} was given to a connection or server {when} `async with`; use "
+                "it within: async with ExecutorProcessor(...) as processor: ..."
+            )
 
     def statistics(self) -> EngineStatistics:
         """Return the counters of the executor."""

@@ -42,6 +42,11 @@ def as_executor_function(function: Any, *, travels: bool) -> ExecutorFunction:
             f"processor {function!r} is a class; an executor keeps no state per connection, so "
             f"{_INSTEAD}"
         )
+    if inspect.iscoroutinefunction(function):
+        raise SettingsError(
+            f"processor {function!r} is a coroutine function (async def), and an executor calls "
+            "functions; leave the executor out, and it runs on the event loop"
+        )
     if not check_function(function):
         raise SettingsError(
             f"processor {function!r} needs no argument, so it is a factory of processors; an "

@@ -240,7 +240,7 @@ def given(executor: Any, workers: int | None) -> GivenExecutors:
     only by a factory.
 
     Raises:
-        SettingsError: it is neither, or forks.
+        SettingsError: it is neither, or forks, or the factory raised.
     """
     if isinstance(executor, Executor):
         again = _like(executor) if type(executor) is ProcessPoolExecutor else None
@@ -250,7 +250,15 @@ def given(executor: Any, workers: int | None) -> GivenExecutors:
             f"executor is {executor!r}; give a concurrent.futures.Executor, a function that makes "
             'one, or "processes", "threads", "interpreters" or "dask"'
         )
-    return GivenExecutors(_checked(executor()), executor, workers)
+    try:
+        made = executor()
+    except Exception as error:
+        name = getattr(executor, "__qualname__", repr(executor))
+        raise SettingsError(
+            f"executor {name} raised {error!r} when it was called without arguments; give a "
+            "function that makes a concurrent.futures.Executor"
+        ) from error
+    return GivenExecutors(_checked(made), executor, workers)
 
 
 def _checked(executor: Any) -> Executor:

@@ -111,13 +111,12 @@ class Server:
         elif executor_settings is not None:
             raise SettingsError("executor_settings were given without an executor")
         # Of its own, or of an `ExecutorProcessor`, which others may share.
-        self._executor_engine: ExecutorEngine | None = (
-            self._executor.engine
-            if self._executor is not None
-            else processor.engine
-            if isinstance(processor, LaterFactory)
-            else None
-        )
+        self._executor_engine: ExecutorEngine | None = None
+        if self._executor is not None:
+            self._executor_engine = self._executor.engine
+        elif isinstance(processor, LaterFactory):
+            processor.check_usable()
+            self._executor_engine = processor.engine
         # Of the connections that are made from now on.
         self._settings = checked_settings(
             processor,

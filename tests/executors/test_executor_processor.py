@@ -162,3 +162,21 @@ async def test_what_cannot_be_called_is_refused() -> None:
         ExecutorProcessor(LaterFactory(work.flip, replies_fit=False), executor="threads")
     with pytest.raises(SettingsError, match="magic"):
         ExecutorProcessor(work.flip, executor="magic")
+
+
+async def test_use_outside_of_its_block_is_refused() -> None:
+    """Before, and after; a second block, too, within the first one or behind it."""
+    processor = ExecutorProcessor(work.flip, executor="threads")
+    async with Bridge(LIMITS) as bridge:
+        with pytest.raises(SettingsError, match="outside of an `async with`"):
+            BridgeProtocol(bridge, processor, framing="line")
+        async with processor:
+            BridgeProtocol(bridge, processor, framing="line")
+            with pytest.raises(LocalError, match="was entered before"):
+                async with processor:
+                    pass
+            BridgeProtocol(bridge, processor, framing="line")
+        with pytest.raises(LocalError, match="was entered before"):
+            await processor.__aenter__()
+        with pytest.raises(SettingsError, match="after the end of its `async with`"):
+            await serve("127.0.0.1", 0, processor=processor, framing="line", limits=LIMITS)

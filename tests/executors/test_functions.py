@@ -85,5 +85,5 @@ def test_coroutine_function_is_refused() -> None:
     async def fetch(frame: bytes) -> bytes:
         return frame
 
-    with pytest.raises(SettingsError, match="coroutine function"):
+    with pytest.raises(SettingsError, match="leave the executor out"):
         as_executor_function(fetch, travels=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from asyncrev.errors import SettingsError
 from asyncrev.executors.pools import Loss, default_workers, given, loss_of, processes, threads
 from tests.executors import work
 from tests.executors.jobs import ScriptedExecutor
@@ -116,3 +117,14 @@ def test_like_of_a_process_pool_has_its_arguments() -> None:
         assert again.submit(work.flip, b"a").result(DEADLINE_S) == b"A"
         assert source.workers(again) == 2
         source.end(again, kill=False)
+
+
+def _no_cluster() -> ScriptedExecutor:
+    raise RuntimeError("no cluster")
+
+
+@pytest.mark.parametrize("factory", [_no_cluster, lambda address: ScriptedExecutor()])
+def test_factory_that_cannot_be_called_is_refused_with_its_reason(factory: Any) -> None:
+    """Whether it raises, or wants arguments."""
+    with pytest.raises(SettingsError, match=r"raised .*(no cluster|address).* without arguments"):
+        given(factory, None)
