@@ -10,7 +10,7 @@ from asyncrev.connection.forwarding import Forwarding
 from asyncrev.connection.protocol import ConnectionProtocol
 from asyncrev.connection.reading import NO_HANDSHAKE_PLACE
 from asyncrev.connection.settings import ConnectionSettings
-from asyncrev.connection.socket_probe import input_has_ended
+from asyncrev.connection.socket_probe import input_has_ended, unread_bytes
 from asyncrev.errors import TlsHandshakeLate
 from asyncrev.server.handshake_gate import HandshakeGate
 from asyncrev.states import ConnectionEvent, ConnectionState, InputState
@@ -284,8 +284,11 @@ class HandshakeEntrance(Forwarding[HandshakeLimited]):
         if input_has_ended(self._transport):
             self._hand_last_on()
             self._connection.eof_received()
-        else:
-            self._connection.go_on()
+            return
+        self._connection.go_on()
+        # What is held goes with what comes next, unless nothing does for now.
+        if not unread_bytes(self._transport) and self._step.take():
+            self.hand_on_held()
 
     def _go_on(self) -> None:
         if self._may_go_on() and self._held:

@@ -131,14 +131,18 @@ async def test_half_handshakes_take_the_places_and_nothing_else(flood: Flood, mo
     assert (found.within_high, found.waiting_high, found.waited) == (most, 7, 7)
 
 
-async def test_honest_newcomer_is_served_once_half_handshakes_give_way(flood: Flood) -> None:
-    """They have a fifth of the timeout while others wait."""
-    limits = SMALL.replace(tls_handshakes_in_flight=2, tls_handshake_timeout_s=2.0)
+@pytest.mark.parametrize("nbytes", [1, 100])
+async def test_honest_newcomer_is_served_once_half_handshakes_give_way(
+    flood: Flood, nbytes: int
+) -> None:
+    """They have a fifth of the timeout while others wait, those that had to wait themselves too."""
+    limits = SMALL.replace(tls_handshakes_in_flight=2, tls_handshake_timeout_s=4.0)
     server = await flood.serve(limits)
-    flood.half(3)
-    await flood.see(2, 1)
+    for _ in range(4):
+        flood.begin(nbytes)
+    await flood.see(2, 2)
     await flood.honest()
-    assert server.statistics().aborted["TLS handshake deadline"] >= 2
+    assert server.statistics().aborted["TLS handshake deadline"] >= 3
 
 
 async def test_handshake_that_takes_long_is_let_be_while_nobody_waits(flood: Flood) -> None:
