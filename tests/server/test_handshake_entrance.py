@@ -131,6 +131,7 @@ async def test_half_handshakes_take_the_places_and_nothing_else(flood: Flood, mo
     assert (found.within_high, found.waiting_high, found.waited) == (most, 7, 7)
 
 
+@pytest.mark.asyncio(loop_factories=["epoll"])  # it takes some seconds
 @pytest.mark.parametrize("nbytes", [1, 100])
 async def test_honest_newcomer_is_served_once_half_handshakes_give_way(
     flood: Flood, nbytes: int
