@@ -19,7 +19,7 @@ CLOSE_S = 1.0  # for batches that are with workers at the end
 
 
 class ExecutorProcessor(LaterFactory):
-    """One executor for any number of `BridgeProtocol`s and servers of one loop.
+    """One executor for any number of connections (`BridgeProtocol`) and servers of one loop.
 
     `async with ExecutorProcessor(work, executor="processes") as processor:` starts the workers, and
     ends them; within it `processor` is given to each `BridgeProtocol` or `Server`. A server that
